@@ -1,0 +1,35 @@
+"""Columns named on the command line: found by name, or one error that says what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from vae_anomaly.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_LISTED = 12
+
+
+def pick(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:
+    """The named columns, in the order in which they were asked for, each once."""
+    return frame[[_find(frame, name, option) for name in dict.fromkeys(names)]]
+
+
+def leave_out(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:
+    """All columns but the named ones."""
+    return frame.drop(columns=[_find(frame, name, option) for name in names])
+
+
+def _find(frame: pd.DataFrame, name: str, option: str) -> str:
+    if name in frame.columns:
+        return name
+    columns = [str(column) for column in frame.columns]
+    close = get_close_matches(name, columns, n=1) or [c for c in columns if c.casefold() == name.casefold()]
+    if close:
+        raise DataError(f"there is no column {name!r} for {option}. Did you mean {close[0]!r}?")
+    listed = ", ".join(map(repr, columns[:MAX_LISTED])) + (", …" if len(columns) > MAX_LISTED else "")
+    raise DataError(f"there is no column {name!r} for {option}. The columns are: {listed}.")

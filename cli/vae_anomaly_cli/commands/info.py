@@ -1,0 +1,71 @@
+"""``vae-anomaly info``: what a model file holds."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vae_anomaly_cli import options
+from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.paths import check_input
+
+if TYPE_CHECKING:
+    from vae_anomaly import VAEDetector
+
+EXAMPLES = """Examples:
+
+vae-anomaly info data.vae
+
+vae-anomaly info data.vae --json"""
+
+
+@user_errors
+def info(model: options.SavedModel, as_json: options.Json = False) -> None:
+    """Show what MODEL was fitted to, its size, its threshold and the versions that made it."""
+    check_input(model)
+
+    from vae_anomaly import load
+
+    with naming(model):
+        facts = describe(load(model, device="cpu"))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        typer.echo(f"{name:<{width}}  {as_text(value)}")
+
+
+def describe(detector: VAEDetector) -> dict[str, Any]:
+    """What is worth knowing of a fitted detector, in plain types."""
+    parameters = detector.get_params()
+    return {
+        "setting": "novelty detection" if parameters["novelty"] else "outlier detection",
+        "rows": detector.n_samples_fit_,
+        "columns": dict(zip(detector.schema_.names, detector.schema_.cells, strict=True)),
+        "left_out": dict(detector.schema_.left_out),
+        "threshold": -float(detector.offset_),
+        "contamination": parameters["contamination"],
+        "bound": parameters["bound"],
+        "n_components": detector.n_components_,
+        "hidden_layer_sizes": list(detector.hidden_layer_sizes_),
+        "prior": detector.prior_,
+        "n_iter": detector.n_iter_,
+        "batch_size": detector.batch_size_,
+        "versions": dict(detector.versions_),
+    }
+
+
+def as_text(value: object) -> str:
+    """A fact in one line."""
+    match value:
+        case dict():
+            return ", ".join(f"{name} ({detail})" for name, detail in value.items()) or "none"
+        case list():
+            return ", ".join(map(str, value)) or "none"
+        case float():
+            return f"{value:.4f}"
+        case _:
+            return str(value)

@@ -1,0 +1,62 @@
+"""From errors to exit statuses: 0 done, 1 the data or the model is at fault, 2 wrong usage, 130 interrupted."""
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn, ParamSpec, TypeVar
+
+import typer
+
+from vae_anomaly.errors import DeviceError, VaeAnomalyError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def user_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Let a command end in one sentence on standard error, never in a traceback, where the user can mend it."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except VaeAnomalyError as error:
+            end(f"error: {error}", 2 if isinstance(error, DeviceError) else 1, error)
+        except BrokenPipeError as error:  # the reader has seen enough: `| head`
+            forget_standard_output()
+            raise typer.Exit(0) from error
+        except OSError as error:
+            end(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", 1, error)
+        except KeyboardInterrupt as error:
+            end("interrupted", 130, error)
+
+    return wrapper
+
+
+def end(message: str, status: int, cause: BaseException) -> NoReturn:
+    """Say one line on standard error and exit."""
+    typer.echo(message, err=True)
+    raise typer.Exit(status) from cause
+
+
+def forget_standard_output() -> None:
+    """Send what is still buffered nowhere, or the interpreter complains about the closed pipe when it exits."""
+    with suppress(OSError, ValueError):  # a standard output without a file descriptor has no pipe to close
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Put the file in front of an error that does not name it: the library knows columns and rows, not files."""
+    try:
+        yield
+    except DeviceError:
+        raise
+    except VaeAnomalyError as error:
+        name = "standard input" if source == "-" else source
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error)):
+            raise
+        raise type(error)(f"{name}: {error}") from error

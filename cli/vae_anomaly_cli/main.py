@@ -1,0 +1,55 @@
+"""The command ``vae-anomaly``: the list of commands and what holds for all of them."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from vae_anomaly_cli.commands import fit, info, score
+
+EPILOG = """Examples:
+
+vae-anomaly score data.csv
+
+vae-anomaly score data.csv --keep id --output scores.csv
+
+vae-anomaly fit normal.csv --novelty --output normal.vae
+
+vae-anomaly score new.csv --model normal.vae --top 20
+
+Exit status: 0 done, 1 the data or the model is at fault, 2 wrong usage."""
+
+app = typer.Typer(
+    name="vae-anomaly",
+    help="Find the odd rows of a table with variational autoencoders.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals hold the user's data
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vae-anomaly {version('vae-anomaly')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Find the odd rows of a table with variational autoencoders."""
+
+
+app.command(epilog=score.EXAMPLES)(score.score)
+app.command(epilog=fit.EXAMPLES)(fit.fit)
+app.command(epilog=info.EXAMPLES)(info.info)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line, of this process or of the arguments given."""
+    app(args=args, prog_name="vae-anomaly")

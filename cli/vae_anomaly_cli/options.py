@@ -1,0 +1,137 @@
+"""Every argument and option, defined once; commands name them by type."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+FIT = "How to fit"
+ROWS = "What to write"
+
+
+class Bound(StrEnum):
+    """Which bound on the log density scores a row."""
+
+    elbo = "elbo"
+    iwae = "iwae"
+
+
+def share_or_auto(text: str) -> float | str:
+    """Read a contamination: ``auto``, or a share above 0 and up to 0.5."""
+    if text == "auto":
+        return text
+    try:
+        share = float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is neither 'auto' nor a number.") from error
+    if not 0 < share <= 0.5:
+        raise typer.BadParameter(f"{text} is not a share above 0 and up to 0.5.")
+    return share
+
+
+def _checked(text: str) -> str:
+    share_or_auto(text)
+    return text
+
+
+Table = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="The table: CSV, TSV or Parquet, by suffix (.gz and .zst are unpacked); - reads CSV from standard input.",
+        show_default=False,
+    ),
+]
+SavedModel = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` wrote.", show_default=False)]
+ModelIn = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Score with this model, that `fit` wrote, instead of fitting.",
+        show_default=False,
+    ),
+]
+ModelOut = Annotated[
+    str, typer.Option("--output", "-o", metavar="MODEL", help="Where to write the model.", show_default=False)
+]
+TableOut = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write all rows: .csv, .tsv, .parquet or .jsonl, by suffix; - writes CSV to standard output.",
+        rich_help_panel=ROWS,
+        show_default=False,
+    ),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep",
+        "-k",
+        metavar="COLUMN",
+        help="Write this column of the table as well, to know a row by. Repeat for more.",
+        rich_help_panel=ROWS,
+        show_default=False,
+    ),
+]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        "--top", "-n", metavar="N", min=1, help="Only the N oddest rows.", show_default=False, rich_help_panel=ROWS
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        "-x",
+        metavar="COLUMN",
+        help="Hide this column from the model, for instance a label or an identifier. Repeat for more.",
+        show_default=False,
+    ),
+]
+Novelty = Annotated[
+    bool,
+    typer.Option(
+        "--novelty",
+        help="All rows that are fitted are normal: learn them thoroughly. Without it, some of them may be odd.",
+        rich_help_panel=FIT,
+    ),
+]
+Contamination = Annotated[
+    str,
+    typer.Option(
+        "--contamination",
+        metavar="X",
+        callback=_checked,
+        help="Share of the fitted rows to flag, above 0 and up to 0.5; auto lets the scores decide.",
+        rich_help_panel=FIT,
+    ),
+]
+BoundName = Annotated[
+    Bound,
+    typer.Option(
+        "--bound",
+        help="The score's bound on the log density: elbo is quicker, iwae is tighter.",
+        rich_help_panel=FIT,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        min=0,
+        max=2**32 - 1,
+        help="Start of the random numbers: same seed and same table, same result.",
+        rich_help_panel=FIT,
+    ),
+]
+Device = Annotated[str, typer.Option("--device", metavar="D", help="Where to compute: auto, cpu or cuda.")]
+Encoding = Annotated[str, typer.Option("--encoding", metavar="E", help="Character encoding of a CSV file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no warnings, no remarks; errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]

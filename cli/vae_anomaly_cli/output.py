@@ -1,0 +1,87 @@
+"""What the user sees: the rows as a table on a terminal, remarks and warnings in one line each on standard error."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from vae_anomaly.errors import DataWarning, FitWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 10  # rows on a terminal
+TELLING = 3  # columns that explain a row
+WIDEST = 32  # characters of one value
+
+
+def remark(text: str, *, quiet: bool) -> None:
+    """One line on standard error, for people."""
+    if not quiet:
+        typer.echo(text, err=True)
+
+
+@contextmanager
+def plain_warnings(*, quiet: bool) -> Iterator[None]:
+    """Show each of the library's warnings once, as one line on standard error; not at all when quiet."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, *_place: object, **_more: object) -> None:
+        if str(message) not in seen:
+            seen.add(str(message))
+            remark(f"warning: {message}", quiet=quiet)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        for category in (DataWarning, FitWarning):
+            warnings.simplefilter("always", category)
+        yield
+
+
+def wants_progress(*, quiet: bool) -> int:
+    """The library's ``verbose``: a bar is for people who watch."""
+    return int(not quiet and sys.stderr.isatty())
+
+
+def show_rows(ranking: pd.DataFrame, reasons: list[str]) -> None:
+    """Draw ranked rows on the terminal, each with the values that make it odd."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("row", justify="right", no_wrap=True)
+    table.add_column("anomaly_score", justify="right", no_wrap=True)
+    table.add_column("is_anomaly")
+    table.add_column("most telling")
+    for name in ranking.columns[3:]:
+        table.add_column(Text(plain(name)))
+    for (row, score, odd, *values), reason in zip(ranking.itertuples(index=False, name=None), reasons, strict=True):
+        flag = Text("yes", style="bold red") if odd else Text("no")
+        table.add_row(str(row), f"{score:.2f}", flag, Text(reason), *(Text(plain(value)) for value in values))
+    Console().print(table)
+
+
+def telling(rows: pd.DataFrame, contributions: pd.DataFrame) -> list[str]:
+    """For each row the values that cost it most, as ``column=value``, worst first; no value that speaks for it."""
+    import pandas as pd
+
+    reasons = []
+    for position in range(len(rows)):
+        nats = contributions.iloc[position].drop("(latent)").sort_values(ascending=False, kind="stable")
+        cells = {column: rows[column].iloc[position] for column in nats.index[nats > 0]}
+        observed = [f"{plain(column)}={plain(value)}" for column, value in cells.items() if not pd.isna(value)]
+        reasons.append(", ".join(observed[:TELLING]))
+    return reasons
+
+
+def plain(value: object) -> str:
+    """A cell as short, printable text: a table may hold anything, a terminal obeys escape sequences."""
+    text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
