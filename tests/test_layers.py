@@ -12,6 +12,7 @@ FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"files"},
     {"tables", "model", "persistence"},
     {"training", "inference"},
+    {"fitted"},
     {"detector"},
     {"reports", "integrations"},
     {"vae_anomaly_cli"},

@@ -24,6 +24,12 @@ def leave_out(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.Data
     return frame.drop(columns=[_find(frame, name, option) for name in names])
 
 
+def refuse_known(excluded: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse to hide a column from a model that was fitted to it."""
+    for name in set(excluded).intersection(known):
+        raise DataError(f"the model was fitted to column {name!r}, so --exclude cannot hide it; fit again without it.")
+
+
 def _find(frame: pd.DataFrame, name: str, option: str) -> str:
     if name in frame.columns:
         return name

@@ -21,6 +21,8 @@ def check_input(source: str) -> None:
 def check_output(target: str, suffixes: tuple[str, ...], inputs: tuple[str | None, ...]) -> None:
     """Refuse a file that could not be written at the end, or that would overwrite what is read."""
     path = Path(target)
+    if target == "-":
+        raise wrong_output("this goes into a file, not to standard output.")
     if suffixes and not target.lower().endswith(suffixes):
         raise wrong_output(f"{target}: the suffix says how to write, and must be one of {', '.join(suffixes)}.")
     if path.is_dir():

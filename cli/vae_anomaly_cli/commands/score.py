@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import leave_out, pick
+from vae_anomaly_cli.columns import leave_out, pick, refuse_known
 from vae_anomaly_cli.commands.fit import new_detector
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.output import SHOWN, plain_warnings, remark, show_rows, telling
@@ -70,6 +70,7 @@ def score(
         if model is not None:
             with naming(model):
                 detector = load(model, device=device)
+                refuse_known(exclude or [], detector.schema_.names)
         with naming(table):
             if model is None:
                 detector = new_detector(novelty, contamination, bound, seed, device, quiet=quiet).fit(rows)

@@ -1,0 +1,84 @@
+"""The command line, run in this process where that shows the same, and a small table with one odd row."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_anomaly_cli.main import main
+
+ODD_ROW = 17  # counted from 1, as the command line does
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command in this process: ``cli("score", path)``."""
+
+    def run(*arguments: object) -> Ended:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Ended(exit_.value.code or 0, out, err)
+
+    return run
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Run a command in a process of its own."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "vae_anomaly_cli", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=120, check=False, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def frame() -> pd.DataFrame:
+    """Forty rows: height and weight go together, colour follows height; row 17 breaks both rules."""
+    rng = np.random.default_rng(0)
+    height = rng.normal(170, 10, 40).round(1)
+    weight = (height - 100 + rng.normal(0, 2, 40)).round(1)
+    colour = np.where(height > 170, "red", "blue").astype(object)
+    height[ODD_ROW - 1], weight[ODD_ROW - 1], colour[ODD_ROW - 1] = 150.0, 140.0, "red"
+    name = [f"no. {i}" for i in range(1, 41)]
+    return pd.DataFrame({"height": height, "weight": weight, "colour": colour, "name": name})
+
+
+@pytest.fixture(scope="session")
+def csv(frame, tmp_path_factory):
+    """The table as a file, without the identifier."""
+    path = tmp_path_factory.mktemp("tables") / "people.csv"
+    frame.drop(columns="name").to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def named_csv(frame, tmp_path_factory):
+    """The table as a file, with a column in which every value is another."""
+    path = tmp_path_factory.mktemp("tables") / "named.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(csv, tmp_path_factory):
+    """A model fitted to the table."""
+    path = tmp_path_factory.mktemp("models") / "people.vae"
+    command = [sys.executable, "-m", "vae_anomaly_cli", "fit", str(csv), "--output", str(path)]
+    subprocess.run(command, check=True, timeout=120, env=os.environ)
+    return path

@@ -1,0 +1,71 @@
+"""``vae-anomaly fit`` and ``info``: the model file, and what it tells of itself."""
+
+import json
+
+import pytest
+
+from vae_anomaly import load
+
+
+def test_fit_writes_a_model_and_nothing_else(cli, csv, tmp_path):
+    ended = cli("fit", csv, "--output", tmp_path / "people.vae", "--contamination", 0.1, "--seed", 3, "--novelty")
+    parameters = load(tmp_path / "people.vae").get_params()
+    assert (ended.status, ended.out) == (0, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["people.vae"]
+    assert {"contamination": 0.1, "random_state": 3, "novelty": True}.items() <= parameters.items()
+    assert "40 rows, 3 columns" in ended.err
+
+
+def test_fitting_twice_gives_the_same_model(cli, csv, model, tmp_path):
+    cli("fit", csv, "--output", tmp_path / "again.vae")
+    assert (tmp_path / "again.vae").read_bytes() == model.read_bytes()
+
+
+def test_an_excluded_column_is_unknown_to_the_model(cli, csv, tmp_path):
+    cli("fit", csv, "--output", tmp_path / "people.vae", "--exclude", "colour")
+    assert list(load(tmp_path / "people.vae").schema_.names) == ["height", "weight"]
+
+
+def test_a_column_of_the_model_cannot_be_excluded_afterwards(cli, csv, model):
+    ended = cli("score", csv, "--model", model, "--exclude", "colour")
+    assert ended.status == 1
+    assert "colour" in ended.err
+
+
+@pytest.mark.parametrize("target", ["people.csv", "nowhere/people.vae", ".", "-"])
+def test_a_model_is_not_written_where_it_would_hurt(cli, csv, tmp_path, monkeypatch, target):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_bytes(csv.read_bytes())
+    ended = cli("fit", "people.csv", "--output", target)
+    assert ended.status == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+def test_fit_names_a_file_that_is_not_there(cli, tmp_path):
+    ended = cli("fit", "nosuch.csv", "--output", tmp_path / "people.vae")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == "error: nosuch.csv: there is no such file.\n"
+
+
+def test_info_tells_what_the_model_knows(cli, model):
+    ended = cli("info", model)
+    facts = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in ended.out.splitlines()}
+    assert (ended.status, ended.err) == (0, "")
+    assert facts["rows"] == "40"
+    assert facts["columns"].startswith("height (")
+    assert float(facts["threshold"]) == pytest.approx(-load(model).offset_, abs=1e-3)
+    assert "torch" in facts["versions"]
+
+
+def test_info_as_json_holds_the_same(cli, model):
+    facts = json.loads(cli("info", model, "--json").out)
+    assert facts["rows"] == 40
+    assert list(facts["columns"]) == ["height", "weight", "colour"]
+    assert facts["threshold"] == -load(model).offset_
+
+
+def test_info_of_a_file_that_is_no_model(cli, csv):
+    ended = cli("info", csv)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("error: ")
+    assert "people.csv" in ended.err

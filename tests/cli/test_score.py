@@ -1,0 +1,203 @@
+"""``vae-anomaly score``: what it writes, in which order, and how it says no."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_anomaly import load
+from vae_anomaly_cli.commands.score import SUFFIXES
+
+ODD_ROW = 17
+READERS = {
+    ".csv": pd.read_csv,
+    ".tsv": lambda path: pd.read_csv(path, sep="\t"),
+    ".parquet": pd.read_parquet,
+    ".jsonl": lambda path: pd.read_json(path, lines=True),
+}
+
+
+def table_of(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text))
+
+
+def test_piped_it_writes_every_row_once_and_the_oddest_first(cli, csv):
+    ended = cli("score", csv)
+    ranking = table_of(ended.out)
+    assert ended.status == 0
+    assert ended.out.splitlines()[0] == "row,anomaly_score,is_anomaly"
+    assert ranking["row"][0] == ODD_ROW
+    assert sorted(ranking["row"]) == list(range(1, 41))
+    assert ranking["anomaly_score"].is_monotonic_decreasing
+
+
+def test_the_same_command_writes_the_same_bytes(cli, csv):
+    assert cli("score", csv).out == cli("score", csv).out
+
+
+def test_a_model_gives_its_own_scores_and_flags(cli, csv, model):
+    ranking = table_of(cli("score", csv, "--model", model).out).sort_values("row")
+    rows, detector = pd.read_csv(csv), load(model)
+    np.testing.assert_allclose(ranking["anomaly_score"], detector.anomaly_score(rows), rtol=1e-9)
+    np.testing.assert_array_equal(ranking["is_anomaly"], detector.predict(rows) == -1)
+
+
+def test_fit_and_score_apart_equal_score_alone(cli, csv, model):
+    assert cli("score", csv, "--model", model).out == cli("score", csv).out
+
+
+def test_kept_columns_follow_with_their_values(cli, named_csv, frame):
+    ranking = table_of(cli("score", named_csv, "--keep", "name", "--keep", "height", "--exclude", "name").out)
+    assert list(ranking.columns) == ["row", "anomaly_score", "is_anomaly", "name", "height"]
+    np.testing.assert_array_equal(ranking["name"], frame["name"].iloc[ranking["row"] - 1])
+    np.testing.assert_array_equal(ranking["height"], frame["height"].iloc[ranking["row"] - 1])
+
+
+def test_a_kept_column_still_counts_unless_it_is_excluded(cli, csv):
+    plain, kept = cli("score", csv), cli("score", csv, "--keep", "height")
+    excluded = cli("score", csv, "--keep", "height", "--exclude", "height")
+    assert list(table_of(kept.out)["anomaly_score"]) == list(table_of(plain.out)["anomaly_score"])
+    assert list(table_of(excluded.out)["anomaly_score"]) != list(table_of(plain.out)["anomaly_score"])
+
+
+def test_top_cuts_the_ranking(cli, csv, model):
+    whole, top = (cli("score", csv, "--model", model, *more).out.splitlines() for more in ((), ("--top", 3)))
+    assert top == whole[:4]
+
+
+def test_equally_odd_rows_stay_in_the_order_of_the_table(cli, csv, model, tmp_path):
+    twice = tmp_path / "twice.csv"
+    pd.concat([pd.read_csv(csv)] * 2).to_csv(twice, index=False)
+    ranking = table_of(cli("score", twice, "--model", model).out)
+    for _, rows in ranking.groupby("anomaly_score")["row"]:
+        assert rows.is_monotonic_increasing
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_suffix_chooses_the_format(cli, csv, model, tmp_path, suffix):
+    target = tmp_path / f"scores{suffix}"
+    ended = cli("score", csv, "--model", model, "--keep", "colour", "--output", target)
+    ranking = READERS[suffix](target)
+    assert (ended.status, ended.out) == (0, "")
+    assert list(ranking.columns) == ["row", "anomaly_score", "is_anomaly", "colour"]
+    assert ranking["row"][0] == ODD_ROW
+    assert f"40 rows written; {ranking['is_anomaly'].sum()} of 40 are flagged" in ended.err
+
+
+def test_a_dash_reads_standard_input(cli, csv, model, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(csv.read_bytes())))
+    assert cli("score", "-", "--model", model).out == cli("score", csv, "--model", model).out
+
+
+@pytest.mark.parametrize(
+    "option", [("--seed", 1), ("--contamination", 0.25), ("--bound", "iwae"), ("--novelty",)], ids=lambda o: o[0]
+)
+def test_each_option_of_the_fit_changes_the_result(cli, csv, option):
+    assert cli("score", csv, *option).out != cli("score", csv).out
+
+
+def test_contamination_is_the_share_that_is_flagged(cli, csv):
+    assert table_of(cli("score", csv, "--contamination", 0.25).out)["is_anomaly"].sum() == 10
+
+
+@pytest.mark.parametrize("option", [("--seed", 0), ("--contamination", "auto"), ("--bound", "elbo"), ("--novelty",)])
+def test_options_of_the_fit_are_refused_beside_a_model(cli, csv, model, option):
+    ended = cli("score", csv, "--model", model, *option)
+    assert ended.status == 2
+    assert option[0] in ended.err
+    assert "fitted already" in " ".join(ended.err.split())
+
+
+def test_what_would_be_a_formula_is_written_as_text(cli, csv, model, tmp_path):
+    evil = tmp_path / "evil.csv"
+    pd.read_csv(csv).assign(note="=HYPERLINK(A1)").to_csv(evil, index=False)
+    lines = cli("score", evil, "--model", model, "--keep", "note", "--quiet").out.splitlines()
+    assert all(line.rpartition(",")[2].lstrip('"').startswith("'=") for line in lines[1:])
+
+
+def test_warnings_are_one_line_each_and_silent_when_quiet(cli, named_csv):
+    loud, quiet = cli("score", named_csv), cli("score", named_csv, "--quiet")
+    assert [line for line in loud.err.splitlines() if line.startswith("warning: ") and "name" in line]
+    assert "Warning" not in loud.err
+    assert quiet.err == ""
+    assert quiet.out == loud.out
+
+
+def test_json_lines_are_json(cli, csv, model, tmp_path):
+    cli("score", csv, "--model", model, "--output", tmp_path / "scores.jsonl")
+    first = json.loads((tmp_path / "scores.jsonl").read_text().splitlines()[0])
+    assert first["row"] == ODD_ROW
+    assert first["is_anomaly"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nosuch.csv",), "nosuch.csv: there is no such file"),
+        (
+            ("people.csv", "--keep", "hieght"),
+            "people.csv: there is no column 'hieght' for --keep. Did you mean 'height'?",
+        ),
+        (("people.csv", "--exclude", "WEIGHT"), "Did you mean 'weight'?"),
+        (("people.csv", "--keep", "zzz"), "The columns are: 'height', 'weight', 'colour'."),
+        (("people.csv", "--model", "people.csv"), "people.csv"),
+        (("infinite.csv",), "infinite.csv"),
+        (("empty.csv",), "empty.csv"),
+        ((".",), ".: this is a folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_errors_of_the_data_are_one_sentence_that_names_the_file(cli, csv, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_bytes(csv.read_bytes())
+    (tmp_path / "infinite.csv").write_text("a,b\n1,2\ninf,3\n4,5\n")
+    (tmp_path / "empty.csv").write_text("")
+    ended = cli("score", *arguments)
+    assert ended.status == 1
+    assert ended.out == ""
+    assert ended.err.startswith("error: ")
+    assert len(ended.err.splitlines()) == 1
+    assert said in ended.err
+
+
+def test_a_table_that_lacks_a_column_of_the_model_says_which(cli, csv, model, tmp_path):
+    pd.read_csv(csv).drop(columns="weight").to_csv(tmp_path / "less.csv", index=False)
+    ended = cli("score", tmp_path / "less.csv", "--model", model)
+    assert ended.status == 1
+    assert "less.csv" in ended.err
+    assert "weight" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--output", "scores.xlsx"), ".parquet"),
+        (("--output", "nowhere/scores.csv"), "no folder nowhere"),
+        (("--output", "people.csv"), "the file that is read"),
+        (("--output", "folder.csv"), "folder"),
+        (("--contamination", "0.7"), "0.5"),
+        (("--contamination", "some"), "'auto'"),
+        (("--keep", "row"), "'row'"),
+        (("--top", "0"), "1"),
+        (("--seed", "-1"), "0"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_wrong_usage_ends_with_2_before_anything_is_fitted(cli, csv, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vae_anomaly.VAEDetector.fit", lambda *_: pytest.fail("the fit began"))
+    (tmp_path / "people.csv").write_bytes(csv.read_bytes())
+    (tmp_path / "folder.csv").mkdir()
+    ended = cli("score", "people.csv", *arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert said in ended.err
+
+
+def test_a_device_that_is_not_there_is_wrong_usage(cli, csv):
+    ended = cli("score", csv, "--device", "quantum")
+    assert ended.status == 2
+    assert ended.err.startswith("error: ")
+    assert "quantum" in ended.err

@@ -1,0 +1,128 @@
+"""What only a real process shows: terminals, pipes, Ctrl-C, start-up."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+COMMANDS = ("score", "fit", "info")
+HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy")
+README = (Path(__file__).parents[2] / "README.md").read_text()
+MODULE = [sys.executable, "-m", "vae_anomaly_cli"]
+
+
+def read_all(terminal: int) -> str:
+    """Everything written to a pseudo-terminal until its other end is closed."""
+    chunks = []
+    while True:
+        try:
+            chunks.append(os.read(terminal, 65536))
+        except OSError:  # how Linux says that nobody holds the other end
+            return b"".join(chunks).decode()
+
+
+def on_terminal(*arguments: object, **options: object) -> tuple[int, str, str]:
+    """Run with a terminal as standard output; returns status, what it shows without colours, and standard error."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm-256color"}
+    command = [*MODULE, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=environment, **options) as process:
+        os.close(theirs)
+        shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", read_all(ours))
+        _, err = process.communicate(timeout=120)
+    os.close(ours)
+    return process.returncode, shown, err.decode()
+
+
+def test_a_terminal_shows_the_oddest_rows_and_why(csv, model):
+    status, shown, err = on_terminal("score", csv, "--model", model, "--keep", "colour")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert status == 0
+    assert len([row for row in rows if row[0].isdigit()]) == 10
+    assert (rows[0][0], rows[0][2], rows[0][-1]) == ("17", "yes", "red")
+    assert "weight=140" in shown.replace("\n", " ")
+    assert re.search(r"\d+ of 40 rows are flagged; write them all with --output scores.csv", err)
+
+
+def test_a_terminal_shows_as_many_rows_as_top_says_and_no_escape_sequences_of_the_table(csv, model, tmp_path):
+    evil = tmp_path / "evil.csv"
+    evil.write_text(
+        csv.read_text().replace("\n", ",\x1b]0;owned\x07[red]x\n").replace("\x1b]0;owned\x07[red]x", "note", 1)
+    )
+    _, shown, err = on_terminal("score", evil, "--model", model, "--keep", "note", "--top", 2, "--quiet")
+    assert len(re.findall(r"│ +\d+ │", shown)) == 2
+    assert "\x07" not in shown
+    assert "[red]x" in shown
+    assert err == ""
+
+
+def test_a_closed_pipe_is_no_error(csv, model):
+    with subprocess.Popen(
+        [*MODULE, "score", csv, "--model", model], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (0, b"")
+
+
+def test_ctrl_c_in_the_fit_leaves_nothing_behind(tmp_path):
+    table, target = tmp_path / "large.csv", tmp_path / "large.vae"
+    numbers = np.random.default_rng(0).normal(size=(20_000, 10))
+    np.savetxt(table, numbers, delimiter=",", header=",".join("abcdefghij"), comments="")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*MODULE, "fit", table, "--output", target],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job may ignore it
+    ) as process:
+        os.close(theirs)
+        os.read(ours, 1)  # the progress bar: the fit has begun
+        process.send_signal(signal.SIGINT)
+        shown = read_all(ours)
+    os.close(ours)
+    assert process.returncode == 130
+    assert "interrupted" in shown
+    assert "Traceback" not in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["large.csv"]
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), *((name, "-h") for name in COMMANDS)], ids=" ".join)
+def test_help_and_version_load_nothing_heavy(arguments):
+    script = f"""
+import atexit, sys
+atexit.register(lambda: print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr))
+from vae_anomaly_cli.main import main
+main({list(arguments)})
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stderr == "[]\n"
+
+
+def test_the_version_is_that_of_the_package(cli):
+    assert cli("--version").out == f"vae-anomaly {version('vae-anomaly')}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_helps_with_examples_and_stands_in_the_readme(cli, name):
+    ended = cli(name, "--help")
+    assert ended.status == 0
+    assert f"vae-anomaly {name} " in ended.out
+    assert f"vae-anomaly {name} " in README
+
+
+def test_the_list_of_commands_is_complete(cli):
+    listed = re.findall(r"^│ (\w+) ", cli("--help").out.partition("Commands")[2], flags=re.MULTILINE)
+    assert tuple(listed) == COMMANDS
+
+
+def test_the_script_is_installed(tmp_path):
+    script = Path(sys.executable).with_name("vae-anomaly")
+    assert subprocess.run([script, "--version"], capture_output=True, timeout=60, check=True).stdout.startswith(b"vae-")
