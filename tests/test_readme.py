@@ -1,6 +1,6 @@
-"""What the README shows, run: its Python in one namespace, its commands on a terminal, their output held against the page.
+"""What the README shows, run: its Python in one namespace, its commands on a terminal, their output held against it.
 
-Figures differ a little between machines and releases: numbers may be off by a tenth or by 2, everything else must be equal.
+Figures differ a little between machines and releases: numbers may be off by a tenth or by 2, all else must be equal.
 """
 
 import contextlib
