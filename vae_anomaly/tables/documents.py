@@ -1,0 +1,66 @@
+"""Fields of a JSON document that comes from outside: each is taken only if it is what it must be."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vae_anomaly.errors import ModelFileError
+
+def text(document: Any, key: str) -> str:
+    """Take text."""
+    return _field(document, key, "text", lambda value: isinstance(value, str))
+
+
+def truth(document: Any, key: str) -> bool:
+    """Take true or false."""
+    return _field(document, key, "true or false", lambda value: isinstance(value, bool))
+
+
+def whole(document: Any, key: str, least: int, most: int) -> int:
+    """Take a whole number within bounds."""
+    return _field(document, key, f"a whole number from {least} to {most}", lambda value: _is_whole(value, least, most))
+
+
+def name(document: Any, key: str) -> str | int:
+    """Take a column name: text or a whole number."""
+    return _field(document, key, "text or a whole number", lambda v: isinstance(v, str | int) and not isinstance(v, bool))
+
+
+def items(document: Any, key: str) -> list[Any]:
+    """Take a list."""
+    return _field(document, key, "a list", lambda value: isinstance(value, list))
+
+
+def numbers(document: Any, key: str, least: float, most: float) -> np.ndarray:
+    """Take a list of numbers within bounds, as float64."""
+    values = items(document, key)
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most for value in values):
+        raise damaged(key, f"numbers from {least:g} to {most:g}")
+    return np.array(values, dtype=np.float64)
+
+
+def levels(document: Any, key: str) -> tuple[str | int | float | bool, ...]:
+    """Take a list of scalars, no two alike."""
+    values = items(document, key)
+    if not all(isinstance(value, str | int | float) for value in values) or len(set(values)) < len(values):
+        raise damaged(key, "a list of different scalars")
+    return tuple(values)
+
+
+def damaged(key: str, expected: str) -> ModelFileError:
+    """Describe the field that is not what it must be."""
+    return ModelFileError(
+        f"The model's description of its table is damaged: {key!r} must be {expected}. Save the model again."
+    )
+
+
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _field(document: Any, key: str, expected: str, fits: Callable[[Any], bool]) -> Any:
+    value = document.get(key) if isinstance(document, dict) else None
+    if not fits(value):
+        raise damaged(key, expected)
+    return value

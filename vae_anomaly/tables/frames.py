@@ -1,0 +1,85 @@
+"""Tables of every make, seen as one pandas frame with usable column names; the table given is never modified."""
+
+from collections import Counter
+from numbers import Integral
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+
+from vae_anomaly.errors import DataError
+
+
+def is_frame(X: Any) -> bool:
+    """Whether ``X`` is a table with column names: pandas, polars, pyarrow, or another that narwhals reads."""
+    return isinstance(X, pd.DataFrame) or isinstance(nw.from_native(X, pass_through=True), nw.DataFrame | nw.LazyFrame)
+
+
+def as_frame(X: Any) -> pd.DataFrame:
+    """
+    See a table as a pandas frame.
+
+    Parameters
+    ----------
+    X
+        A pandas or polars frame (lazy ones are collected), a pyarrow table, whatever else narwhals reads, or a
+        two-dimensional array, whose columns are then called 0, 1, ...; values under a numpy mask are missing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The very frame that was given where it was one; it shares memory with the input and must not be written to.
+
+    Raises
+    ------
+    DataError
+        If ``X`` is no table, or a column name is repeated or neither text nor a whole number.
+    """
+    frame = X if isinstance(X, pd.DataFrame) else _from_array(X) if isinstance(X, np.ndarray) else _from_native(X)
+    column_names(frame)
+    return frame
+
+
+def column_names(frame: pd.DataFrame) -> list[str | int]:
+    """Names of the columns as plain text and whole numbers; anything else, or a name twice, is a DataError."""
+    if isinstance(frame.columns, pd.RangeIndex):
+        return list(frame.columns)
+    names = [_plain(name) for name in frame.columns.tolist()]
+    if len(set(names)) < len(names):
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        raise DataError(f"Column names must differ; the table has {listed(repeated)} more than once. Rename them.")
+    return names
+
+
+def listed(names: list[str | int], most: int = 20) -> str:
+    """Names quoted and joined by commas, the tail counted where there are many."""
+    rest = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + rest
+
+
+def _plain(name: Any) -> str | int:
+    match name:
+        case str():
+            return str(name)
+        case Integral() if not isinstance(name, bool):
+            return int(name)
+    raise DataError(f"Column names must be text or whole numbers; the table has {name!r}. Rename that column.")
+
+
+def _from_array(X: np.ndarray) -> pd.DataFrame:
+    if X.ndim != 2:
+        raise DataError(f"A table has two dimensions, rows and columns; this array has {X.ndim}. Reshape it.")
+    if not isinstance(X, np.ma.MaskedArray):
+        return pd.DataFrame(X, copy=False)
+    numeric = X.dtype.kind in "biuf"
+    return pd.DataFrame(X.astype(np.float64 if numeric else object).filled(np.nan if numeric else None))
+
+
+def _from_native(X: Any) -> pd.DataFrame:
+    table = nw.from_native(X, pass_through=True)
+    if isinstance(table, nw.LazyFrame):
+        table = table.collect()
+    if not isinstance(table, nw.DataFrame):
+        raise DataError(f"A table was expected (pandas, polars, pyarrow, or a 2-D array), not {type(X).__name__!r}.")
+    return table.to_pandas()

@@ -1,0 +1,42 @@
+"""Columns that say nothing about what a row is like, and are left out of the encoded table."""
+
+import numpy as np
+
+from vae_anomaly.tables.columns import CategoryColumn, Column, NumberColumn
+from vae_anomaly.tables.values import Values
+
+EMPTY = "has no values"
+COUNTER = "counts the rows"
+_DISTINCT_SHARE, _FEW_LEVELS = 0.9, 20
+_SHORTEST_COUNT = 20
+_NUMBER_SHARE, _FEW_VALUES = 0.9, 10
+
+
+def reason_to_leave_out(column: Column, values: Values) -> str | None:
+    """Say why a column is left out, None where it is not."""
+    match column:
+        case CategoryColumn() if column.storage != "category":
+            return _identifies(len(column.levels), int((~values.missing).sum()))
+        case NumberColumn() if values.is_whole and are_counters(values.numbers.values):
+            return COUNTER
+    return None
+
+
+def are_counters(numbers: np.ndarray) -> np.ndarray:
+    """Whether the whole numbers (of each column) go up by one from row to row."""
+    return (np.diff(numbers, axis=0) == 1).all(axis=0) & (len(numbers) >= _SHORTEST_COUNT)
+
+
+def nearly_numbers(values: Values) -> str | None:
+    """Name the value that makes a text column out of what is otherwise numbers, None where there is no such thing."""
+    n_values, strays = int((~values.missing).sum()), values.numbers.misfits if values.is_text else []
+    if not 0 < len(strays) <= (1 - _NUMBER_SHARE) * n_values or n_values < _FEW_VALUES:
+        return None
+    row = int(strays[0])
+    return f"{values.name!r} (row {row + 1} holds {values.found(row)})"
+
+
+def _identifies(distinct: int, n_values: int) -> str | None:
+    if distinct <= _FEW_LEVELS or distinct <= _DISTINCT_SHARE * n_values:
+        return None
+    return f"identifier or free text: {distinct:,} distinct of {n_values:,}"

@@ -1,0 +1,259 @@
+"""
+The values of one column, seen as numbers, durations, instants or levels, whatever they are stored as.
+
+A reading never fails: rows whose value is of another kind are its misfits. Work is done once for each distinct value, so
+that a million rows of text cost little more than counting them.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cached_property
+from numbers import Complex, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vae_anomaly.errors import DataError
+
+Level = str | int | float | bool
+NO_INSTANT = np.iinfo(np.int64).min  # NaT, as numpy stores it
+LAST_INSTANT = 2**61  # µs; sums and differences of two instants still are int64
+_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+class Reading(NamedTuple):
+    """One value a row, and the positions of rows whose value is of another kind."""
+
+    values: np.ndarray
+    misfits: np.ndarray
+
+
+class Values:
+    """The values of one column under its name."""
+
+    def __init__(self, name: str | int, series: pd.Series) -> None:
+        self.name = name
+        self.series = series
+        self.dtype: Any = series.dtype
+
+    @cached_property
+    def missing(self) -> np.ndarray:
+        """Whether each row has no value."""
+        return self.series.isna().to_numpy(dtype=bool)
+
+    @property
+    def is_category(self) -> bool:
+        """Whether the column is declared to hold categories."""
+        return isinstance(self.dtype, pd.CategoricalDtype)
+
+    @cached_property
+    def is_truth(self) -> bool:
+        """Whether the column holds truth values."""
+        if pd.api.types.is_bool_dtype(self.dtype) and not self.is_category:
+            return True
+        return self._has_factors and _inferred(self.factors[1]) == "boolean"
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether every value is text."""
+        return self._has_factors and _inferred(self.factors[1]) == "string"
+
+    @property
+    def is_duration(self) -> bool:
+        """Whether the column holds durations."""
+        return getattr(self.dtype, "kind", "") == "m"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the column is stored as whole numbers."""
+        return pd.api.types.is_integer_dtype(self.dtype)
+
+    @property
+    def _is_numeric(self) -> bool:
+        numeric = pd.api.types.is_numeric_dtype(self.dtype) or pd.api.types.is_bool_dtype(self.dtype)
+        return numeric and not self.is_category
+
+    @property
+    def _has_factors(self) -> bool:
+        return not (self._is_numeric or self.is_duration or getattr(self.dtype, "kind", "") == "M")
+
+    @cached_property
+    def factors(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each row the position of its value among the distinct values, -1 where missing; and those values."""
+        if self.is_category:
+            return self.series.cat.codes.to_numpy(), np.asarray(self.series.cat.categories, dtype=object)
+        try:
+            codes, found = pd.factorize(self.series)
+        except TypeError:  # unhashable: lists, dicts, sets, arrays
+            raise self._nested() from None
+        distinct = np.asarray(found, dtype=object)
+        if _inferred(distinct) not in {"string", "empty"} and any(map(_is_compound, distinct)):
+            raise self._nested()
+        return codes, distinct
+
+    def _nested(self) -> DataError:
+        row = next(row for row, value in enumerate(self.series) if _is_compound(value))
+        return DataError(
+            f"Column {self.name!r} has {self.found(row)} in row {row + 1} (the first row is 1); a cell holds one number,"
+            " text, date or truth value. Split it into columns, or leave the column out."
+        )
+
+    @cached_property
+    def numbers(self) -> Reading:
+        """As float64; truth values are 0 and 1, text is parsed."""
+        if pd.api.types.is_complex_dtype(self.dtype):
+            raise self._nested()
+        if self._is_numeric:
+            return Reading(self.series.to_numpy(np.float64, na_value=np.nan), np.empty(0, dtype=np.int64))
+        if not self._has_factors:
+            return Reading(np.full(len(self.series), np.nan), self._all_present())
+        return self._by_factor(_numbers, np.float64, np.nan)
+
+    @cached_property
+    def durations(self) -> Reading:
+        """As seconds in float64."""
+        if not self.is_duration:
+            return Reading(np.full(len(self.series), np.nan), self._all_present())
+        return Reading(self.series.dt.total_seconds().to_numpy(np.float64, na_value=np.nan), np.empty(0, np.int64))
+
+    @cached_property
+    def instants(self) -> Reading:
+        """As int64 microseconds since 1970 in UTC; text is read as ISO 8601."""
+        if isinstance(self.dtype, np.dtype | pd.DatetimeTZDtype) and self.dtype.kind == "M":
+            return Reading(_microseconds(self.series), np.empty(0, dtype=np.int64))
+        if self._is_numeric or self.is_duration:
+            return Reading(np.full(len(self.series), NO_INSTANT), self._all_present())
+        return self._by_factor(_instants, np.int64, NO_INSTANT)
+
+    def levels(self) -> tuple[np.ndarray, list[Level]]:
+        """For each row the position of its level, -1 where missing; and the levels."""
+        codes, distinct = self.factors
+        levels = [scalar(value) for value in distinct]
+        places = {level: place for place, level in enumerate(dict.fromkeys(levels))}
+        return _take(np.array([places[level] for level in levels], dtype=np.int64), codes, -1), list(places)
+
+    def as_text(self) -> "Values":
+        """Every value as its own text, so that 1 and True, or 1 and 1.0, stay two values."""
+        return Values(self.name, self.series.astype(object).map(str, na_action="ignore"))
+
+    def found(self, row: int) -> str:
+        """Say in words what a row holds."""
+        value = self.series.iloc[row]
+        match value:
+            case bool() | np.bool_():
+                return f"truth value {bool(value)}"
+            case str():
+                return f"text {_short(value)}"
+            case datetime() | date() | np.datetime64() | pd.Period():
+                return f"date {value}"
+            case pd.Timedelta():
+                return f"duration {value}"
+            case Real() | Decimal():
+                return f"number {value}"
+        return f"{type(value).__name__} {_short(value)}"
+
+    def _all_present(self) -> np.ndarray:
+        return np.flatnonzero(~self.missing)
+
+    def _by_factor(self, read: Callable[[np.ndarray], Reading], dtype: type, missing: float) -> Reading:
+        codes, distinct = self.factors
+        values, misfits = read(distinct)
+        bad = np.zeros(len(distinct), dtype=bool)
+        bad[misfits] = True
+        return Reading(_take(values.astype(dtype), codes, missing), np.flatnonzero(_take(bad, codes, False)))
+
+
+def scalar(value: Any) -> Level:
+    """The JSON scalar that stands for a value as a level: itself where it is one, otherwise its text."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, str):
+        return str(plain)
+    return plain if isinstance(plain, bool | int) or (isinstance(plain, float) and np.isfinite(plain)) else str(value)
+
+
+def _take(values: np.ndarray, codes: np.ndarray, missing: Any) -> np.ndarray:
+    return np.append(values, np.array([missing], dtype=values.dtype))[codes]  # -1 takes the last
+
+
+def _inferred(distinct: np.ndarray) -> str:
+    return pd.api.types.infer_dtype(distinct, skipna=True)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _is_compound(value: Any) -> bool:
+    compound = isinstance(value, list | dict | set | frozenset | np.ndarray | pd.Series)
+    return compound or (isinstance(value, Complex) and not isinstance(value, Real))
+
+
+def _numbers(distinct: np.ndarray) -> Reading:
+    match _inferred(distinct):
+        case "string":
+            numbers = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").to_numpy(np.float64)
+        case _:
+            numbers = np.array([_number(value) for value in distinct], dtype=np.float64)
+    strays = [place for place in np.flatnonzero(np.isnan(numbers)) if not _is_blank(distinct[place])]
+    return Reading(numbers, np.array(strays, dtype=np.int64))
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() in {"", "nan"}
+
+
+def _number(value: Any) -> float:
+    """The number that a value is or spells, NaN where it is none."""
+    if not isinstance(value, Real | Decimal | str | np.bool_):
+        return np.nan
+    try:
+        return float(value)
+    except ValueError:
+        return np.nan
+    except OverflowError:  # a whole number beyond 1.8e308
+        return np.inf
+
+
+def _microseconds(series: pd.Series) -> np.ndarray:
+    naive = series.dt.tz_convert(None) if isinstance(series.dtype, pd.DatetimeTZDtype) else series
+    stored = naive.to_numpy()
+    counts, unit = stored.view(np.int64), np.datetime_data(stored.dtype)[0]
+    if unit == "ns":
+        return np.where(counts == NO_INSTANT, NO_INSTANT, counts // 1_000)
+    factor = _MICROSECONDS[unit]
+    most = LAST_INSTANT // factor
+    return np.where(counts == NO_INSTANT, NO_INSTANT, np.clip(counts, -most, most) * factor)
+
+
+def _instants(distinct: np.ndarray) -> Reading:
+    moments = [_moment(value) for value in distinct]
+    strays = [place for place, moment in enumerate(moments) if moment is None]
+    return Reading(np.array(moments, dtype="datetime64[us]").view(np.int64), np.array(strays, dtype=np.int64))
+
+
+def _moment(value: Any) -> datetime | None:
+    """The moment, in UTC and without saying so, that a value is or spells; None where it is none."""
+    try:
+        match value:
+            case str() if value[4:5] == value[7:8] == "-":
+                return _in_utc(datetime.fromisoformat(value.strip()))
+            case pd.Timestamp():
+                return _in_utc(value.to_pydatetime(warn=False))
+            case datetime():
+                return _in_utc(value)
+            case date():
+                return datetime(value.year, value.month, value.day)
+            case np.datetime64():
+                return _moment(pd.Timestamp(value))
+            case pd.Period():
+                return datetime(value.year, value.month, value.day, value.hour, value.minute, value.second)
+    except (ValueError, OverflowError):
+        return None
+    return None
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
