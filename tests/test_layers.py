@@ -13,6 +13,8 @@ FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"tables", "model", "persistence"},
     {"training", "inference"},
     {"fitted"},
+    {"fitted"},
+    {"fitting"},
     {"detector"},
     {"reports", "integrations"},
     {"vae_anomaly_cli"},

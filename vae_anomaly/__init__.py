@@ -1,0 +1,31 @@
+"""Anomaly detection with variational autoencoders, for tables of numbers, categories, dates and missing cells.
+
+The names are resolved when they are first used, so that importing the package loads neither torch nor scikit-learn.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vae_anomaly.detector import VAEDetector, load
+    from vae_anomaly.tables import read_table, write_table
+
+__version__ = "0.1.0"
+__all__ = ["VAEDetector", "__version__", "load", "read_table", "write_table"]
+
+_HOMES = {
+    "VAEDetector": "vae_anomaly.detector",
+    "load": "vae_anomaly.detector",
+    "read_table": "vae_anomaly.tables",
+    "write_table": "vae_anomaly.tables",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,439 @@
+"""The detector: a scikit-learn estimator around a variational autoencoder. It brings the parts together, no more."""
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    OutlierMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from vae_anomaly.errors import DataError, ModelFileError
+from vae_anomaly.fitted import Fitted
+from vae_anomaly.fitting import fit_model
+from vae_anomaly.inference.reasons import column_contributions
+from vae_anomaly.persistence import read_model, write_model
+from vae_anomaly.tables import Schema, as_frame, is_frame
+from vae_anomaly.training.callbacks import Monitor, ProgressBar
+from vae_anomaly.training.devices import resolve_device
+from vae_anomaly.training.settings import Settings
+
+LATENT = "(latent)"  # the column of contributions that belongs to no column of the table
+
+
+class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):
+    """Outlier and novelty detection with a variational autoencoder.
+
+    Rows are scored by the ELBO, a lower bound of their log density in nats: the lower, the odder. The columns may hold
+    numbers, booleans, categories, text, dates and missing cells; a missing cell was not observed and adds nothing to
+    the score.
+
+    Parameters
+    ----------
+    n_components : int or "auto"
+        Latents. "auto": 8 in outlier detection, 32 in novelty detection, never more than the encoder sees columns.
+    hidden_layer_sizes : sequence of int or "auto"
+        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64).
+    likelihood : {"auto", "gaussian", "student_t"}
+        Density of numbers. Two-valued columns are Bernoulli, categories categorical. "auto": Gaussian with a learned
+        scale.
+    prior : {"auto", "gaussian", "exemplar"}
+        What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
+        training rows (arXiv 2004.04795). "auto": exemplar, below 10 rows gaussian.
+    beta : float
+        Weight of the KL in training; scores always have weight 1.
+    bound : {"elbo", "iwae"}
+        Which bound of the log density is the score: the ELBO, or the tighter importance-weighted bound (arXiv
+        1509.00519).
+    variational : bool
+        False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
+    n_estimators : int
+        Members of the ensemble, trained side by side; scores are means over them, codes those of the first.
+    novelty : bool
+        False (outlier detection): the training rows may hold anomalies; training is short and leaves the oddest rows
+        out, and a scored row that is itself in training does not explain itself. True (novelty detection): the
+        training rows are normal; training goes on until held-out rows stop gaining.
+    contamination : "auto" or float in (0, 0.5]
+        Share of training rows to call odd. "auto" puts the threshold at Tukey's fence of their scores.
+    max_iter : int or "auto"
+        Steps of the optimiser, at most. "auto" follows the number of rows.
+    batch_size : int or "auto"
+        Rows of a step, for each member. "auto": 256.
+    learning_rate : float
+        Peak rate of Adam.
+    validation_fraction : float in [0, 1)
+        Share of the rows held out to stop in time, in novelty detection; fewer than 10 rows are not held out.
+    n_draws : int
+        Draws from the posterior by which a row is scored: made once in ``fit``, the same for all rows.
+    device : str
+        "auto" takes CUDA where there is one, else the processor; or a torch device such as "cpu" or "cuda:1".
+    precision : {"auto", "float32", "float64"}
+        "auto" trains in float32 and scores in float64.
+    random_state : int, RandomState or None
+        Same data and same number, same model.
+    verbose : int
+        1 shows a progress bar on standard error.
+    callbacks : list or None
+        Objects with methods of `vae_anomaly.training.callbacks`.
+
+    Attributes
+    ----------
+    offset_ : float
+        Score below which a row is odd.
+    schema_ : Schema
+        Columns in use, their kinds, and the columns left out with the reason.
+    history_ : dict of lists
+        What was optimised, a number a round.
+    n_iter_, batch_size_, n_components_, hidden_layer_sizes_, prior_ : int, int, int, tuple, str
+        What "auto" chose; ``n_iter_`` steps were done.
+    device_ : torch.device
+        Where scores are computed.
+    n_samples_fit_, n_features_in_ : int
+        Rows and columns of the training table.
+    usual_ : list of float
+        Median contribution of each column, and of the latent term, over the training rows.
+    versions_ : dict
+        Of the libraries that fitted the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vae_anomaly import VAEDetector
+    >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
+    >>> detector = VAEDetector(random_state=0).fit(X)
+    >>> detector.predict([[1.0, 0.9], [1.0, -0.9]])  # each value usual, the second pair not
+    array([ 1, -1])
+    """
+
+    _parameter_constraints = {
+        "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
+        "likelihood": [StrOptions({"auto", "gaussian", "student_t"})],
+        "prior": [StrOptions({"auto", "gaussian", "exemplar"})],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "bound": [StrOptions({"elbo", "iwae"})],
+        "variational": ["boolean"],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "novelty": ["boolean"],
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "precision": [StrOptions({"auto", "float32", "float64"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "callbacks": [list, tuple, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_components: int | str = "auto",
+        hidden_layer_sizes: Sequence[int] | str = "auto",
+        likelihood: str = "auto",
+        prior: str = "auto",
+        beta: float = 1.0,
+        bound: str = "elbo",
+        variational: bool = True,
+        n_estimators: int = 3,
+        novelty: bool = False,
+        contamination: float | str = "auto",
+        max_iter: int | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate: float = 2e-3,
+        validation_fraction: float = 0.1,
+        n_draws: int = 4,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        callbacks: Sequence[object] | None = None,
+    ):
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.likelihood = likelihood
+        self.prior = prior
+        self.beta = beta
+        self.bound = bound
+        self.variational = variational
+        self.n_estimators = n_estimators
+        self.novelty = novelty
+        self.contamination = contamination
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.n_draws = n_draws
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: object = None) -> Self:
+        """Learn what rows of this table look like.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns): pandas, polars, pyarrow or anything narwhals reads; or numbers as scikit-learn takes them.
+        y : ignored
+            Present for scikit-learn's sake.
+
+        Returns
+        -------
+        VAEDetector
+            The estimator itself. After an error or Ctrl-C it is what it was before.
+        """
+        fitting = copy.copy(self)  # what is learned goes there, and to self at the end: all of it or nothing
+        frame = fitting._new_table(X)
+        schema = Schema.learn(frame)
+        fitted = fit_model(
+            schema,
+            schema.encode(frame),
+            list(frame.columns),
+            is_frame(X),
+            settings=Settings.of(self.get_params(deep=False)),
+            seed=check_random_state(self.random_state).randint(2**31 - 1),
+            monitor=Monitor(self, [*(self.callbacks or []), *([ProgressBar()] if self.verbose else [])]),
+        )
+        fitting._expose(fitted)
+        self.__dict__.update(fitting.__dict__)
+        return self
+
+    def _new_table(self, X: Any) -> pd.DataFrame:
+        """A training table as a frame; its columns are remembered as scikit-learn remembers them."""
+        if is_frame(X):
+            frame = as_frame(X)
+            self._remember(list(frame.columns), True)
+            return frame
+        array = validate_data(self, _unmasked(X), dtype=np.float64, ensure_all_finite=False)
+        return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+
+    def _remember(self, inputs: list[str | int], frame: bool) -> None:
+        """Set ``n_features_in_`` and, where the columns have names, ``feature_names_in_``."""
+        self.__dict__.pop("feature_names_in_", None)
+        self.n_features_in_ = len(inputs)
+        if frame and all(isinstance(name, str) for name in inputs):
+            self.feature_names_in_ = np.array(inputs, dtype=object)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """ELBO of each row, (rows,), in nats: the lower, the odder."""
+        return self._score(self._encoded(X))
+
+    def anomaly_score(self, X: Any) -> np.ndarray:
+        """Negative ELBO of each row, (rows,), in nats: the higher, the odder."""
+        return -self.score_samples(X)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """``score_samples(X) - offset_``, (rows,): negative for odd rows."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """-1 for odd rows, +1 for others, (rows,)."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def score(self, X: Any, y: object = None) -> float:
+        """Mean ELBO of the rows, in nats: what model selection makes large."""
+        return float(self.score_samples(X).mean())
+
+    def contributions(self, X: Any, *, relative: bool = False) -> pd.DataFrame:
+        """What each column adds to the anomaly score.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns).
+        relative : bool
+            Subtract what is usual for the column: its median over the training rows.
+
+        Returns
+        -------
+        DataFrame
+            Nats: a column for each column in use and one, "(latent)", for the KL. Unless ``relative``, each row adds
+            up to its negative ELBO.
+        """
+        cells, kl = self._checked().scorer.terms(self._encoded(X))
+        columns = [cell.column for cell in self.schema_.cells]
+        values = column_contributions(cells, kl, columns, len(self.schema_.names))
+        frame = pd.DataFrame(values, columns=[*self.schema_.names, LATENT])
+        return frame - self.usual_ if relative else frame
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Codes of the rows: posterior means of the first member, (rows, n_components_)."""
+        return self._checked().scorer.encode(self._encoded(X))
+
+    def inverse_transform(self, Z: Any) -> pd.DataFrame | np.ndarray:
+        """Expected rows for codes (rows, n_components_), in the table's own columns and types."""
+        fitted = self._checked()
+        codes = check_array(Z, dtype=np.float64)
+        if codes.shape[1] != fitted.design.n_components:
+            raise DataError(
+                f"Codes have {codes.shape[1]} columns; this model has {fitted.design.n_components} latents."
+            )
+        return self._decoded(fitted.scorer.decode(codes))
+
+    def reconstruct(self, X: Any) -> pd.DataFrame | np.ndarray:
+        """What the model makes of each row: ``inverse_transform(transform(X))``, missing cells filled in."""
+        scorer = self._checked().scorer
+        return self._decoded(scorer.decode(scorer.encode(self._encoded(X))))
+
+    def sample(self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None) -> Any:
+        """Draw new rows from the model: a code from the prior, cells from the decoder.
+
+        Parameters
+        ----------
+        n_samples : int
+            Rows to draw.
+        random_state : int, RandomState or None
+            Same number, same rows.
+
+        Returns
+        -------
+        DataFrame or ndarray
+            (n_samples, columns), like the training table.
+        """
+        fitted = self._checked()
+        if not fitted.design.variational:
+            raise TypeError(
+                "A plain autoencoder (variational=False) has no density to draw from. Fit with variational=True."
+            )
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        return self._decoded(fitted.scorer.sample(n_samples, seed))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it. Callbacks are not kept."""
+        document, tensors = self._checked().to_parts()
+        parameters = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        write_model(path, {**document, "parameters": parameters}, tensors)
+
+    def _checked(self) -> Fitted:
+        """The fitted model, with the threshold as it stands now."""
+        check_is_fitted(self)
+        return replace(self._fitted, record=replace(self._fitted.record, offset=float(self.offset_)))
+
+    def _score(self, x: np.ndarray) -> np.ndarray:
+        scorer = self._checked().scorer
+        return scorer.iwae(x) if self.bound == "iwae" else scorer.elbo(x)
+
+    def _encoded(self, X: Any) -> np.ndarray:
+        """Rows to score as the model takes them, their columns held against those of the fit."""
+        fitted = self._checked()
+        if is_frame(X):
+            return fitted.schema.encode(as_frame(X))
+        array = validate_data(self, _unmasked(X), reset=False, dtype=np.float64, ensure_all_finite=False)
+        return fitted.schema.encode(pd.DataFrame(array, columns=fitted.inputs))
+
+    def _decoded(self, cells: np.ndarray) -> Any:
+        """Cells as rows of a table like the one in fit."""
+        fitted = self._checked()
+        frame = fitted.schema.decode(cells)
+        return frame if fitted.frame else frame.to_numpy(dtype=np.float64)
+
+    def _expose(self, fitted: Fitted) -> None:
+        """Set the public attributes."""
+        record, design = fitted.record, fitted.design
+        self._fitted = fitted
+        self.offset_ = record.offset
+        self.history_ = record.history
+        self.n_iter_ = record.n_iter
+        self.batch_size_ = record.batch_size
+        self.usual_ = record.usual
+        self.versions_ = record.versions
+        self.schema_ = fitted.schema
+        self.n_components_ = design.n_components
+        self.hidden_layer_sizes_ = design.hidden_layer_sizes
+        self.prior_ = design.prior if design.variational else None
+        self.device_ = fitted.scorer.device
+        self.n_samples_fit_ = fitted.schema.n_rows
+        self._n_features_out = design.n_components
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fitted")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled as document and arrays, so that a model fitted on a GPU opens anywhere."""
+        state = dict(super().__getstate__())
+        if "_fitted" in state:
+            state["_fitted"] = self._checked().to_parts()
+            state.pop("device_")
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        parts = state.pop("_fitted", None)
+        super().__setstate__(state)
+        if parts is not None:
+            self._expose(Fitted.from_parts(*parts, torch.device("cpu")))
+
+
+def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
+    """Read a detector that `VAEDetector.save` wrote; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path-like
+        Model file.
+    device : str
+        Where to score; "auto" takes CUDA where there is one.
+
+    Returns
+    -------
+    VAEDetector
+        Fitted; its scores are those of the detector that was saved.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, foreign, or of an unknown format.
+    """
+    document, tensors = read_model(path)
+    fitted = Fitted.from_parts(document, tensors, resolve_device(device))
+    try:
+        detector = VAEDetector(**document["parameters"])
+        detector._validate_params()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path} does not hold the parameters of a detector: {error}") from error
+    detector._remember(fitted.inputs, fitted.frame)
+    detector._expose(fitted)
+    return detector
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it; what JSON cannot hold (a generator, callbacks) is not kept."""
+    match value:
+        case np.generic():
+            return value.item()
+        case np.ndarray() | list() | tuple():
+            items = [_plain(item) for item in value]
+            return None if None in items else items
+        case str() | bool() | int() | float():
+            return value
+        case _:
+            return None
+
+
+def _unmasked(X: Any) -> Any:
+    """Values hidden under a numpy mask are missing."""
+    return X.astype(np.float64).filled(np.nan) if isinstance(X, np.ma.MaskedArray) else X

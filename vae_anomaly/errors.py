@@ -1,0 +1,25 @@
+"""What can go wrong, in words a user can act on: one root class, so that one ``except`` catches all of it."""
+
+
+class VaeAnomalyError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class DataError(VaeAnomalyError, ValueError):
+    """The table does not fit: the message names the column, the row, the value and the remedy."""
+
+
+class DeviceError(VaeAnomalyError, ValueError):
+    """The requested device or precision is not to be had on this machine."""
+
+
+class ModelFileError(VaeAnomalyError, ValueError):
+    """The model file is damaged, foreign, or of a format that this version does not know."""
+
+
+class DataWarning(UserWarning):
+    """The table was taken, but not all of it: the message names the columns and why."""
+
+
+class FitWarning(UserWarning):
+    """The fit went on, but not as it was planned: the message says what changed."""

@@ -1,0 +1,179 @@
+"""What a fit leaves behind, and its other form: a JSON document and named arrays, for files and pickles alike."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_anomaly.errors import ModelFileError
+from vae_anomaly.inference.exemplars import Exemplars
+from vae_anomaly.inference.scoring import Scorer
+from vae_anomaly.model.likelihoods import Mixed
+from vae_anomaly.model.objectives import ELBO, Objective, Reconstruction
+from vae_anomaly.tables import Schema
+from vae_anomaly.training.assembly import Design, cells_likelihood
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the fit measured: see the attributes of `VAEDetector`."""
+
+    offset: float
+    history: dict[str, list[float]]
+    n_iter: int
+    batch_size: int
+    usual: list[float]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model and the table that it was trained on, without the rows.
+
+    ``inputs`` are the columns of the table as it came, ``frame`` says whether it came with names, ``numbers`` names
+    the density of numbers, ``indicators`` are the cells that were missing in some training rows.
+    """
+
+    schema: Schema
+    inputs: list[str | int]
+    frame: bool
+    design: Design
+    numbers: str
+    indicators: tuple[int, ...]
+    weight_type: torch.dtype
+    scorer: Scorer
+    record: Record
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Document and arrays, from which `from_parts` makes the same model again."""
+        scorer = self.scorer
+        weights = {f"vae.{name}": tensor.to(self.weight_type) for name, tensor in scorer.vae.state_dict().items()}
+        tensors = {name: tensor.cpu().numpy() for name, tensor in {**weights, "noise": scorer.noise}.items()}
+        if scorer.exemplars is not None:
+            tensors["exemplars.keys"] = scorer.exemplars.keys
+            tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
+            tensors["exemplars.codes"] = scorer.exemplars.codes.cpu().numpy()
+        document = {
+            "schema": self.schema.to_json(),
+            "inputs": self.inputs,
+            "frame": self.frame,
+            "design": asdict(self.design),
+            "numbers": self.numbers,
+            "indicators": list(self.indicators),
+            "weight_type": NAMES[self.weight_type],
+            "score_type": NAMES[scorer.dtype],
+            "leave_one_out": scorer.leave_one_out,
+            "record": asdict(self.record),
+        }
+        return document, tensors
+
+    @classmethod
+    def from_parts(
+        cls, document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], device: torch.device
+    ) -> "Fitted":
+        """Rebuild the model on ``device``.
+
+        Names, shapes, types and finiteness of the arrays are held against the document first.
+
+        Raises
+        ------
+        ModelFileError
+            Document and arrays do not describe a model.
+        """
+        try:
+            return _rebuild(document, tensors, device)
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, RuntimeError) as error:
+            if isinstance(error, ModelFileError):
+                raise
+            raise ModelFileError(
+                f"The model file does not describe a model ({type(error).__name__}: {error})."
+            ) from error
+
+
+def objective_of(design: Design) -> Objective:
+    """What a design is trained on and scored by."""
+    return ELBO() if design.variational else Reconstruction()
+
+
+def likelihood_of(schema: Schema, design: Design, numbers: str, indicators: tuple[int, ...]) -> Mixed:
+    """Density of the encoded rows of a table."""
+    return cells_likelihood(
+        schema.cells, n_rows=schema.n_rows, numbers=numbers, variational=design.variational, indicators=indicators
+    )
+
+
+def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], device: torch.device) -> Fitted:
+    schema = Schema.from_json(document["schema"])
+    design = _design(document["design"])
+    indicators = tuple(int(cell) for cell in document["indicators"])
+    likelihood = likelihood_of(schema, design, document["numbers"], indicators)
+    with torch.device("meta"):  # shapes only: nothing is allocated before they are compared
+        vae = design.build(likelihood)
+    weight_type, score_type = DTYPES[document["weight_type"]], DTYPES[document["score_type"]]
+    _check_arrays(tensors, vae.state_dict(), design, str(document["weight_type"]), str(document["score_type"]))
+    if device.type == "mps":
+        score_type = torch.float32
+    weights = {name: torch.tensor(tensors[f"vae.{name}"], dtype=score_type, device=device) for name in vae.state_dict()}
+    vae.load_state_dict(weights, assign=True)
+    vae.eval().requires_grad_(False)
+    noise = torch.tensor(tensors["noise"], dtype=score_type, device=device)
+    scorer = Scorer(
+        vae,
+        objective_of(design),
+        noise,
+        _exemplars(tensors, score_type, device) if design.exemplars else None,
+        leave_one_out=bool(document["leave_one_out"]),
+    )
+    inputs, frame = list(document["inputs"]), bool(document["frame"])
+    record = Record(**document["record"])
+    return Fitted(schema, inputs, frame, design, str(document["numbers"]), indicators, weight_type, scorer, record)
+
+
+def _design(document: Mapping[str, Any]) -> Design:
+    sizes = tuple(int(size) for size in document["hidden_layer_sizes"])
+    design = Design(**{**document, "hidden_layer_sizes": sizes})
+    if min(design.n_components, design.n_estimators, *sizes) < 1 or design.prior not in ("gaussian", "exemplar"):
+        raise ModelFileError("The model file describes a model with impossible sizes.")
+    return design
+
+
+def _check_arrays(
+    tensors: Mapping[str, np.ndarray],
+    weights: Mapping[str, torch.Tensor],
+    design: Design,
+    weight_type: str,
+    score_type: str,
+) -> None:
+    """Hold the arrays against what the model needs."""
+    wanted = {f"vae.{name}": (tuple(tensor.shape), weight_type) for name, tensor in weights.items()}
+    wanted["noise"] = ((len(tensors["noise"]), design.n_components), score_type)
+    if design.exemplars:
+        n = len(tensors["exemplars.keys"])
+        wanted["exemplars.keys"] = ((n,), "uint64")
+        wanted["exemplars.counts"] = ((n,), "int64")
+        wanted["exemplars.codes"] = ((design.n_estimators, n, design.n_components), score_type)
+    found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        raise ModelFileError(
+            f"The model file does not hold the model that it describes: {', '.join(wrong[:5])} differ."
+        )
+    if not all(np.isfinite(array).all() for array in tensors.values()) or not len(tensors["noise"]):
+        raise ModelFileError("The model file holds numbers that are not finite.")
+    if design.exemplars and not (
+        n and (tensors["exemplars.counts"] > 0).all() and (np.diff(tensors["exemplars.keys"].astype(object)) > 0).all()
+    ):
+        raise ModelFileError("The model file holds exemplars that cannot be.")
+
+
+def _exemplars(tensors: Mapping[str, np.ndarray], dtype: torch.dtype, device: torch.device) -> Exemplars:
+    return Exemplars(
+        keys=np.array(tensors["exemplars.keys"]),
+        counts=torch.tensor(tensors["exemplars.counts"]),
+        codes=torch.tensor(tensors["exemplars.codes"], dtype=dtype, device=device),
+    )

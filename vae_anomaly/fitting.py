@@ -1,0 +1,86 @@
+"""The whole fit, from an encoded table to a fitted model, in its order."""
+
+import platform
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+from vae_anomaly.fitted import Fitted, Record, likelihood_of, objective_of
+from vae_anomaly.inference.assembly import make_scorer
+from vae_anomaly.inference.reasons import column_contributions
+from vae_anomaly.inference.scoring import Scorer
+from vae_anomaly.inference.thresholds import offset
+from vae_anomaly.tables import Schema
+from vae_anomaly.training.assembly import make_design, missing_cells, start
+from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.devices import resolve_device, resolve_precision
+from vae_anomaly.training.loop import Trainer
+from vae_anomaly.training.plan import make_plan
+from vae_anomaly.training.settings import Settings
+
+THRESHOLD_ROWS = 20_000  # training rows, at most, whose scores set the threshold
+LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
+
+
+def fit_model(
+    schema: Schema,
+    x: np.ndarray,
+    inputs: list[str | int],
+    frame: bool,
+    *,
+    settings: Settings,
+    seed: int,
+    monitor: Monitor,
+) -> Fitted:
+    """Train on the encoded rows ``x`` (rows, cells) and fix all that scores depend on; ``seed`` decides all chance."""
+    rng = np.random.default_rng(seed)
+    device = resolve_device(settings.device)
+    train_type, score_type = resolve_precision(settings.precision, device)
+    generator = torch.Generator(device).manual_seed(seed)
+    indicators = missing_cells(x)
+    sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
+    design = make_design(settings, len(x), sees)
+    plan = make_plan(settings, len(x))
+    objective = objective_of(design)
+
+    vae = design.build(likelihood_of(schema, design, settings.likelihood, indicators)).to(device, train_type)
+    rows = torch.as_tensor(x, dtype=train_type, device=device)
+    start(vae, rows, design, generator)
+    trainer = Trainer(vae, rows, plan, objective, exemplars=design.exemplars, generator=generator)
+    history = trainer.run(monitor).rounds
+
+    scorer = make_scorer(
+        vae,
+        objective,
+        x,
+        exemplars=design.exemplars,
+        leave_one_out=not settings.novelty,
+        trim=settings.trim,
+        n_draws=settings.n_draws,
+        dtype=score_type,
+        rng=rng,
+    )
+    some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
+    threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
+    record = Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions())
+    return Fitted(schema, inputs, frame, design, settings.likelihood, indicators, train_type, scorer, record)
+
+
+def _training_figures(honest: Scorer, x: np.ndarray, schema: Schema, settings: Settings) -> tuple[float, list[float]]:
+    """Threshold, and the median contribution of each column, over training rows of which none explains itself."""
+    cells, kl = honest.terms(x)
+    contributions = column_contributions(cells, kl, [cell.column for cell in schema.cells], len(schema.names))
+    scores = honest.iwae(x) if settings.bound == "iwae" else cells.sum(1) - kl
+    return offset(scores, settings.contamination), np.median(contributions, 0).tolist()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:  # run from a folder without being installed
+            found[library] = "not installed"
+    return found

@@ -1,0 +1,1 @@
+"""From trained weights to answers: scores, thresholds, codes and new rows."""

@@ -1,0 +1,120 @@
+"""From a trained model to the score of a row, the same in whatever batch it comes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_anomaly.inference.exemplars import Exemplars, row_keys
+from vae_anomaly.model.objectives import Objective, Terms, importance_weighted_bound
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior
+from vae_anomaly.model.vae import VAE
+
+CHUNK_BYTES = 32 * 2**20  # of the largest array that scoring makes
+
+
+def fixed_noise(n_draws: int, n_components: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws (n_draws, n_components), shared by all rows, in pairs of opposite sign: an even number has mean 0."""
+    half = rng.standard_normal((-(-n_draws // 2), n_components))
+    return np.concatenate([half, -half])[:n_draws]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A trained model with all that its scores depend on.
+
+    ``leave_one_out`` says that rows to score may be training rows, which must not explain themselves.
+    """
+
+    vae: VAE
+    objective: Objective
+    noise: Tensor  # (draws, latents)
+    exemplars: Exemplars | None
+    leave_one_out: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the arithmetic."""
+        return self.vae.shared.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the arithmetic runs."""
+        return self.vae.shared.device
+
+    def terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Expected log-likelihood of each cell (rows, cells) and KL (rows,), means over the members, in nats."""
+        parts = [self._mean_terms(chunk, prior) for chunk, prior in self._chunks(x)]
+        return np.concatenate([cells for cells, _ in parts]), np.concatenate([kl for _, kl in parts])
+
+    def elbo(self, x: np.ndarray) -> np.ndarray:
+        """Mean over the members of the ELBO, (rows,), in nats."""
+        return self._gather(x, lambda chunk, prior: self._terms(chunk, prior).elbo())
+
+    def iwae(self, x: np.ndarray) -> np.ndarray:
+        """Mean over the members of the importance-weighted bound, (rows,), in nats."""
+        return self._gather(x, lambda chunk, prior: importance_weighted_bound(self.vae, chunk, prior, self._noise))
+
+    @torch.no_grad()
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """Posterior means of the first member, (rows, latents)."""
+        rows = max(1, CHUNK_BYTES // (8 * x.shape[1] + 8))
+        chunks = (self._tensor(x[first : first + rows]) for first in range(0, len(x), rows))
+        return np.concatenate([_numpy(self.vae.encode(chunk)[0][0]) for chunk in chunks])
+
+    @torch.no_grad()
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Expected cells (rows, cells) for codes of the first member."""
+        codes = self._tensor(z).expand(1, self.vae.n_estimators, -1, -1)
+        return _numpy(self.vae.likelihood.expected(self.vae.decode(codes), self.vae.shared)[0, 0])
+
+    @torch.no_grad()
+    def sample(self, n_rows: int, seed: int) -> np.ndarray:
+        """New rows (n_rows, cells), each from a member drawn at random: code from the prior, cells from the decoder."""
+        vae, generator = self.vae, torch.Generator(self.device).manual_seed(seed)
+        z = self._prior(None).sample(vae.n_estimators, n_rows, generator)
+        cells = vae.likelihood.sample(vae.decode(z[None])[0], vae.shared, generator)
+        member = torch.randint(vae.n_estimators, (n_rows,), generator=generator, device=self.device)
+        return _numpy(cells[member, torch.arange(n_rows, device=self.device)])
+
+    @property
+    def _noise(self) -> Tensor:
+        return self.noise[:, None, None]
+
+    def _terms(self, chunk: Tensor, prior: Prior) -> Terms:
+        return self.objective.terms(self.vae, chunk, prior, self._noise)
+
+    @torch.no_grad()
+    def _mean_terms(self, chunk: Tensor, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
+        terms = self._terms(chunk, prior)
+        return _numpy(terms.cells.mean(0)), _numpy(terms.kl.mean(0))
+
+    @torch.no_grad()
+    def _gather(self, x: np.ndarray, bound: Callable[[Tensor, Prior], Tensor]) -> np.ndarray:
+        return np.concatenate([_numpy(bound(chunk, prior).mean(0)) for chunk, prior in self._chunks(x)])
+
+    def _chunks(self, x: np.ndarray) -> Iterator[tuple[Tensor, Prior]]:
+        """Slices of rows with the prior that holds for them, small enough for the memory."""
+        vae = self.vae
+        widest = max(x.shape[1], vae.likelihood.n_features, len(self.exemplars.keys) if self.exemplars else 0)
+        rows = max(1, CHUNK_BYTES // (8 * vae.n_estimators * len(self.noise) * widest))
+        for first in range(0, len(x), rows):
+            chunk = x[first : first + rows]
+            yield self._tensor(chunk), self._prior(chunk)
+
+    def _prior(self, chunk: np.ndarray | None) -> Prior:
+        """The prior for the rows of a chunk, or for rows yet to be made (None)."""
+        if self.exemplars is None:
+            return GaussianPrior(self.vae.log_bandwidth)
+        keys = row_keys(chunk) if self.leave_one_out and chunk is not None else None
+        weights = self.exemplars.weights(keys, self.device).to(self.dtype)
+        return ExemplarPrior(self.exemplars.codes, self.vae.log_bandwidth, weights)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.double().cpu().numpy()

@@ -1,0 +1,1 @@
+"""The mathematics of the variational autoencoder: densities, priors, nets, bounds. No tables, no files, no training."""

@@ -1,0 +1,55 @@
+"""Fully connected nets whose members lie side by side: a leading member axis, one batched product a layer."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+HIDDEN_INPUT_LIMIT = (
+    10.0  # standard deviations; beyond it only the linear path answers, so that no far point looks familiar
+)
+
+
+class MemberLinear(nn.Module):
+    """Affine map of each member: (members, rows, inputs) to (members, rows, outputs)."""
+
+    def __init__(self, members: int, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(members, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One batched product."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator) -> None:
+        """Uniform weights of variance 1 / (3 inputs), torch's own default for a linear layer."""
+        bound = 1 / math.sqrt(max(1, self.weight.shape[1]))
+        self.weight.uniform_(-bound, bound, generator=generator)
+        self.bias.uniform_(-bound, bound, generator=generator)
+
+
+class AnchoredNet(nn.Module):
+    """A linear path plus a hidden path, ``x A + b + g(x)``: with g = 0 training begins at the linear map."""
+
+    def __init__(self, members: int, inputs: int, hidden: Sequence[int], outputs: int):
+        super().__init__()
+        self.linear = MemberLinear(members, inputs, outputs)
+        self.hidden = nn.ModuleList(MemberLinear(members, a, b) for a, b in pairwise([inputs, *hidden]))
+        self.last = MemberLinear(members, hidden[-1], outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sum of both paths; the hidden one sees its input clipped."""
+        h = x.clamp(-HIDDEN_INPUT_LIMIT, HIDDEN_INPUT_LIMIT)
+        for layer in self.hidden:
+            h = silu(layer(h))
+        return self.linear(x) + self.last(h)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Hidden layers drawn; the linear path and the last layer stay as they are."""
+        for layer in self.hidden:
+            layer.draw(generator)

@@ -1,0 +1,63 @@
+"""Bounds on the log evidence of each row, in nats: summed over cells and latents, never averaged over them."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vae_anomaly.model.priors import Prior, normal_log_prob
+from vae_anomaly.model.vae import VAE
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The two terms of the ELBO."""
+
+    cells: Tensor  # (members, rows, cells): expected log-likelihood of each cell
+    kl: Tensor  # (members, rows)
+
+    def elbo(self, beta: float = 1.0) -> Tensor:
+        """Expected log-likelihood minus ``beta`` times the KL, (members, rows)."""
+        return self.cells.sum(-1) - beta * self.kl
+
+
+class Objective(Protocol):
+    """What a model can be trained on and scored by."""
+
+    def terms(self, vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Terms:
+        """Terms of each row; ``noise`` is (draws, members or 1, rows or 1, latents), standard normal."""
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """E_q[log p(x|z)] - KL(q(z|x) || p(z)), the expectation over reparameterised draws (arXiv 1312.6114)."""
+
+    def terms(self, vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Terms:
+        """Both terms from the same draws."""
+        mean, log_var = vae.encode(x)
+        z = mean + (0.5 * log_var).exp() * noise
+        return Terms(vae.log_prob(x, z).mean(0), prior.kl(mean, log_var, z))
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The plain autoencoder: decode the code itself; no prior, no KL."""
+
+    def terms(self, vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Terms:
+        """Minus the squared errors; ``prior`` and ``noise`` are not used."""
+        mean, _ = vae.encode(x)
+        cells = vae.log_prob(x, mean[None]).squeeze(0)
+        return Terms(cells, torch.zeros_like(cells[..., 0]))
+
+
+def importance_weighted_bound(vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Tensor:
+    """Log of the mean of p(x, z) / q(z|x) over the draws, (members, rows): between the ELBO and log p(x).
+
+    Burda, Grosse and Salakhutdinov, arXiv 1509.00519.
+    """
+    mean, log_var = vae.encode(x)
+    z = mean + (0.5 * log_var).exp() * noise
+    log_weights = vae.log_prob(x, z).sum(-1) + prior.log_prob(z) - normal_log_prob(z, mean, log_var)
+    return log_weights.logsumexp(0) - math.log(len(noise))

@@ -1,0 +1,90 @@
+"""What the codes of normal rows look like before any row is seen: densities p(z), in nats.
+
+``z`` is (draws, members, rows, latents); a posterior's ``mean`` and ``log_var`` are (members, rows, latents).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+LOG_TWO_PI = math.log(2 * math.pi)
+
+
+class Prior(Protocol):
+    """What every prior can do."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density of each code, (draws, members, rows)."""
+
+    def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
+        """KL(q(z|x) || p(z)) of each row, (members, rows), from the draws ``z`` where it has no closed form."""
+
+    def sample(self, members: int, rows: int, generator: torch.Generator) -> Tensor:
+        """Codes drawn from the prior, (members, rows, latents)."""
+
+
+def normal_log_prob(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """Log density of a diagonal Gaussian, summed over the latents."""
+    return -0.5 * (LOG_TWO_PI + log_var + (z - mean) ** 2 * (-log_var).exp()).sum(-1)
+
+
+def entropy(log_var: Tensor) -> Tensor:
+    """Entropy of a diagonal Gaussian, in nats."""
+    return 0.5 * (1 + LOG_TWO_PI + log_var).sum(-1)
+
+
+@dataclass(frozen=True)
+class GaussianPrior:
+    """Standard normal in every latent; the KL has a closed form (Kingma and Welling, arXiv 1312.6114, appendix B)."""
+
+    like: Tensor  # (members, 1, latents): gives shape, type and device
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return -0.5 * (LOG_TWO_PI + z**2).sum(-1)
+
+    def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
+        return 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(-1)
+
+    def sample(self, members: int, rows: int, generator: torch.Generator) -> Tensor:
+        shape = (members, rows, self.like.shape[-1])
+        return torch.randn(shape, dtype=self.like.dtype, device=self.like.device, generator=generator)
+
+
+@dataclass(frozen=True)
+class ExemplarPrior:
+    """Mixture whose components sit at the codes of training rows, under one bandwidth per latent.
+
+    Norouzi, Fleet and Norouzi, Exemplar VAE, arXiv 2004.04795. ``weights`` (members or 1, rows or 1, exemplars) says
+    how often each exemplar counts for each row: 0 leaves it out, so that no row explains itself; they are normalised
+    over the exemplars here.
+    """
+
+    codes: Tensor  # (members, exemplars, latents)
+    log_bandwidth: Tensor  # (members, 1, latents)
+    weights: Tensor
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """One matrix product for all pairs: with a shared bandwidth, |u - c|^2 = |u|^2 - 2 u.c + |c|^2."""
+        centre = self.codes.mean(1, keepdim=True)  # the square is taken near 0, where it is exact
+        inverse = (-self.log_bandwidth).exp()
+        u = (z - centre) * inverse
+        c = (self.codes - centre) * inverse
+        share = (self.weights / self.weights.sum(-1, keepdim=True)).log()
+        logits = u @ c.transpose(-1, -2) - 0.5 * (c**2).sum(-1)[:, None] + share
+        constant = self.log_bandwidth.sum(-1) + 0.5 * z.shape[-1] * LOG_TWO_PI
+        return logits.logsumexp(-1) - 0.5 * (u**2).sum(-1) - constant
+
+    def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
+        """Entropy in closed form, cross-entropy from the draws."""
+        return -self.log_prob(z).mean(0) - entropy(log_var)
+
+    def sample(self, members: int, rows: int, generator: torch.Generator) -> Tensor:
+        """Codes around exemplars chosen by their weights."""
+        weights = self.weights.mean(1).expand(members, -1)
+        chosen = torch.multinomial(weights, rows, replacement=True, generator=generator)
+        around = self.codes.gather(1, chosen[..., None].expand(-1, -1, self.codes.shape[-1]))
+        noise = torch.randn(around.shape, dtype=around.dtype, device=around.device, generator=generator)
+        return around + self.log_bandwidth.exp() * noise

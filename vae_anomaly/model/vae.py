@@ -1,0 +1,75 @@
+"""The variational autoencoder itself: x -> q(z|x) -> p(x|z), for all members of the ensemble at once.
+
+Shapes: x (members or 1, rows, cells), q's mean and log variance (members, rows, latents), z (draws, members, rows,
+latents).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vae_anomaly.model.anchor import Anchor
+from vae_anomaly.model.likelihoods import Likelihood
+from vae_anomaly.model.networks import AnchoredNet
+
+LOG_VAR_RANGE = (-12.0, 8.0)
+
+
+class VAE(nn.Module):
+    """Encoder, decoder, the numbers learned once for all rows, and the bandwidth of an exemplar prior.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Density of the cells.
+    n_components : int
+        Latents.
+    hidden_layer_sizes : sequence of int
+        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    n_estimators : int
+        Members.
+    """
+
+    def __init__(
+        self, likelihood: Likelihood, n_components: int, hidden_layer_sizes: Sequence[int], n_estimators: int
+    ) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.n_components = n_components
+        self.n_estimators = n_estimators
+        sizes = list(hidden_layer_sizes)
+        self.encoder = AnchoredNet(n_estimators, likelihood.n_features, sizes, 2 * n_components)
+        self.decoder = AnchoredNet(n_estimators, n_components, sizes[::-1], likelihood.n_outputs)
+        self.shared = nn.Parameter(torch.zeros(n_estimators, 1, likelihood.n_shared))
+        self.log_bandwidth = nn.Parameter(torch.zeros(n_estimators, 1, n_components))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), each (members, rows, latents)."""
+        features = self.likelihood.features(x).expand(self.n_estimators, -1, -1)
+        mean, log_var = self.encoder(features).chunk(2, -1)
+        return mean, log_var.clamp(*LOG_VAR_RANGE)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Outputs of the decoder for z (draws, members, rows, latents), alike but for the last axis."""
+        draws, members, rows, latents = z.shape
+        flat = z.transpose(0, 1).reshape(members, draws * rows, latents)
+        return self.decoder(flat).unflatten(1, (draws, rows)).transpose(0, 1)
+
+    def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """Log density of each cell given z, (draws, members, rows, cells)."""
+        return self.likelihood.log_prob(x, self.decode(z), self.shared)
+
+    @torch.no_grad()
+    def start(self, anchor: Anchor, x: Tensor, generator: torch.Generator) -> None:
+        """Weights before training: hidden layers drawn, linear paths from the anchor, margins from the rows ``x``."""
+        self.encoder.draw(generator)
+        self.decoder.draw(generator)
+        outputs, gains, shared = self.likelihood.start(x)
+        self.shared[:] = shared
+        anchor.place(self.encoder.linear, self.decoder.linear, outputs, gains)
+        self.log_bandwidth[:] = anchor.log_bandwidth(x.shape[0])
+
+    def scales(self) -> list[nn.Parameter]:
+        """Noise scales and bandwidth: they need a faster rate than the nets to converge in the same steps."""
+        return [self.shared, self.log_bandwidth]

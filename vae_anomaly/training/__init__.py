@@ -1,0 +1,1 @@
+"""From an encoded table to trained weights: the loop, its plan, devices and callbacks."""

@@ -1,0 +1,98 @@
+"""From what a table's cells are to a model of them: densities, sizes, and where the weights start."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_anomaly.model.anchor import fit_anchor
+from vae_anomaly.model.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    Likelihood,
+    Mixed,
+    Numbers,
+    SquaredError,
+    StudentT,
+)
+from vae_anomaly.model.vae import VAE
+from vae_anomaly.tables import Cell
+from vae_anomaly.training.settings import Settings
+
+NUMBER_LIKELIHOODS: dict[str, type[Numbers]] = {"auto": Gaussian, "gaussian": Gaussian, "student_t": StudentT}
+MIN_EXEMPLAR_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Design:
+    """The sizes of a model, every "auto" resolved."""
+
+    n_components: int
+    hidden_layer_sizes: tuple[int, ...]
+    n_estimators: int
+    prior: str
+    variational: bool
+
+    @property
+    def exemplars(self) -> bool:
+        """Whether the prior sits on training rows; a plain autoencoder has no prior."""
+        return self.variational and self.prior == "exemplar"
+
+    def build(self, likelihood: Likelihood) -> VAE:
+        """A model with all weights zero, on torch's current default device."""
+        return VAE(likelihood, self.n_components, self.hidden_layer_sizes, self.n_estimators)
+
+
+def cells_likelihood(
+    cells: Sequence[Cell], *, n_rows: int, numbers: str, variational: bool, indicators: tuple[int, ...]
+) -> Mixed:
+    """Density of an encoded table, whose cells are numbers first, then flags, then codes.
+
+    A value never seen in training has, at first, the weight of one row among ``n_rows``. ``numbers`` names the density
+    of numbers.
+    """
+    unseen = 1 / (n_rows + 1)
+    floors = tuple(cell.floor for cell in cells if cell.kind == "number")
+    n_flags = sum(cell.kind == "flag" for cell in cells)
+    blocks: list[Likelihood] = [NUMBER_LIKELIHOODS[numbers](floors)] if floors else []
+    blocks += [Bernoulli(n_flags, unseen)] if n_flags else []
+    blocks += [Categorical(cell.n_codes, unseen, cell.spread) for cell in cells if cell.kind == "code"]
+    if not variational:
+        blocks = [SquaredError(block) for block in blocks]
+    return Mixed(tuple(blocks), indicators)
+
+
+def missing_cells(x: np.ndarray) -> tuple[int, ...]:
+    """Cells that were missing in some rows but not in all."""
+    return tuple(int(cell) for cell in np.flatnonzero(np.isnan(x).any(0)))
+
+
+def make_design(settings: Settings, n_rows: int, n_features: int) -> Design:
+    """Choose what was left to "auto".
+
+    A prior that follows the rows needs rows to follow: below 10 it is the standard normal. The plain autoencoder
+    compresses, so its code is at most half as wide as what it sees.
+    """
+    sizes = (64, 64) if settings.hidden_layer_sizes == "auto" else settings.hidden_layer_sizes
+    exemplar = "exemplar" if n_rows >= MIN_EXEMPLAR_ROWS else "gaussian"
+    latents = (
+        min(n_features, 32 if settings.novelty else 8) if settings.variational else max(1, min(n_features // 2, 8))
+    )
+    return Design(
+        n_components=latents if settings.n_components == "auto" else int(settings.n_components),
+        hidden_layer_sizes=tuple(int(width) for width in sizes),
+        n_estimators=settings.n_estimators,
+        prior=exemplar if settings.prior == "auto" else settings.prior,
+        variational=settings.variational,
+    )
+
+
+def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> None:
+    """Anchor the linear paths on the rows ``x`` and draw the rest."""
+    features = vae.likelihood.features(x.double())
+    seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
+    anchor = fit_anchor(features, design.n_components, whiten=design.prior == "gaussian", seed=seed)
+    vae.start(anchor, x, generator)

@@ -1,0 +1,100 @@
+"""Telling the outside how a fit goes on, in the shape of scikit-learn 1.9's ``sklearn.callback``.
+
+A callback is any object with some of these methods; what it does not take is not passed:
+
+- ``setup(estimator, context)`` before the fit, ``teardown(estimator, context)`` after it, also after an error;
+- ``on_fit_task_begin(estimator, context)`` and ``on_fit_task_end(estimator, context, *, metadata=None)`` around the
+fit (the root
+  context) and around each round of steps within it. ``metadata`` holds the round's figures, those of ``history_``.
+  Returning True from the end of a round stops training.
+
+scikit-learn's own ``ProgressBar`` works here too.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+
+@dataclass(frozen=True)
+class Context:
+    """The task that a callback is called for: the fit, or one round of steps in it."""
+
+    estimator_name: str
+    task_name: str
+    task_id: int
+    max_subtasks: int
+    parent: "Context | None" = None
+    root_uuid: UUID = field(default_factory=uuid4)
+    source_estimator_name: str | None = None
+    source_task_name: str | None = None
+
+
+class Monitor:
+    """Speaks to the callbacks on behalf of the training loop."""
+
+    def __init__(self, estimator: object, callbacks: Iterable[object]):
+        self._estimator = estimator
+        self._callbacks = list(callbacks)
+        self._context = Context(type(estimator).__name__, "fit", 0, 0)
+
+    def begin(self, rounds: int) -> None:
+        """Announce a fit of at most ``rounds`` rounds."""
+        self._context = Context(type(self._estimator).__name__, "fit", 0, rounds)
+        self._call("setup", self._context)
+        self._call("on_fit_task_begin", self._context)
+
+    def report(self, number: int, metrics: Mapping[str, float]) -> bool:
+        """Round ``number`` is done; returns whether a callback asks to stop."""
+        root = self._context
+        context = Context(root.estimator_name, "round", number, 0, root, root.root_uuid)
+        self._call("on_fit_task_begin", context)
+        return any(answer is True for answer in self._call("on_fit_task_end", context, metadata=dict(metrics)))
+
+    def end(self, completed: bool) -> None:
+        """The fit is over, ``completed`` or broken off."""
+        if completed:
+            self._call("on_fit_task_end", self._context, metadata={})
+        self._call("teardown", self._context)
+
+    def _call(self, name: str, context: Context, **details: Any) -> list[Any]:
+        hooks = [hook for hook in (getattr(callback, name, None) for callback in self._callbacks) if hook is not None]
+        return [hook(self._estimator, context, **_taken(hook, details)) for hook in hooks]
+
+
+def _taken(hook: Callable[..., Any], details: dict[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(hook).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return details
+    return {name: value for name, value in details.items() if name in parameters}
+
+
+class ProgressBar:
+    """A bar on standard error with the latest figures; silent where that is no terminal."""
+
+    def setup(self, estimator: object, context: Context) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task("training", total=context.max_subtasks, figures="")
+        self._progress.start()
+
+    def on_fit_task_end(self, estimator: object, context: Context, *, metadata: Mapping[str, float]) -> None:
+        if context.parent is not None:
+            figures = "  ".join(
+                f"{name} {metadata[name]:.4g}" for name in ("elbo", "held_out_elbo") if name in metadata
+            )
+            self._progress.update(self._task, advance=1, figures=figures)
+
+    def teardown(self, estimator: object, context: Context) -> None:
+        self._progress.stop()

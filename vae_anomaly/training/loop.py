@@ -1,0 +1,232 @@
+"""The training loop: batches are index slices of a table on the device, and each member has batches of its own."""
+
+import copy
+import math
+import warnings
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from vae_anomaly.errors import DeviceError, FitWarning
+from vae_anomaly.model.objectives import Objective, Terms
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior
+from vae_anomaly.model.vae import VAE
+from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.plan import Plan
+
+MAX_HELD_OUT = 2048  # rows scored at an evaluation
+GRADIENT_NORM = 10.0
+SCALE_RATE = 10.0  # noise scales and bandwidths learn this many times faster than the nets
+
+
+class PriorSource:
+    """The standard normal, the same for every batch."""
+
+    def for_rows(self, vae: VAE, rows: Tensor | None) -> Prior:
+        """Prior for the training rows ``rows`` (members, batch), or for rows that are not in training (None)."""
+        return GaussianPrior(vae.log_bandwidth)
+
+
+@dataclass
+class ExemplarSource(PriorSource):
+    """An exemplar prior on rows drawn afresh for each batch, or on all rows where they are few."""
+
+    x: Tensor  # (rows, cells)
+    size: int
+    generator: torch.Generator
+
+    def for_rows(self, vae: VAE, rows: Tensor | None) -> Prior:
+        """No row is its own exemplar: pairs of a row with itself are left out."""
+        n_rows, members = len(self.x), vae.n_estimators
+        if n_rows <= self.size:
+            chosen = torch.arange(n_rows, device=self.x.device).expand(members, -1)
+        else:
+            chosen = torch.randint(n_rows, (members, self.size), generator=self.generator, device=self.x.device)
+        codes, _ = vae.encode(self.x[chosen])
+        return ExemplarPrior(codes, vae.log_bandwidth, _leave_one_out(chosen, rows).to(codes.dtype))
+
+
+def _leave_one_out(chosen: Tensor, rows: Tensor | None) -> Tensor:
+    """Weights (members, rows, exemplars): 0 where the exemplar is the row itself, unless there is no other."""
+    if rows is None:
+        return torch.ones_like(chosen)[:, None]
+    others = chosen[:, None] != rows[..., None]
+    return others | ~others.any(-1, keepdim=True)
+
+
+@dataclass
+class History:
+    """What was optimised, a number a round: mean ELBO of the rows that counted, its terms, ELBO of held-out rows."""
+
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, **figures: float) -> dict[str, float]:
+        """Append a round's figures and give them back."""
+        for name, figure in figures.items():
+            self.rounds.setdefault(name, []).append(figure)
+        return figures
+
+
+class Trainer:
+    """Trains ``vae`` on the rows of ``x`` by a plan; with held-out rows it stops in time and keeps the best weights.
+
+    Parameters
+    ----------
+    vae : VAE
+        Started, on the device of ``x``.
+    x : Tensor
+        (rows, cells), the encoded table.
+    plan : Plan
+        Steps, batches, trimming, stopping.
+    objective : Objective
+        What is made large.
+    exemplars : bool
+        Whether the prior sits on training rows, or is the standard normal.
+    generator : torch.Generator
+        The only source of randomness, on the device of ``x``.
+    """
+
+    def __init__(
+        self, vae: VAE, x: Tensor, plan: Plan, objective: Objective, *, exemplars: bool, generator: torch.Generator
+    ) -> None:
+        self.vae, self.plan, self.objective, self.generator = vae, plan, objective, generator
+        order = torch.randperm(len(x), generator=generator, device=x.device)
+        self.held_out = x[order[: plan.held_out][:MAX_HELD_OUT]]
+        self.x = x[order[plan.held_out :]]
+        self.source = ExemplarSource(self.x, plan.n_exemplars, generator) if exemplars else PriorSource()
+        scales = vae.scales()
+        nets = [parameter for parameter in vae.parameters() if not any(parameter is scale for scale in scales)]
+        rate = plan.learning_rate
+        self.optimizer = torch.optim.Adam(
+            [{"params": nets, "rate": rate}, {"params": scales, "rate": SCALE_RATE * rate}],
+            lr=rate,
+            betas=(0.9, 0.99),
+            fused=x.device.type in ("cpu", "cuda"),
+        )
+        self.history = History()
+
+    def run(self, monitor: Monitor) -> History:
+        """Train to the end of the plan, to the last improvement on held-out rows, or until a callback asks to stop."""
+        completed = False
+        monitor.begin(math.ceil(self.plan.max_iter / self.plan.interval))
+        try:
+            self._rounds(monitor)
+            completed = True
+        finally:
+            monitor.end(completed)
+        return self.history
+
+    def _rounds(self, monitor: Monitor) -> None:
+        best = Best(self.vae, self._held_out_elbo())
+        for number, first in enumerate(range(0, self.plan.max_iter, self.plan.interval)):
+            steps = range(first, min(first + self.plan.interval, self.plan.max_iter))
+            elbo, log_likelihood, kl = torch.stack([self._step(step) for step in steps]).mean(0).tolist()
+            figures = {"step": steps.stop, "elbo": elbo, "log_likelihood": log_likelihood, "kl": kl}
+            if len(self.held_out):
+                figures["held_out_elbo"] = self._held_out_elbo()
+                best.offer(self.vae, figures["held_out_elbo"])
+            stop = monitor.report(number, self.history.add(**figures))
+            if stop or best.waited >= self.plan.patience:
+                break
+        if len(self.held_out):
+            best.restore(self.vae)
+
+    def _step(self, step: int) -> Tensor:
+        """One step; returns the mean ELBO and its two terms over the rows that counted."""
+        while True:
+            try:
+                return self._try_step(step)
+            except torch.OutOfMemoryError as error:
+                self._halve_batch(error)
+
+    def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
+        batch = self.plan.batch_size // 2
+        if batch == 0:
+            raise DeviceError(
+                "The device ran out of memory with one row a batch. "
+                "Use device='cpu', fewer n_estimators or smaller layers."
+            ) from error
+        warnings.warn(f"The device ran out of memory: the batch is halved to {batch} rows.", FitWarning, stacklevel=2)
+        self.plan = replace(self.plan, batch_size=batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.x.is_cuda:
+            torch.cuda.empty_cache()
+
+    def _try_step(self, step: int) -> Tensor:
+        vae, plan = self.vae, self.plan
+        self._set_rates(step)
+        shape = (vae.n_estimators, plan.batch_size)
+        rows = torch.randint(len(self.x), shape, generator=self.generator, device=self.x.device)
+        noise = torch.randn(
+            1, *shape, vae.n_components, generator=self.generator, dtype=self.x.dtype, device=self.x.device
+        )
+        terms = self.objective.terms(vae, self.x[rows], self.source.for_rows(vae, rows), noise)
+        kept = _best_rows(terms.elbo(plan.beta), plan.trim)
+        self.optimizer.zero_grad(set_to_none=True)
+        (-terms.elbo(plan.beta) * kept).sum().backward()
+        _clip_members(vae, GRADIENT_NORM)
+        self.optimizer.step()
+        return _figures(terms, kept)
+
+    def _set_rates(self, step: int) -> None:
+        """Linear warm-up over the first 5 %, then a cosine down to zero."""
+        done = step / self.plan.max_iter
+        factor = min(1.0, (step + 1) / (0.05 * self.plan.max_iter)) * 0.5 * (1 + math.cos(math.pi * done))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * factor
+
+    @torch.no_grad()
+    def _held_out_elbo(self) -> float:
+        """Mean ELBO of the held-out rows under fixed noise; minus infinity where there are none."""
+        if not len(self.held_out):
+            return -math.inf
+        source = copy.copy(self.source)
+        fixed = torch.Generator(self.x.device).manual_seed(0)
+        if isinstance(source, ExemplarSource):
+            source.generator = fixed
+        noise = torch.randn(2, 1, 1, self.vae.n_components, generator=fixed, dtype=self.x.dtype, device=self.x.device)
+        terms = self.objective.terms(self.vae, self.held_out, source.for_rows(self.vae, None), noise)
+        return terms.elbo().mean().item()
+
+
+class Best:
+    """The best weights so far, and how many evaluations ago they were."""
+
+    def __init__(self, vae: VAE, score: float):
+        self.score, self.waited = -math.inf, 0
+        self.offer(vae, score)
+
+    def offer(self, vae: VAE, score: float) -> None:
+        """Take the weights if they score higher than any before."""
+        if score > self.score:
+            self.score, self.waited = score, 0
+            self.weights = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
+        elif math.isfinite(self.score):
+            self.waited += 1
+
+    def restore(self, vae: VAE) -> None:
+        """Give the best weights back."""
+        vae.load_state_dict(self.weights)
+
+
+def _best_rows(elbo: Tensor, trim: float) -> Tensor:
+    """Weights (members, rows) that average each member's best rows and leave its worst share ``trim`` out."""
+    kept = elbo.shape[1] - int(trim * elbo.shape[1])
+    best = elbo.detach().topk(kept, dim=1).indices
+    return torch.zeros_like(elbo).scatter(1, best, 1 / kept)
+
+
+def _figures(terms: Terms, kept: Tensor) -> Tensor:
+    log_likelihood = (terms.cells.detach().sum(-1) * kept).sum(1).mean()
+    kl = (terms.kl.detach() * kept).sum(1).mean()
+    return torch.stack([log_likelihood - kl, log_likelihood, kl])
+
+
+def _clip_members(vae: VAE, limit: float) -> None:
+    """Scale each member's own gradient to a norm of at most ``limit``: members stay independent of one another."""
+    gradients = [parameter.grad for parameter in vae.parameters() if parameter.grad is not None]
+    norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()
+    factor = (limit / norms.clamp_min(limit))[:, None, None]
+    for gradient in gradients:
+        gradient.mul_(factor)

@@ -1,0 +1,55 @@
+"""How long and on what a model is trained: a rule of the table's size, never of its labels."""
+
+from dataclasses import dataclass
+
+from vae_anomaly.training.settings import Settings
+
+MIN_HELD_OUT = 10  # rows; fewer cannot tell when to stop
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the loop needs to know.
+
+    ``trim`` is the share of each batch, its oddest rows, that is left out of the loss. ``patience`` counts evaluations
+    on held-out rows without improvement; with no held-out rows all steps are done. ``n_exemplars`` is the number drawn
+    for each step.
+    """
+
+    max_iter: int
+    batch_size: int
+    learning_rate: float
+    beta: float
+    trim: float
+    held_out: int
+    patience: int = 3
+    evaluations: int = 20
+    n_exemplars: int = 512
+
+    @property
+    def interval(self) -> int:
+        """Steps between reports, and between evaluations."""
+        return max(1, self.max_iter // self.evaluations)
+
+
+def make_plan(settings: Settings, n_rows: int) -> Plan:
+    """Choose what was left to "auto".
+
+    Novelty detection trains on clean rows until held-out rows stop gaining, at most 300 steps or 8 passes, whichever
+    is more, and never above 2,000. Outlier detection trains short, since a net learns the frequent rows first and the
+    odd ones later (ODIM, arXiv 2301.04257), and leaves the oddest rows of each batch out.
+    """
+    batch = min(n_rows, 256 if settings.batch_size == "auto" else int(settings.batch_size))
+    held_out = round(settings.validation_fraction * n_rows) if settings.novelty else 0
+    return Plan(
+        max_iter=_steps(n_rows, batch, settings.novelty) if settings.max_iter == "auto" else int(settings.max_iter),
+        batch_size=batch,
+        learning_rate=settings.learning_rate,
+        beta=settings.beta,
+        trim=settings.trim,
+        held_out=held_out if held_out >= MIN_HELD_OUT else 0,
+    )
+
+
+def _steps(n_rows: int, batch: int, novelty: bool) -> int:
+    return min(2000, max(300, 8 * n_rows // batch)) if novelty else 100

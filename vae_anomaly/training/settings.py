@@ -1,0 +1,40 @@
+"""What a user asked of a fit, "auto" included."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The detector's parameters that decide what is trained; their meaning stands at `VAEDetector`."""
+
+    n_components: int | str
+    hidden_layer_sizes: Sequence[int] | str
+    likelihood: str
+    prior: str
+    beta: float
+    bound: str
+    variational: bool
+    n_estimators: int
+    novelty: bool
+    contamination: float | str
+    max_iter: int | str
+    batch_size: int | str
+    learning_rate: float
+    validation_fraction: float
+    n_draws: int
+    device: str
+    precision: str
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Self:
+        """The settings among the parameters of a detector."""
+        return cls(**{field.name: parameters[field.name] for field in fields(cls)})
+
+    @property
+    def trim(self) -> float:
+        """Share of a dirty table that training leaves out: 15 %, or more where more was declared odd."""
+        if self.novelty:
+            return 0.0
+        return 0.15 if self.contamination == "auto" else max(0.15, float(self.contamination))
