@@ -80,7 +80,8 @@ def fit_anchor(features: Tensor, n_components: int, *, whiten: bool, seed: int) 
 def _probabilistic(centre: np.ndarray, directions: Tensor, variances: Tensor) -> Anchor:
     """Posterior and decoder of probabilistic PCA with the noise scale that training starts at."""
     noise = START_SCALE**2
-    signal = (variances - noise).clamp_min(1e-2 * noise)
+    used = directions.any(1)  # the posterior of a latent that nothing depends on is the prior, at a KL of 0
+    signal = (variances - noise).clamp_min(1e-2 * noise) * used
     total = signal + noise
     encode = directions.T * (signal.sqrt() / total)
     decode = directions * signal.sqrt()[:, None]
