@@ -244,6 +244,14 @@ def test_the_scale_is_floor_and_learned_scale_at_right_angles():
     assert floored_scale(raw_scale(0.3, floor[2:]), floor[2:]) >= 3.0
 
 
+def test_the_scale_stays_within_what_a_density_can_bear():
+    log_scales = tensor([-1e4, -12.0, 8.0, 1e4]).requires_grad_()
+    scales = floored_scale(log_scales, tensor(0.0))
+    assert_allclose(scales.detach(), np.exp([-12.0, -12.0, 8.0, 8.0]))
+    scales.log().sum().backward()
+    assert log_scales.grad.isfinite().all()
+
+
 # -- samples --
 
 N = 20_000

@@ -188,6 +188,24 @@ def test_many_draws_reach_the_evidence(models, x, rng):
     assert_allclose(bound, each(wide, LinearGaussian.evidence, x), atol=0.05)
 
 
+def test_an_exemplar_model_reaches_its_evidence_too(models, x, rng):
+    """Under an exemplar prior p(x) is a mixture: of Gaussians around what each exemplar's code decodes to."""
+    wide = [replace(model, log_var=np.full(LATENTS, 0.5)) for model in models]
+    vae, counts = build(*wide), np.array([0.0, 2, 1, 1, 3])
+    codes, scale = rng.standard_normal((2, 5, LATENTS)), np.array([[0.5, 0.8], [1.0, 0.4]])
+    prior = ExemplarPrior(torch.tensor(codes), torch.tensor(np.log(scale))[:, None], torch.tensor(counts)[None, None])
+    noise = torch.tensor(rng.standard_normal((50_000, 1, 1, LATENTS)))
+    elbo = ELBO().terms(vae, torch.tensor(x), prior, noise).elbo().numpy()
+    bound = importance_weighted_bound(vae, torch.tensor(x), prior, noise)
+    for member, model in enumerate(wide):
+        spread = model.weights * scale[member] ** 2 @ model.weights.T + np.diag(model.noise)
+        centres = codes[member] @ model.weights.T + model.centre
+        densities = [stats.multivariate_normal(centre, spread).pdf(x) for centre in centres]
+        evidence = np.log(counts @ np.array(densities) / counts.sum())
+        assert_allclose(bound[member], evidence, atol=0.05)
+        assert (elbo[member] < evidence - 0.1).all()
+
+
 def test_the_bound_of_one_draw_without_closed_forms_is_the_elbo_of_that_draw(models, x, rng):
     """With an exemplar prior the ELBO uses the entropy in closed form; the weights use the draw's own density."""
     vae = build(*models)
