@@ -3,7 +3,7 @@ What a table's columns are: numbers, flags, categories or dates, each an object 
 
 ``learn`` takes a column's values, or returns None where they are of another kind. ``encode`` gives the raw cells, one
 float array for each entry of ``cells``: numbers not yet standardised, flags not yet told from values never seen (the
-schema does both for all columns at once), codes as they are. ``decode`` takes such arrays back to the column's own type.
+schema does both for all columns at once), codes as they are. ``decode`` takes such arrays back to the column's type.
 """
 
 from dataclasses import dataclass, field
@@ -101,10 +101,10 @@ class NumberColumn:
     @classmethod
     def learn(cls, values: Values) -> Self | None:
         """Take numbers, durations, and text in which every value is a number and none begins with a zero too many."""
-        if values.is_category or (values.is_text and _has_leading_zero(values)):
+        if values.is_category:
             return None
         found = values.durations if values.is_duration else values.numbers
-        fits = len(found.misfits) == 0 and not np.isnan(found.values).all()
+        fits = len(found.misfits) == 0 and not np.isnan(found.values).all() and not _has_leading_zero(values)
         return cls(values.name, storage_of(values)) if fits else None
 
     @cached_property
@@ -155,10 +155,9 @@ class FlagColumn:
     @classmethod
     def learn(cls, values: Values) -> Self | None:
         """Take truth values, and numbers of which some are 0, some 1, and none anything else."""
-        if values.is_category or values.is_duration or (values.is_text and _has_leading_zero(values)):
+        if values.is_category or len(values.numbers.misfits):
             return None
-        numbers, misfits = values.numbers
-        fits = len(misfits) == 0 and (values.is_truth or bool(are_flags(numbers)))
+        fits = values.is_truth or (bool(are_flags(values.numbers.values)) and not _has_leading_zero(values))
         return cls(values.name, storage_of(values)) if fits else None
 
     def cells(self, column: int) -> list[Cell]:
@@ -209,7 +208,8 @@ class CategoryColumn:
 
     @cached_property
     def _codes(self) -> dict[Level, int]:
-        return {level: min(place, self._n_codes - 1) for place, level in enumerate(self.levels)}
+        last = self._n_codes - 1
+        return {level: min(place, last) for place, level in enumerate(self.levels)}
 
     @property
     def _n_codes(self) -> int:
@@ -226,9 +226,9 @@ class CategoryColumn:
         places, distinct = values.factors
         strange = np.array([self._is_strange(value) for value in distinct] + [False])
         _fitting(Reading(places, np.flatnonzero(strange[places])), values, "text" if self._has_text else "numbers")
-        codes, levels = values.levels()
-        known = [self._codes.get(level, self._n_codes) for level in levels]
-        return [np.array([*known, np.nan])[codes]]  # -1, missing, takes the last
+        codes, unseen = self._codes, self._n_codes
+        known = [codes.get(scalar(value), unseen) for value in distinct]
+        return [np.array([*known, np.nan])[places]]  # -1, missing, takes the last
 
     @cached_property
     def _has_text(self) -> bool:
@@ -239,16 +239,17 @@ class CategoryColumn:
         return not all(isinstance(level, str) for level in self.levels)
 
     def _is_strange(self, value: Any) -> bool:
-        """Whether a value is of a kind that the column never held: of text and of numbers, a category holds either."""
-        if self.storage != "category":
-            return not isinstance(value, str)
-        return not (self._has_text if isinstance(scalar(value), str) else self._has_others)
+        """Whether a value is text where the column never held text, or the other way about."""
+        if isinstance(value, str):
+            return not self._has_text
+        held = self._has_text if isinstance(scalar(value), str) else self._has_others
+        return self.storage != "category" or not held
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Store the levels; the shared code is its most frequent level, a value never seen is missing."""
         known = (parts[0] >= 0) & (parts[0] < self._n_codes)
         codes = np.where(known, parts[0], self._n_codes).astype(np.int64)
-        levels = np.array([*self.levels[: self._n_codes], None], dtype=object)[codes]
+        levels = np.array([*self.levels[: self._n_codes], None], dtype=object)[codes].tolist()
         if self.storage == "category":
             return store_levels(levels, self.categories, ordered=self.ordered)
         return store_text(levels, "object" if self.storage == "mixed" else self.storage)
@@ -346,7 +347,8 @@ class DateColumn:
 def are_flags(numbers: np.ndarray) -> np.ndarray:
     """Whether the numbers (of each column) are 0 and 1: both are there, and nothing else."""
     zero, one = numbers == 0, numbers == 1
-    return (zero | one | np.isnan(numbers)).all(axis=0) & zero.any(axis=0) & one.any(axis=0)
+    flags: np.ndarray = (zero | one | np.isnan(numbers)).all(axis=0) & zero.any(axis=0) & one.any(axis=0)
+    return flags
 
 
 def learn_column(values: Values) -> Column:
@@ -378,16 +380,18 @@ def _fitting(reading: Reading, values: Values, held: str) -> np.ndarray:
 
 def _has_leading_zero(values: Values) -> bool:
     """Whether some text begins with a zero too many for a number, as codes and telephone numbers do."""
-    texts = (value.strip().lstrip("+-") for value in values.factors[1])
+    texts = (value.strip().lstrip("+-") for value in values.factors[1]) if values.is_text else ()
     return any(text[:1] == "0" and text[1:2].isdigit() for text in texts)
 
 
 def _by_frequency(values: Values) -> tuple[Level, ...]:
     codes, levels = values.levels()
-    counts = np.bincount(codes[codes >= 0], minlength=len(levels)).tolist()
-    by_text = sorted(zip(counts, levels, strict=True), key=lambda pair: (-pair[0], str(pair[1])))
-    return tuple(level for count, level in by_text if count)
+    counts = np.bincount(codes[codes >= 0], minlength=len(levels))
+    by_text = np.array(sorted(range(len(levels)), key=list(map(str, levels)).__getitem__), dtype=np.int64)
+    order = by_text[np.argsort(-counts[by_text], kind="stable")]
+    return tuple(levels[place] for place in order[: np.count_nonzero(counts)])
 
 
 def _weekday(instants: np.ndarray) -> np.ndarray:
-    return (instants // _DAY + 3) % 7  # 1970 began on a Thursday
+    weekdays: np.ndarray = (instants // _DAY + 3) % 7  # 1970 began on a Thursday
+    return weekdays

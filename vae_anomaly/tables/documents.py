@@ -7,6 +7,7 @@ import numpy as np
 
 from vae_anomaly.errors import ModelFileError
 
+
 def text(document: Any, key: str) -> str:
     """Take text."""
     return _field(document, key, "text", lambda value: isinstance(value, str))
@@ -19,12 +20,14 @@ def truth(document: Any, key: str) -> bool:
 
 def whole(document: Any, key: str, least: int, most: int) -> int:
     """Take a whole number within bounds."""
-    return _field(document, key, f"a whole number from {least} to {most}", lambda value: _is_whole(value, least, most))
+    return _field(
+        document, key, f"a whole number from {least} to {most}", lambda value: _is_int(value) and least <= value <= most
+    )
 
 
 def name(document: Any, key: str) -> str | int:
     """Take a column name: text or a whole number."""
-    return _field(document, key, "text or a whole number", lambda v: isinstance(v, str | int) and not isinstance(v, bool))
+    return _field(document, key, "text or a whole number", lambda value: isinstance(value, str) or _is_int(value))
 
 
 def items(document: Any, key: str) -> list[Any]:
@@ -35,7 +38,7 @@ def items(document: Any, key: str) -> list[Any]:
 def numbers(document: Any, key: str, least: float, most: float) -> np.ndarray:
     """Take a list of numbers within bounds, as float64."""
     values = items(document, key)
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most for value in values):
+    if not all((isinstance(value, float) or _is_int(value)) and least <= value <= most for value in values):
         raise damaged(key, f"numbers from {least:g} to {most:g}")
     return np.array(values, dtype=np.float64)
 
@@ -55,8 +58,8 @@ def damaged(key: str, expected: str) -> ModelFileError:
     )
 
 
-def _is_whole(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _field(document: Any, key: str, expected: str, fits: Callable[[Any], bool]) -> Any:

@@ -1,7 +1,6 @@
 """Tables of every make, seen as one pandas frame with usable column names; the table given is never modified."""
 
 from collections import Counter
-from numbers import Integral
 from typing import Any
 
 import narwhals as nw
@@ -43,8 +42,6 @@ def as_frame(X: Any) -> pd.DataFrame:
 
 def column_names(frame: pd.DataFrame) -> list[str | int]:
     """Names of the columns as plain text and whole numbers; anything else, or a name twice, is a DataError."""
-    if isinstance(frame.columns, pd.RangeIndex):
-        return list(frame.columns)
     names = [_plain(name) for name in frame.columns.tolist()]
     if len(set(names)) < len(names):
         repeated = [name for name, times in Counter(names).items() if times > 1]
@@ -62,7 +59,7 @@ def _plain(name: Any) -> str | int:
     match name:
         case str():
             return str(name)
-        case Integral() if not isinstance(name, bool):
+        case int() | np.integer() if not isinstance(name, bool):
             return int(name)
     raise DataError(f"Column names must be text or whole numbers; the table has {name!r}. Rename that column.")
 
@@ -73,7 +70,8 @@ def _from_array(X: np.ndarray) -> pd.DataFrame:
     if not isinstance(X, np.ma.MaskedArray):
         return pd.DataFrame(X, copy=False)
     numeric = X.dtype.kind in "biuf"
-    return pd.DataFrame(X.astype(np.float64 if numeric else object).filled(np.nan if numeric else None))
+    widened: Any = X.astype(np.float64 if numeric else object)
+    return pd.DataFrame(widened.filled(np.nan if numeric else None))
 
 
 def _from_native(X: Any) -> pd.DataFrame:

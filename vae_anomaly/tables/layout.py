@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.tables.columns import Cell, Column
+from vae_anomaly.tables.columns import Cell, Column, NumberColumn
 from vae_anomaly.tables.values import Values
 
 _ORDER = {"number": 0, "flag": 1, "code": 2}
@@ -44,14 +44,25 @@ class Layout:
         raw = np.empty((len(frame), len(self.cells)))
         plain = plain_numbers(frame) & self._takes_numbers
         _copy(frame, plain, raw, self._first_slots[plain])
-        for place in np.flatnonzero(~plain):
+        for place in _places(~plain):
             column = self.columns[place]
-            values = read.get(column.name) or Values(column.name, frame.iloc[:, place])
+            values = read.get(column.name) or Values.of(frame, place, column.name)
             for slot, part in zip(self.slots[place], column.encode(values), strict=True):
                 raw[:, slot] = part
         self._refuse_infinite(raw)
         self._mark_unseen_flags(raw)
         return raw
+
+    def scatter(self, raw: np.ndarray) -> pd.DataFrame:
+        """Give the table that has these cells; columns of float64, often many, are taken all at once."""
+        floats = np.array([isinstance(column, NumberColumn) and column.storage == "float64" for column in self.columns])
+        names = [column.name for column in self.columns]
+        block = pd.DataFrame(raw[:, self._first_slots[floats]], columns=[names[place] for place in _places(floats)])
+        others = [
+            self.columns[place].decode([raw[:, slot] for slot in self.slots[place]]).rename(names[place])
+            for place in _places(~floats)
+        ]
+        return pd.concat([block, *others], axis=1)[names] if others else block
 
     def _refuse_infinite(self, raw: np.ndarray) -> None:
         infinite = np.isinf(raw)
@@ -66,6 +77,11 @@ class Layout:
         n_flags = sum(cell.kind == "flag" for cell in self.cells)
         flags = raw[:, self.n_numbers : self.n_numbers + n_flags]
         flags[(flags != 0) & (flags != 1) & ~np.isnan(flags)] = _UNSEEN_FLAG
+
+
+def _places(chosen: np.ndarray) -> list[int]:
+    places: list[int] = np.flatnonzero(chosen).tolist()
+    return places
 
 
 def plain_numbers(frame: pd.DataFrame) -> np.ndarray:

@@ -24,13 +24,17 @@ def reason_to_leave_out(column: Column, values: Values) -> str | None:
 
 def are_counters(numbers: np.ndarray) -> np.ndarray:
     """Whether the whole numbers (of each column) go up by one from row to row."""
-    return (np.diff(numbers, axis=0) == 1).all(axis=0) & (len(numbers) >= _SHORTEST_COUNT)
+    counters: np.ndarray = (np.diff(numbers, axis=0) == 1).all(axis=0) & (len(numbers) >= _SHORTEST_COUNT)
+    return counters
 
 
 def nearly_numbers(values: Values) -> str | None:
     """Name the value that makes a text column out of what is otherwise numbers, None where there is no such thing."""
-    n_values, strays = int((~values.missing).sum()), values.numbers.misfits if values.is_text else []
-    if not 0 < len(strays) <= (1 - _NUMBER_SHARE) * n_values or n_values < _FEW_VALUES:
+    n_values = int((~values.missing).sum())
+    if not values.is_text or n_values < _FEW_VALUES:
+        return None
+    strays = values.numbers.misfits
+    if not 0 < len(strays) <= round((1 - _NUMBER_SHARE) * n_values, 9):  # 0.1 * 10 is to be 1
         return None
     row = int(strays[0])
     return f"{values.name!r} (row {row + 1} holds {values.found(row)})"

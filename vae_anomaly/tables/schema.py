@@ -46,8 +46,8 @@ class Schema:
         self.left_out = left_out
         self.n_rows = n_rows
         self.names: list[Name] = [column.name for column in layout.columns]
-        floors = [*scaling.floors.tolist(), *[LEAST_FLOOR] * (len(layout.cells) - layout.n_numbers)]
-        self.cells = [replace(cell, floor=floor) for cell, floor in zip(layout.cells, floors, strict=True)]
+        numbers = zip(layout.cells, scaling.floors.tolist(), strict=False)
+        self.cells = [replace(cell, floor=floor) for cell, floor in numbers] + layout.cells[layout.n_numbers :]
 
     @classmethod
     def learn(cls, frame: pd.DataFrame) -> Self:
@@ -66,9 +66,9 @@ class Schema:
         """
         names = column_names(frame)
         if not len(frame) or not names:
-            raise DataError(f"The table has {len(frame)} rows and {len(names)} columns; at least one of each is needed.")
-        places = np.flatnonzero(~plain_numbers(frame))
-        values = {names[place]: Values(names[place], frame.iloc[:, place]) for place in places}
+            raise DataError(f"The table has {len(frame)} rows and {len(names)} columns; one of each is the least.")
+        places = np.flatnonzero(~plain_numbers(frame)).tolist()
+        values = {names[place]: Values.of(frame, place, names[place]) for place in places}
         columns, left_out = _learn_columns(frame, names, values)
         _warn_about(left_out, values.values())
         layout = Layout([columns[name] for name in names if name in columns and name not in left_out])
@@ -91,11 +91,7 @@ class Schema:
         """Decode a matrix (rows, cells) as a table with the columns, types and category names of training."""
         raw, n_numbers = np.array(cells, dtype=np.float64), self._layout.n_numbers
         raw[:, :n_numbers] = self._scaling.undo(raw[:, :n_numbers])
-        decoded = [
-            column.decode([raw[:, slot] for slot in slots])
-            for column, slots in zip(self._layout.columns, self._layout.slots, strict=True)
-        ]
-        return pd.concat(decoded, axis=1, keys=self.names)
+        return self._layout.scatter(raw)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""
@@ -163,11 +159,12 @@ def _learn_plain(frame: pd.DataFrame, names: list[Name]) -> tuple[dict[Name, Col
     plain = plain_numbers(frame)
     block, dtypes = number_block(frame, plain), frame.dtypes.to_numpy()[plain]
     chosen = [names[place] for place in np.flatnonzero(plain)]
+    storages = {dtype: str(dtype) for dtype in set(dtypes)}
     kinds = np.array([dtype.kind for dtype in dtypes], dtype="U1")
     flags, empty = are_flags(block) | (kinds == "b"), np.isnan(block).all(axis=0)
     counters = are_counters(block) & np.isin(kinds, ["i", "u"])
     columns: dict[Name, Column] = {
-        name: FlagColumn(name, str(dtype)) if flag else NumberColumn(name, str(dtype))
+        name: FlagColumn(name, storages[dtype]) if flag else NumberColumn(name, storages[dtype])
         for name, dtype, flag in zip(chosen, dtypes, flags, strict=True)
     }
     reasons = np.where(empty, EMPTY, np.where(counters, COUNTER, ""))

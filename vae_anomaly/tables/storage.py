@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ def check_storage(storage: str, kinds: str) -> str:
     return storage
 
 
+@lru_cache(256)
 def _kind(storage: str) -> str:
     if storage in {TEXT, DECIMAL, TRUTH}:
         return "O"
@@ -97,7 +99,7 @@ def store_numbers(numbers: np.ndarray, storage: str) -> pd.Series:
 def _held(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Nearest values that a numpy type holds."""
     if dtype.kind == "b":
-        return numbers == 1
+        return np.equal(numbers, 1)
     if dtype.kind == "f":
         return np.clip(numbers, float(np.finfo(dtype).min), float(np.finfo(dtype).max)).astype(dtype)
     least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
@@ -133,7 +135,8 @@ def store_instants(microseconds: np.ndarray, storage: str, *, has_time: bool) ->
     series = pd.Series(moments)
     match dtype:
         case pd.PeriodDtype():
-            return series.dt.to_period(dtype.freq)
+            frequency: Any = dtype.freq
+            return series.dt.to_period(frequency)
         case pd.DatetimeTZDtype():
             return series.dt.tz_localize("UTC").astype(dtype)
     return series.astype(dtype)

@@ -1,8 +1,8 @@
 """
 The values of one column, seen as numbers, durations, instants or levels, whatever they are stored as.
 
-A reading never fails: rows whose value is of another kind are its misfits. Work is done once for each distinct value, so
-that a million rows of text cost little more than counting them.
+A reading never fails: rows whose value is of another kind are its misfits. Work is done once for each distinct value,
+so that a million rows of text cost little more than counting them.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cached_property
 from numbers import Complex, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,10 @@ import pandas as pd
 from vae_anomaly.errors import DataError
 
 Level = str | int | float | bool
-NO_INSTANT = np.iinfo(np.int64).min  # NaT, as numpy stores it
+NO_INSTANT = int(np.iinfo(np.int64).min)  # NaT, as numpy stores it
 LAST_INSTANT = 2**61  # µs; sums and differences of two instants still are int64
+_EPOCH, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
+_BLANK = {"", "nan"}  # text that says that there is no number
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -37,6 +39,12 @@ class Values:
         self.name = name
         self.series = series
         self.dtype: Any = series.dtype
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, place: int, name: str | int) -> Self:
+        """Take one column of a frame."""
+        series: Any = frame.iloc[:, place]
+        return cls(name, series)
 
     @cached_property
     def missing(self) -> np.ndarray:
@@ -96,8 +104,8 @@ class Values:
     def _nested(self) -> DataError:
         row = next(row for row, value in enumerate(self.series) if _is_compound(value))
         return DataError(
-            f"Column {self.name!r} has {self.found(row)} in row {row + 1} (the first row is 1); a cell holds one number,"
-            " text, date or truth value. Split it into columns, or leave the column out."
+            f"Column {self.name!r} has {self.found(row)} in row {row + 1} (the first row is 1); a cell holds one "
+            "number, text, date or truth value. Split it into columns, or leave the column out."
         )
 
     @cached_property
@@ -166,18 +174,19 @@ class Values:
 
 
 def scalar(value: Any) -> Level:
-    """The JSON scalar that stands for a value as a level: itself where it is one, otherwise its text."""
+    """Give the JSON scalar that stands for a value as a level: itself where it is one, otherwise its text."""
+    if isinstance(value, str):
+        return str(value)
     plain = value.item() if isinstance(value, np.generic) else value
-    if isinstance(plain, str):
-        return str(plain)
     return plain if isinstance(plain, bool | int) or (isinstance(plain, float) and np.isfinite(plain)) else str(value)
 
 
 def _take(values: np.ndarray, codes: np.ndarray, missing: Any) -> np.ndarray:
-    return np.append(values, np.array([missing], dtype=values.dtype))[codes]  # -1 takes the last
+    taken: np.ndarray = np.append(values, np.array([missing], dtype=values.dtype))[codes]  # -1 takes the last
+    return taken
 
 
-def _inferred(distinct: np.ndarray) -> str:
+def _inferred(distinct: Any) -> str:
     return pd.api.types.infer_dtype(distinct, skipna=True)
 
 
@@ -192,21 +201,17 @@ def _is_compound(value: Any) -> bool:
 
 
 def _numbers(distinct: np.ndarray) -> Reading:
-    match _inferred(distinct):
-        case "string":
-            numbers = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").to_numpy(np.float64)
-        case _:
-            numbers = np.array([_number(value) for value in distinct], dtype=np.float64)
-    strays = [place for place in np.flatnonzero(np.isnan(numbers)) if not _is_blank(distinct[place])]
+    if _inferred(distinct) == "string":
+        numbers = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").to_numpy(np.float64)
+    else:
+        numbers = np.array([_number(value) for value in distinct], dtype=np.float64)
+    none = np.flatnonzero(np.isnan(numbers))
+    strays = [place for place in none if str(distinct[place]).strip().lower() not in _BLANK]
     return Reading(numbers, np.array(strays, dtype=np.int64))
 
 
-def _is_blank(value: Any) -> bool:
-    return isinstance(value, str) and value.strip().lower() in {"", "nan"}
-
-
 def _number(value: Any) -> float:
-    """The number that a value is or spells, NaN where it is none."""
+    """Give the number that a value is or spells, NaN where it is none."""
     if not isinstance(value, Real | Decimal | str | np.bool_):
         return np.nan
     try:
@@ -229,31 +234,33 @@ def _microseconds(series: pd.Series) -> np.ndarray:
 
 
 def _instants(distinct: np.ndarray) -> Reading:
-    moments = [_moment(value) for value in distinct]
-    strays = [place for place, moment in enumerate(moments) if moment is None]
-    return Reading(np.array(moments, dtype="datetime64[us]").view(np.int64), np.array(strays, dtype=np.int64))
+    instants = [_instant(value) for value in distinct]
+    strays = [place for place, instant in enumerate(instants) if instant == NO_INSTANT]
+    return Reading(np.array(instants, dtype=np.int64), np.array(strays, dtype=np.int64))
+
+
+def _instant(value: Any) -> int:
+    """Microseconds since 1970 in UTC of the date that a value is or spells."""
+    try:
+        moment = _moment(value)
+        if moment is None:
+            return NO_INSTANT
+        since = moment - (_EPOCH if moment.tzinfo is None else _EPOCH_UTC)
+    except (ValueError, OverflowError):
+        return NO_INSTANT
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _moment(value: Any) -> datetime | None:
-    """The moment, in UTC and without saying so, that a value is or spells; None where it is none."""
-    try:
-        match value:
-            case str() if value[4:5] == value[7:8] == "-":
-                return _in_utc(datetime.fromisoformat(value.strip()))
-            case pd.Timestamp():
-                return _in_utc(value.to_pydatetime(warn=False))
-            case datetime():
-                return _in_utc(value)
-            case date():
-                return datetime(value.year, value.month, value.day)
-            case np.datetime64():
-                return _moment(pd.Timestamp(value))
-            case pd.Period():
-                return datetime(value.year, value.month, value.day, value.hour, value.minute, value.second)
-    except (ValueError, OverflowError):
-        return None
+    if isinstance(value, str):
+        return datetime.fromisoformat(value) if value[4:5] == value[7:8] == "-" else None
+    match value:
+        case pd.Timestamp() | np.datetime64():
+            return pd.Timestamp(value).to_pydatetime(warn=False)
+        case datetime():
+            return value
+        case date():
+            return datetime(value.year, value.month, value.day)
+        case pd.Period():
+            return datetime(value.year, value.month, value.day, value.hour, value.minute, value.second)
     return None
-
-
-def _in_utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)

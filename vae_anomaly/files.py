@@ -1,0 +1,98 @@
+"""Output files appear whole or not at all."""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+from vae_anomaly.errors import DataError
+
+_PERMISSIONS = 0o777
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
+    """
+    Give a private temporary path beside ``path``, which takes its place once the block has ended without an error.
+
+    An old file keeps its mode, and stays as it is where the block fails; a link stays a link. What is no regular file
+    (``/dev/stdout``, a pipe) is written directly.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing, or the file must not be written, or the disk is full.
+    """
+    if _is_special(Path(path)):
+        yield Path(path)
+        return
+    target = _followed(Path(path))
+    temporary = target.with_name(f".{secrets.token_hex(12)}.tmp")
+    try:
+        mode = _create(temporary, target)
+        yield temporary
+        _settle(temporary, mode)
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise DataError(f"Cannot write {str(path)!r}: the disk is full. Free some space.") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_special(path: Path) -> bool:
+    in_devices = Path(os.path.abspath(path)).is_relative_to("/dev") and not path.is_relative_to("/dev/shm")
+    try:
+        found = path.stat().st_mode
+    except (OSError, ValueError):
+        return in_devices
+    return in_devices or not (stat.S_ISREG(found) or stat.S_ISDIR(found))
+
+
+def _followed(path: Path) -> Path:
+    """Follow links, so that it is the file they lead to which is replaced."""
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        raise DataError(f"Cannot write {str(path)!r}: its links lead nowhere. Choose another name.") from error
+    if target.is_dir():
+        raise DataError(f"Cannot write {str(path)!r}: it is a folder. Name a file in it.")
+    if not target.parent.is_dir():
+        raise DataError(f"Cannot write {str(path)!r}: there is no folder {str(target.parent)!r}. Create it first.")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise DataError(f"Cannot write {str(path)!r}: it is write-protected. Change its permissions, or the name.")
+    return target
+
+
+def _create(temporary: Path, target: Path) -> int:
+    """Create the temporary file, readable by its owner alone; give the mode that it shall have in the end."""
+    old = stat.S_IMODE(target.stat().st_mode) & _PERMISSIONS if target.exists() else None
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if old is None else 0o600)
+    except PermissionError as error:
+        message = f"Cannot write {str(target)!r}: no permission to create files in {str(target.parent)!r}."
+        raise DataError(f"{message} Choose another folder.") from error
+    except OSError as error:
+        raise DataError(f"Cannot write {str(target)!r}: {error.strerror}. Choose another place.") from error
+    try:
+        usual = stat.S_IMODE(os.fstat(descriptor).st_mode)  # tells the umask without touching it
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    return usual if old is None else old
+
+
+def _settle(temporary: Path, mode: int) -> None:
+    """Set the final mode, and have the content on the disk before the name points at it."""
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,167 @@
+"""Write a table to a file, whole or not at all: CSV, Parquet or JSON lines."""
+
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vae_anomaly.errors import DataError
+from vae_anomaly.files import whole_file
+
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_ROWS_AT_A_TIME = 10_000
+
+
+def write_table(frame: pd.DataFrame, target: str | PathLike[str], *, file_format: str | None = None) -> None:
+    """
+    Write a table without its index.
+
+    In CSV, text that a spreadsheet would run as a formula gets a leading apostrophe. Floats read back exactly.
+
+    Parameters
+    ----------
+    target
+        A file, or "-" for standard output.
+    file_format
+        "csv", "tsv", "parquet" or "jsonl"; by default what the file's suffix says, and CSV on standard output. The
+        suffixes ``.gz`` and ``.zst`` after that of a text format compress it.
+
+    Raises
+    ------
+    DataError
+        If the suffix is not known, the folder is missing, or the format cannot hold the table.
+    """
+    write, compression = _WRITERS[file_format or format_of(target)], Path(target).suffix.lower()
+    if target == "-":
+        sys.stdout.flush()
+        write(frame, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    with whole_file(target) as path, path.open("wb") as file, _compressed(file, compression) as stream:
+        write(frame, stream)
+
+
+def format_of(target: str | PathLike[str]) -> str:
+    """Name the format that a file's suffix says, CSV for standard output."""
+    suffixes = [suffix.lower() for suffix in Path(target).suffixes]
+    compressed = bool(suffixes) and suffixes[-1] in {".gz", ".zst"}
+    found = _FORMATS.get("".join(suffixes[-2:-1] if compressed else suffixes[-1:]))
+    if target == "-":
+        return "csv"
+    if found is None or (compressed and found == "parquet"):
+        raise DataError(f"The suffix of {str(target)!r} names no known format. Known are {_known_suffixes()}.")
+    return found
+
+
+def _known_suffixes() -> str:
+    return f"{', '.join(_FORMATS)}, and those of text followed by .gz or .zst"
+
+
+@contextmanager
+def _compressed(file: BinaryIO, suffix: str) -> Iterator[Any]:
+    match suffix:
+        case ".gz":
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as stream:  # no name and time: same table, same bytes
+                yield stream
+        case ".zst":
+            with pa.CompressedOutputStream(file, "zstd") as stream:
+                yield stream
+        case _:
+            yield file
+
+
+def _write_csv(frame: pd.DataFrame, stream: BinaryIO, delimiter: str = ",") -> None:
+    columns = {place: _harmless(series) for place, (_, series) in enumerate(frame.items())}
+    has_return = any(map(_has_return, columns.values()))
+    harmless = pd.DataFrame(columns, index=frame.index).set_axis([*map(_harmless_cell, frame.columns)], axis=1)
+    # Python's writer leaves a lone \r unquoted, which ends a line for those who read it.
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
+    try:
+        harmless.to_csv(text, sep=delimiter, index=False, lineterminator="\n", quoting=quoting)
+    finally:
+        text.detach()
+
+
+def _write_tsv(frame: pd.DataFrame, stream: BinaryIO) -> None:
+    _write_csv(frame, stream, "\t")
+
+
+def _harmless(series: pd.Series) -> pd.Series:
+    """Text with an apostrophe before what a spreadsheet would run."""
+    if not _may_hold_text(series):
+        return series
+    return series.astype(object).map(_harmless_cell)
+
+
+def _may_hold_text(series: pd.Series) -> bool:
+    return not (isinstance(series.dtype, np.dtype) and series.dtype.kind != "O")
+
+
+def _harmless_cell(value: Any) -> Any:
+    runs = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if runs else value
+
+
+def _has_return(series: pd.Series) -> bool:
+    return series.dtype == object and any("\r" in value for value in series if isinstance(value, str))
+
+
+def _write_parquet(frame: pd.DataFrame, stream: BinaryIO) -> None:
+    named = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    try:
+        table = pa.Table.from_pandas(named, preserve_index=False)
+    except (pa.ArrowException, TypeError) as error:
+        raise DataError(f"Parquet cannot hold this table: {error}. Write CSV or JSON lines instead.") from error
+    pq.write_table(table, stream)
+
+
+def _write_json_lines(frame: pd.DataFrame, stream: BinaryIO) -> None:
+    names = [str(name) for name in frame.columns]
+    for start in range(0, len(frame), _ROWS_AT_A_TIME):
+        part = frame.iloc[start : start + _ROWS_AT_A_TIME]
+        cells = zip(*(_json_cells(series) for _, series in part.items()), strict=True)
+        lines = (json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) for row in cells)
+        stream.write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
+
+
+def _json_cells(series: pd.Series) -> list[Any]:
+    return [None if gap else _json_cell(value) for value, gap in zip(series.astype(object), series.isna(), strict=True)]
+
+
+def _json_cell(value: Any) -> Any:
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float):
+        return plain if np.isfinite(plain) else None
+    if isinstance(plain, bool | int | str):
+        return plain
+    return plain.isoformat() if hasattr(plain, "isoformat") else str(plain)
+
+
+_WRITERS: dict[str, Callable[[pd.DataFrame, BinaryIO], None]] = {
+    "csv": _write_csv,
+    "tsv": _write_tsv,
+    "parquet": _write_parquet,
+    "jsonl": _write_json_lines,
+}
+_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
