@@ -58,9 +58,9 @@ def fit_anchor(features: Tensor, n_components: int, *, whiten: bool, seed: int) 
         Scale the codes to the standard normal, as a Gaussian prior has them; an exemplar prior keeps the table's
         distances.
     seed : int
-        For the randomised solver that scikit-learn takes for wide tables.
+        For the rows drawn from a long table, and for the randomised solver that scikit-learn takes for wide ones.
     """
-    rows = features[:MAX_ROWS].cpu().numpy()
+    rows = features[_some_rows(len(features), seed)].cpu().numpy()
     rank = min(n_components, *rows.shape)
     centre = rows.mean(0)
     if rows.std(0).max() < 1e-6:  # one row, or rows all alike: there is no direction to take
@@ -75,6 +75,13 @@ def fit_anchor(features: Tensor, n_components: int, *, whiten: bool, seed: int) 
         return _probabilistic(centre, directions, variances)
     log_var = torch.full((n_components,), 2 * math.log(START_DEVIATION))
     return Anchor(torch.as_tensor(centre), directions.T, directions, log_var, variances.clamp_min(1e-6).sqrt())
+
+
+def _some_rows(n_rows: int, seed: int) -> np.ndarray:
+    """Places of all rows, or of enough drawn from everywhere: the first rows of a sorted table are no sample of it."""
+    if n_rows <= MAX_ROWS:
+        return np.arange(n_rows)
+    return np.sort(np.random.default_rng(seed).choice(n_rows, MAX_ROWS, replace=False))
 
 
 def _probabilistic(centre: np.ndarray, directions: Tensor, variances: Tensor) -> Anchor:
