@@ -34,6 +34,7 @@ from vae_anomaly.tables.values import LAST_INSTANT, NO_INSTANT, Level, Reading, 
 MOST_CODES = 255
 _HOUR = 3_600_000_000  # µs
 _DAY = 24 * _HOUR
+_STEPS = (_DAY, _HOUR, 60_000_000, 1_000_000, 1_000, 1)
 
 
 @dataclass(frozen=True)
@@ -284,6 +285,7 @@ class DateColumn:
     name: str | int
     storage: str
     origin: int  # µs since 1970 that count as 0, so that a float tells the instants of training apart
+    step: int  # µs of which every date of training is a multiple: days, hours, minutes, ...
     weekday: bool
     hour: bool
 
@@ -301,7 +303,8 @@ class DateColumn:
             return None
         origin = int(np.sort(seen)[len(seen) // 2])
         weekday, hour = len(np.unique(_weekday(seen))) > 1, bool((seen % _DAY != 0).any())
-        return cls(values.name, storage_of(values), origin, weekday, hour)
+        step = next(step for step in _STEPS if not (seen % step).any())
+        return cls(values.name, storage_of(values), origin, step, weekday, hour)
 
     def cells(self, column: int) -> list[Cell]:
         """List the time elapsed, then the weekday and the hour if they are in use."""
@@ -320,7 +323,8 @@ class DateColumn:
         """Store the dates that the time elapsed gives."""
         gaps = np.isnan(parts[0])
         elapsed = np.rint(np.clip(np.where(gaps, 0.0, parts[0]), -LAST_INSTANT, LAST_INSTANT)).astype(np.int64)
-        return store_instants(np.where(gaps, NO_INSTANT, elapsed + self.origin), self.storage, has_time=self.hour)
+        instants = (elapsed + self.origin + self.step // 2) // self.step * self.step
+        return store_instants(np.where(gaps, NO_INSTANT, instants), self.storage, has_time=self.step < _DAY)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the column in JSON."""
@@ -329,6 +333,7 @@ class DateColumn:
             "name": self.name,
             "storage": self.storage,
             "origin": self.origin,
+            "step": self.step,
             "weekday": self.weekday,
             "hour": self.hour,
         }
@@ -340,8 +345,9 @@ class DateColumn:
         if storage != TEXT:
             check_storage(storage, "M")
         origin = documents.whole(document, "origin", -LAST_INSTANT, LAST_INSTANT)
+        step = documents.whole(document, "step", 1, _DAY)
         weekday, hour = documents.truth(document, "weekday"), documents.truth(document, "hour")
-        return cls(documents.name(document, "name"), storage, origin, weekday, hour)
+        return cls(documents.name(document, "name"), storage, origin, step, weekday, hour)
 
 
 def are_flags(numbers: np.ndarray) -> np.ndarray:

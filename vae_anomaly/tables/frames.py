@@ -69,9 +69,9 @@ def _from_array(X: np.ndarray) -> pd.DataFrame:
         raise DataError(f"A table has two dimensions, rows and columns; this array has {X.ndim}. Reshape it.")
     if not isinstance(X, np.ma.MaskedArray):
         return pd.DataFrame(X, copy=False)
-    numeric = X.dtype.kind in "biuf"
-    widened: Any = X.astype(np.float64 if numeric else object)
-    return pd.DataFrame(widened.filled(np.nan if numeric else None))
+    values = np.array(X.data, dtype=np.float64 if X.dtype.kind in "biuf" else object)
+    values[np.ma.getmaskarray(X)] = np.nan
+    return pd.DataFrame(values)
 
 
 def _from_native(X: Any) -> pd.DataFrame:

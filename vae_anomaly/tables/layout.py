@@ -62,7 +62,7 @@ class Layout:
             self.columns[place].decode([raw[:, slot] for slot in self.slots[place]]).rename(names[place])
             for place in _places(~floats)
         ]
-        return pd.concat([block, *others], axis=1)[names] if others else block
+        return pd.concat([block, *others] if floats.any() else others, axis=1)[names] if others else block
 
     def _refuse_infinite(self, raw: np.ndarray) -> None:
         infinite = np.isinf(raw)

@@ -24,7 +24,7 @@ def reason_to_leave_out(column: Column, values: Values) -> str | None:
 
 def are_counters(numbers: np.ndarray) -> np.ndarray:
     """Whether the whole numbers (of each column) go up by one from row to row."""
-    counters: np.ndarray = (np.diff(numbers, axis=0) == 1).all(axis=0) & (len(numbers) >= _SHORTEST_COUNT)
+    counters: np.ndarray = (numbers[1:] == numbers[:-1] + 1).all(axis=0) & (len(numbers) >= _SHORTEST_COUNT)
     return counters
 
 

@@ -144,4 +144,4 @@ def _constant_scale(ordered: np.ndarray, exponents: np.ndarray, centres: np.ndar
     """One for whole numbers (as far as floats count them one by one), otherwise the constant's own size."""
     whole = ((ordered == np.rint(ordered)) | np.isnan(ordered)).all(axis=1) & (exponents <= 53)
     size = np.where(centres == 0, 1.0, np.abs(centres))
-    return np.where(whole, np.exp2(-np.minimum(exponents, 53).astype(np.float64)), size)
+    return np.where(whole, np.exp2(-np.clip(exponents, 0, 53).astype(np.float64)), size)

@@ -94,7 +94,7 @@ class Values:
             return self.series.cat.codes.to_numpy(), np.asarray(self.series.cat.categories, dtype=object)
         try:
             codes, found = pd.factorize(self.series)
-        except TypeError:  # unhashable: lists, dicts, sets, arrays
+        except (TypeError, NotImplementedError):  # unhashable: lists, dicts, sets, arrays; and lists of pyarrow's
             raise self._nested() from None
         distinct = np.asarray(found, dtype=object)
         if _inferred(distinct) not in {"string", "empty"} and any(map(_is_compound, distinct)):

@@ -1,0 +1,154 @@
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from vae_anomaly import files
+from vae_anomaly.errors import DataError
+from vae_anomaly.files import whole_file
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def usual_mode(tmp_path):
+    probe = tmp_path / "probe"
+    probe.touch()
+    mode = mode_of(probe)
+    probe.unlink()
+    return mode
+
+
+def test_a_new_file_appears_when_all_is_written(tmp_path, usual_mode):
+    target = tmp_path / "out.csv"
+    with whole_file(target) as path:
+        path.write_text("new")
+        assert path.parent == tmp_path
+        assert mode_of(path) == 0o600
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert mode_of(target) == usual_mode
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, OSError])
+def test_an_old_file_survives_a_failed_run(tmp_path, error):
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    with pytest.raises(error), whole_file(target) as path:
+        path.write_text("half")
+        raise error
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_an_old_file_keeps_its_mode(tmp_path, mode):
+    target = tmp_path / "out.csv"
+    target.touch()
+    target.chmod(mode)
+    with whole_file(target) as path:
+        path.write_text("new")
+    assert (target.read_text(), mode_of(target)) == ("new", mode)
+
+
+def test_a_link_survives_and_what_it_leads_to_is_replaced(tmp_path):
+    folder, link = tmp_path / "elsewhere", tmp_path / "link.csv"
+    folder.mkdir()
+    link.symlink_to(folder / "out.csv")  # leads nowhere yet
+    for text in ("first", "second"):
+        with whole_file(link) as path:
+            assert path.parent == folder
+            path.write_text(text)
+        assert link.is_symlink()
+        assert (folder / "out.csv").read_text() == text
+
+
+def test_a_killed_process_leaves_the_old_file(tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    script = (
+        "import os, sys\nfrom vae_anomaly.files import whole_file\n"
+        "with whole_file(sys.argv[1]) as path:\n    path.write_text('half')\n    os.kill(os.getpid(), 9)\n"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.abspath(files.__file__)))
+    subprocess.run([sys.executable, "-c", script, str(target)], cwd=root, check=False)
+    assert target.read_text() == "old"
+
+
+def test_two_writers_do_not_meet(tmp_path):
+    target = tmp_path / "out.csv"
+    with whole_file(target) as first, whole_file(target) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert target.read_text() == "first"  # the one that ended last
+
+
+def test_a_pipe_is_written_directly(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    with whole_file(pipe) as path:
+        assert path == pipe
+        path.write_text("through")
+    reader.join(10)
+    assert read == ["through"]
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/stdout"])
+def test_devices_are_written_directly(device):
+    with whole_file(device) as path:
+        assert str(path) == device
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(DataError, match="no folder .*absent.* Create it first"), whole_file(tmp_path / "absent" / "a.csv"):
+        pass
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(DataError, match="is a folder"), whole_file(tmp_path):
+        pass
+
+
+def test_links_in_a_circle(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(DataError, match="links lead nowhere"), whole_file(tmp_path / "a"):
+        pass
+
+
+def test_a_write_protected_file_is_not_replaced(tmp_path, monkeypatch):
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    monkeypatch.setattr(files.os, "access", lambda *_: False)  # the tests may run as root, whom nothing is refused
+    with pytest.raises(DataError, match="write-protected"), whole_file(target):
+        pass
+    assert target.read_text() == "old"
+
+
+REFUSED = [(PermissionError(13, "Permission denied"), "no permission"), (OSError(36, "File name too long"), "too long")]
+
+
+@pytest.mark.parametrize("error, told", REFUSED)
+def test_a_folder_that_takes_no_files(tmp_path, monkeypatch, error, told):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(files.os, "open", refuse)
+    with pytest.raises(DataError, match=told), whole_file(tmp_path / "out.csv"):
+        pass
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(DataError, match="disk is full"), whole_file(tmp_path / "out.csv"):
+        raise OSError(28, "No space left on device")
+    assert not os.listdir(tmp_path)
