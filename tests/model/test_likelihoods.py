@@ -416,7 +416,9 @@ def test_squared_error_starts_at_the_mean_of_the_features_and_expects_the_neares
     assert_allclose(gains, 1)
     assert shared.shape == (squared.n_shared,) == (0,)
     known = (x < (2 if isinstance(case.likelihood, Bernoulli) else 4)) | torch.tensor(case in NUMBER_CASES)
-    assert torch.equal(squared.expected(squared.features(x), shared)[known], x[known])
+    near = squared.features(x) + (0.4 if case in DISCRETE_CASES else 0)  # still nearest to the same value
+    assert torch.equal(squared.expected(near, shared)[known], x[known])
+    assert torch.equal(squared.expected(near - (0.8 if case in DISCRETE_CASES else 0), shared)[known], x[known])
 
 
 def test_squared_error_has_nothing_to_draw_from(generator):
