@@ -27,7 +27,7 @@ def leave_out(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.Data
 def refuse_known(excluded: Iterable[str], known: Iterable[str]) -> None:
     """Refuse to hide a column from a model that was fitted to it."""
     for name in set(excluded).intersection(known):
-        raise DataError(f"the model was fitted to column {name!r}, so --exclude cannot hide it; fit again without it.")
+        raise DataError(f"The model was fitted to column {name!r}, so --exclude cannot hide it; fit again without it.")
 
 
 def _find(frame: pd.DataFrame, name: str, option: str) -> str:
@@ -36,6 +36,6 @@ def _find(frame: pd.DataFrame, name: str, option: str) -> str:
     columns = [str(column) for column in frame.columns]
     close = get_close_matches(name, columns, n=1) or [c for c in columns if c.casefold() == name.casefold()]
     if close:
-        raise DataError(f"there is no column {name!r} for {option}. Did you mean {close[0]!r}?")
+        raise DataError(f"There is no column {name!r} for {option}. Did you mean {close[0]!r}?")
     listed = ", ".join(map(repr, columns[:MAX_LISTED])) + (", …" if len(columns) > MAX_LISTED else "")
-    raise DataError(f"there is no column {name!r} for {option}. The columns are: {listed}.")
+    raise DataError(f"There is no column {name!r} for {option}. The columns are: {listed}.")

@@ -57,6 +57,6 @@ def naming(source: str) -> Iterator[None]:
         raise
     except VaeAnomalyError as error:
         name = "standard input" if source == "-" else source
-        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error)):
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error), re.IGNORECASE):
             raise
         raise type(error)(f"{name}: {error}") from error

@@ -73,7 +73,7 @@ def telling(rows: pd.DataFrame, contributions: pd.DataFrame) -> list[str]:
 
     reasons = []
     for position in range(len(rows)):
-        nats = contributions.iloc[position].drop("(latent)").sort_values(ascending=False, kind="stable")
+        nats = contributions.iloc[position, :-1].sort_values(ascending=False, kind="stable")  # the last is the latent
         cells = {column: rows[column].iloc[position] for column in nats.index[nats > 0]}
         observed = [f"{plain(column)}={plain(value)}" for column, value in cells.items() if not pd.isna(value)]
         reasons.append(", ".join(observed[:TELLING]))

@@ -44,7 +44,7 @@ def test_a_model_is_not_written_where_it_would_hurt(cli, csv, tmp_path, monkeypa
 def test_fit_names_a_file_that_is_not_there(cli, tmp_path):
     ended = cli("fit", "nosuch.csv", "--output", tmp_path / "people.vae")
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err == "error: nosuch.csv: there is no such file.\n"
+    assert ended.err == "error: There is no file 'nosuch.csv'. Check the name and the folder.\n"
 
 
 def test_info_tells_what_the_model_knows(cli, model):

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from vae_anomaly import load
-from vae_anomaly_cli.commands.score import SUFFIXES
 
 ODD_ROW = 17
 READERS = {
@@ -76,7 +75,7 @@ def test_equally_odd_rows_stay_in_the_order_of_the_table(cli, csv, model, tmp_pa
         assert rows.is_monotonic_increasing
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", READERS)
 def test_the_suffix_chooses_the_format(cli, csv, model, tmp_path, suffix):
     target = tmp_path / f"scores{suffix}"
     ended = cli("score", csv, "--model", model, "--keep", "colour", "--output", target)
@@ -136,17 +135,17 @@ def test_json_lines_are_json(cli, csv, model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nosuch.csv",), "nosuch.csv: there is no such file"),
+        (("nosuch.csv",), "There is no file 'nosuch.csv'"),
         (
             ("people.csv", "--keep", "hieght"),
-            "people.csv: there is no column 'hieght' for --keep. Did you mean 'height'?",
+            "people.csv: There is no column 'hieght' for --keep. Did you mean 'height'?",
         ),
         (("people.csv", "--exclude", "WEIGHT"), "Did you mean 'weight'?"),
         (("people.csv", "--keep", "zzz"), "The columns are: 'height', 'weight', 'colour'."),
         (("people.csv", "--model", "people.csv"), "people.csv"),
         (("infinite.csv",), "infinite.csv"),
         (("empty.csv",), "empty.csv"),
-        ((".",), ".: this is a folder"),
+        ((".",), "'.' is a folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -175,7 +174,7 @@ def test_a_table_that_lacks_a_column_of_the_model_says_which(cli, csv, model, tm
     ("arguments", "said"),
     [
         (("--output", "scores.xlsx"), ".parquet"),
-        (("--output", "nowhere/scores.csv"), "no folder nowhere"),
+        (("--output", "nowhere/scores.csv"), "There is no folder nowhere"),
         (("--output", "people.csv"), "the file that is read"),
         (("--output", "folder.csv"), "folder"),
         (("--contamination", "0.7"), "0.5"),

@@ -8,7 +8,7 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.columns import leave_out
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.output import plain_warnings, remark, wants_progress
-from vae_anomaly_cli.paths import check_input, check_output
+from vae_anomaly_cli.paths import check_output
 
 if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
@@ -36,8 +36,7 @@ def fit(
     quiet: options.Quiet = False,
 ) -> None:
     """Fit a model to the rows of FILE and write it, for `score --model` and `info`."""
-    check_input(table)
-    check_output(output, suffixes=(), inputs=(table,))
+    check_output(output, inputs=(table,))
 
     from vae_anomaly import read_table
 

@@ -9,7 +9,6 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.paths import check_input
 
 if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
@@ -24,8 +23,6 @@ vae-anomaly info data.vae --json"""
 @user_errors
 def info(model: options.SavedModel, as_json: options.Json = False) -> None:
     """Show what MODEL was fitted to, its size, its threshold and the versions that made it."""
-    check_input(model)
-
     from vae_anomaly import load
 
     with naming(model):
@@ -44,8 +41,8 @@ def describe(detector: VAEDetector) -> dict[str, Any]:
     return {
         "setting": "novelty detection" if parameters["novelty"] else "outlier detection",
         "rows": detector.n_samples_fit_,
-        "columns": dict(zip(detector.schema_.names, detector.schema_.cells, strict=True)),
-        "left_out": dict(detector.schema_.left_out),
+        "columns": {str(column["name"]): column["kind"] for column in detector.schema_.to_json()["columns"]},
+        "left_out": {str(name): reason for name, reason in detector.schema_.left_out.items()},
         "threshold": -float(detector.offset_),
         "contamination": parameters["contamination"],
         "bound": parameters["bound"],

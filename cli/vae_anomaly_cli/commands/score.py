@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.columns import leave_out, pick, refuse_known
 from vae_anomaly_cli.commands.fit import new_detector
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.output import SHOWN, plain_warnings, remark, show_rows, telling
-from vae_anomaly_cli.paths import check_input, check_output
+from vae_anomaly_cli.paths import check_output, wrong_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,6 @@ zcat data.csv.gz | vae-anomaly score - | head
 On a terminal the oddest rows are shown with the values that make them odd; elsewhere all rows are written as CSV."""
 OURS = ("row", "anomaly_score", "is_anomaly")
 FITTING = {"novelty": "--novelty", "contamination": "--contamination", "bound": "--bound", "seed": "--seed"}
-SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
 @user_errors
@@ -61,13 +61,15 @@ def score(
     """
     _check_usage(context, table, model, output, keep or [])
 
-    from vae_anomaly import load, read_table, write_table
+    from vae_anomaly import read_table, write_table
 
     with plain_warnings(quiet=quiet):
         with naming(table):
             frame = read_table(table, encoding=encoding)
             kept, rows = pick(frame, keep or [], "--keep"), leave_out(frame, exclude or [], "--exclude")
         if model is not None:
+            from vae_anomaly import load  # brings torch, which takes seconds: after the table has been read
+
             with naming(model):
                 detector = load(model, device=device)
                 refuse_known(exclude or [], detector.schema_.names)
@@ -124,8 +126,15 @@ def _check_usage(context: typer.Context, table: str, model: str | None, output: 
         if name in OURS:
             message = f"{name!r} is the name of a column that is written anyway; rename it in the table."
             raise typer.BadParameter(message, param_hint="--keep")
-    check_input(table)
-    if model is not None:
-        check_input(model)
-    if output not in (None, "-"):
-        check_output(output, suffixes=SUFFIXES, inputs=(table, model))
+    if output is not None and output != "-":
+        check_output(output, inputs=(table, model))
+        _check_format(output)
+
+
+def _check_format(output: str) -> None:
+    from vae_anomaly.tables.writing import format_of
+
+    try:
+        format_of(output)
+    except DataError as error:
+        raise wrong_output(str(error)) from error
