@@ -359,6 +359,12 @@ def test_a_member_scores_as_a_model_of_its_own(mixed_x, rng):
 # -- the model's own seams --
 
 
+def test_the_decoder_mirrors_the_encoder():
+    vae = VAE(MIXED, LATENTS, (5, 4), 1)
+    widths = [[layer.weight.shape[-1] for layer in net.hidden] for net in (vae.encoder, vae.decoder)]
+    assert widths == [[5, 4], [4, 5]]
+
+
 def test_rows_and_draws_are_decoded_each_alone(mixed_x, rng):
     vae = scrambled_vae(3, rng)
     z = torch.tensor(rng.standard_normal((4, 3, 6, LATENTS)))
