@@ -20,7 +20,7 @@ from vae_anomaly.training.loop import Trainer
 from vae_anomaly.training.plan import make_plan
 from vae_anomaly.training.settings import Settings
 
-THRESHOLD_ROWS = 20_000  # training rows, at most, whose scores set the threshold
+THRESHOLD_ROWS = 10_000  # training rows, at most, whose scores set the threshold
 LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
 
 

@@ -82,7 +82,7 @@ def test_a_freshly_drawn_net_is_exactly_its_linear_path(x, rng, generator):
     net = AnchoredNet(3, 4, (6, 5), 2).double()
     scramble(net.linear, rng)
     linear_before = [p.clone() for p in net.linear.parameters()]
-    net.draw(generator)
+    net.draw(generator, last=False)
     far = 1e5 * x
     assert torch.equal(net(far), net.linear(far))
     assert all(torch.equal(a, b) for a, b in zip(net.linear.parameters(), linear_before, strict=True))
@@ -90,7 +90,7 @@ def test_a_freshly_drawn_net_is_exactly_its_linear_path(x, rng, generator):
 
 def test_a_freshly_drawn_net_can_learn_beyond_its_linear_path(x, generator):
     net = AnchoredNet(3, 4, (6, 5), 2).double()
-    net.draw(generator)
+    net.draw(generator, last=False)
     net(x).sum().backward()
     assert (net.last.weight.grad.abs().sum((1, 2)) > 0).all(), "every member's hidden path answers to its input"
     assert all((layer.weight != 0).all() for layer in net.hidden)

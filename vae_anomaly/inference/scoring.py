@@ -12,7 +12,8 @@ from vae_anomaly.model.objectives import Objective, Terms, importance_weighted_b
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior
 from vae_anomaly.model.vae import VAE
 
-CHUNK_BYTES = 32 * 2**20  # of the largest array that scoring makes
+CHUNK_BYTES = 16 * 2**20  # of the largest array that the nets make
+CHUNK_ROWS = 1024
 
 
 def fixed_noise(n_draws: int, n_components: int, rng: np.random.Generator) -> np.ndarray:
@@ -98,8 +99,8 @@ class Scorer:
     def _chunks(self, x: np.ndarray) -> Iterator[tuple[Tensor, Prior]]:
         """Slices of rows with the prior that holds for them, small enough for the memory."""
         vae = self.vae
-        widest = max(x.shape[1], vae.likelihood.n_features, len(self.exemplars.keys) if self.exemplars else 0)
-        rows = max(1, CHUNK_BYTES // (8 * vae.n_estimators * len(self.noise) * widest))
+        widest = max(x.shape[1], vae.likelihood.n_features, vae.likelihood.n_outputs)
+        rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (8 * vae.n_estimators * len(self.noise) * widest)))
         for first in range(0, len(x), rows):
             chunk = x[first : first + rows]
             yield self._tensor(chunk), self._prior(chunk)

@@ -49,7 +49,7 @@ class AnchoredNet(nn.Module):
             h = silu(layer(h))
         return self.linear(x) + self.last(h)
 
-    def draw(self, generator: torch.Generator) -> None:
-        """Hidden layers drawn; the linear path and the last layer stay as they are."""
-        for layer in self.hidden:
+    def draw(self, generator: torch.Generator, *, last: bool) -> None:
+        """Draw the hidden layers, and the last one only if ``last``: at zero it leaves the linear path alone."""
+        for layer in [*self.hidden, self.last] if last else self.hidden:
             layer.draw(generator)

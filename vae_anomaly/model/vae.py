@@ -14,6 +14,7 @@ from vae_anomaly.model.likelihoods import Likelihood
 from vae_anomaly.model.networks import AnchoredNet
 
 LOG_VAR_RANGE = (-12.0, 8.0)
+START_LOG_VAR = -2.0  # of the posterior where there is no anchor
 
 
 class VAE(nn.Module):
@@ -61,14 +62,21 @@ class VAE(nn.Module):
         return self.likelihood.log_prob(x, self.decode(z), self.shared)
 
     @torch.no_grad()
-    def start(self, anchor: Anchor, x: Tensor, generator: torch.Generator) -> None:
-        """Weights before training: hidden layers drawn, linear paths from the anchor, margins from the rows ``x``."""
-        self.encoder.draw(generator)
-        self.decoder.draw(generator)
+    def start(self, anchor: Anchor | None, x: Tensor, generator: torch.Generator) -> None:
+        """Weights before training: hidden layers drawn, margins from the rows ``x``, linear paths from the anchor.
+
+        With no anchor the linear paths are zero, the last layers drawn as well, posterior and prior one unit wide.
+        """
+        self.encoder.draw(generator, last=anchor is None)
+        self.decoder.draw(generator, last=anchor is None)
         outputs, gains, shared = self.likelihood.start(x)
         self.shared[:] = shared
-        anchor.place(self.encoder.linear, self.decoder.linear, outputs, gains)
-        self.log_bandwidth[:] = anchor.log_bandwidth(x.shape[0])
+        if anchor is None:
+            self.decoder.linear.bias[:] = outputs
+            self.encoder.linear.bias[..., self.n_components :] = START_LOG_VAR
+        else:
+            anchor.place(self.encoder.linear, self.decoder.linear, outputs, gains)
+            self.log_bandwidth[:] = anchor.log_bandwidth(x.shape[0])
 
     def scales(self) -> list[nn.Parameter]:
         """Noise scales and bandwidth: they need a faster rate than the nets to converge in the same steps."""

@@ -35,6 +35,7 @@ class Design:
     n_estimators: int
     prior: str
     variational: bool
+    anchored: bool
 
     @property
     def exemplars(self) -> bool:
@@ -87,12 +88,15 @@ def make_design(settings: Settings, n_rows: int, n_features: int) -> Design:
         n_estimators=settings.n_estimators,
         prior=exemplar if settings.prior == "auto" else settings.prior,
         variational=settings.variational,
+        anchored=settings.novelty,
     )
 
 
 def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> None:
-    """Anchor the linear paths on the rows ``x`` and draw the rest."""
-    features = vae.likelihood.features(x.double())
-    seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
-    anchor = fit_anchor(features, design.n_components, whiten=design.prior == "gaussian", seed=seed)
+    """Anchor the linear paths on the rows ``x``, if the design says so, and draw the rest."""
+    anchor = None
+    if design.anchored:
+        seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
+        features = vae.likelihood.features(x.double())
+        anchor = fit_anchor(features, design.n_components, whiten=design.prior == "gaussian", seed=seed)
     vae.start(anchor, x, generator)

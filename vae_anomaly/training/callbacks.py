@@ -13,6 +13,7 @@ scikit-learn's own ``ProgressBar`` works here too.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -38,12 +39,15 @@ class Monitor:
     def __init__(self, estimator: object, callbacks: Iterable[object]):
         self._estimator = estimator
         self._callbacks = list(callbacks)
+        self._teardowns = ExitStack()
         self._context = Context(type(estimator).__name__, "fit", 0, 0)
 
     def begin(self, rounds: int) -> None:
         """Announce a fit of at most ``rounds`` rounds."""
         self._context = Context(type(self._estimator).__name__, "fit", 0, rounds)
-        self._call("setup", self._context)
+        for callback in self._callbacks:
+            _tell(callback, "setup", self._estimator, self._context)
+            self._teardowns.callback(_tell, callback, "teardown", self._estimator, self._context)
         self._call("on_fit_task_begin", self._context)
 
     def report(self, number: int, metrics: Mapping[str, float]) -> bool:
@@ -54,14 +58,19 @@ class Monitor:
         return any(answer is True for answer in self._call("on_fit_task_end", context, metadata=dict(metrics)))
 
     def end(self, completed: bool) -> None:
-        """The fit is over, ``completed`` or broken off."""
-        if completed:
-            self._call("on_fit_task_end", self._context, metadata={})
-        self._call("teardown", self._context)
+        """The fit is over, ``completed`` or broken off; every callback that was set up is torn down."""
+        with self._teardowns:
+            if completed:
+                self._call("on_fit_task_end", self._context, metadata={})
 
     def _call(self, name: str, context: Context, **details: Any) -> list[Any]:
-        hooks = [hook for hook in (getattr(callback, name, None) for callback in self._callbacks) if hook is not None]
-        return [hook(self._estimator, context, **_taken(hook, details)) for hook in hooks]
+        return [_tell(callback, name, self._estimator, context, **details) for callback in self._callbacks]
+
+
+def _tell(callback: object, name: str, estimator: object, context: Context, **details: Any) -> Any:
+    """Call a callback's method, if it has it, with those details that it takes."""
+    hook = getattr(callback, name, None)
+    return None if hook is None else hook(estimator, context, **_taken(hook, details))
 
 
 def _taken(hook: Callable[..., Any], details: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def resolve_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen)
+        torch.Generator(chosen)  # "meta" has tensors, but nothing in them
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise DeviceError(
             f"device={device!r} was asked for, but torch cannot use it here. "

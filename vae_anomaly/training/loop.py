@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from vae_anomaly.errors import DeviceError, FitWarning
+from vae_anomaly.errors import DataError, DeviceError, FitWarning
 from vae_anomaly.model.objectives import Objective, Terms
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior
 from vae_anomaly.model.vae import VAE
@@ -48,11 +48,10 @@ class ExemplarSource(PriorSource):
 
 
 def _leave_one_out(chosen: Tensor, rows: Tensor | None) -> Tensor:
-    """Weights (members, rows, exemplars): 0 where the exemplar is the row itself, unless there is no other."""
-    if rows is None:
+    """Weights (members, rows or 1, exemplars): 0 where the exemplar is the row itself, unless there is no other."""
+    if rows is None or chosen.shape[1] == 1:
         return torch.ones_like(chosen)[:, None]
-    others = chosen[:, None] != rows[..., None]
-    return others | ~others.any(-1, keepdim=True)
+    return chosen[:, None] != rows[..., None]
 
 
 @dataclass
@@ -109,13 +108,18 @@ class Trainer:
     def run(self, monitor: Monitor) -> History:
         """Train to the end of the plan, to the last improvement on held-out rows, or until a callback asks to stop."""
         completed = False
-        monitor.begin(math.ceil(self.plan.max_iter / self.plan.interval))
         try:
+            monitor.begin(math.ceil(self.plan.max_iter / self.plan.interval))
             self._rounds(monitor)
+            self._check_weights()
             completed = True
         finally:
             monitor.end(completed)
         return self.history
+
+    def _check_weights(self) -> None:
+        if not all(parameter.isfinite().all() for parameter in self.vae.parameters()):
+            raise DataError(f"Training diverged at learning_rate={self.plan.learning_rate}. Take a smaller one.")
 
     def _rounds(self, monitor: Monitor) -> None:
         best = Best(self.vae, self._held_out_elbo())

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -29,8 +31,9 @@ class Settings:
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
-        """The settings among the parameters of a detector."""
-        return cls(**{field.name: parameters[field.name] for field in fields(cls)})
+        """The settings among the parameters of a detector; numpy's scalars become Python's, which JSON can hold."""
+        values = {field.name: parameters[field.name] for field in fields(cls)}
+        return cls(**{name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()})
 
     @property
     def trim(self) -> float:
