@@ -110,7 +110,10 @@ def test_devices_are_written_directly(device):
 
 
 def test_no_such_folder(tmp_path):
-    with pytest.raises(DataError, match="no folder .*absent.* Create it first"), whole_file(tmp_path / "absent" / "a.csv"):
+    with (
+        pytest.raises(DataError, match="no folder .*absent.* Create it first"),
+        whole_file(tmp_path / "absent" / "a.csv"),
+    ):
         pass
 
 

@@ -98,7 +98,13 @@ def test_encoding_keeps_order_and_stays_finite(numbers):
     assert (np.diff(cells[np.argsort(numbers[:, 0], kind="stable")]) >= 0).all()
 
 
-@given(arrays(np.float64, st.tuples(st.integers(2, 40), st.just(1)), elements=st.floats(width=16, allow_nan=False, allow_infinity=False)))
+@given(
+    arrays(
+        np.float64,
+        st.tuples(st.integers(2, 40), st.just(1)),
+        elements=st.floats(width=16, allow_nan=False, allow_infinity=False),
+    )
+)
 def test_different_numbers_have_different_cells(numbers):
     assert len(np.unique(encoded(numbers))) == len(np.unique(numbers))
 

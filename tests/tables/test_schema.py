@@ -115,7 +115,9 @@ def test_a_column_comes_back_in_its_own_type(kind, series):
 
 
 COLUMN = st.one_of(
-    st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9)), min_size=6, max_size=6).map(lambda v: pd.Series(v, dtype=float)),
+    st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9)), min_size=6, max_size=6).map(
+        lambda v: pd.Series(v, dtype=float)
+    ),
     st.lists(st.integers(-(2**50), 2**50), min_size=6, max_size=6).map(pd.Series),
     st.lists(st.booleans(), min_size=6, max_size=6).map(pd.Series),
     st.lists(st.one_of(st.none(), st.text("abé 'x", min_size=1)), min_size=6, max_size=6).map(pd.Series),
@@ -218,7 +220,9 @@ def test_values_never_seen_are_surprising_and_not_fatal():
 
 def test_weekday_and_hour_are_used_only_where_they_tell_dates_apart():
     days = pd.date_range("2024-01-01", periods=5, freq="7D")
-    schema = Schema.learn(frame_of(weekly=days, daily=days + pd.to_timedelta(range(5), "D"), noon=days + pd.Timedelta("12h")))
+    schema = Schema.learn(
+        frame_of(weekly=days, daily=days + pd.to_timedelta(range(5), "D"), noon=days + pd.Timedelta("12h"))
+    )
     assert {name: len(kinds(schema, name)) - 1 for name in schema.names} == {"weekly": 0, "daily": 1, "noon": 1}
 
 
@@ -246,7 +250,10 @@ SAME_DATES = {
     "nanoseconds": pd.to_datetime(pd.Series(DAYS)).astype("datetime64[ns]"),
     "objects": pd.Series(DAYS, dtype=object),
     "aware objects": pd.Series(
-        [datetime.datetime(d.year, d.month, d.day, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1))) for d in DAYS],
+        [
+            datetime.datetime(d.year, d.month, d.day, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+            for d in DAYS
+        ],
         dtype=object,
     ),
     "text": pd.Series([f"{day}T00:00:00Z" for day in DAYS]),

@@ -32,18 +32,24 @@ SCALARS = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(),
-    st.sampled_from(["", "number", "text", "float64", "category", "datetime64", "M8[h]", "period[D]", "string", "object"]),
+    st.sampled_from(
+        ["", "number", "text", "float64", "category", "datetime64", "M8[h]", "period[D]", "string", "object"]
+    ),
     st.text(max_size=3),
 )
 ANYTHING = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=5
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
 )
 
 
 def places(document, path=()):
     """Paths of everything in a document."""
     yield path
-    items = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    items = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
     for key, inner in items:
         yield from places(inner, (*path, key))
 

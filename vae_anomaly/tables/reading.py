@@ -5,7 +5,7 @@ import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -73,17 +73,21 @@ def _opened(source: str | PathLike[str]) -> Iterator[tuple[BinaryIO, str]]:
         yield io.BytesIO(sys.stdin.buffer.read()), "Standard input"
         return
     name = repr(str(source))
+    with _open_file(Path(source), name) as file:
+        yield (file if file.seekable() else io.BytesIO(file.read())), name
+
+
+def _open_file(path: Path, name: str) -> BinaryIO:
     try:
-        with Path(source).open("rb") as file:
-            yield (file if file.seekable() else io.BytesIO(file.read())), name
+        return path.open("rb")
     except FileNotFoundError as error:
         raise DataError(f"There is no file {name}. Check the name and the folder.") from error
     except IsADirectoryError as error:
         raise DataError(f"{name} is a folder. Name a file in it.") from error
     except PermissionError as error:
         raise DataError(f"No permission to read {name}. Change its permissions.") from error
-    except OSError as error:
-        raise DataError(f"Cannot read {name}: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        raise DataError(f"Cannot read {name}: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def _head(stream: BinaryIO) -> bytes:
@@ -124,20 +128,29 @@ class _DelimitedText:
         """Read the table."""
         self._refuse_binary()
         try:
-            lines = list(islice(self._text(), _SNIFFED_LINES))
+            with self._text() as text:
+                lines = list(islice(text, _SNIFFED_LINES))
             delimiter, decimal = _sniffed(lines)
-            self._refuse_repeated_names(lines, delimiter)
+            header, first = self._beginning(delimiter)
+            self._refuse_repeated_names(header)
             frame = self._parsed(delimiter, decimal)
         except UnicodeError:
             self._explain_encoding()
         except LookupError as error:
             raise DataError(f"There is no encoding {self.encoding!r}. Try --encoding utf-8, or latin-1.") from error
-        return self._without_trailing_column(frame)
+        if len(first) > len(header):
+            return self._shifted_back(frame, len(first), delimiter)
+        return _without_trailing_column(frame)
 
-    def _text(self) -> io.TextIOWrapper:
-        """Text from the beginning; the wrapper is kept from closing the stream."""
+    @contextmanager
+    def _text(self) -> Iterator[io.TextIOWrapper]:
+        """Text from the beginning; the stream stays open."""
         self.stream.seek(0)
-        return _Text(self.stream, encoding=self.encoding, newline="")
+        text = io.TextIOWrapper(self.stream, encoding=self.encoding, newline="")
+        try:
+            yield text
+        finally:
+            text.detach()
 
     def _refuse_binary(self) -> None:
         if self.encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32", "utf16", "utf32")):
@@ -150,15 +163,21 @@ class _DelimitedText:
                 raise DataError(f"{self.name} is no text: line {line} has a NUL byte. Give CSV or Parquet.")
             line += block.count(b"\n")
 
-    def _refuse_repeated_names(self, lines: list[str], delimiter: str) -> None:
-        header = next(filter(None, _records(lines, delimiter)), [])
+    def _beginning(self, delimiter: str) -> tuple[list[str], list[str]]:
+        """Header and first row, as far as there are any."""
+        with self._text() as text:
+            header, first = [*_records(text, delimiter, 2), [], []][:2]
+        return header, first
+
+    def _refuse_repeated_names(self, header: list[str]) -> None:
         repeated = [name for name, times in Counter(header).items() if times > 1 and name]
         if repeated:
             raise DataError(f"{self.name} has column names more than once: {listed([*repeated])}. Rename them.")
 
     def _parsed(self, delimiter: str, decimal: str) -> pd.DataFrame:
         try:
-            return pd.read_csv(self._text(), sep=delimiter, decimal=decimal, engine="c", low_memory=False, **_EXACT)
+            with self._text() as text:
+                return pd.read_csv(text, sep=delimiter, decimal=decimal, engine="c", low_memory=False, **_EXACT)
         except pd.errors.EmptyDataError as error:
             raise DataError(f"{self.name} is empty. A line of column names and at least one row are needed.") from error
         except pd.errors.ParserError as error:
@@ -181,22 +200,29 @@ class _DelimitedText:
 
     def _line_of(self, record: int, delimiter: str) -> int:
         """Line of the file in which a record, counted from 0, begins: quoted values may run over several lines."""
-        records = csv.reader(self._text(), delimiter=delimiter)
-        for _ in islice(records, record):
-            pass
-        return records.line_num + 1
+        with self._text() as text:
+            records = csv.reader(text, delimiter=delimiter)
+            for _ in islice(records, record):
+                pass
+            return records.line_num + 1
 
-    def _without_trailing_column(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Drop the column that a delimiter at the end of every line makes."""
-        last = frame.columns[-1]
-        if not isinstance(frame.index, pd.RangeIndex):  # lines have more fields than names, the first became an index
-            if frame.index.nlevels > 1 or frame[last].notna().any():
-                fields = len(frame.columns) + frame.index.nlevels
-                raise self._too_many_fields(2, fields, len(frame.columns))
-            names, shifted = frame.columns, frame.reset_index()
-            return shifted.iloc[:, :-1].set_axis(names, axis=1)
-        is_trailing = str(last).startswith("Unnamed: ") and len(frame.columns) > 1 and frame[last].isna().all()
-        return frame.iloc[:, :-1] if is_trailing and len(frame) else frame
+    def _line_of_first_row(self, delimiter: str) -> int:
+        with self._text() as text:
+            records = csv.reader(text, delimiter=delimiter)
+            filled, line = 0, 1
+            for record in records:
+                filled += bool(record)
+                if filled == 2:
+                    break
+                line = records.line_num + 1
+        return line
+
+    def _shifted_back(self, frame: pd.DataFrame, fields: int, delimiter: str) -> pd.DataFrame:
+        """Undo what pandas makes of rows with more fields than the header: it takes the first for the index."""
+        names, shifted = frame.columns, frame.reset_index()
+        if fields > len(names) + 1 or shifted.iloc[:, -1].notna().any():
+            raise self._too_many_fields(self._line_of_first_row(delimiter), fields, len(names))
+        return shifted.iloc[:, :-1].set_axis(names, axis=1)
 
     def _explain_encoding(self) -> NoReturn:
         self.stream.seek(0)
@@ -208,14 +234,6 @@ class _DelimitedText:
         raise DataError(f"{self.name} is not {self.encoding} text{where}. Name its encoding, e.g. --encoding {hint}.")
 
 
-class _Text(io.TextIOWrapper):
-    """Text over a stream of bytes that outlives it."""
-
-    def __del__(self) -> None:
-        if not self.closed:
-            self.detach()
-
-
 def _decodes(line: bytes, encoding: str) -> bool:
     try:
         line.decode(encoding)
@@ -224,11 +242,18 @@ def _decodes(line: bytes, encoding: str) -> bool:
     return True
 
 
-def _records(lines: list[str], delimiter: str) -> list[list[str]]:
-    """Cut the first lines into records, as far as it goes."""
+def _without_trailing_column(frame: pd.DataFrame) -> pd.DataFrame:
+    """Drop the column that a delimiter at the end of every line makes."""
+    last = frame.columns[-1]
+    is_trailing = str(last).startswith("Unnamed: ") and len(frame.columns) > 1 and len(frame) > 0
+    return frame.iloc[:, :-1] if is_trailing and frame[last].isna().all() else frame
+
+
+def _records(lines: Iterable[str], delimiter: str, most: int | None = None) -> list[list[str]]:
+    """Records of the first lines without the blank ones, as far as it goes."""
     records: list[list[str]] = []
     try:
-        records.extend(csv.reader(lines, delimiter=delimiter))
+        records.extend(islice(filter(None, csv.reader(lines, delimiter=delimiter)), most))
     except csv.Error:  # an endless field
         return records
     return records
@@ -244,7 +269,7 @@ def _sniffed(lines: list[str]) -> tuple[str, str]:
 
 def _agreement(records: list[list[str]]) -> tuple[float, int]:
     """Share of records as wide as the header, and that width; nothing where the header is one field."""
-    widths = [len(record) for record in records if record]
+    widths = [len(record) - (record[-1] == "") for record in records]  # a delimiter at the end is no field
     if not widths or widths[0] < 2:
         return 0.0, 0
-    return sum(abs(width - widths[0]) <= 1 for width in widths) / len(widths), widths[0]
+    return widths.count(widths[0]) / len(widths), widths[0]

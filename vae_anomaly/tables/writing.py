@@ -85,8 +85,8 @@ def _compressed(file: BinaryIO, suffix: str) -> Iterator[Any]:
 
 def _write_csv(frame: pd.DataFrame, stream: BinaryIO, delimiter: str = ",") -> None:
     columns = {place: _harmless(series) for place, (_, series) in enumerate(frame.items())}
-    has_return = any(map(_has_return, columns.values()))
     harmless = pd.DataFrame(columns, index=frame.index).set_axis([*map(_harmless_cell, frame.columns)], axis=1)
+    has_return = any(map(_has_return, (*columns.values(), harmless.columns)))
     # Python's writer leaves a lone \r unquoted, which ends a line for those who read it.
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
@@ -107,8 +107,8 @@ def _harmless(series: pd.Series) -> pd.Series:
     return series.astype(object).map(_harmless_cell)
 
 
-def _may_hold_text(series: pd.Series) -> bool:
-    return not (isinstance(series.dtype, np.dtype) and series.dtype.kind != "O")
+def _may_hold_text(values: pd.Series | pd.Index) -> bool:
+    return not (isinstance(values.dtype, np.dtype) and values.dtype.kind != "O")
 
 
 def _harmless_cell(value: Any) -> Any:
@@ -116,8 +116,8 @@ def _harmless_cell(value: Any) -> Any:
     return f"'{value}" if runs else value
 
 
-def _has_return(series: pd.Series) -> bool:
-    return series.dtype == object and any("\r" in value for value in series if isinstance(value, str))
+def _has_return(values: pd.Series | pd.Index) -> bool:
+    return _may_hold_text(values) and any("\r" in value for value in values if isinstance(value, str))
 
 
 def _write_parquet(frame: pd.DataFrame, stream: BinaryIO) -> None:
