@@ -1,1 +1,1 @@
-"""Measurements, each a module to run: ``python -m benchmarks.speed --help``. They take the data's folder as an option."""
+"""Measurements, each a module to run: ``python -m benchmarks.speed --help``; real data is named by an option."""

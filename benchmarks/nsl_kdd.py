@@ -1,4 +1,4 @@
-"""Novelty detection on NSL-KDD, a mixed table of network connections: train on the normal rows of one half, score the other.
+"""Novelty detection on NSL-KDD, a mixed table: train on the normal rows of one half, score the other half.
 
 ``python -m benchmarks.nsl_kdd --data nsl_kdd/train.csv`` reports AUROC, average precision and wall times over seeds.
 """
