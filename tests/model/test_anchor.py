@@ -11,7 +11,7 @@ from vae_anomaly.model.anchor import MAX_ROWS, START_DEVIATION, fit_anchor
 from vae_anomaly.model.likelihoods import START_SCALE, Bernoulli, Categorical, Gaussian, Mixed
 from vae_anomaly.model.objectives import ELBO, importance_weighted_bound
 from vae_anomaly.model.priors import GaussianPrior
-from vae_anomaly.model.vae import VAE
+from vae_anomaly.model.vae import START_LOG_VAR, VAE
 
 
 def start_vae(x, n_components, *, whiten, members=2, likelihood=None, seed=3):
@@ -206,3 +206,20 @@ def test_members_share_the_anchor_and_differ_in_their_hidden_layers(x):
     for net in (vae.encoder, vae.decoder):
         for layer in net.hidden:
             assert not torch.equal(layer.weight[0], layer.weight[1])
+
+
+def test_without_an_anchor_the_model_starts_at_the_margins_with_all_layers_drawn(x):
+    likelihood, rows = Gaussian((1e-3,) * 6), torch.tensor(x)
+    vae = VAE(likelihood, 3, (5, 4), 2).double().requires_grad_(False)
+    vae.start(None, rows, torch.Generator().manual_seed(1))
+    for net in (vae.encoder, vae.decoder):
+        assert (net.linear.weight == 0).all()
+        assert (net.last.weight != 0).all()
+        assert not torch.equal(net.last.weight[0], net.last.weight[1]), "members start apart"
+    hidden_path = vae.decoder(torch.zeros(2, 1, 3).double()) - vae.decoder.linear.bias
+    assert_allclose(vae.decoder.linear.bias[:, 0], np.broadcast_to(x.mean(0), (2, 6)))
+    assert hidden_path.abs().max() < 2
+    _, log_var = vae.encode(rows)
+    assert_allclose(log_var.mean(), START_LOG_VAR, atol=0.7)
+    assert (vae.log_bandwidth == 0).all()
+    assert_allclose(vae.shared.exp() ** 2 + 1e-6, START_SCALE**2)
