@@ -1,5 +1,6 @@
 """The command ``vae-anomaly``: the list of commands and what holds for all of them."""
 
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
@@ -52,4 +53,7 @@ app.command(epilog=info.EXAMPLES)(info.info)
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line, of this process or of the arguments given."""
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # threads that spin while they wait: 4 times slower on a busy machine
     app(args=args, prog_name="vae-anomaly")

@@ -1,6 +1,5 @@
 """The command line, run in this process where that shows the same, and a small table with one odd row."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -32,17 +31,6 @@ def cli(capsys):
             main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         return Ended(exit_.value.code or 0, out, err)
-
-    return run
-
-
-@pytest.fixture
-def shell(tmp_path):
-    """Run a command in a process of its own."""
-
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "vae_anomaly_cli", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=120, check=False, **options)
 
     return run
 
@@ -79,6 +67,13 @@ def named_csv(frame, tmp_path_factory):
 def model(csv, tmp_path_factory):
     """A model fitted to the table."""
     path = tmp_path_factory.mktemp("models") / "people.vae"
-    command = [sys.executable, "-m", "vae_anomaly_cli", "fit", str(csv), "--output", str(path)]
-    subprocess.run(command, check=True, timeout=120, env=os.environ)
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", str(csv), "--output", str(path)])
     return path
+
+
+@pytest.fixture(scope="session")
+def ranked(csv):
+    """What ``score`` writes for the table, from a process of its own."""
+    command = [sys.executable, "-m", "vae_anomaly_cli", "score", str(csv)]
+    return subprocess.run(command, check=True, timeout=300, capture_output=True, text=True).stdout
