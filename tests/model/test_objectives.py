@@ -416,5 +416,6 @@ def test_the_farther_out_the_odder(numbers, prior_name, hidden, rng, generator):
     distances = 10.0 ** torch.arange(2, 7).double()
     scores = torch.stack([ELBO().terms(vae, distance * rays, prior, noise).elbo() for distance in distances])
     assert scores.isfinite().all()
-    assert (scores[0] < ELBO().terms(vae, x, prior, noise).elbo().min()).all()
+    if anchor:  # else it knows no more than the margins, and many small oddities may outweigh one large
+        assert (scores[0] < ELBO().terms(vae, x, prior, noise).elbo().min()).all()
     assert (scores.diff(dim=0) < -1).all()
