@@ -31,9 +31,10 @@ class Settings:
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
-        """The settings among the parameters of a detector; numpy's scalars become Python's, which JSON can hold."""
+        """The settings among the parameters of a detector; numpy's numbers become Python's, which JSON can hold."""
         values = {field.name: parameters[field.name] for field in fields(cls)}
-        return cls(**{name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()})
+        plain = {name: v.tolist() if isinstance(v, np.generic | np.ndarray) else v for name, v in values.items()}
+        return cls(**plain)
 
     @property
     def trim(self) -> float:

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+
+from vae_anomaly.detector import VAEDetector
+from vae_anomaly.fitted import objective_of
+from vae_anomaly.tables import Cell
+from vae_anomaly.training.assembly import cells_likelihood, make_design, start
+from vae_anomaly.training.loop import Trainer
+from vae_anomaly.training.plan import make_plan
+from vae_anomaly.training.settings import Settings
+
+TINY = {"hidden_layer_sizes": (8,), "n_estimators": 3, "max_iter": 40}
+
+
+@pytest.fixture
+def settings_of():
+    """Settings of a detector with these parameters."""
+    return lambda **parameters: Settings.of(VAEDetector(**parameters).get_params(deep=False))
+
+
+@pytest.fixture
+def make_trainer(settings_of):
+    """A trainer for rows of numbers, in float64, its weights started but not trained."""
+
+    def make(x, *, seed=0, **parameters):
+        settings = settings_of(**{**TINY, **parameters})
+        design = make_design(settings, len(x), x.shape[1])
+        cells = [Cell("number", column) for column in range(x.shape[1])]
+        density = cells_likelihood(
+            cells, n_rows=len(x), numbers=settings.likelihood, variational=design.variational, indicators=()
+        )
+        vae = design.build(density).double()
+        rows, generator = torch.as_tensor(x, dtype=torch.float64), torch.Generator().manual_seed(seed)
+        start(vae, rows, design, generator)
+        return Trainer(
+            vae,
+            rows,
+            make_plan(settings, len(x)),
+            objective_of(design),
+            exemplars=design.exemplars,
+            generator=generator,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def x():
+    """Rows near a plane: 120 rows of 4 standardised numbers."""
+    rng = np.random.default_rng(20260117)
+    rows = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 4)) + 0.1 * rng.normal(size=(120, 4))
+    return (rows - rows.mean(0)) / rows.std(0)

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from vae_anomaly.training.assembly import make_design
+from vae_anomaly.training.plan import make_plan
+
+SIZES = [1, 9, 10, 300, 1_000_000]
+
+
+@pytest.mark.parametrize("n_rows", SIZES)
+def test_outlier_detection_trains_on_all_rows_and_leaves_the_oddest_of_each_batch_out(settings_of, n_rows):
+    plan = make_plan(settings_of(), n_rows)
+    assert plan.batch_size == min(n_rows, 256)
+    assert plan.held_out == 0
+    assert plan.trim == 0.15
+
+
+@pytest.mark.parametrize("n_rows, held_out", [(1, 0), (9, 0), (10, 0), (94, 0), (100, 10), (300, 30), (10**6, 10**5)])
+def test_novelty_detection_trims_nothing_and_holds_rows_out_where_ten_can_be_spared(settings_of, n_rows, held_out):
+    plan = make_plan(settings_of(novelty=True), n_rows)
+    assert plan.held_out == held_out
+    assert plan.trim == 0
+    assert plan.held_out < n_rows
+
+
+@pytest.mark.parametrize("n_rows", SIZES)
+@pytest.mark.parametrize("novelty", [False, True])
+def test_the_steps_follow_the_number_of_rows_within_bounds(settings_of, n_rows, novelty):
+    steps = make_plan(settings_of(novelty=novelty), n_rows).max_iter
+    assert 50 <= steps <= 2000
+    assert make_plan(settings_of(novelty=novelty), 2 * n_rows).max_iter >= steps
+
+
+def test_a_clean_table_is_trained_longer_than_a_dirty_one(settings_of):
+    for n_rows in SIZES:
+        clean, dirty = (make_plan(settings_of(novelty=novelty), n_rows) for novelty in (True, False))
+        assert clean.max_iter > dirty.max_iter
+
+
+@pytest.mark.parametrize("n_rows", SIZES)
+def test_what_was_asked_for_is_taken_as_it_is(settings_of, n_rows):
+    asked = settings_of(max_iter=7, batch_size=5, learning_rate=0.25, beta=3.0)
+    plan = make_plan(asked, n_rows)
+    assert (plan.max_iter, plan.batch_size) == (7, min(5, n_rows))
+    assert (plan.learning_rate, plan.beta) == (0.25, 3.0)
+
+
+@pytest.mark.parametrize("max_iter", [1, 7, 19, 20, 21, 39, 100, 2000])
+def test_a_plan_reports_about_twenty_times(settings_of, max_iter):
+    plan = make_plan(settings_of(max_iter=max_iter), 300)
+    rounds = -(-max_iter // plan.interval)
+    assert rounds == max_iter if max_iter <= 20 else 20 <= rounds < 40
+
+
+@pytest.mark.parametrize("contamination, trim", [("auto", 0.15), (0.05, 0.15), (0.15, 0.15), (0.4, 0.4)])
+def test_training_leaves_out_what_was_declared_odd_but_never_less_than_the_usual_share(
+    settings_of, contamination, trim
+):
+    assert settings_of(contamination=contamination).trim == trim
+    assert settings_of(contamination=contamination, novelty=True).trim == 0
+
+
+@pytest.mark.parametrize("n_rows, prior", [(1, "gaussian"), (9, "gaussian"), (10, "exemplar"), (10**6, "exemplar")])
+def test_a_prior_of_rows_needs_ten_rows(settings_of, n_rows, prior):
+    assert make_design(settings_of(), n_rows, 5).prior == prior
+    for asked in ("gaussian", "exemplar"):
+        assert make_design(settings_of(prior=asked), n_rows, 5).prior == asked
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 7, 8, 31, 33, 10_000])
+def test_a_code_is_never_wider_than_what_the_encoder_sees(settings_of, n_features):
+    for novelty, variational in [(False, True), (True, True), (False, False), (True, False)]:
+        design = make_design(settings_of(novelty=novelty, variational=variational), 300, n_features)
+        assert 1 <= design.n_components <= n_features
+        if not variational:
+            assert design.n_components <= max(1, n_features // 2)  # an autoencoder has to compress
+    assert make_design(settings_of(n_components=50), 300, n_features).n_components == 50
+
+
+def test_a_plain_autoencoder_has_no_prior_whatever_its_name(settings_of):
+    assert not make_design(settings_of(variational=False, prior="exemplar"), 300, 5).exemplars
+    assert make_design(settings_of(prior="exemplar"), 300, 5).exemplars
+    assert not make_design(settings_of(prior="gaussian"), 300, 5).exemplars
+
+
+def test_numbers_of_numpy_become_pythons_own(settings_of):
+    settings = settings_of(n_estimators=np.int64(2), novelty=np.bool_(True), hidden_layer_sizes=np.array([4, 3]))
+    design = make_design(settings, 300, 5)
+    assert type(design.n_estimators) is int
+    assert all(type(width) is int for width in design.hidden_layer_sizes)
+    assert type(settings.novelty) is bool
