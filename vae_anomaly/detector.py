@@ -1,6 +1,5 @@
 """The detector: a scikit-learn estimator around a variational autoencoder. It brings the parts together, no more."""
 
-import copy
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from vae_anomaly.errors import DataError, ModelFileError
@@ -202,7 +201,9 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         VAEDetector
             The estimator itself. After an error or Ctrl-C it is what it was before.
         """
-        fitting = copy.copy(self)  # what is learned goes there, and to self at the end: all of it or nothing
+        self._check_parameters()
+        fitting = object.__new__(type(self))  # what is learned goes there, and to self at the end: all of it or nothing
+        fitting.__dict__.update(self.__dict__)
         frame = fitting._new_table(X)
         schema = Schema.learn(frame)
         fitted = fit_model(
@@ -215,8 +216,21 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             monitor=Monitor(self, [*(self.callbacks or []), *([ProgressBar()] if self.verbose else [])]),
         )
         fitting._expose(fitted)
-        self.__dict__.update(fitting.__dict__)
+        self.__dict__ = fitting.__dict__
         return self
+
+    def _check_parameters(self) -> None:
+        """Refuse what the constraints of single parameters cannot see."""
+        sizes = self.hidden_layer_sizes
+        whole = isinstance(sizes, str) or all(isinstance(size, Integral) and size > 0 for size in sizes)
+        if not whole or not len(sizes):
+            raise InvalidParameterError(
+                f"The 'hidden_layer_sizes' parameter must be 'auto' or whole numbers from 1 up. Got {sizes!r}."
+            )
+        if self.bound == "iwae" and not self.variational:
+            raise InvalidParameterError(
+                "bound='iwae' bounds a density; a plain autoencoder (variational=False) has none. Use bound='elbo'."
+            )
 
     def _new_table(self, X: Any) -> pd.DataFrame:
         """A training table as a frame; its columns are remembered as scikit-learn remembers them."""
@@ -315,6 +329,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise TypeError(
                 "A plain autoencoder (variational=False) has no density to draw from. Fit with variational=True."
             )
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be a whole number from 1 up. Got {n_samples!r}.")
         seed = check_random_state(random_state).randint(2**31 - 1)
         return self._decoded(fitted.scorer.sample(n_samples, seed))
 
@@ -337,7 +353,10 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         """Rows to score as the model takes them, their columns held against those of the fit."""
         fitted = self._checked()
         if is_frame(X):
-            return fitted.schema.encode(as_frame(X))
+            frame = as_frame(X)
+            if not len(frame):
+                raise DataError("The table to score has no rows; at least one is needed.")
+            return fitted.schema.encode(frame)
         array = validate_data(self, _unmasked(X), reset=False, dtype=np.float64, ensure_all_finite=False)
         return fitted.schema.encode(pd.DataFrame(array, columns=fitted.inputs))
 
@@ -413,6 +432,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
     try:
         detector = VAEDetector(**document["parameters"])
         detector._validate_params()
+        detector._check_parameters()
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} does not hold the parameters of a detector: {error}") from error
     detector._remember(fitted.inputs, fitted.frame)

@@ -1,7 +1,8 @@
 """What a fit leaves behind, and its other form: a JSON document and named arrays, for files and pickles alike."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from vae_anomaly.inference.exemplars import Exemplars
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.model.likelihoods import Mixed
 from vae_anomaly.model.objectives import ELBO, Objective, Reconstruction
-from vae_anomaly.tables import Schema
-from vae_anomaly.training.assembly import Design, cells_likelihood
+from vae_anomaly.tables import Schema, documents
+from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS, Design, cells_likelihood
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -109,9 +110,13 @@ def likelihood_of(schema: Schema, design: Design, numbers: str, indicators: tupl
 
 def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], device: torch.device) -> Fitted:
     schema = Schema.from_json(document["schema"])
-    design = _design(document["design"])
-    indicators = tuple(int(cell) for cell in document["indicators"])
-    likelihood = likelihood_of(schema, design, document["numbers"], indicators)
+    inputs, indicators = _inputs(document, schema), _indicators(document, len(schema.cells))
+    record = _record(document["record"], len(schema.names))
+    design = _design(document["design"], len(tensors))
+    numbers = documents.text(document, "numbers")
+    if numbers not in NUMBER_LIKELIHOODS:
+        raise documents.damaged("numbers", f"one of {', '.join(NUMBER_LIKELIHOODS)}")
+    likelihood = likelihood_of(schema, design, numbers, indicators)
     with torch.device("meta"):  # shapes only: nothing is allocated before they are compared
         vae = design.build(likelihood)
     weight_type, score_type = DTYPES[document["weight_type"]], DTYPES[document["score_type"]]
@@ -127,17 +132,48 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
         objective_of(design),
         noise,
         _exemplars(tensors, score_type, device) if design.exemplars else None,
-        leave_one_out=bool(document["leave_one_out"]),
+        leave_one_out=documents.truth(document, "leave_one_out"),
     )
-    inputs, frame = list(document["inputs"]), bool(document["frame"])
-    record = Record(**document["record"])
-    return Fitted(schema, inputs, frame, design, str(document["numbers"]), indicators, weight_type, scorer, record)
+    frame = documents.truth(document, "frame")
+    return Fitted(schema, inputs, frame, design, numbers, indicators, weight_type, scorer, record)
 
 
-def _design(document: Mapping[str, Any]) -> Design:
-    sizes = tuple(int(size) for size in document["hidden_layer_sizes"])
-    design = Design(**{**document, "hidden_layer_sizes": sizes})
-    if min(design.n_components, design.n_estimators, *sizes) < 1 or design.prior not in ("gaussian", "exemplar"):
+def _inputs(document: Mapping[str, Any], schema: Schema) -> list[str | int]:
+    inputs = [documents.name({"inputs": name}, "inputs") for name in documents.items(document, "inputs")]
+    used, left_out = [name for name in inputs if name not in schema.left_out], set(inputs) & schema.left_out.keys()
+    if used != schema.names or len(inputs) != len(used) + len(schema.left_out) or left_out != schema.left_out.keys():
+        raise documents.damaged("inputs", "the columns of the table, each once and in their order")
+    return inputs
+
+
+def _indicators(document: Mapping[str, Any], n_cells: int) -> tuple[int, ...]:
+    cells = documents.items(document, "indicators")
+    if not all(type(cell) is int and 0 <= cell < n_cells for cell in cells) or sorted(set(cells)) != cells:
+        raise documents.damaged("indicators", "rising positions of cells")
+    return tuple(cells)
+
+
+def _record(document: Any, n_columns: int) -> Record:
+    record = Record(**document)
+    rounds = list(record.history.values())
+    figures = [record.offset, *record.usual, *(figure for figures in rounds for figure in figures)]
+    finite = all(type(figure) in (int, float) and math.isfinite(figure) for figure in figures)
+    counted = all(type(count) is int and count > 0 for count in (record.n_iter, record.batch_size))
+    named = all(isinstance(text, str) for text in record.versions.values())
+    if not (finite and counted and named and len(record.usual) == n_columns + 1 and len(set(map(len, rounds))) == 1):
+        raise documents.damaged("record", "what a fit measured")
+    return record
+
+
+def _design(document: Mapping[str, Any], n_tensors: int) -> Design:
+    sizes = list(document["hidden_layer_sizes"])
+    design = Design(**{**document, "hidden_layer_sizes": tuple(sizes)})
+    plain = [field for field in fields(Design) if field.type in (int, str, bool)]
+    if not all(type(getattr(design, field.name)) is field.type for field in plain):
+        raise ModelFileError("The model file describes a model with sizes of the wrong type.")
+    whole = [*sizes, design.n_components, design.n_estimators]
+    possible = all(type(size) is int and size > 0 for size in whole) and 0 < len(sizes) < n_tensors
+    if not possible or design.prior not in ("gaussian", "exemplar"):
         raise ModelFileError("The model file describes a model with impossible sizes.")
     return design
 

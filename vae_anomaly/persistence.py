@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vae_anomaly.errors import ModelFileError
+from vae_anomaly.errors import DataError, ModelFileError
 from vae_anomaly.files import whole_file
 
 FORMAT = 1
@@ -41,6 +41,11 @@ def write_model(path: str | os.PathLike[str], document: dict[str, Any], tensors:
     metadata = {DOCUMENT: text, DIGEST: hashlib.sha256(text.encode()).hexdigest()}
     with whole_file(path) as temporary:
         save_file(arrays, temporary, metadata)
+        if _header_bytes(temporary) > MAX_HEADER_BYTES:
+            raise DataError(
+                f"{path} could not be read again: the description of the table takes more than 64 MiB. "
+                "Leave out text columns with very many different values."
+            )
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -67,13 +72,16 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
 def _check_size(path: Path) -> None:
     """The header's declared length is held against the file before anything is read into memory."""
     try:
-        with path.open("rb") as file:
-            declared = int.from_bytes(file.read(8), "little")
-            size = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise ModelFileError(f"Cannot read the model {path}: {error.strerror}.") from error
+        declared, size = _header_bytes(path), path.stat().st_size
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        raise ModelFileError(f"Cannot read the model {str(path)!r}: {error}.") from error
     if size < 10 or declared > min(size - 8, MAX_HEADER_BYTES):
         raise ModelFileError(f"{path} is truncated or no model file. Save the model again with VAEDetector.save.")
+
+
+def _header_bytes(path: Path) -> int:
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(8), "little")
 
 
 def _document(metadata: dict[str, str], path: str | os.PathLike[str]) -> dict[str, Any]:
