@@ -41,10 +41,14 @@ def test_an_old_file_survives_a_failed_run(tmp_path, error):
     target = tmp_path / "out.csv"
     target.write_text("old")
     with pytest.raises(error), whole_file(target) as path:
-        path.write_text("half")
-        raise error
+        _fail_halfway(path, error)
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["out.csv"]
+
+
+def _fail_halfway(path, error):
+    path.write_text("half")
+    raise error
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
@@ -125,7 +129,13 @@ def test_a_folder_is_no_file(tmp_path):
 def test_links_in_a_circle(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    with pytest.raises(DataError, match="links lead nowhere"), whole_file(tmp_path / "a"):
+    with pytest.raises(DataError, match="Choose another name"), whole_file(tmp_path / "a"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(DataError, match="Cannot write"), whole_file(tmp_path / name):
         pass
 
 

@@ -59,13 +59,14 @@ def _followed(path: Path) -> Path:
     """Follow links, so that it is the file they lead to which is replaced."""
     try:
         target = path.resolve()
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
-        raise DataError(f"Cannot write {str(path)!r}: its links lead nowhere. Choose another name.") from error
-    if target.is_dir():
+        is_folder, has_folder, exists = target.is_dir(), target.parent.is_dir(), target.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a circle of links; ValueError: a NUL byte
+        raise DataError(f"Cannot write {str(path)!r}: {error}. Choose another name.") from error
+    if is_folder:
         raise DataError(f"Cannot write {str(path)!r}: it is a folder. Name a file in it.")
-    if not target.parent.is_dir():
+    if not has_folder:
         raise DataError(f"Cannot write {str(path)!r}: there is no folder {str(target.parent)!r}. Create it first.")
-    if target.exists() and not os.access(target, os.W_OK):
+    if exists and not os.access(target, os.W_OK):
         raise DataError(f"Cannot write {str(path)!r}: it is write-protected. Change its permissions, or the name.")
     return target
 

@@ -218,6 +218,25 @@ def test_values_never_seen_are_surprising_and_not_fatal():
     assert schema.decode(schema.encode(probe)).isna().all(axis=None)
 
 
+def test_a_number_in_text_is_read_alone_as_in_company():
+    texts = ["9007199254740993", "0.1", "-7e-5", "123456789012345678", "0.30000000000000004"]
+    schema = Schema.learn(frame_of(t=texts))
+    together = schema.encode(frame_of(t=texts))
+    np.testing.assert_array_equal(np.vstack([schema.encode(frame_of(t=[text])) for text in texts]), together)
+    np.testing.assert_array_equal(schema.encode(frame_of(t=[float(text) for text in texts])), together)
+
+
+def test_underscores_make_no_number():
+    assert kinds(Schema.learn(frame_of(a=["1_0", "2_0"], b=objects("1_0", 2))), "a") == ["code"]
+    assert kinds(Schema.learn(frame_of(b=objects("1_0", 2))), "b") == ["code"]
+
+
+def test_a_time_zone_without_a_name_is_utc_on_the_way_back():
+    zone = datetime.timezone(datetime.timedelta(seconds=3723), "odd")
+    frame = frame_of(d=pd.Series(pd.date_range("2024-01-01", periods=5, freq="h", tz="UTC")).dt.tz_convert(zone))
+    assert round_trip(frame)["d"].tolist() == frame["d"].tolist()
+
+
 def test_weekday_and_hour_are_used_only_where_they_tell_dates_apart():
     days = pd.date_range("2024-01-01", periods=5, freq="7D")
     schema = Schema.learn(

@@ -191,6 +191,11 @@ def test_an_unknown_suffix_is_an_error_that_lists_the_known(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_unknown_format_is_an_error_that_lists_the_known(tmp_path):
+    with pytest.raises(DataError, match="no format 'xlsx'. Choose one of csv, tsv, parquet, jsonl"):
+        write_table(FRAME, tmp_path / "out.csv", file_format="xlsx")
+
+
 def test_the_format_can_be_named_in_spite_of_the_suffix(tmp_path):
     write_table(FRAME, tmp_path / "out.txt", file_format="csv")
     same_table(read_table(tmp_path / "out.txt"), FRAME)

@@ -202,9 +202,12 @@ def _is_compound(value: Any) -> bool:
 
 def _numbers(distinct: np.ndarray) -> Reading:
     if _inferred(distinct) == "string":
-        numbers = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").to_numpy(np.float64)
+        # pandas tells numbers quickly, and reads them by the company they are in: Python reads each by itself.
+        likely = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").notna().to_numpy()
     else:
-        numbers = np.array([_number(value) for value in distinct], dtype=np.float64)
+        likely = np.ones(len(distinct), dtype=bool)
+    numbers = np.full(len(distinct), np.nan)
+    numbers[likely] = [_number(value) for value in distinct[likely]]
     none = np.flatnonzero(np.isnan(numbers))
     strays = [place for place in none if str(distinct[place]).strip().lower() not in _BLANK]
     return Reading(numbers, np.array(strays, dtype=np.int64))
@@ -212,7 +215,8 @@ def _numbers(distinct: np.ndarray) -> Reading:
 
 def _number(value: Any) -> float:
     """Give the number that a value is or spells, NaN where it is none."""
-    if not isinstance(value, Real | Decimal | str | np.bool_):
+    spells = "_" not in value if isinstance(value, str) else isinstance(value, Real | Decimal | np.bool_)
+    if not spells:
         return np.nan
     try:
         return float(value)

@@ -44,7 +44,10 @@ def write_table(frame: pd.DataFrame, target: str | PathLike[str], *, file_format
     DataError
         If the suffix is not known, the folder is missing, or the format cannot hold the table.
     """
-    write, compression = _WRITERS[file_format or format_of(target)], Path(target).suffix.lower()
+    chosen = file_format or format_of(target)
+    if chosen not in _WRITERS:
+        raise DataError(f"There is no format {chosen!r}. Choose one of {', '.join(_WRITERS)}.")
+    write, compression = _WRITERS[chosen], Path(target).suffix.lower()
     if target == "-":
         sys.stdout.flush()
         write(frame, sys.stdout.buffer)
@@ -86,7 +89,7 @@ def _compressed(file: BinaryIO, suffix: str) -> Iterator[Any]:
 def _write_csv(frame: pd.DataFrame, stream: BinaryIO, delimiter: str = ",") -> None:
     columns = {place: _harmless(series) for place, (_, series) in enumerate(frame.items())}
     harmless = pd.DataFrame(columns, index=frame.index).set_axis([*map(_harmless_cell, frame.columns)], axis=1)
-    has_return = any(map(_has_return, (*columns.values(), harmless.columns)))
+    has_return = any(_has_return(values) for values in (*columns.values(), harmless.columns))
     # Python's writer leaves a lone \r unquoted, which ends a line for those who read it.
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
@@ -107,7 +110,7 @@ def _harmless(series: pd.Series) -> pd.Series:
     return series.astype(object).map(_harmless_cell)
 
 
-def _may_hold_text(values: pd.Series | pd.Index) -> bool:
+def _may_hold_text(values: Any) -> bool:
     return not (isinstance(values.dtype, np.dtype) and values.dtype.kind != "O")
 
 
@@ -116,7 +119,7 @@ def _harmless_cell(value: Any) -> Any:
     return f"'{value}" if runs else value
 
 
-def _has_return(values: pd.Series | pd.Index) -> bool:
+def _has_return(values: Any) -> bool:
     return _may_hold_text(values) and any("\r" in value for value in values if isinstance(value, str))
 
 
