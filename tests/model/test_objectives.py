@@ -194,7 +194,7 @@ def test_an_exemplar_model_reaches_its_evidence_too(models, x, rng):
     vae, counts = build(*wide), np.array([0.0, 2, 1, 1, 3])
     codes, scale = rng.standard_normal((2, 5, LATENTS)), np.array([[0.5, 0.8], [1.0, 0.4]])
     prior = ExemplarPrior(torch.tensor(codes), torch.tensor(np.log(scale))[:, None], torch.tensor(counts)[None, None])
-    noise = torch.tensor(rng.standard_normal((50_000, 1, 1, LATENTS)))
+    noise = torch.tensor(rng.standard_normal((10_000, 1, 1, LATENTS)))
     elbo = ELBO().terms(vae, torch.tensor(x), prior, noise).elbo().numpy()
     bound = importance_weighted_bound(vae, torch.tensor(x), prior, noise)
     for member, model in enumerate(wide):
@@ -202,7 +202,7 @@ def test_an_exemplar_model_reaches_its_evidence_too(models, x, rng):
         centres = codes[member] @ model.weights.T + model.centre
         densities = [stats.multivariate_normal(centre, spread).pdf(x) for centre in centres]
         evidence = np.log(counts @ np.array(densities) / counts.sum())
-        assert_allclose(bound[member], evidence, atol=0.05)
+        assert_allclose(bound[member], evidence, atol=0.1)
         assert (elbo[member] < evidence - 0.1).all()
 
 
