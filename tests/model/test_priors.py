@@ -130,6 +130,15 @@ def test_exemplar_log_prob_is_the_slow_double_loop(exemplars, weights):
     assert_allclose(actual, slow_log_prob(z, codes, log_bandwidth, weights), rtol=1e-10)
 
 
+@pytest.mark.parametrize("weights", ["counts", "one left out per row"])
+@pytest.mark.parametrize("rows_at_once", [1, 3])
+def test_the_density_does_not_depend_on_how_many_rows_are_taken_at_once(exemplars, weights, rows_at_once, monkeypatch):
+    z, codes, log_bandwidth = exemplars
+    monkeypatch.setattr("vae_anomaly.model.priors.PAIRS_AT_ONCE", rows_at_once * 3 * 5)
+    actual = exemplar_prior(codes, log_bandwidth, WEIGHTS[weights]).log_prob(tensor(z))
+    assert_allclose(actual, slow_log_prob(z, codes, log_bandwidth, WEIGHTS[weights]), rtol=1e-10)
+
+
 @pytest.mark.parametrize("distance", [10.0, 1e3, 1e4])
 def test_far_codes_are_exact(exemplars, distance):
     z, codes, log_bandwidth = exemplars
