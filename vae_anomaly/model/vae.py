@@ -65,7 +65,7 @@ class VAE(nn.Module):
     def start(self, anchor: Anchor | None, x: Tensor, generator: torch.Generator) -> None:
         """Weights before training: hidden layers drawn, margins from the rows ``x``, linear paths from the anchor.
 
-        With no anchor the linear paths are zero, the last layers drawn as well, posterior and prior one unit wide.
+        With no anchor the linear paths are zero, the last layers drawn as well, and the bandwidth is one.
         """
         self.encoder.draw(generator, last=anchor is None)
         self.decoder.draw(generator, last=anchor is None)
