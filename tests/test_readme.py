@@ -1,6 +1,7 @@
 """What the README shows, run: its Python in one namespace, its commands on a terminal, their output held against it.
 
 Figures differ a little between machines and releases: numbers may be off by a tenth or by 2, all else must be equal.
+``python tests/test_readme.py`` writes the output of this machine into the README.
 """
 
 import contextlib
@@ -11,38 +12,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(
-    r"^```(python|console|text)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
-)
-NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w])")
-COLUMNS = "100"
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder with the examples in it, and the commands of this environment."""
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", COLUMNS)
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    return tmp_path
-
-
-def assert_shows(output: str, shown: str) -> None:
-    """Words and layout equal, numbers close."""
-    assert _words(output) == _words(shown)
-    for found, expected in zip(NUMBER.findall(output), NUMBER.findall(shown), strict=True):
-        assert float(found) == pytest.approx(float(expected), rel=0.1, abs=2), output
-
-
-def _words(text: str) -> list[str]:
-    return [re.sub(r"[ ━─]+", " ", NUMBER.sub("0", line)).strip() for line in text.strip().splitlines()]
+README = Path(__file__).parents[1] / "README.md"
+BLOCK = re.compile(r"^```(python|console|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+STYLES = re.compile(r"\x1b\[[0-9;]*m")
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
+ENVIRONMENT = {
+    "COLUMNS": "100",
+    "TERM": "xterm",
+    "CUDA_VISIBLE_DEVICES": "",  # a GPU draws other random numbers
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+}
 
 
 def on_terminal(command: str) -> str:
@@ -57,31 +41,75 @@ def on_terminal(command: str) -> str:
         _, err = process.communicate(timeout=300)
     os.close(ours)
     assert process.returncode == 0, err.decode()
-    return shown.decode().replace("\r\n", "\n") + err.decode()
+    return STYLES.sub("", shown.decode().replace("\r\n", "\n")) + err.decode()
 
 
-def test_the_python_of_the_readme_prints_what_it_says(folder):
+def run(readme: str) -> str:
+    """The page with the output of this machine; a text block holds what the Python before it prints."""
     namespace: dict[str, object] = {"__name__": "readme"}
-    outputs = [shown for kind, shown in BLOCKS if kind == "text"]
-    for kind, code in BLOCKS:
-        if kind != "python":
-            continue
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            exec(compile(code, "README.md", "exec"), namespace)
-        if printed.getvalue():
-            assert_shows(printed.getvalue(), outputs.pop(0))
-    assert outputs == []
+    printed = ""
+
+    def block(found: re.Match[str]) -> str:
+        nonlocal printed
+        kind, content = found.groups()
+        match kind:
+            case "python":
+                assert printed == "", f"the README does not show {printed!r}"
+                with contextlib.redirect_stdout(io.StringIO()) as stream:
+                    exec(compile(content, "README.md", "exec"), namespace)
+                printed = stream.getvalue()
+            case "text":
+                content, printed = printed, ""
+            case "console":
+                commands = re.findall(r"^\$ (.*)$", content, re.MULTILINE)
+                content = "".join(f"$ {command}\n{on_terminal(command)}" for command in commands)
+        return f"```{kind}\n{content}```"
+
+    return BLOCK.sub(block, readme)
 
 
-def test_the_commands_of_the_readme_show_what_it_says(folder):
-    for kind, session in BLOCKS:
-        if kind == "console":
-            for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
-                assert_shows(on_terminal(command), shown)
+def assert_shows(output: str, shown: str) -> None:
+    """Words and layout equal, numbers close."""
+    assert _words(output) == _words(shown)
+    for found, expected in zip(NUMBER.findall(output), NUMBER.findall(shown), strict=True):
+        assert float(found) == pytest.approx(float(expected), rel=0.1, abs=2), (
+            f"{found} is not {expected} in:\n{output}"
+        )
+
+
+def _words(text: str) -> list[str]:
+    return [re.sub(r"[ ━─]+", " ", NUMBER.sub("0", line)).strip() for line in text.strip().splitlines()]
+
+
+@pytest.fixture
+def _in_a_folder_with_the_examples(tmp_path, monkeypatch):
+    shutil.copytree(README.parent / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("_in_a_folder_with_the_examples")
+def test_what_the_readme_shows_is_what_comes_out():
+    readme = README.read_text()
+    assert_shows(run(readme), readme)
 
 
 def test_the_two_commands_are_one_line_each():
-    readme = (ROOT / "README.md").read_text()
     for name in ("first-command", "test-command"):
-        between = re.search(rf"^<!-- {name} -->\n(.*?)^<!-- /{name} -->$", readme, re.MULTILINE | re.DOTALL)
+        between = re.search(rf"^<!-- {name} -->\n(.*?)^<!-- /{name} -->$", README.read_text(), re.MULTILINE | re.DOTALL)
         assert len([line for line in between[1].splitlines() if line and not line.startswith("```")]) == 1
+
+
+def write_outputs() -> None:
+    """Put what this machine shows into the README."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(README.parent / "examples", Path(folder) / "examples")
+        os.chdir(folder)
+        os.environ.update(ENVIRONMENT)
+        README.write_text(run(README.read_text()))
+
+
+if __name__ == "__main__":
+    write_outputs()

@@ -29,7 +29,8 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
             forget_standard_output()
             raise typer.Exit(0) from error
         except OSError as error:
-            end(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", 1, error)
+            place = f"{error.filename}: " if error.filename else ""
+            end(f"error: {place}{error.strerror or error}.", 1, error)
         except KeyboardInterrupt as error:
             end("interrupted", 130, error)
 

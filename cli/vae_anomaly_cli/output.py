@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -43,9 +43,14 @@ def plain_warnings(*, quiet: bool) -> Iterator[None]:
         yield
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person reads along; a process can be started with its streams closed."""
+    return stream is not None and stream.isatty()
+
+
 def wants_progress(*, quiet: bool) -> int:
     """The library's ``verbose``: a bar is for people who watch."""
-    return int(not quiet and sys.stderr.isatty())
+    return int(not quiet and is_terminal(sys.stderr))
 
 
 def show_rows(ranking: pd.DataFrame, reasons: list[str]) -> None:
@@ -58,7 +63,7 @@ def show_rows(ranking: pd.DataFrame, reasons: list[str]) -> None:
     table.add_column("row", justify="right", no_wrap=True)
     table.add_column("anomaly_score", justify="right", no_wrap=True)
     table.add_column("is_anomaly")
-    table.add_column("most telling")
+    table.add_column("most telling", overflow="fold")
     for name in ranking.columns[3:]:
         table.add_column(Text(plain(name)))
     for (row, score, odd, *values), reason in zip(ranking.itertuples(index=False, name=None), reasons, strict=True):

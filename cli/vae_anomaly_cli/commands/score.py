@@ -12,7 +12,7 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.columns import leave_out, pick, refuse_known
 from vae_anomaly_cli.commands.fit import new_detector
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.output import SHOWN, plain_warnings, remark, show_rows, telling
+from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, telling
 from vae_anomaly_cli.paths import check_output, wrong_output
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def with_columns(ranking: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_shown(output: str | None) -> bool:
-    return output is None and sys.stdout.isatty()
+    return output is None and is_terminal(sys.stdout)
 
 
 def _reasons(detector: VAEDetector, rows: pd.DataFrame, ranking: pd.DataFrame) -> list[str]:
@@ -129,6 +129,8 @@ def _check_usage(context: typer.Context, table: str, model: str | None, output: 
     if output is not None and output != "-":
         check_output(output, inputs=(table, model))
         _check_format(output)
+    elif sys.stdout is None:
+        raise DataError("Standard output is closed; name a file with --output.")
 
 
 def _check_format(output: str) -> None:
