@@ -61,7 +61,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         with safe_open(path, framework="numpy") as file:
             document = _document(file.metadata() or {}, path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+    except (SafetensorError, OSError, UnicodeDecodeError, TypeError, AttributeError) as error:  # the last two: bfloat16
         raise ModelFileError(f"{path} is damaged or no model file: {error}. Save the model again.") from error
     digests = {name: _digest(array) for name, array in tensors.items()}
     if digests != document.pop("digests", None):

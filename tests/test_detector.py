@@ -1,0 +1,795 @@
+"""The estimator's promises: what scores mean, a row's score is its own, any table, clear errors, all or nothing."""
+
+import copy
+import multiprocessing
+import pickle
+import random
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import InvalidParameterError
+
+from vae_anomaly import VAEDetector, load
+from vae_anomaly.errors import DataError, DataWarning, DeviceError
+from vae_anomaly.inference.exemplars import row_keys
+
+KINDS = {
+    "elbo": {},
+    "iwae": {"bound": "iwae"},
+    "gaussian": {"prior": "gaussian"},
+    "novelty": {"novelty": True},
+    "student": {"likelihood": "student_t"},
+    "autoencoder": {"variational": False},
+}
+
+
+def tiny(**parameters):
+    chosen = {"max_iter": 15, "hidden_layer_sizes": (8,), "n_estimators": 2, "random_state": 0}
+    return VAEDetector(**{**chosen, **parameters})
+
+
+def mixed(n, seed):
+    rng = np.random.default_rng(seed)
+    size = rng.normal(10, 3, n)
+    return pd.DataFrame(
+        {
+            "size": size,
+            "weight": np.where(rng.random(n) < 0.15, np.nan, 2 * size + rng.normal(size=n)),
+            "count": pd.array(rng.integers(0, 50, n), dtype="Int64"),
+            "flag": rng.random(n) < 0.3,
+            "shop": pd.Categorical(rng.choice(["north", "south"], n)),
+            "note": np.where(rng.random(n) < 0.2, None, rng.choice(["red", "green", "blue"], n)),
+            "when": pd.Timestamp("2026-03-01") + pd.to_timedelta(rng.integers(0, 10**7, n), unit="s"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def train():
+    return mixed(70, 0)
+
+
+@pytest.fixture(scope="module")
+def table(train):
+    """Rows to score: some of training, some new, one with a value never seen, one with nothing in it."""
+    new = mixed(12, 1)
+    new.loc[0, "note"] = "purple"
+    new.loc[1, "size"] = 1e12
+    found = pd.concat([train.head(8), new], ignore_index=True)
+    for name in found.columns:
+        if name != "flag":
+            found.loc[9, name] = None
+    return found
+
+
+@pytest.fixture(scope="module")
+def detectors(train):
+    return {kind: tiny(**parameters).fit(train) for kind, parameters in KINDS.items()}
+
+
+@pytest.fixture(params=KINDS)
+def detector(request, detectors):
+    return detectors[request.param]
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(5)
+    return rng.normal(size=(80, 2)) @ rng.normal(size=(2, 4)) + 0.3 * rng.normal(size=(80, 4))
+
+
+@pytest.fixture(scope="module")
+def plain(X):
+    return tiny().fit(X)
+
+
+# A row's score is its own
+
+
+def test_a_row_scores_alike_alone_and_in_any_batch_and_order(detector, table):
+    whole = detector.score_samples(table)
+    alone = np.concatenate([detector.score_samples(table.iloc[[row]]) for row in range(len(table))])
+    assert_allclose(alone, whole, rtol=1e-9)
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(len(table)), 3))
+    assert_allclose(detector.score_samples(table.iloc[order]), whole[order], rtol=1e-9)
+    assert np.isfinite(whole).all()
+    assert len(np.unique(whole.round(9))) == len(table)
+
+
+def test_a_row_scores_alike_on_every_call_and_from_eight_threads(detector, table):
+    whole = detector.score_samples(table)
+    assert_array_equal(detector.score_samples(table), whole)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: detector.score_samples(table), range(16)))
+    for scores in found:
+        assert_allclose(scores, whole, rtol=1e-9)
+
+
+def test_reordered_columns_score_alike(detector, table):
+    assert_array_equal(detector.score_samples(table[table.columns[::-1]]), detector.score_samples(table))
+
+
+def test_a_forked_child_scores_alike_and_does_not_hang(detectors, table):
+    torch.randn(200, 200) @ torch.randn(200, 200)  # so that torch's threads, if any, are there
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def in_child():
+        sender.send({kind: each.score_samples(table) for kind, each in detectors.items()})
+
+    child = context.Process(target=in_child, daemon=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork beside threads
+        child.start()
+    try:
+        assert receiver.poll(120), "the forked child hangs"
+        found = receiver.recv()
+    finally:
+        child.kill()
+        child.join()
+    for kind, each in detectors.items():
+        assert_allclose(found[kind], each.score_samples(table), rtol=1e-9)
+
+
+def test_processes_of_joblib_score_alike(detectors, table):
+    each = detectors["elbo"]
+    parts = [table.iloc[:9], table.iloc[9:]]
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        found = joblib.Parallel(n_jobs=2)(joblib.delayed(each.score_samples)(part) for part in parts)
+    assert_allclose(np.concatenate(found), each.score_samples(table), rtol=1e-9)
+
+
+def test_polars_and_pyarrow_tables_score_as_pandas_does(train, table):
+    columns = ["size", "weight", "flag", "note", "when"]
+    fitted = tiny().fit(train[columns])
+    rows = table[columns].drop(index=9)
+    wanted = fitted.score_samples(rows)
+    for other in (pl.from_pandas(rows), pl.from_pandas(rows).lazy(), pa.Table.from_pandas(rows, preserve_index=False)):
+        assert_allclose(fitted.score_samples(other), wanted, rtol=1e-9)
+    for other in (pl.from_pandas(train[columns]), pa.Table.from_pandas(train[columns], preserve_index=False)):
+        assert_allclose(tiny().fit(other).score_samples(rows), wanted, rtol=1e-9)
+
+
+def test_same_data_and_seed_same_weights_bit_for_bit(train, table, detector):
+    again = clone(detector).fit(train)
+    for name, tensor in detector._fitted.scorer.vae.state_dict().items():
+        assert torch.equal(again._fitted.scorer.vae.state_dict()[name], tensor), name
+    assert_array_equal(again.score_samples(table), detector.score_samples(table))
+    assert again.offset_ == detector.offset_
+    other = clone(detector).set_params(random_state=1).fit(train)
+    assert not np.allclose(other.score_samples(table), detector.score_samples(table))
+
+
+def test_nobodys_randomness_or_threads_are_touched(train, table):
+    def states():
+        return (
+            pickle.dumps(np.random.get_state()),  # noqa: NPY002 (the global state is what must not change)
+            random.getstate(),
+            torch.get_rng_state().tolist(),
+            torch.initial_seed(),
+            torch.get_num_threads(),
+            torch.get_num_interop_threads(),
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+        )
+
+    before = states()
+    fitted = tiny(novelty=True).fit(
+        train
+    )  # random_state=None draws its seed from numpy's global state, as scikit-learn does
+    fitted.score_samples(table)
+    fitted.sample(3, random_state=0)
+    fitted.reconstruct(table)
+    pickle.loads(pickle.dumps(fitted))
+    assert states() == before
+
+
+def test_a_table_is_not_modified(train, table):
+    kept, scored = train.copy(deep=True), table.copy(deep=True)
+    fitted = tiny().fit(train)
+    fitted.score_samples(table)
+    fitted.contributions(table)
+    pd.testing.assert_frame_equal(train, kept)
+    pd.testing.assert_frame_equal(table, scored)
+
+
+# What scores mean
+
+
+def test_the_signs(detector, table):
+    scores = detector.score_samples(table)
+    assert scores.dtype == np.float64
+    assert_array_equal(detector.anomaly_score(table), -scores)
+    assert_array_equal(detector.decision_function(table), scores - detector.offset_)
+    assert_array_equal(detector.predict(table), np.where(scores < detector.offset_, -1, 1))
+    assert detector.score(table) == pytest.approx(scores.mean(), rel=1e-12)
+
+
+def test_contributions_add_up_to_the_anomaly_score(detector, table):
+    contributions = detector.contributions(table)
+    assert list(contributions.columns) == [*detector.schema_.names, "(latent)"]
+    elbo = copy.copy(detector).set_params(bound="elbo").score_samples(table)
+    assert_allclose(contributions.sum(axis=1), -elbo, rtol=1e-9)
+    if not detector.variational:
+        assert (contributions["(latent)"] == 0).all()
+
+
+def test_relative_contributions_are_measured_from_the_medians_of_training(detectors, train, table):
+    fitted = detectors["elbo"]
+    usual = fitted.contributions(train).median()
+    wanted = fitted.contributions(table) - usual
+    pd.testing.assert_frame_equal(fitted.contributions(table, relative=True), wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_a_missing_cell_adds_exactly_nothing(detector, table):
+    missing = table.isna()
+    contributions = detector.contributions(table)
+    assert missing.to_numpy().sum() > 5
+    for name in missing.columns:
+        assert (contributions.loc[missing[name], name] == 0).all()
+        assert (contributions.loc[~missing[name], name] != 0).all()
+
+
+@pytest.mark.parametrize("kind", ["elbo", "gaussian", "novelty", "student"])
+def test_a_value_never_seen_costs_more_than_any_seen_one(detectors, train, kind):
+    rows = train.head(1).loc[[0] * 4].reset_index(drop=True)
+    rows["note"] = ["red", "green", "blue", "purple"]
+    costs = detectors[kind].contributions(rows)["note"]
+    assert costs[3] > costs[:3].max()
+    assert np.isfinite(costs).all()
+
+
+def test_a_float_contamination_flags_that_share_of_the_training_rows(X):
+    for share in (0.05, 0.1, 0.25, 0.5):
+        flagged = tiny(contamination=share).fit_predict(X) == -1
+        assert flagged.sum() == share * len(X)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("contamination", ["auto", 0.1])
+def test_rows_that_tie_with_the_threshold_are_not_odd(kind, contamination):
+    """Where all rows are alike none is odd; where most are, they are not, though rounding tells scores apart."""
+    for seed in range(3):
+        row = np.random.default_rng(seed).normal(size=(1, 5))
+        fitted = tiny(**KINDS[kind], contamination=contamination, n_estimators=3, random_state=seed)
+        alike = np.repeat(row, 37, axis=0)
+        assert (fitted.fit(alike).predict(alike) == 1).all()
+        assert (fitted.predict(row) == 1).all()
+    flags = np.repeat([[0.0], [1.0]], [30, 34], axis=0)
+    assert (tiny(**KINDS[kind], contamination=contamination).fit(flags).predict(flags) == 1).all()
+
+
+@pytest.mark.parametrize("novelty", [False, True])
+def test_a_planted_row_is_found_also_beside_one_that_dwarfs_it(X, novelty):
+    scale = X.std(axis=0)
+    planted = np.vstack([X, X.mean(0) + 30 * scale, X.mean(0) + 1e6 * scale])
+    clean = X if novelty else planted
+    fitted = tiny(novelty=novelty, max_iter=100).fit(clean)
+    scores = fitted.anomaly_score(planted)
+    assert scores.argsort()[-2:].tolist() == [80, 81]
+    assert (fitted.predict(planted[-2:]) == -1).all()
+    assert tiny(novelty=novelty, max_iter=100).fit(clean).anomaly_score(planted[:81]).argmax() == 80
+
+
+def without(scorer, row):
+    """The scorer as if one copy of a row had not been in training, worked out by hand."""
+    place = np.flatnonzero(scorer.exemplars.keys == row_keys(row)[0])
+    counts = scorer.exemplars.counts.clone()
+    counts[place] -= 1
+    kept = counts > 0
+    left = replace(
+        scorer.exemplars,
+        keys=scorer.exemplars.keys[kept.numpy()],
+        counts=counts[kept],
+        codes=scorer.exemplars.codes[:, kept],
+    )
+    return replace(scorer, exemplars=left, leave_one_out=False), len(place)
+
+
+@pytest.mark.parametrize("bound", ["elbo", "iwae"])
+def test_a_training_row_does_not_explain_itself_but_its_double_does(X, bound):
+    doubled = np.vstack([X, X[:1]])
+    fitted = tiny(bound=bound).fit(doubled)
+    scorer = fitted._fitted.scorer
+    encoded = fitted.schema_.encode(pd.DataFrame(doubled, columns=[f"x{i}" for i in range(4)]))
+    scores, n_exemplars = fitted.score_samples(doubled), 0
+    for row in range(len(doubled)):
+        oracle, found = without(scorer, encoded[[row]])
+        n_exemplars += found
+        assert_allclose(scores[row], getattr(oracle, bound)(encoded[[row]])[0], rtol=1e-9)
+    assert 60 < n_exemplars < 81  # the oddest rows are no exemplars at all
+    twice = int(scorer.exemplars.counts.max())
+    assert twice == 2
+    bare, _ = without(without(scorer, encoded[[0]])[0], encoded[[0]])
+    assert scores[0] > getattr(bare, bound)(encoded[[0]])[0] + 1e-4
+
+
+def test_novelty_detection_takes_rows_as_new_but_sets_its_threshold_honestly(X):
+    fitted = tiny(novelty=True, contamination=0.25).fit(X)
+    scorer = fitted._fitted.scorer
+    encoded = fitted.schema_.encode(pd.DataFrame(X, columns=[f"x{i}" for i in range(4)]))
+    honest = replace(scorer, leave_one_out=True).elbo(encoded)
+    assert_array_equal(fitted.score_samples(X), scorer.elbo(encoded))
+    assert not scorer.leave_one_out
+    assert (fitted.score_samples(X) > honest).all()
+    assert_allclose(fitted.offset_, np.quantile(honest, 0.25), rtol=1e-8)
+
+
+def test_the_threshold_auto_is_tukeys_fence_of_the_honest_training_scores(X):
+    fitted = tiny().fit(X)
+    low, high = np.quantile(fitted.score_samples(X), [0.25, 0.75])
+    assert_allclose(fitted.offset_, low - 1.5 * (high - low), rtol=1e-8)
+
+
+def test_the_iwae_is_a_tighter_bound_than_the_elbo(X):
+    elbo = tiny(n_draws=16).fit(X)
+    iwae = tiny(n_draws=16, bound="iwae").fit(X)
+    assert (iwae.score_samples(X) >= elbo.score_samples(X) - 1e-9).mean() > 0.95
+    assert iwae.score(X) > elbo.score(X)
+
+
+def test_a_plain_autoencoder_scores_the_squared_error(X):
+    fitted = tiny(variational=False, n_estimators=1).fit(X)
+    encode = fitted.schema_.encode
+    names = [f"x{i}" for i in range(4)]
+    cells = encode(pd.DataFrame(X, columns=names))
+    made = encode(pd.DataFrame(fitted.reconstruct(X), columns=names))
+    assert_allclose(fitted.anomaly_score(X), ((cells - made) ** 2).sum(1), rtol=1e-6)
+    assert fitted.prior_ is None
+
+
+# Every parameter changes the result
+
+
+@pytest.mark.parametrize(
+    "name, value, base",
+    [
+        ("n_components", 1, {}),
+        ("hidden_layer_sizes", (8, 8), {}),
+        ("likelihood", "student_t", {}),
+        ("prior", "gaussian", {}),
+        ("beta", 0.1, {"prior": "gaussian"}),
+        ("bound", "iwae", {}),
+        ("variational", False, {}),
+        ("n_estimators", 3, {}),
+        ("novelty", True, {}),
+        ("contamination", 0.4, {}),
+        ("max_iter", 30, {}),
+        ("batch_size", 16, {}),
+        ("learning_rate", 1e-2, {}),
+        ("validation_fraction", 0.4, {"novelty": True}),
+        ("n_draws", 8, {}),
+        ("precision", "float64", {}),
+        ("random_state", 3, {}),
+    ],
+)
+def test_every_parameter_changes_the_result(X, name, value, base):
+    usual, other = tiny(**base).fit(X), tiny(**{**base, name: value}).fit(X)
+    change = np.abs(usual.score_samples(X) - other.score_samples(X)).max()
+    assert change > (1e-9 if name == "precision" else 1e-3)
+
+
+def test_the_threshold_follows_contamination(X):
+    offsets = [tiny(contamination=share).fit(X).offset_ for share in (0.01, 0.05, 0.15)]
+    assert offsets == sorted(offsets)
+    assert len(set(offsets)) == 3
+
+
+def test_the_list_of_parameters_that_change_the_result_is_whole():
+    tested = {case[0] for case in test_every_parameter_changes_the_result.pytestmark[0].args[1]}
+    elsewhere = {"device", "verbose", "callbacks"}  # where it runs, and what is told
+    assert tested | elsewhere == set(VAEDetector().get_params())
+    assert set(VAEDetector._parameter_constraints) == set(VAEDetector().get_params())
+
+
+def test_what_auto_chose_can_be_seen(X):
+    fitted = VAEDetector(max_iter=2, random_state=0).fit(X)
+    assert (fitted.n_components_, fitted.hidden_layer_sizes_, fitted.prior_) == (4, (64, 64), "exemplar")
+    assert (fitted.batch_size_, fitted.n_iter_, fitted.n_samples_fit_, fitted.n_features_in_) == (80, 2, 80, 4)
+    assert fitted.device_.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert fitted.get_params()["n_components"] == "auto"
+
+
+# scikit-learn
+
+
+def test_in_a_pipeline_it_scores_as_on_its_own(X):
+    pipeline = make_pipeline(StandardScaler(), tiny()).fit(X)
+    alone = tiny().fit(StandardScaler().fit_transform(X))
+    assert_array_equal(pipeline.score_samples(X), alone.score_samples(StandardScaler().fit_transform(X)))
+    assert_array_equal(pipeline.predict(X), alone.predict(StandardScaler().fit_transform(X)))
+    assert pipeline.transform(X).shape == (80, 4)
+
+
+def test_a_grid_search_finds_the_number_of_latents_by_the_mean_elbo(X):
+    """The rows lie near a plane: one latent is too few."""
+    search = GridSearchCV(tiny(novelty=True, max_iter=60), {"n_components": [1, 2]}, cv=2).fit(X)
+    assert search.best_params_ == {"n_components": 2}
+    one, two = search.cv_results_["mean_test_score"]
+    assert two > one + 0.3
+    assert search.best_estimator_.n_components_ == 2
+
+
+def test_in_a_column_transformer_it_gives_codes(train):
+    transformer = ColumnTransformer(
+        [("code", tiny(n_components=2), ["size", "note"]), ("keep", "passthrough", ["flag"])]
+    )
+    found = transformer.set_output(transform="pandas").fit_transform(train)
+    assert list(found.columns) == ["code__vaedetector0", "code__vaedetector1", "keep__flag"]
+
+
+def test_codes_come_in_the_container_that_was_asked_for(train):
+    fitted = tiny(n_components=3).fit(train)
+    names = ["vaedetector0", "vaedetector1", "vaedetector2"]
+    assert fitted.get_feature_names_out().tolist() == names
+    codes = fitted.transform(train)
+    rows = train.set_index(np.arange(100, 170))
+    as_pandas = clone(fitted).set_output(transform="pandas").fit(train).transform(rows)
+    assert list(as_pandas.columns) == names
+    assert as_pandas.index.tolist() == rows.index.tolist()
+    assert_array_equal(as_pandas, codes)
+    as_polars = clone(fitted).set_output(transform="polars").fit(train).transform(train)
+    assert isinstance(as_polars, pl.DataFrame)
+    assert as_polars.columns == names
+    assert_array_equal(as_polars.to_numpy(), codes)
+
+
+def test_fit_transform_and_fit_predict_are_fit_and_the_rest(X):
+    fitted = tiny().fit(X)
+    assert_array_equal(tiny().fit_transform(X), fitted.transform(X))
+    assert_array_equal(tiny().fit_predict(X), fitted.predict(X))
+
+
+def test_reconstruct_is_there_and_back(detector, table):
+    pd.testing.assert_frame_equal(detector.reconstruct(table), detector.inverse_transform(detector.transform(table)))
+
+
+def test_the_model_reconstructs_what_it_has_learned(X):
+    fitted = tiny(novelty=True, max_iter=100).fit(X)
+    assert np.mean((fitted.reconstruct(X) - X) ** 2) < 0.2 * X.var()
+
+
+def test_names_are_remembered_only_while_they_hold(X):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    fitted = tiny(max_iter=2).fit(frame)
+    assert fitted.feature_names_in_.tolist() == list("abcd")
+    with pytest.warns(UserWarning, match="feature names"):
+        fitted.score_samples(X)
+    fitted.fit(X)
+    assert not hasattr(fitted, "feature_names_in_")
+    fitted.score_samples(X)
+    fitted.fit(frame)
+    assert fitted.feature_names_in_.tolist() == list("abcd")
+    assert not hasattr(tiny(max_iter=2).fit(pd.DataFrame(X)), "feature_names_in_")
+
+
+@pytest.mark.parametrize(
+    "parameter, values",
+    [
+        ("n_components", [0, 1.5, "many"]),
+        ("hidden_layer_sizes", [(), (0,), (-3,), (8.5,), ["a"], 8, "deep"]),
+        ("likelihood", ["cauchy", None]),
+        ("prior", ["vamp"]),
+        ("beta", [-0.1, float("nan"), "1"]),
+        ("bound", ["elbow"]),
+        ("variational", ["yes"]),
+        ("n_estimators", [0, 2.0]),
+        ("novelty", ["no"]),
+        ("contamination", [0, 0.6, -0.1, float("nan"), "some"]),
+        ("max_iter", [0, 10.0]),
+        ("batch_size", [0, "all"]),
+        ("learning_rate", [0, -1, float("inf")]),
+        ("validation_fraction", [1.0, -0.1]),
+        ("n_draws", [0]),
+        ("device", [0, None]),
+        ("precision", ["float16"]),
+        ("random_state", ["seed"]),
+        ("verbose", ["loud"]),
+        ("callbacks", ["bar"]),
+    ],
+)
+def test_parameters_are_checked_in_fit_and_not_before(X, parameter, values):
+    for value in values:
+        detector = VAEDetector(**{parameter: value})
+        with pytest.raises(InvalidParameterError, match=parameter):
+            detector.fit(X)
+        with pytest.raises(NotFittedError):
+            detector.score_samples(X)
+
+
+def test_a_bound_on_a_density_that_is_not_there_is_refused(X):
+    with pytest.raises(InvalidParameterError, match="autoencoder"):
+        tiny(variational=False, bound="iwae").fit(X)
+
+
+# Any table
+
+
+def _date_frame(rng):
+    return pd.DataFrame({"at": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 10**7, 30), unit="s")})
+
+
+TABLES = {
+    "one row": lambda rng: rng.normal(size=(1, 3)),
+    "one cell": lambda rng: rng.normal(size=(1, 1)),
+    "one column": lambda rng: rng.normal(size=(40, 1)),
+    "two rows": lambda rng: rng.normal(size=(2, 3)),
+    "nine rows": lambda rng: rng.normal(size=(9, 3)),
+    "wide": lambda rng: rng.normal(size=(20, 500)),
+    "constant": lambda rng: np.ones((30, 2)) * [7, -1e9],
+    "constant beside numbers": lambda rng: np.column_stack([np.full(30, 3.0), rng.normal(size=30)]),
+    "an empty row": lambda rng: np.vstack([rng.normal(size=(29, 3)), [[np.nan] * 3]]),
+    "mostly missing": lambda rng: np.where(rng.random((40, 3)) < 0.8, np.nan, rng.normal(size=(40, 3))),
+    "huge": lambda rng: rng.normal(size=(40, 2)) * 1e300,
+    "tiny": lambda rng: rng.normal(size=(40, 2)) * 1e-300,
+    "both": lambda rng: rng.normal(size=(40, 2)) * [1e300, 1e-300],
+    "1e9 and a little": lambda rng: 1e9 + rng.integers(-1, 2, (40, 2)),
+    "few values": lambda rng: rng.integers(0, 3, (40, 2)).astype(float),
+    "heavy tails": lambda rng: rng.standard_cauchy((40, 2)) ** 3,
+    "booleans": lambda rng: pd.DataFrame(rng.random((30, 2)) < 0.5, columns=["a", "b"]),
+    "text": lambda rng: pd.DataFrame({"a": rng.choice(["x", "y"], 30), "b": rng.choice(["u", "v", "w"], 30)}),
+    "dates": _date_frame,
+    "mixed": lambda rng: mixed(30, 0),
+    "one mixed row": lambda rng: mixed(1, 0).dropna(axis=1),
+    "numbered columns": lambda rng: pd.DataFrame(rng.normal(size=(30, 2))),
+}
+
+
+@pytest.mark.parametrize("parameters", [{}, {"novelty": True}, {"variational": False}, {"prior": "exemplar"}], ids=str)
+@pytest.mark.parametrize("name", TABLES)
+def test_any_table_is_fitted_scored_and_made(name, parameters):
+    table = TABLES[name](np.random.default_rng(2))
+    fitted = tiny(**parameters, max_iter=4, n_estimators=1).fit(table)
+    for values in (fitted.score_samples(table), fitted.transform(table), fitted.contributions(table), [fitted.offset_]):
+        assert np.isfinite(np.asarray(values)).all()
+    assert (fitted.predict(table) == 1).any()
+    made = [fitted.reconstruct(table), fitted.inverse_transform(np.zeros((2, fitted.n_components_)))]
+    made += [fitted.sample(5, random_state=0)] if fitted.variational else []
+    for each in made:
+        if isinstance(table, np.ndarray):
+            assert isinstance(each, np.ndarray)
+            assert np.isfinite(each).all()
+        else:
+            pd.testing.assert_series_equal(each.dtypes, table.dtypes)
+            assert not each.isna().any().any()
+    assert [len(each) for each in made] == [len(table), 2, 5][: len(made)]
+    assert made[0].shape == table.shape
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_any_table_survives_its_file(name, tmp_path):
+    table = TABLES[name](np.random.default_rng(2))
+    fitted = tiny(max_iter=2, n_estimators=1).fit(table)
+    fitted.save(tmp_path / "model.vae")
+    assert_array_equal(load(tmp_path / "model.vae").score_samples(table), fitted.score_samples(table))
+
+
+@pytest.mark.parametrize("make", [pl.from_pandas, lambda t: pa.Table.from_pandas(t, preserve_index=False)])
+def test_other_frames_are_fitted_and_their_columns_come_back(make, train):
+    table = make(train[["size", "flag", "note", "when"]])
+    fitted = tiny(max_iter=4).fit(table)
+    assert np.isfinite(fitted.score_samples(table)).all()
+    for made in (fitted.reconstruct(table), fitted.sample(3)):
+        assert list(made.columns) == ["size", "flag", "note", "when"]
+        assert made["flag"].dtype == bool
+        assert made["when"].dtype.kind == "M"
+        assert set(made["note"]) <= {"red", "green", "blue"}
+
+
+def test_values_under_a_mask_are_missing(X):
+    masked = np.ma.masked_array(X, mask=np.zeros(X.shape, bool))
+    masked[3, 1] = np.ma.masked
+    with_gap = X.copy()
+    with_gap[3, 1] = np.nan
+    assert_array_equal(tiny().fit(masked).score_samples(masked), tiny().fit(with_gap).score_samples(with_gap))
+
+
+def test_samples_look_like_the_table(X):
+    fitted = VAEDetector(novelty=True, random_state=0, max_iter=150).fit(X)
+    drawn = fitted.sample(3000, random_state=1)
+    assert_allclose(drawn.mean(0), X.mean(0), atol=0.3)
+    assert_allclose(np.cov(drawn.T), np.cov(X.T), atol=0.35 * np.cov(X.T).max())
+    assert_array_equal(fitted.sample(5, random_state=7), fitted.sample(5, random_state=7))
+    assert not np.array_equal(fitted.sample(5, random_state=7), fitted.sample(5, random_state=8))
+
+
+# Errors
+
+
+def frame_with(**columns):
+    return pd.DataFrame({"size": np.arange(30.0) ** 1.5, **columns})
+
+
+@pytest.mark.parametrize(
+    "bad, words",
+    [
+        (frame_with(load=[np.inf] + [1.0] * 29), "'load' is infinite in row 1"),
+        (frame_with(load=[[1, 2]] * 30), "'load'"),
+        (frame_with(load=np.ones(30) * 1j), "'load'"),
+        (pd.DataFrame(np.ones((30, 2)), columns=["twice", "twice"]), "'twice'"),
+        (frame_with()[:0], "0 rows"),
+        (pd.DataFrame(index=range(3)), "0 columns"),
+        (pd.DataFrame({"none": [None, None]}), "'none'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_error_of_the_table_names_the_column(bad, words):
+    with pytest.raises(DataError, match=words):
+        tiny().fit(bad)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: t.drop(columns="weight"), "'weight'"),
+        (lambda t: t.rename(columns={"weight": "Weight"}), "'weight' .did you mean 'Weight'"),
+        (lambda t: t.assign(size="ten"), "'size'.*'ten'.*row 1"),
+        (lambda t: t.assign(size=-np.inf), "'size' is infinite"),
+        (lambda t: t.assign(when="yesterday"), "'when'.*yesterday"),
+        (lambda t: t[:0], "no rows"),
+        (lambda t: t[:0].drop(columns="weight"), "no rows|'weight'"),
+    ],
+)
+def test_an_error_of_the_rows_to_score_names_the_column(detectors, table, change, words):
+    for call in ("score_samples", "predict", "transform", "reconstruct", "contributions"):
+        with pytest.raises(DataError, match=words):
+            getattr(detectors["elbo"], call)(change(table))
+
+
+def test_more_columns_than_in_training_are_ignored_with_a_warning(detectors, table):
+    wanted = detectors["elbo"].score_samples(table)
+    with pytest.warns(DataWarning, match="'more'"):
+        assert_array_equal(detectors["elbo"].score_samples(table.assign(more=1)), wanted)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 3)), np.zeros((0, 4)), np.zeros(4), np.full((2, 4), np.inf)])
+def test_an_array_that_does_not_fit_is_a_value_error(plain, bad):
+    with pytest.raises(ValueError, match="."):
+        plain.score_samples(bad)
+
+
+def test_an_infinite_value_in_an_array_names_its_column(X):
+    bad = X.copy()
+    bad[4, 2] = np.inf
+    with pytest.raises(DataError, match="'x2' is infinite in row 5"):
+        tiny().fit(bad)
+
+
+def test_codes_of_another_width_are_refused(plain):
+    with pytest.raises(DataError, match="3 columns; this model has 4 latents"):
+        plain.inverse_transform(np.zeros((2, 3)))
+
+
+def test_an_autoencoder_has_nothing_to_draw_from(detectors):
+    with pytest.raises(TypeError, match="variational=True"):
+        detectors["autoencoder"].sample()
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 1.5, "two"])
+def test_a_number_of_samples_that_is_none_is_refused(plain, n_samples):
+    with pytest.raises(ValueError, match="n_samples"):
+        plain.sample(n_samples)
+
+
+def test_a_device_that_is_not_there_is_refused(X):
+    with pytest.raises(DeviceError, match="nonsense"):
+        tiny(device="nonsense").fit(X)
+
+
+CALLS = ["score_samples", "anomaly_score", "decision_function", "predict", "score"]
+CALLS += ["contributions", "transform", "reconstruct"]
+
+
+@pytest.mark.parametrize("call", [*CALLS, "inverse_transform"])
+def test_what_is_not_fitted_says_so(X, call):
+    with pytest.raises(NotFittedError):
+        getattr(VAEDetector(), call)(X)
+
+
+def test_what_is_not_fitted_cannot_be_sampled_or_saved(tmp_path):
+    with pytest.raises(NotFittedError):
+        VAEDetector().sample()
+    with pytest.raises(NotFittedError):
+        VAEDetector().save(tmp_path / "model.vae")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NotFittedError):
+        pickle.loads(pickle.dumps(VAEDetector())).sample()
+
+
+# All or nothing
+
+
+class Interrupting:
+    def __init__(self, error, method):
+        self.error, self.torn_down = error, 0
+        if method:
+            setattr(self, method, self.strike)
+
+    def strike(self, estimator, context):
+        raise self.error
+
+    def teardown(self, estimator, context):
+        self.torn_down += 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("broken")])
+@pytest.mark.parametrize("method", ["on_fit_task_begin", "on_fit_task_end"])
+def test_a_fit_that_is_broken_off_leaves_no_trace(X, error, method):
+    callback = Interrupting(error, method)
+    detector = tiny(callbacks=[callback])
+    before = dict(vars(detector))
+    with pytest.raises(type(error)):
+        detector.fit(X)
+    assert vars(detector) == before
+    assert callback.torn_down == 1
+    with pytest.raises(NotFittedError):
+        detector.predict(X)
+
+
+def test_a_refit_that_is_broken_off_leaves_the_old_model(X):
+    detector = tiny().fit(pd.DataFrame(X, columns=list("abcd")))
+    frame, before = pd.DataFrame(X, columns=list("abcd")), dict(vars(detector))
+    scores = detector.score_samples(frame)
+    for other in (X[:, :2], frame[["a"]], np.full((3, 3), np.inf)):
+        detector.callbacks = [Interrupting(KeyboardInterrupt(), "on_fit_task_end")]
+        with pytest.raises((KeyboardInterrupt, DataError)):
+            detector.fit(other)
+    after = {**vars(detector), "callbacks": None}
+    assert all(after[name] is value for name, value in before.items())
+    assert after.keys() == before.keys()
+    assert_array_equal(detector.score_samples(frame), scores)
+
+
+def test_a_refit_is_a_first_fit(X):
+    detector = tiny().fit(mixed(40, 0))
+    detector.offset_ = 5.0
+    detector.fit(X)
+    fresh = tiny().fit(X)
+    assert vars(detector).keys() == vars(fresh).keys()
+    assert detector.offset_ == fresh.offset_
+    assert_array_equal(detector.score_samples(X), fresh.score_samples(X))
+
+
+def test_parameters_are_not_changed_by_fit(X):
+    detector = tiny(hidden_layer_sizes=[8], callbacks=[])
+    before = dict(detector.get_params())
+    detector.fit(X)
+    assert all(detector.get_params()[name] is value for name, value in before.items())
+
+
+def test_training_raises_the_elbo_and_the_history_says_so(X):
+    history = tiny(max_iter=200, n_estimators=3, novelty=True, validation_fraction=0.2).fit(X).history_
+    assert {len(figures) for figures in history.values()} == {len(history["step"])}
+    assert_allclose(history["elbo"], np.subtract(history["log_likelihood"], history["kl"]), rtol=1e-4, atol=1e-4)
+    assert history["held_out_elbo"][-1] > history["held_out_elbo"][0] + 0.3
+    assert set(history) == {"step", "elbo", "log_likelihood", "kl", "held_out_elbo"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gpu_scores_as_the_processor_does(train, table, kind):
+    fitted = tiny(**KINDS[kind], device="cuda").fit(train)
+    here = pickle.loads(pickle.dumps(fitted))
+    assert here.device_.type == "cpu"
+    assert_allclose(here.score_samples(table), fitted.score_samples(table), rtol=1e-4)
+    alone = np.concatenate([fitted.score_samples(table.iloc[[row]]) for row in range(len(table))])
+    assert_allclose(alone, fitted.score_samples(table), rtol=1e-9)
+    with ThreadPoolExecutor(8) as pool:
+        for scores in pool.map(lambda _: fitted.score_samples(table), range(8)):
+            assert_allclose(scores, fitted.score_samples(table), rtol=1e-9)

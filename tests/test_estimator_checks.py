@@ -1,0 +1,27 @@
+"""Everything that scikit-learn asks of an estimator: all of it holds, and no check is expected to fail."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from vae_anomaly import VAEDetector
+
+
+@parametrize_with_checks([VAEDetector()])
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+SMALL = {"max_iter": 5, "hidden_layer_sizes": (4,), "n_estimators": 1}
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [
+        VAEDetector(novelty=True, **SMALL),
+        VAEDetector(prior="gaussian", bound="iwae", **SMALL),
+        VAEDetector(variational=False, **SMALL),
+        VAEDetector(likelihood="student_t", contamination=0.1, n_draws=1, **SMALL),
+    ]
+)
+def test_scikit_learn_of_its_other_kinds(estimator, check):
+    check(estimator)
