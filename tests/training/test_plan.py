@@ -3,6 +3,7 @@ import pytest
 
 from vae_anomaly.training.assembly import make_design
 from vae_anomaly.training.plan import make_plan
+from vae_anomaly.training.trimming import Fence, Share
 
 SIZES = [1, 9, 10, 300, 1_000_000]
 
@@ -12,14 +13,14 @@ def test_outlier_detection_trains_on_all_rows_and_leaves_the_oddest_of_each_batc
     plan = make_plan(settings_of(), n_rows)
     assert plan.batch_size == min(n_rows, 256)
     assert plan.held_out == 0
-    assert plan.trim == 0.15
+    assert plan.trimming == Fence()
 
 
 @pytest.mark.parametrize("n_rows, held_out", [(1, 0), (9, 0), (10, 0), (94, 0), (100, 10), (300, 30), (10**6, 10**5)])
 def test_novelty_detection_trims_nothing_and_holds_rows_out_where_ten_can_be_spared(settings_of, n_rows, held_out):
     plan = make_plan(settings_of(novelty=True), n_rows)
     assert plan.held_out == held_out
-    assert plan.trim == 0
+    assert plan.trimming == Share(0.0)
     assert plan.held_out < n_rows
 
 
@@ -52,12 +53,9 @@ def test_a_plan_reports_about_twenty_times(settings_of, max_iter):
     assert rounds == max_iter if max_iter <= 20 else 20 <= rounds < 40
 
 
-@pytest.mark.parametrize("contamination, trim", [("auto", 0.15), (0.05, 0.15), (0.15, 0.15), (0.4, 0.4)])
-def test_training_leaves_out_what_was_declared_odd_but_never_less_than_the_usual_share(
-    settings_of, contamination, trim
-):
-    assert settings_of(contamination=contamination).trim == trim
-    assert settings_of(contamination=contamination, novelty=True).trim == 0
+def test_training_leaves_out_what_was_declared_odd(settings_of):
+    assert make_plan(settings_of(contamination=0.4), 300).trimming == Share(0.4)
+    assert make_plan(settings_of(contamination=0.4, novelty=True), 300).trimming == Share(0.0)
 
 
 @pytest.mark.parametrize("n_rows, prior", [(1, "gaussian"), (9, "gaussian"), (10, "exemplar"), (10**6, "exemplar")])

@@ -1,0 +1,131 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from vae_anomaly.inference import assembly, scoring
+from vae_anomaly.inference.reasons import column_contributions
+from vae_anomaly.inference.scoring import fixed_noise
+
+
+@pytest.mark.parametrize("n_draws", [1, 2, 4, 5])
+def test_noise_comes_in_pairs_of_opposite_sign(rng, n_draws):
+    noise = fixed_noise(n_draws, 3, rng)
+    assert noise.shape == (n_draws, 3)
+    half = -(-n_draws // 2)
+    assert_array_equal(noise[half:], -noise[: n_draws - half])
+    if n_draws % 2 == 0:
+        assert (noise.sum(0) == 0).all()
+    assert len(np.unique(np.abs(noise[:half]))) == 3 * half
+
+
+def test_noise_is_standard_normal(rng):
+    noise = fixed_noise(20_000, 2, rng)
+    assert_allclose(noise.std(0), 1, atol=0.03)
+    assert_allclose((noise**4).mean(0), 3, atol=0.3)
+
+
+@pytest.mark.parametrize("exemplars", [True, False])
+@pytest.mark.parametrize("leave_one_out", [True, False])
+def test_the_size_of_chunks_does_not_change_scores(scorer_of, rng, monkeypatch, exemplars, leave_one_out):
+    x = rng.normal(size=(70, 3))
+    scorer = scorer_of(x, exemplars=exemplars, leave_one_out=leave_one_out)
+    wanted = scorer.elbo(x), scorer.iwae(x), *scorer.terms(x), scorer.encode(x)
+    for size in (1, 1000, 5000):
+        monkeypatch.setattr(scoring, "CHUNK_BYTES", size)
+        found = scorer.elbo(x), scorer.iwae(x), *scorer.terms(x), scorer.encode(x)
+        for one, other in zip(found, wanted, strict=True):
+            assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_the_terms_add_up_to_the_elbo(scorer_of, rng):
+    x = rng.normal(size=(20, 3))
+    scorer = scorer_of(x)
+    cells, kl = scorer.terms(x)
+    assert_allclose(cells.sum(1) - kl, scorer.elbo(x), rtol=1e-10)
+
+
+def test_a_score_is_the_mean_over_members(scorer_of, vae, rng):
+    """Each member on its own, with its own exemplars, by slicing every weight."""
+    x = rng.normal(size=(15, 3))
+    scorer = scorer_of(x)
+    singles = []
+    for member in range(2):
+        alone = type(vae)(vae.likelihood, 2, (5,), 1).double()
+        alone.load_state_dict({name: tensor[member : member + 1] for name, tensor in vae.state_dict().items()})
+        own = replace(scorer.exemplars, codes=scorer.exemplars.codes[member : member + 1])
+        singles.append(replace(scorer, vae=alone.requires_grad_(False), exemplars=own))
+    for bound in ("elbo", "iwae"):
+        mean = np.mean([getattr(single, bound)(x) for single in singles], axis=0)
+        assert_allclose(getattr(scorer, bound)(x), mean, rtol=1e-10)
+    assert_allclose(scorer.encode(x), singles[0].encode(x), rtol=1e-10)
+    assert_allclose(scorer.decode(scorer.encode(x)), singles[0].decode(scorer.encode(x)), rtol=1e-10)
+
+
+def test_an_exemplar_that_counts_twice_is_two_exemplars(scorer_of, rng):
+    x = rng.normal(size=(9, 3))
+    doubled = scorer_of(np.vstack([x, x[:1]]))
+    exemplars = doubled.exemplars
+    place = int(exemplars.counts.argmax())
+    assert exemplars.counts[place] == 2
+    spread = replace(
+        exemplars,
+        counts=torch.ones(10, dtype=torch.int64),
+        codes=torch.cat([exemplars.codes, exemplars.codes[:, [place]]], 1),
+        keys=np.append(exemplars.keys, np.uint64(2**64 - 1)),
+    )
+    assert_allclose(doubled.elbo(x), replace(doubled, exemplars=spread).elbo(x), rtol=1e-10)
+
+
+def test_the_oddest_rows_of_a_dirty_table_are_no_exemplars(scorer_of, rng):
+    x = rng.normal(size=(100, 3))
+    x[:5] += 30
+    dirty, clean = scorer_of(x, leave_one_out=True), scorer_of(x, leave_one_out=False)
+    keys = set(assembly.choose_exemplars(x[:5], rng)[1].tolist())
+    assert not keys & set(dirty.exemplars.keys.tolist())
+    assert keys <= set(clean.exemplars.keys.tolist())
+    declared = scorer_of(x, leave_one_out=True, contamination=0.4)
+    assert len(declared.exemplars.keys) == 60
+
+
+def test_a_scorer_holds_a_copy_of_the_model_in_its_own_type(vae, rng):
+    from vae_anomaly.model.objectives import ELBO
+
+    scorer = assembly.make_scorer(
+        vae,
+        ELBO(),
+        rng.normal(size=(20, 3)),
+        exemplars=True,
+        leave_one_out=False,
+        contamination="auto",
+        n_draws=2,
+        dtype=torch.float32,
+        rng=rng,
+    )
+    assert scorer.dtype == scorer.noise.dtype == scorer.exemplars.codes.dtype == torch.float32
+    assert vae.shared.dtype == torch.float64
+    assert not any(parameter.requires_grad for parameter in scorer.vae.parameters())
+    assert scorer.vae.shared.data_ptr() != vae.shared.data_ptr()
+    assert scorer.elbo(rng.normal(size=(2, 3))).dtype == np.float64
+
+
+def test_samples_come_from_all_members_and_follow_their_seed(scorer_of, rng):
+    scorer = scorer_of(rng.normal(size=(30, 3)))
+    assert_array_equal(scorer.sample(6, 1), scorer.sample(6, 1))
+    assert not np.array_equal(scorer.sample(6, 1), scorer.sample(6, 2))
+    means = []
+    for member in range(2):  # where a member alone would put its samples
+        z = scorer._prior(None).sample(2, 4000, torch.Generator().manual_seed(3))
+        means.append(scorer.vae.decode(z[None])[0, member].mean(0).numpy())
+    assert np.abs(means[0] - means[1]).max() > 0.2
+    assert_allclose(scorer.sample(8000, 5).mean(0), np.mean(means, 0), atol=0.1)
+
+
+def test_contributions_gather_the_cells_of_a_column(rng):
+    cells, kl = rng.normal(size=(7, 4)), rng.normal(size=7)
+    found = column_contributions(cells, kl, [2, 0, 2, 1], 4)
+    wanted = np.stack([-cells[:, 1], -cells[:, 3], -cells[:, 0] - cells[:, 2], np.zeros(7), kl], 1)
+    assert_allclose(found, wanted, rtol=1e-12)
+    assert_allclose(found.sum(1), kl - cells.sum(1), rtol=1e-12)
