@@ -57,7 +57,7 @@ def fit_model(
         x,
         exemplars=design.exemplars,
         leave_one_out=not settings.novelty,
-        trim=settings.trim,
+        contamination=settings.contamination,
         n_draws=settings.n_draws,
         dtype=score_type,
         rng=rng,

@@ -8,6 +8,7 @@ import torch
 
 from vae_anomaly.inference.exemplars import MAX_EXEMPLARS, Exemplars, choose_exemplars
 from vae_anomaly.inference.scoring import Scorer, fixed_noise
+from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.model.objectives import Objective
 from vae_anomaly.model.vae import VAE
 
@@ -22,26 +23,25 @@ def make_scorer(
     *,
     exemplars: bool,
     leave_one_out: bool,
-    trim: float,
+    contamination: str | float,
     n_draws: int,
     dtype: torch.dtype,
     rng: np.random.Generator,
 ) -> Scorer:
     """Fix everything that scores depend on.
 
-    Where the training rows may hold anomalies, the exemplars come from the table's core: the model scores rows against
-    exemplars of all kinds, the oddest share ``trim`` is left out, and the rest gives the exemplars that stay.
+    Where the training rows may hold anomalies (``leave_one_out``), the exemplars come from the table's core: the rows
+    are scored against exemplars of all kinds, and those that would be called odd are left out.
     """
     frozen = copy.deepcopy(vae).to(dtype).eval().requires_grad_(False)
     noise = torch.as_tensor(fixed_noise(n_draws, vae.n_components, rng), dtype=dtype, device=vae.shared.device)
     scorer = Scorer(frozen, objective, noise, None, leave_one_out)
     if not exemplars:
         return scorer
-    if trim:
+    if leave_one_out:
         pool = x[rng.permutation(len(x))[:CORE_POOL]]
-        rough = replace(scorer, noise=noise[:CORE_DRAWS], exemplars=_exemplars(scorer, pool, rng), leave_one_out=True)
-        kept = len(pool) - int(trim * len(pool))
-        x = pool[np.argsort(-rough.elbo(pool), kind="stable")[:kept]]
+        scores = replace(scorer, noise=noise[:CORE_DRAWS], exemplars=_exemplars(scorer, pool, rng)).elbo(pool)
+        x = pool[scores >= offset(scores, contamination)]
     return replace(scorer, exemplars=_exemplars(scorer, x, rng))
 
 
@@ -49,4 +49,4 @@ def make_scorer(
 def _exemplars(scorer: Scorer, x: np.ndarray, rng: np.random.Generator) -> Exemplars:
     chosen, keys, counts = choose_exemplars(x, rng)
     codes, _ = scorer.vae.encode(torch.as_tensor(x[chosen], dtype=scorer.dtype, device=scorer.device))
-    return Exemplars(keys, torch.as_tensor(counts), codes)
+    return Exemplars(keys, torch.as_tensor(counts), codes.contiguous())  # as they come back from a file: same rounding

@@ -1,19 +1,24 @@
 """From a trained model to the score of a row, the same in whatever batch it comes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vae_anomaly.inference.exemplars import Exemplars, row_keys
-from vae_anomaly.model.objectives import Objective, Terms, importance_weighted_bound
+from vae_anomaly.model.objectives import Objective, importance_weighted_bound
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior
 from vae_anomaly.model.vae import VAE
+from vae_anomaly.threads import in_pieces
 
 CHUNK_BYTES = 16 * 2**20  # of the largest array that the nets make
-CHUNK_ROWS = 1024
+CHUNK_ROWS = 256
+GPU_CHUNKS = 16  # times as much at once, so that a GPU has enough to do
+
+Result = TypeVar("Result")
 
 
 def fixed_noise(n_draws: int, n_components: int, rng: np.random.Generator) -> np.ndarray:
@@ -47,29 +52,24 @@ class Scorer:
 
     def terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected log-likelihood of each cell (rows, cells) and KL (rows,), means over the members, in nats."""
-        parts = [self._mean_terms(chunk, prior) for chunk, prior in self._chunks(x)]
+        parts = self._by_chunk(self._terms, x)
         return np.concatenate([cells for cells, _ in parts]), np.concatenate([kl for _, kl in parts])
 
     def elbo(self, x: np.ndarray) -> np.ndarray:
         """Mean over the members of the ELBO, (rows,), in nats."""
-        return self._gather(x, lambda chunk, prior: self._terms(chunk, prior).elbo())
+        return np.concatenate(self._by_chunk(self._elbo, x))
 
     def iwae(self, x: np.ndarray) -> np.ndarray:
         """Mean over the members of the importance-weighted bound, (rows,), in nats."""
-        return self._gather(x, lambda chunk, prior: importance_weighted_bound(self.vae, chunk, prior, self._noise))
+        return np.concatenate(self._by_chunk(self._iwae, x))
 
-    @torch.no_grad()
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Posterior means of the first member, (rows, latents)."""
-        rows = max(1, CHUNK_BYTES // (8 * x.shape[1] + 8))
-        chunks = (self._tensor(x[first : first + rows]) for first in range(0, len(x), rows))
-        return np.concatenate([_numpy(self.vae.encode(chunk)[0][0]) for chunk in chunks])
+        return np.concatenate(self._by_chunk(self._codes, x))
 
-    @torch.no_grad()
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Expected cells (rows, cells) for codes of the first member."""
-        codes = self._tensor(z).expand(1, self.vae.n_estimators, -1, -1)
-        return _numpy(self.vae.likelihood.expected(self.vae.decode(codes), self.vae.shared)[0, 0])
+        return np.concatenate(self._by_chunk(self._cells, z))
 
     @torch.no_grad()
     def sample(self, n_rows: int, seed: int) -> np.ndarray:
@@ -84,26 +84,38 @@ class Scorer:
     def _noise(self) -> Tensor:
         return self.noise[:, None, None]
 
-    def _terms(self, chunk: Tensor, prior: Prior) -> Terms:
-        return self.objective.terms(self.vae, chunk, prior, self._noise)
-
     @torch.no_grad()
-    def _mean_terms(self, chunk: Tensor, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
-        terms = self._terms(chunk, prior)
+    def _terms(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        terms = self.objective.terms(self.vae, self._tensor(chunk), self._prior(chunk), self._noise)
         return _numpy(terms.cells.mean(0)), _numpy(terms.kl.mean(0))
 
     @torch.no_grad()
-    def _gather(self, x: np.ndarray, bound: Callable[[Tensor, Prior], Tensor]) -> np.ndarray:
-        return np.concatenate([_numpy(bound(chunk, prior).mean(0)) for chunk, prior in self._chunks(x)])
+    def _elbo(self, chunk: np.ndarray) -> np.ndarray:
+        terms = self.objective.terms(self.vae, self._tensor(chunk), self._prior(chunk), self._noise)
+        return _numpy(terms.elbo().mean(0))
 
-    def _chunks(self, x: np.ndarray) -> Iterator[tuple[Tensor, Prior]]:
-        """Slices of rows with the prior that holds for them, small enough for the memory."""
-        vae = self.vae
-        widest = max(x.shape[1], vae.likelihood.n_features, vae.likelihood.n_outputs)
-        rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (8 * vae.n_estimators * len(self.noise) * widest)))
-        for first in range(0, len(x), rows):
-            chunk = x[first : first + rows]
-            yield self._tensor(chunk), self._prior(chunk)
+    @torch.no_grad()
+    def _iwae(self, chunk: np.ndarray) -> np.ndarray:
+        bound = importance_weighted_bound(self.vae, self._tensor(chunk), self._prior(chunk), self._noise)
+        return _numpy(bound.mean(0))
+
+    @torch.no_grad()
+    def _codes(self, chunk: np.ndarray) -> np.ndarray:
+        return _numpy(self.vae.encode(self._tensor(chunk))[0][0])
+
+    @torch.no_grad()
+    def _cells(self, chunk: np.ndarray) -> np.ndarray:
+        codes = self._tensor(chunk).expand(1, self.vae.n_estimators, -1, -1)
+        return _numpy(self.vae.likelihood.expected(self.vae.decode(codes), self.vae.shared)[0, 0])
+
+    def _by_chunk(self, work: Callable[[np.ndarray], Result], x: np.ndarray) -> list[Result]:
+        """``work`` on slices of rows that fit the memory: side by side on a processor, one after the other on a GPU."""
+        likelihood, cpu = self.vae.likelihood, self.device.type == "cpu"
+        widest = max(likelihood.n_cells, likelihood.n_features, likelihood.n_outputs, self.vae.n_components)
+        rows = CHUNK_BYTES // (8 * self.vae.n_estimators * len(self.noise) * widest)
+        rows = max(1, min(CHUNK_ROWS, rows) if cpu else GPU_CHUNKS * rows)
+        chunks = [x[first : first + rows] for first in range(0, len(x), rows)]
+        return in_pieces(work, chunks, torch.get_num_threads() if cpu else 1)
 
     def _prior(self, chunk: np.ndarray | None) -> Prior:
         """The prior for the rows of a chunk, or for rows yet to be made (None)."""

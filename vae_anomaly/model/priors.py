@@ -93,7 +93,8 @@ class ExemplarPrior:
 
 def _log_kernels(u: Tensor, c: Tensor, bias: Tensor) -> Tensor:
     """Log of the sum over c of exp(u.c + bias), (draws, members, rows), in parts that stay in cache."""
-    size = max(1, PAIRS_AT_ONCE // (c.shape[0] * c.shape[1]))
+    pairs = PAIRS_AT_ONCE if u.device.type == "cpu" else 64 * PAIRS_AT_ONCE
+    size = max(1, pairs // (c.shape[0] * c.shape[1]))
     parts = u.split(size, -2)
     biases = bias.split(size, -2) if bias.shape[-2] > 1 else [bias] * len(parts)
     c = c.transpose(-1, -2).contiguous()

@@ -3,6 +3,7 @@
 import copy
 import math
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,11 +13,13 @@ from vae_anomaly.errors import DataError, DeviceError, FitWarning
 from vae_anomaly.model.objectives import Objective, Terms
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior
 from vae_anomaly.model.vae import VAE
+from vae_anomaly.threads import one_thread
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.plan import Plan
 
 MAX_HELD_OUT = 2048  # rows scored at an evaluation
 GRADIENT_NORM = 10.0
+SMALL_STEP = 10**8  # weights times rows; three members of the default layers on 30 columns have 10**7
 SCALE_RATE = 10.0  # noise scales and bandwidths learn this many times faster than the nets
 
 
@@ -107,6 +110,16 @@ class Trainer:
 
     def run(self, monitor: Monitor) -> History:
         """Train to the end of the plan, to the last improvement on held-out rows, or until a callback asks to stop."""
+        with one_thread() if self._is_small() else nullcontext():
+            self._run(monitor)
+        return self.history
+
+    def _is_small(self) -> bool:
+        """Whether a step on the processor is too small to be worth dividing among threads."""
+        weights = sum(parameter.numel() for parameter in self.vae.parameters())
+        return self.x.device.type == "cpu" and weights * self.plan.batch_size < SMALL_STEP
+
+    def _run(self, monitor: Monitor) -> None:
         completed = False
         try:
             monitor.begin(math.ceil(self.plan.max_iter / self.plan.interval))
@@ -115,7 +128,6 @@ class Trainer:
             completed = True
         finally:
             monitor.end(completed)
-        return self.history
 
     def _check_weights(self) -> None:
         if not all(parameter.isfinite().all() for parameter in self.vae.parameters()):
@@ -166,7 +178,7 @@ class Trainer:
             1, *shape, vae.n_components, generator=self.generator, dtype=self.x.dtype, device=self.x.device
         )
         terms = self.objective.terms(vae, self.x[rows], self.source.for_rows(vae, rows), noise)
-        kept = _best_rows(terms.elbo(plan.beta), plan.trim)
+        kept = plan.trimming.weights(terms.elbo(plan.beta))
         self.optimizer.zero_grad(set_to_none=True)
         (-terms.elbo(plan.beta) * kept).sum().backward()
         _clip_members(vae, GRADIENT_NORM)
@@ -212,13 +224,6 @@ class Best:
     def restore(self, vae: VAE) -> None:
         """Give the best weights back."""
         vae.load_state_dict(self.weights)
-
-
-def _best_rows(elbo: Tensor, trim: float) -> Tensor:
-    """Weights (members, rows) that average each member's best rows and leave its worst share ``trim`` out."""
-    kept = elbo.shape[1] - int(trim * elbo.shape[1])
-    best = elbo.detach().topk(kept, dim=1).indices
-    return torch.zeros_like(elbo).scatter(1, best, 1 / kept)
 
 
 def _figures(terms: Terms, kept: Tensor) -> Tensor:

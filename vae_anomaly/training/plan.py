@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vae_anomaly.training.settings import Settings
+from vae_anomaly.training.trimming import Fence, Share, Trimming
 
 MIN_HELD_OUT = 10  # rows; fewer cannot tell when to stop
 
@@ -11,16 +12,15 @@ MIN_HELD_OUT = 10  # rows; fewer cannot tell when to stop
 class Plan:
     """Everything the loop needs to know.
 
-    ``trim`` is the share of each batch, its oddest rows, that is left out of the loss. ``patience`` counts evaluations
-    on held-out rows without improvement; with no held-out rows all steps are done. ``n_exemplars`` is the number drawn
-    for each step.
+    ``trimming`` says which rows of a batch are left out of the loss. ``patience`` counts evaluations on held-out rows
+    without improvement; with no held-out rows all steps are done. ``n_exemplars`` is the number drawn for each step.
     """
 
     max_iter: int
     batch_size: int
     learning_rate: float
     beta: float
-    trim: float
+    trimming: Trimming
     held_out: int
     patience: int = 3
     evaluations: int = 20
@@ -46,10 +46,17 @@ def make_plan(settings: Settings, n_rows: int) -> Plan:
         batch_size=batch,
         learning_rate=settings.learning_rate,
         beta=settings.beta,
-        trim=settings.trim,
+        trimming=_trimming(settings),
         held_out=held_out if held_out >= MIN_HELD_OUT else 0,
     )
 
 
 def _steps(n_rows: int, batch: int, novelty: bool) -> int:
     return min(2000, max(300, 8 * n_rows // batch)) if novelty else 100
+
+
+def _trimming(settings: Settings) -> Trimming:
+    """Clean rows all count; of dirty ones the share declared odd is left out, or what the batch itself says."""
+    if settings.novelty:
+        return Share(0.0)
+    return Fence() if settings.contamination == "auto" else Share(float(settings.contamination))

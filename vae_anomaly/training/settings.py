@@ -35,10 +35,3 @@ class Settings:
         values = {field.name: parameters[field.name] for field in fields(cls)}
         plain = {name: v.tolist() if isinstance(v, np.generic | np.ndarray) else v for name, v in values.items()}
         return cls(**plain)
-
-    @property
-    def trim(self) -> float:
-        """Share of a dirty table that training leaves out: 15 %, or more where more was declared odd."""
-        if self.novelty:
-            return 0.0
-        return 0.15 if self.contamination == "auto" else max(0.15, float(self.contamination))

@@ -1,0 +1,46 @@
+"""Threads for work made of many small operations: one thread a piece, instead of all threads for each operation.
+
+torch splits even a small product over all its threads and waits for the slowest; where the machine is shared, that wait
+cost us twenty times the work. Settings are those of the calling thread alone and are put back; nobody else's change.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """The thread pools that are loaded; made when torch is there, since looking for them takes milliseconds."""
+    return ThreadpoolController()
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Within it, the operations of the calling thread run on that thread alone."""
+    limit: AbstractContextManager[object] = _controller().limit(limits=1, user_api="openmp")
+    return limit
+
+
+def in_pieces(work: Callable[[Piece], Result], pieces: Iterable[Piece], workers: int) -> list[Result]:
+    """Results of ``work`` on each piece, in their order, on up to ``workers`` threads; one piece needs no thread."""
+    pieces = list(pieces)
+    if min(workers, len(pieces)) <= 1:
+        return [_alone(work, piece) for piece in pieces]
+    with ThreadPoolExecutor(min(workers, len(pieces))) as pool:
+        try:
+            return list(pool.map(lambda piece: _alone(work, piece), pieces))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C need not wait for the pieces not begun
+            raise
+
+
+def _alone(work: Callable[[Piece], Result], piece: Piece) -> Result:
+    with one_thread():
+        return work(piece)
