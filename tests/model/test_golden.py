@@ -9,7 +9,7 @@ from scipy.special import expit, log_softmax, logsumexp
 
 from vae_anomaly.model.likelihoods import Bernoulli, Categorical, Gaussian, Mixed, StudentT
 from vae_anomaly.model.objectives import ELBO, importance_weighted_bound
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, log_share
 from vae_anomaly.model.vae import VAE
 
 NAN = np.nan
@@ -148,7 +148,7 @@ BOUNDS = {
 def test_scores_are_those_of_the_numpy_model(name, vae):
     x, noise = torch.tensor(ROWS), torch.tensor(NOISE)[:, None, None]
     codes = torch.tensor(np.stack([EXEMPLARS, EXEMPLARS + 1]))
-    exemplar = ExemplarPrior(codes, vae.log_bandwidth, torch.tensor(LEFT_OUT)[None])
+    exemplar = ExemplarPrior(codes, vae.log_bandwidth, log_share(torch.tensor(LEFT_OUT)[None]))
     prior = exemplar if name.startswith("exemplar") else GaussianPrior(vae.log_bandwidth)
     if name.endswith("elbo"):
         score = ELBO().terms(vae, x, prior, noise).elbo()

@@ -11,7 +11,7 @@ from scipy import stats
 from vae_anomaly.model.anchor import fit_anchor
 from vae_anomaly.model.likelihoods import Bernoulli, Gaussian, Mixed, SquaredError, StudentT
 from vae_anomaly.model.objectives import ELBO, Reconstruction, Terms, importance_weighted_bound
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, log_share
 from vae_anomaly.model.vae import LOG_VAR_RANGE, VAE
 
 COLUMNS, LATENTS = 4, 2
@@ -193,7 +193,9 @@ def test_an_exemplar_model_reaches_its_evidence_too(models, x, rng):
     wide = [replace(model, log_var=np.full(LATENTS, 0.5)) for model in models]
     vae, counts = build(*wide), np.array([0.0, 2, 1, 1, 3])
     codes, scale = rng.standard_normal((2, 5, LATENTS)), np.array([[0.5, 0.8], [1.0, 0.4]])
-    prior = ExemplarPrior(torch.tensor(codes), torch.tensor(np.log(scale))[:, None], torch.tensor(counts)[None, None])
+    prior = ExemplarPrior(
+        torch.tensor(codes), torch.tensor(np.log(scale))[:, None], log_share(torch.tensor(counts)[None, None])
+    )
     noise = torch.tensor(rng.standard_normal((10_000, 1, 1, LATENTS)))
     elbo = ELBO().terms(vae, torch.tensor(x), prior, noise).elbo().numpy()
     bound = importance_weighted_bound(vae, torch.tensor(x), prior, noise)
@@ -210,7 +212,7 @@ def test_the_bound_of_one_draw_without_closed_forms_is_the_elbo_of_that_draw(mod
     """With an exemplar prior the ELBO uses the entropy in closed form; the weights use the draw's own density."""
     vae = build(*models)
     codes, bandwidth = torch.tensor(rng.standard_normal((2, 5, LATENTS))), torch.full((2, 1, LATENTS), -0.3).double()
-    prior = ExemplarPrior(codes, bandwidth, torch.ones(1, 1, 5).double())
+    prior = ExemplarPrior(codes, bandwidth, log_share(torch.ones(1, 1, 5).double()))
     noise = torch.tensor(rng.standard_normal((1, 1, 1, LATENTS)))
     elbo = ELBO().terms(vae, torch.tensor(x), prior, noise).elbo()
     correction = 0.5 * (noise**2 - 1).sum()  # entropy minus this draw's -log q
@@ -258,7 +260,7 @@ def test_gradients_are_finite_with_missing_cells_and_match_finite_differences(mo
 
     def loss(*parameters):
         state = dict(zip(names, parameters, strict=True))
-        prior = ExemplarPrior(codes, state["log_bandwidth"], weights)
+        prior = ExemplarPrior(codes, state["log_bandwidth"], log_share(weights))
         terms = torch.func.functional_call(
             Whole(vae), {f"vae.{n}": p for n, p in state.items()}, (x, prior, sigma_points(LATENTS))
         )
@@ -322,7 +324,7 @@ def mixed_x(rng):
 
 
 def exemplars_of(vae, x, weights):
-    return ExemplarPrior(vae.encode(x)[0], vae.log_bandwidth, weights)
+    return ExemplarPrior(vae.encode(x)[0], vae.log_bandwidth, log_share(weights))
 
 
 def bounds_and_gradients(vae, x, noise):

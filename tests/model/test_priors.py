@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, entropy, normal_log_prob
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, entropy, log_share, normal_log_prob
 
 
 def tensor(values):
@@ -119,7 +119,7 @@ def exemplars(rng):
 
 
 def exemplar_prior(codes, log_bandwidth, weights):
-    return ExemplarPrior(tensor(codes), tensor(log_bandwidth), tensor(weights))
+    return ExemplarPrior(tensor(codes), tensor(log_bandwidth), log_share(tensor(weights)))
 
 
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
@@ -184,7 +184,7 @@ def test_gradients_of_the_exemplar_density_match_finite_differences(exemplars):
     z, codes, log_bandwidth = (tensor(a).requires_grad_() for a in exemplars)
     weights = tensor(WEIGHTS["one left out per row"])
     assert torch.autograd.gradcheck(
-        lambda *a: ExemplarPrior(a[1], a[2], weights).log_prob(a[0]), (z, codes, log_bandwidth)
+        lambda *a: ExemplarPrior(a[1], a[2], log_share(weights)).log_prob(a[0]), (z, codes, log_bandwidth)
     )
 
 
@@ -192,7 +192,7 @@ def test_an_exemplar_left_out_has_no_gradient(exemplars):
     z, codes, log_bandwidth = exemplars
     weights = np.array([[[1.0, 0, 1, 1, 1]]])
     codes = tensor(codes).requires_grad_()
-    ExemplarPrior(codes, tensor(log_bandwidth), tensor(weights)).log_prob(tensor(z)).sum().backward()
+    ExemplarPrior(codes, tensor(log_bandwidth), log_share(tensor(weights))).log_prob(tensor(z)).sum().backward()
     kept = codes.grad[:, [0, 2, 3, 4]]
     assert kept.isfinite().all()
     assert (kept != 0).all()

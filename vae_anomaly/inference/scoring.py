@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vae_anomaly.inference.exemplars import Exemplars, row_keys
 from vae_anomaly.model.objectives import Objective, importance_weighted_bound
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior, log_share
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.threads import in_pieces
 
@@ -123,7 +123,7 @@ class Scorer:
             return GaussianPrior(self.vae.log_bandwidth)
         keys = row_keys(chunk) if self.leave_one_out and chunk is not None else None
         weights = self.exemplars.weights(keys, self.device).to(self.dtype)
-        return ExemplarPrior(self.exemplars.codes, self.vae.log_bandwidth, weights)
+        return ExemplarPrior(self.exemplars.codes, self.vae.log_bandwidth, log_share(weights))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)

@@ -54,18 +54,22 @@ class GaussianPrior:
         return torch.randn(shape, dtype=self.like.dtype, device=self.like.device, generator=generator)
 
 
+def log_share(weights: Tensor) -> Tensor:
+    """Log of each exemplar's share for each row; weight 0 leaves one out, so that no row explains itself."""
+    return weights.log() - weights.sum(-1, keepdim=True).log()
+
+
 @dataclass(frozen=True)
 class ExemplarPrior:
     """Mixture whose components sit at the codes of training rows, under one bandwidth per latent.
 
-    Norouzi, Fleet and Norouzi, Exemplar VAE, arXiv 2004.04795. ``weights`` (members or 1, rows or 1, exemplars) says
-    how often each exemplar counts for each row: 0 leaves it out, so that no row explains itself; they are normalised
-    over the exemplars here.
+    Norouzi, Fleet and Norouzi, Exemplar VAE, arXiv 2004.04795. ``log_share`` is the log weight of each exemplar for
+    each row; over the exemplars the weights add up to 1.
     """
 
     codes: Tensor  # (members, exemplars, latents)
     log_bandwidth: Tensor  # (members, 1, latents)
-    weights: Tensor
+    log_share: Tensor  # (members or 1, rows or 1, exemplars)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """One matrix product for all pairs: with a shared bandwidth, |u - c|^2 = |u|^2 - 2 u.c + |c|^2."""
@@ -73,8 +77,9 @@ class ExemplarPrior:
         inverse = (-self.log_bandwidth).exp()
         u = (z - centre) * inverse
         c = (self.codes - centre) * inverse
-        log_share = self.weights.log() - self.weights.sum(-1, keepdim=True).log()
-        log_kernels = _log_kernels(u, c, log_share - 0.5 * (c**2).sum(-1)[:, None])
+        u_and_one = torch.cat([u, torch.ones_like(u[..., :1])], -1)
+        c_and_square = torch.cat([c, -0.5 * (c**2).sum(-1, keepdim=True)], -1)
+        log_kernels = _log_kernels(u_and_one, c_and_square, self.log_share)
         constant = self.log_bandwidth.sum(-1) + 0.5 * z.shape[-1] * LOG_TWO_PI
         return log_kernels - 0.5 * (u**2).sum(-1) - constant
 
@@ -84,7 +89,7 @@ class ExemplarPrior:
 
     def sample(self, members: int, rows: int, generator: torch.Generator) -> Tensor:
         """Codes around exemplars chosen by their weights."""
-        weights = self.weights.mean(1).expand(members, -1)
+        weights = self.log_share.exp().mean(1).expand(members, -1)
         chosen = torch.multinomial(weights, rows, replacement=True, generator=generator)
         around = self.codes.gather(1, chosen[..., None].expand(-1, -1, self.codes.shape[-1]))
         noise = torch.randn(around.shape, dtype=around.dtype, device=around.device, generator=generator)

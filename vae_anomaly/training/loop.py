@@ -47,13 +47,15 @@ class ExemplarSource(PriorSource):
         else:
             chosen = torch.randint(n_rows, (members, self.size), generator=self.generator, device=self.x.device)
         codes, _ = vae.encode(self.x[chosen])
-        return ExemplarPrior(codes, vae.log_bandwidth, _leave_one_out(chosen, rows).to(codes.dtype))
+        others = _leave_one_out(chosen, rows)
+        share = -others.sum(-1, keepdim=True).to(codes.dtype).log()
+        return ExemplarPrior(codes, vae.log_bandwidth, share.where(others, -torch.inf))
 
 
 def _leave_one_out(chosen: Tensor, rows: Tensor | None) -> Tensor:
-    """Weights (members, rows or 1, exemplars): 0 where the exemplar is the row itself, unless there is no other."""
+    """Which exemplars count, (members, rows or 1, exemplars): not the row itself, unless there is no other."""
     if rows is None or chosen.shape[1] == 1:
-        return torch.ones_like(chosen)[:, None]
+        return torch.ones_like(chosen, dtype=torch.bool)[:, None]
     return chosen[:, None] != rows[..., None]
 
 
