@@ -24,9 +24,9 @@ def leave_out(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.Data
     return frame.drop(columns=[_find(frame, name, option) for name in names])
 
 
-def refuse_known(excluded: Iterable[str], known: Iterable[str]) -> None:
+def refuse_known(excluded: Iterable[str], known: Iterable[str | int]) -> None:
     """Refuse to hide a column from a model that was fitted to it."""
-    for name in set(excluded).intersection(known):
+    for name in set(excluded).intersection(map(str, known)):
         raise DataError(f"The model was fitted to column {name!r}, so --exclude cannot hide it; fit again without it.")
 
 
