@@ -404,7 +404,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         parts = state.pop("_fitted", None)
         super().__setstate__(state)
         if parts is not None:
-            self._expose(Fitted.from_parts(*parts, torch.device("cpu")))
+            document, tensors = parts
+            self._expose(Fitted.from_parts(document, tensors, torch.device("cpu")))
 
 
 def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
@@ -456,4 +457,4 @@ def _plain(value: Any) -> Any:
 
 def _unmasked(X: Any) -> Any:
     """Values hidden under a numpy mask are missing."""
-    return X.astype(np.float64).filled(np.nan) if isinstance(X, np.ma.MaskedArray) else X
+    return np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X

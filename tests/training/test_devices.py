@@ -37,8 +37,16 @@ def test_a_device_without_float64_scores_in_float32_and_says_so_when_asked_for_m
         resolve_precision("float64", mps)
 
 
-def test_a_forked_child_has_one_thread_and_its_parent_keeps_its_own():
+@pytest.fixture
+def two_threads():
     before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_forked_child_has_one_thread_and_its_parent_keeps_its_own():
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=lambda: sender.send(torch.get_num_threads()))
@@ -48,4 +56,4 @@ def test_a_forked_child_has_one_thread_and_its_parent_keeps_its_own():
     assert receiver.poll(60)
     assert receiver.recv() == 1
     child.join(60)
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2

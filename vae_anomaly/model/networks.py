@@ -51,5 +51,7 @@ class AnchoredNet(nn.Module):
 
     def draw(self, generator: torch.Generator, *, last: bool) -> None:
         """Draw the hidden layers, and the last one only if ``last``: at zero it leaves the linear path alone."""
-        for layer in [*self.hidden, self.last] if last else self.hidden:
-            layer.draw(generator)
+        kept = {self.linear} if last else {self.linear, self.last}
+        for layer in self.modules():
+            if isinstance(layer, MemberLinear) and layer not in kept:
+                layer.draw(generator)

@@ -1,6 +1,6 @@
 """From what a table's cells are to a model of them: densities, sizes, and where the weights start."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from vae_anomaly.model.likelihoods import (
     Gaussian,
     Likelihood,
     Mixed,
-    Numbers,
     SquaredError,
     StudentT,
 )
@@ -22,7 +21,11 @@ from vae_anomaly.model.vae import VAE
 from vae_anomaly.tables import Cell
 from vae_anomaly.training.settings import Settings
 
-NUMBER_LIKELIHOODS: dict[str, type[Numbers]] = {"auto": Gaussian, "gaussian": Gaussian, "student_t": StudentT}
+NUMBER_LIKELIHOODS: dict[str, Callable[[tuple[float, ...]], Likelihood]] = {
+    "auto": Gaussian,
+    "gaussian": Gaussian,
+    "student_t": StudentT,
+}
 MIN_EXEMPLAR_ROWS = 10
 
 
