@@ -229,6 +229,9 @@ def test_the_signs(detector, table):
     assert_array_equal(detector.decision_function(table), scores - detector.offset_)
     assert_array_equal(detector.predict(table), np.where(scores < detector.offset_, -1, 1))
     assert detector.score(table) == pytest.approx(scores.mean(), rel=1e-12)
+    moved = copy.copy(detector)
+    moved.offset_ = scores[3]  # a row at the threshold is not odd
+    assert_array_equal(moved.predict(table) == -1, scores < scores[3])
 
 
 def test_contributions_add_up_to_the_anomaly_score(detector, table):

@@ -246,7 +246,8 @@ def test_a_changed_byte_is_found(content, table, tmp_path, data):
     place = data.draw(st.integers(0, len(content) - 1))
     value = data.draw(st.integers(0, 255).filter(lambda value: value != content[place]))
     altered = content[:place] + bytes([value]) + content[place + 1 :]
-    if content[place : place + 1].isspace() and bytes([value]).isspace():  # other padding is the same header
+    end = 8 + struct.unpack("<Q", content[:8])[0]
+    if content[place:end].isspace() and bytes([value]).isspace():  # other padding behind the header is the same header
         read(altered, tmp_path)
     else:
         refused(altered, tmp_path)
@@ -303,6 +304,20 @@ def test_declared_sizes_take_no_memory(content, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_a_header_larger_than_any_of_ours_is_not_even_parsed(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(persistence, "MAX_HEADER_BYTES", 100)
+    refused(content, tmp_path, match="truncated or no model file")
+
+
+def test_the_digest_covers_type_and_shape(content, tmp_path):
+    for was, now in [
+        (b'"dtype":"F32","shape":[2,1,', b'"dtype":"I32","shape":[2,1,'),
+        (b'"shape":[2,1,', b'"shape":[1,2,'),
+    ]:
+        assert was in content
+        refused(content.replace(was, now, 1), tmp_path, match="do not match their digests")
 
 
 def test_swapped_tensors_are_found(content, tmp_path):

@@ -106,4 +106,5 @@ class ProgressBar:
             self._progress.update(self._task, advance=1, figures=figures)
 
     def teardown(self, estimator: object, context: Context) -> None:
-        self._progress.stop()
+        if not self._progress.disable:  # rich before 14 ends even a disabled bar with a line
+            self._progress.stop()
