@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -34,10 +35,45 @@ def test_the_size_of_chunks_does_not_change_scores(scorer_of, rng, monkeypatch, 
     scorer = scorer_of(x, exemplars=exemplars, leave_one_out=leave_one_out)
     wanted = scorer.elbo(x), scorer.iwae(x), *scorer.terms(x), scorer.encode(x)
     for size in (1, 1000, 5000):
-        monkeypatch.setattr(scoring, "CHUNK_BYTES", size)
+        monkeypatch.setattr(scoring, "CHUNK_BYTES", size)  # a row, some, many at a time
         found = scorer.elbo(x), scorer.iwae(x), *scorer.terms(x), scorer.encode(x)
         for one, other in zip(found, wanted, strict=True):
             assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_chunks_side_by_side_score_as_one_after_the_other_and_leave_threads_as_they_are(scorer_of, rng, monkeypatch):
+    x = rng.normal(size=(90, 3))
+    scorer = scorer_of(x, leave_one_out=True)
+    wanted = scorer.elbo(x)
+    monkeypatch.setattr(scoring, "CHUNK_ROWS", 7)
+
+    def score(_):
+        before = torch.get_num_threads()
+        scores = scorer.elbo(x)
+        return scores, torch.get_num_threads() - before
+
+    found = [score(0)]
+    with ThreadPoolExecutor(8) as pool:
+        found += pool.map(score, range(16))
+    for scores, change in found:
+        assert_allclose(scores, wanted, rtol=1e-9)
+        assert change == 0
+    assert torch.get_num_threads() == 2
+
+
+def test_an_error_in_a_chunk_is_the_callers(scorer_of, rng, monkeypatch):
+    monkeypatch.setattr(scoring, "CHUNK_ROWS", 2)
+    with pytest.raises(RuntimeError):
+        scorer_of(rng.normal(size=(9, 3))).elbo(np.zeros((9, 4)))
 
 
 def test_the_terms_add_up_to_the_elbo(scorer_of, rng):
