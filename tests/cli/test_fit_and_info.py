@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from safetensors import safe_open
 
 from vae_anomaly import load
 
@@ -18,7 +19,8 @@ def test_fit_writes_a_model_and_nothing_else(cli, csv, tmp_path):
 
 def test_fitting_twice_gives_the_same_model(cli, csv, model, tmp_path):
     cli("fit", csv, "--output", tmp_path / "again.vae")
-    assert (tmp_path / "again.vae").read_bytes() == model.read_bytes()
+    with safe_open(tmp_path / "again.vae", "numpy") as again, safe_open(model, "numpy") as first:
+        assert again.metadata() == first.metadata()  # it holds a digest of every tensor
 
 
 def test_an_excluded_column_is_unknown_to_the_model(cli, csv, tmp_path):
