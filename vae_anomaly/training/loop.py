@@ -1,6 +1,5 @@
 """The training loop: batches are index slices of a table on the device, and each member has batches of its own."""
 
-import copy
 import math
 import warnings
 from contextlib import nullcontext
@@ -26,7 +25,7 @@ SCALE_RATE = 10.0  # noise scales and bandwidths learn this many times faster th
 class PriorSource:
     """The standard normal, the same for every batch."""
 
-    def for_rows(self, vae: VAE, rows: Tensor | None) -> Prior:
+    def for_rows(self, vae: VAE, rows: Tensor | None, generator: torch.Generator) -> Prior:
         """Prior for the training rows ``rows`` (members, batch), or for rows that are not in training (None)."""
         return GaussianPrior(vae.log_bandwidth)
 
@@ -37,15 +36,14 @@ class ExemplarSource(PriorSource):
 
     x: Tensor  # (rows, cells)
     size: int
-    generator: torch.Generator
 
-    def for_rows(self, vae: VAE, rows: Tensor | None) -> Prior:
+    def for_rows(self, vae: VAE, rows: Tensor | None, generator: torch.Generator) -> Prior:
         """No row is its own exemplar: pairs of a row with itself are left out."""
         n_rows, members = len(self.x), vae.n_estimators
         if n_rows <= self.size:
             chosen = torch.arange(n_rows, device=self.x.device).expand(members, -1)
         else:
-            chosen = torch.randint(n_rows, (members, self.size), generator=self.generator, device=self.x.device)
+            chosen = torch.randint(n_rows, (members, self.size), generator=generator, device=self.x.device)
         codes, _ = vae.encode(self.x[chosen])
         others = _leave_one_out(chosen, rows)
         share = -others.sum(-1, keepdim=True).to(codes.dtype).log()
@@ -95,10 +93,8 @@ class Trainer:
         self, vae: VAE, x: Tensor, plan: Plan, objective: Objective, *, exemplars: bool, generator: torch.Generator
     ) -> None:
         self.vae, self.plan, self.objective, self.generator = vae, plan, objective, generator
-        order = torch.randperm(len(x), generator=generator, device=x.device)
-        self.held_out = x[order[: plan.held_out][:MAX_HELD_OUT]]
-        self.x = x[order[plan.held_out :]]
-        self.source = ExemplarSource(self.x, plan.n_exemplars, generator) if exemplars else PriorSource()
+        self.x, self.held_out = _split(x, plan.held_out, generator)
+        self.source = ExemplarSource(self.x, plan.n_exemplars) if exemplars else PriorSource()
         scales = vae.scales()
         nets = [parameter for parameter in vae.parameters() if not any(parameter is scale for scale in scales)]
         rate = plan.learning_rate
@@ -179,7 +175,7 @@ class Trainer:
         noise = torch.randn(
             1, *shape, vae.n_components, generator=self.generator, dtype=self.x.dtype, device=self.x.device
         )
-        terms = self.objective.terms(vae, self.x[rows], self.source.for_rows(vae, rows), noise)
+        terms = self.objective.terms(vae, self.x[rows], self.source.for_rows(vae, rows, self.generator), noise)
         kept = plan.trimming.weights(terms.elbo(plan.beta))
         self.optimizer.zero_grad(set_to_none=True)
         (-terms.elbo(plan.beta) * kept).sum().backward()
@@ -199,13 +195,18 @@ class Trainer:
         """Mean ELBO of the held-out rows under fixed noise; minus infinity where there are none."""
         if not len(self.held_out):
             return -math.inf
-        source = copy.copy(self.source)
         fixed = torch.Generator(self.x.device).manual_seed(0)
-        if isinstance(source, ExemplarSource):
-            source.generator = fixed
         noise = torch.randn(2, 1, 1, self.vae.n_components, generator=fixed, dtype=self.x.dtype, device=self.x.device)
-        terms = self.objective.terms(self.vae, self.held_out, source.for_rows(self.vae, None), noise)
+        terms = self.objective.terms(self.vae, self.held_out, self.source.for_rows(self.vae, None, fixed), noise)
         return terms.elbo().mean().item()
+
+
+def _split(x: Tensor, held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rows to train on and rows to stop by, drawn; with none held out the table is not copied."""
+    if not held_out:
+        return x, x[:0]
+    order = torch.randperm(len(x), generator=generator, device=x.device)
+    return x[order[held_out:]], x[order[:held_out][:MAX_HELD_OUT]]
 
 
 class Best:
