@@ -1,6 +1,5 @@
 """The command ``vae-anomaly``: the list of commands and what holds for all of them."""
 
-import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
