@@ -73,7 +73,7 @@ def test_chunks_side_by_side_score_as_one_after_the_other_and_leave_threads_as_t
 def test_an_error_in_a_chunk_is_the_callers(scorer_of, rng, monkeypatch):
     monkeypatch.setattr(scoring, "CHUNK_ROWS", 2)
     with pytest.raises(RuntimeError):
-        scorer_of(rng.normal(size=(9, 3))).elbo(np.zeros((9, 4)))
+        scorer_of(rng.normal(size=(9, 3))).elbo(np.zeros((9, 2)))
 
 
 def test_the_terms_add_up_to_the_elbo(scorer_of, rng):
