@@ -52,7 +52,4 @@ app.command(epilog=info.EXAMPLES)(info.info)
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line, of this process or of the arguments given."""
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # threads that spin while they wait: 4 times slower on a busy machine
     app(args=args, prog_name="vae-anomaly")
