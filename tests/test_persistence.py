@@ -46,6 +46,7 @@ def table():
             "when": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 10**6, 30), unit="s"),
         }
     )
+    frame.loc[[4, 9, 21], "when"] = pd.NaT
     frame["none"] = np.nan  # left out, but a column of the table all the same
     return frame
 
@@ -523,6 +524,13 @@ def test_a_description_that_cannot_be_is_refused(content, tmp_path, place, value
         assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_indicators_out_of_order_are_refused(content, tmp_path):
+    """As many as the weights want, so that nothing else can tell."""
+    document, tensors = parts(content, tmp_path)
+    assert len(document["indicators"]) > 1
+    refused(forged({**document, "indicators": document["indicators"][::-1]}, tensors, tmp_path), tmp_path)
 
 
 def test_tensors_that_do_not_fit_are_refused(content, tmp_path):

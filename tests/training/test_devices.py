@@ -37,16 +37,9 @@ def test_a_device_without_float64_scores_in_float32_and_says_so_when_asked_for_m
         resolve_precision("float64", mps)
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("two_threads")
 def test_a_forked_child_has_one_thread_and_its_parent_keeps_its_own():
+    """Says something where torch has several; setting the number here would slow all later tests (MKL heeds it)."""
+    before = torch.get_num_threads()
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=lambda: sender.send(torch.get_num_threads()))
@@ -56,4 +49,4 @@ def test_a_forked_child_has_one_thread_and_its_parent_keeps_its_own():
     assert receiver.poll(60)
     assert receiver.recv() == 1
     child.join(60)
-    assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == before
