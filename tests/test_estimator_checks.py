@@ -23,8 +23,8 @@ SMALL = {"max_iter": 5, "hidden_layer_sizes": (4,), "n_estimators": 1}
 
 @pytest.mark.slow
 @checks_of(
-    VAEDetector(novelty=True, **SMALL),
-    VAEDetector(prior="gaussian", bound="iwae", **SMALL),
+    # novelty with exemplars flags fewer training rows than contamination says: there they count for themselves
+    VAEDetector(novelty=True, prior="gaussian", bound="iwae", **SMALL),
     VAEDetector(variational=False, **SMALL),
     VAEDetector(likelihood="student_t", contamination=0.1, n_draws=1, **SMALL),
 )
