@@ -55,8 +55,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     beta : float
         Weight of the KL in training; scores always have weight 1.
     bound : {"elbo", "iwae"}
-        Which bound of the log density is the score: the ELBO, or the tighter importance-weighted bound (arXiv
-        1509.00519).
+        Which bound of the log density is the score, from ``fit`` on: the ELBO, or the tighter importance-weighted bound
+        (arXiv 1509.00519).
     variational : bool
         False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
     n_estimators : int
@@ -66,7 +66,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         out, and a scored row that is itself in training does not explain itself. True (novelty detection): the
         training rows are normal; training goes on until held-out rows stop gaining.
     contamination : "auto" or float in (0, 0.5]
-        Share of training rows to call odd. "auto" puts the threshold at Tukey's fence of their scores.
+        Share of training rows to call odd, each judged as if it had not been in training. "auto" puts the threshold at
+        Tukey's fence of their scores.
     max_iter : int or "auto"
         Steps of the optimiser, at most. "auto" follows the number of rows.
     batch_size : int or "auto"
@@ -227,9 +228,11 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise InvalidParameterError(
                 f"The 'hidden_layer_sizes' parameter must be 'auto' or whole numbers from 1 up. Got {sizes!r}."
             )
-        if self.bound == "iwae" and not self.variational:
+        densities = {"bound": "iwae", "prior": "exemplar", "likelihood": "student_t"}
+        asked = [f"{name}={value!r}" for name, value in densities.items() if getattr(self, name) == value]
+        if asked and not self.variational:
             raise InvalidParameterError(
-                "bound='iwae' bounds a density; a plain autoencoder (variational=False) has none. Use bound='elbo'."
+                f"A plain autoencoder (variational=False) has no density, so {asked[0]} has no meaning. Leave it out."
             )
 
     def _new_table(self, X: Any) -> pd.DataFrame:
@@ -250,7 +253,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     def score_samples(self, X: Any) -> np.ndarray:
         """ELBO of each row, (rows,), in nats: the lower, the odder."""
-        return self._score(self._encoded(X))
+        return self._checked().scorer.score(self._encoded(X))
 
     def anomaly_score(self, X: Any) -> np.ndarray:
         """Negative ELBO of each row, (rows,), in nats: the higher, the odder."""
@@ -282,12 +285,12 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         -------
         DataFrame
             Nats: a column for each column in use and one, "(latent)", for the KL. Unless ``relative``, each row adds
-            up to its negative ELBO.
+            up to its negative ELBO. The index is that of ``X``, where it has one.
         """
         cells, kl = self._checked().scorer.terms(self._encoded(X))
         columns = [cell.column for cell in self.schema_.cells]
         values = column_contributions(cells, kl, columns, len(self.schema_.names))
-        frame = pd.DataFrame(values, columns=[*self.schema_.names, LATENT])
+        frame = pd.DataFrame(values, columns=[*self.schema_.names, LATENT], index=_index(X))
         return frame - self.usual_ if relative else frame
 
     def transform(self, X: Any) -> np.ndarray:
@@ -307,7 +310,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     def reconstruct(self, X: Any) -> pd.DataFrame | np.ndarray:
         """What the model makes of each row: ``inverse_transform(transform(X))``, missing cells filled in."""
         scorer = self._checked().scorer
-        return self._decoded(scorer.decode(scorer.encode(self._encoded(X))))
+        return self._decoded(scorer.decode(scorer.encode(self._encoded(X))), _index(X))
 
     def sample(self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None) -> Any:
         """Draw new rows from the model: a code from the prior, cells from the decoder.
@@ -345,14 +348,10 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         check_is_fitted(self)
         return replace(self._fitted, record=replace(self._fitted.record, offset=float(self.offset_)))
 
-    def _score(self, x: np.ndarray) -> np.ndarray:
-        scorer = self._checked().scorer
-        return scorer.iwae(x) if self.bound == "iwae" else scorer.elbo(x)
-
     def _encoded(self, X: Any) -> np.ndarray:
         """Rows to score as the model takes them, their columns held against those of the fit."""
         fitted = self._checked()
-        if is_frame(X):
+        if is_frame(X) and fitted.frame:
             frame = as_frame(X)
             if not len(frame):
                 raise DataError("The table to score has no rows; at least one is needed.")
@@ -360,11 +359,13 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         array = validate_data(self, _unmasked(X), reset=False, dtype=np.float64, ensure_all_finite=False)
         return fitted.schema.encode(pd.DataFrame(array, columns=fitted.inputs))
 
-    def _decoded(self, cells: np.ndarray) -> Any:
+    def _decoded(self, cells: np.ndarray, index: pd.Index | None = None) -> Any:
         """Cells as rows of a table like the one in fit."""
         fitted = self._checked()
         frame = fitted.schema.decode(cells)
-        return frame if fitted.frame else frame.to_numpy(dtype=np.float64)
+        if not fitted.frame:
+            return frame.to_numpy(dtype=np.float64)
+        return frame if index is None else frame.set_axis(index)
 
     def _expose(self, fitted: Fitted) -> None:
         """Set the public attributes."""
@@ -453,6 +454,11 @@ def _plain(value: Any) -> Any:
             return value
         case _:
             return None
+
+
+def _index(X: Any) -> pd.Index | None:
+    """The row names of a pandas table; other tables have none."""
+    return X.index if isinstance(X, pd.DataFrame) else None
 
 
 def _unmasked(X: Any) -> Any:

@@ -69,6 +69,7 @@ class Fitted:
             "weight_type": NAMES[self.weight_type],
             "score_type": NAMES[scorer.dtype],
             "leave_one_out": scorer.leave_one_out,
+            "bound": scorer.bound,
             "record": asdict(self.record),
         }
         return document, tensors
@@ -133,9 +134,17 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
         noise,
         _exemplars(tensors, score_type, device) if design.exemplars else None,
         leave_one_out=documents.truth(document, "leave_one_out"),
+        bound=_bound(document, design),
     )
     frame = documents.truth(document, "frame")
     return Fitted(schema, inputs, frame, design, numbers, indicators, weight_type, scorer, record)
+
+
+def _bound(document: Mapping[str, Any], design: Design) -> str:
+    bound = documents.text(document, "bound")
+    if bound not in (("elbo", "iwae") if design.variational else ("elbo",)):
+        raise documents.damaged("bound", "a bound that the model has")
+    return bound
 
 
 def _inputs(document: Mapping[str, Any], schema: Schema) -> list[str | int]:

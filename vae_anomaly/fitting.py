@@ -58,6 +58,7 @@ def fit_model(
         exemplars=design.exemplars,
         leave_one_out=not settings.novelty,
         contamination=settings.contamination,
+        bound=settings.bound,
         n_draws=settings.n_draws,
         dtype=score_type,
         rng=rng,
@@ -72,7 +73,7 @@ def _training_figures(honest: Scorer, x: np.ndarray, schema: Schema, settings: S
     """Threshold, and the median contribution of each column, over training rows of which none explains itself."""
     cells, kl = honest.terms(x)
     contributions = column_contributions(cells, kl, [cell.column for cell in schema.cells], len(schema.names))
-    scores = honest.iwae(x) if settings.bound == "iwae" else cells.sum(1) - kl
+    scores = cells.sum(1) - kl if honest.bound == "elbo" else honest.score(x)
     return offset(scores, settings.contamination), np.median(contributions, 0).tolist()
 
 

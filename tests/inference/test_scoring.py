@@ -127,6 +127,7 @@ def test_a_scorer_holds_a_copy_of_the_model_in_its_own_type(vae, rng):
         exemplars=True,
         leave_one_out=False,
         contamination="auto",
+        bound="elbo",
         n_draws=2,
         dtype=torch.float32,
         rng=rng,

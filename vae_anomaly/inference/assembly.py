@@ -24,6 +24,7 @@ def make_scorer(
     exemplars: bool,
     leave_one_out: bool,
     contamination: str | float,
+    bound: str,
     n_draws: int,
     dtype: torch.dtype,
     rng: np.random.Generator,
@@ -35,7 +36,7 @@ def make_scorer(
     """
     frozen = copy.deepcopy(vae).to(dtype).eval().requires_grad_(False)
     noise = torch.as_tensor(fixed_noise(n_draws, vae.n_components, rng), dtype=dtype, device=vae.shared.device)
-    scorer = Scorer(frozen, objective, noise, None, leave_one_out)
+    scorer = Scorer(frozen, objective, noise, None, leave_one_out, bound)
     if not exemplars:
         return scorer
     if leave_one_out:

@@ -31,7 +31,8 @@ def fixed_noise(n_draws: int, n_components: int, rng: np.random.Generator) -> np
 class Scorer:
     """A trained model with all that its scores depend on.
 
-    ``leave_one_out`` says that rows to score may be training rows, which must not explain themselves.
+    ``leave_one_out`` says that rows to score may be training rows, which must not explain themselves; ``bound`` names
+    the bound of the log density that is the score, "elbo" or "iwae".
     """
 
     vae: VAE
@@ -39,6 +40,7 @@ class Scorer:
     noise: Tensor  # (draws, latents)
     exemplars: Exemplars | None
     leave_one_out: bool
+    bound: str = "elbo"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -54,6 +56,10 @@ class Scorer:
         """Expected log-likelihood of each cell (rows, cells) and KL (rows,), means over the members, in nats."""
         parts = self._by_chunk(self._terms, x)
         return np.concatenate([cells for cells, _ in parts]), np.concatenate([kl for _, kl in parts])
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """Score of each row, (rows,), in nats: the lower, the odder."""
+        return self.iwae(x) if self.bound == "iwae" else self.elbo(x)
 
     def elbo(self, x: np.ndarray) -> np.ndarray:
         """Mean over the members of the ELBO, (rows,), in nats."""
