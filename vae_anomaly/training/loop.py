@@ -13,6 +13,7 @@ from vae_anomaly.model.objectives import Objective, Terms
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.threads import one_thread
+from vae_anomaly.training.adam import Adam
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.plan import Plan
 
@@ -95,15 +96,8 @@ class Trainer:
         self.vae, self.plan, self.objective, self.generator = vae, plan, objective, generator
         self.x, self.held_out = _split(x, plan.held_out, generator)
         self.source = ExemplarSource(self.x, plan.n_exemplars) if exemplars else PriorSource()
-        scales = vae.scales()
-        nets = [parameter for parameter in vae.parameters() if not any(parameter is scale for scale in scales)]
-        rate = plan.learning_rate
-        self.optimizer = torch.optim.Adam(
-            [{"params": nets, "rate": rate}, {"params": scales, "rate": SCALE_RATE * rate}],
-            lr=rate,
-            betas=(0.9, 0.99),
-            fused=x.device.type in ("cpu", "cuda"),
-        )
+        rates = dict.fromkeys(vae.parameters(), plan.learning_rate)
+        self.optimizer = Adam(rates | dict.fromkeys(vae.scales(), SCALE_RATE * plan.learning_rate))
         self.history = History()
 
     def run(self, monitor: Monitor) -> History:
@@ -163,13 +157,11 @@ class Trainer:
             ) from error
         warnings.warn(f"The device ran out of memory: the batch is halved to {batch} rows.", FitWarning, stacklevel=2)
         self.plan = replace(self.plan, batch_size=batch)
-        self.optimizer.zero_grad(set_to_none=True)
         if self.x.is_cuda:
             torch.cuda.empty_cache()
 
     def _try_step(self, step: int) -> Tensor:
         vae, plan = self.vae, self.plan
-        self._set_rates(step)
         shape = (vae.n_estimators, plan.batch_size)
         rows = torch.randint(len(self.x), shape, generator=self.generator, device=self.x.device)
         noise = torch.randn(
@@ -177,18 +169,11 @@ class Trainer:
         )
         terms = self.objective.terms(vae, self.x[rows], self.source.for_rows(vae, rows, self.generator), noise)
         kept = plan.trimming.weights(terms.elbo(plan.beta))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_gradients()
         (-terms.elbo(plan.beta) * kept).sum().backward()
         _clip_members(vae, GRADIENT_NORM)
-        self.optimizer.step()
+        self.optimizer.step(rate_factor(step, plan.max_iter))
         return _figures(terms, kept)
-
-    def _set_rates(self, step: int) -> None:
-        """Linear warm-up over the first 5 %, then a cosine down to zero."""
-        done = step / self.plan.max_iter
-        factor = min(1.0, (step + 1) / (0.05 * self.plan.max_iter)) * 0.5 * (1 + math.cos(math.pi * done))
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * factor
 
     @torch.no_grad()
     def _held_out_elbo(self) -> float:
@@ -199,6 +184,11 @@ class Trainer:
         noise = torch.randn(2, 1, 1, self.vae.n_components, generator=fixed, dtype=self.x.dtype, device=self.x.device)
         terms = self.objective.terms(self.vae, self.held_out, self.source.for_rows(self.vae, None, fixed), noise)
         return terms.elbo().mean().item()
+
+
+def rate_factor(step: int, max_iter: int) -> float:
+    """Share of the peak rate: linear warm-up over the first 5 %, then a cosine down to zero."""
+    return min(1.0, (step + 1) / (0.05 * max_iter)) * 0.5 * (1 + math.cos(math.pi * step / max_iter))
 
 
 def _split(x: Tensor, held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
