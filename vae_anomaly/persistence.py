@@ -73,8 +73,10 @@ def _check_size(path: Path) -> None:
     """The header's declared length is held against the file before anything is read into memory."""
     try:
         declared, size = _header_bytes(path), path.stat().st_size
-    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
-        raise ModelFileError(f"Cannot read the model {str(path)!r}: {error}.") from error
+    except OSError as error:
+        raise ModelFileError(f"Cannot read the model {str(path)!r}: {error.strerror}. Check the name.") from error
+    except ValueError as error:
+        raise ModelFileError(f"Cannot read the model {str(path)!r}: no file can have this name.") from error
     if size < 10 or declared > min(size - 8, MAX_HEADER_BYTES):
         raise ModelFileError(f"{path} is truncated or no model file. Save the model again with VAEDetector.save.")
 

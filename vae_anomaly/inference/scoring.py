@@ -136,4 +136,4 @@ class Scorer:
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.double().cpu().numpy()
+    return tensor.cpu().double().numpy()

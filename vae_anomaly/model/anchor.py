@@ -6,7 +6,7 @@ probabilistic principal component analysis (Gaussian prior; Tipping and Bishop 1
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -30,6 +30,10 @@ class Anchor:
     log_var: Tensor  # (latents,)
     deviation: Tensor  # (latents,) of the codes
 
+    def to(self, device: torch.device) -> "Anchor":
+        """The same on another device."""
+        return Anchor(*(getattr(self, part.name).to(device) for part in fields(self)))
+
     def place(self, encoder: MemberLinear, decoder: MemberLinear, outputs: Tensor, gains: Tensor) -> None:
         """Write the linear paths; ``outputs`` and ``gains`` say how features become outputs of the decoder."""
         k = self.encode.shape[1]
@@ -51,16 +55,16 @@ def fit_anchor(features: Tensor, n_components: int, *, whiten: bool, seed: int) 
     Parameters
     ----------
     features : Tensor
-        (rows, features), float64.
+        (rows, features), float64, in the processor's memory; of a long table, its `anchor_rows`.
     n_components : int
         Latents; those beyond the rank of the features start unused.
     whiten : bool
         Scale the codes to the standard normal, as a Gaussian prior has them; an exemplar prior keeps the table's
         distances.
     seed : int
-        For the rows drawn from a long table, and for the randomised solver that scikit-learn takes for wide ones.
+        For the randomised solver that scikit-learn takes for wide tables.
     """
-    rows = features[_some_rows(len(features), seed)].cpu().numpy()
+    rows = features.numpy()
     rank = min(n_components, *rows.shape)
     centre = rows.mean(0)
     if rows.std(0).max() < 1e-6:  # one row, or rows all alike: there is no direction to take
@@ -77,7 +81,7 @@ def fit_anchor(features: Tensor, n_components: int, *, whiten: bool, seed: int) 
     return Anchor(torch.as_tensor(centre), directions.T, directions, log_var, variances.clamp_min(1e-6).sqrt())
 
 
-def _some_rows(n_rows: int, seed: int) -> np.ndarray:
+def anchor_rows(n_rows: int, seed: int) -> np.ndarray:
     """Places of all rows, or of enough drawn from everywhere: the first rows of a sorted table are no sample of it."""
     if n_rows <= MAX_ROWS:
         return np.arange(n_rows)

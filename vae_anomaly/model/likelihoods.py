@@ -156,8 +156,8 @@ class StudentT(Numbers):
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         """Quantiles at uniform draws: torch has no t or gamma variates that take a generator."""
         scale, df = self._scale_and_df(shared)
-        uniform = _uniform(outputs.double(), generator).clamp_min(1e-15)
-        quantiles = stdtrit(df.double().cpu().numpy(), uniform.cpu().numpy())
+        uniform = _uniform(outputs, generator).cpu().double().clamp(1e-12, 1 - 1e-12)
+        quantiles = stdtrit(df.cpu().double().numpy(), uniform.numpy())
         return outputs + scale * torch.as_tensor(quantiles).to(outputs)
 
 

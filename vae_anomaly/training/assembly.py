@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_anomaly.model.anchor import fit_anchor
+from vae_anomaly.model.anchor import anchor_rows, fit_anchor
 from vae_anomaly.model.likelihoods import (
     Bernoulli,
     Categorical,
@@ -100,6 +100,6 @@ def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> No
     anchor = None
     if design.anchored:
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
-        features = vae.likelihood.features(x.double())
-        anchor = fit_anchor(features, design.n_components, whiten=design.prior == "gaussian", seed=seed)
+        features = vae.likelihood.features(x[anchor_rows(len(x), seed)].cpu().double())
+        anchor = fit_anchor(features, design.n_components, whiten=design.prior == "gaussian", seed=seed).to(x.device)
     vae.start(anchor, x, generator)
