@@ -42,51 +42,53 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     Parameters
     ----------
-    n_components : int or "auto"
+    n_components : int or "auto", default="auto"
         Latents. "auto": 8 in outlier detection, 32 in novelty detection, never more than the encoder sees columns.
-    hidden_layer_sizes : sequence of int or "auto"
+    hidden_layer_sizes : sequence of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64).
-    likelihood : {"auto", "gaussian", "student_t"}
+    likelihood : {"auto", "gaussian", "student_t"}, default="auto"
         Density of numbers. Two-valued columns are Bernoulli, categories categorical. "auto": Gaussian with a learned
         scale.
-    prior : {"auto", "gaussian", "exemplar"}
+    prior : {"auto", "gaussian", "exemplar"}, default="auto"
         What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
         training rows (arXiv 2004.04795). "auto": exemplar, below 10 rows gaussian.
-    beta : float
+    beta : float, default=1.0
         Weight of the KL in training; scores always have weight 1.
-    bound : {"elbo", "iwae"}
+    bound : {"elbo", "iwae"}, default="elbo"
         Which bound of the log density is the score, from ``fit`` on: the ELBO, or the tighter importance-weighted bound
         (arXiv 1509.00519).
-    variational : bool
+    variational : bool, default=True
         False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
-    n_estimators : int
+    n_estimators : int, default=3
         Members of the ensemble, trained side by side; scores are means over them, codes those of the first.
-    novelty : bool
+    novelty : bool, default=False
         False (outlier detection): the training rows may hold anomalies; training is short and leaves the oddest rows
         out, and a scored row that is itself in training does not explain itself. True (novelty detection): the
         training rows are normal; training goes on until held-out rows stop gaining.
-    contamination : "auto" or float in (0, 0.5]
-        Share of training rows to call odd, each judged as if it had not been in training. "auto" puts the threshold at
-        Tukey's fence of their scores.
-    max_iter : int or "auto"
-        Steps of the optimiser, at most. "auto" follows the number of rows.
-    batch_size : int or "auto"
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Share of training rows to call odd, each judged as if it had not been in training; in outlier detection also the
+        share of each batch that training leaves out. "auto" puts the threshold at Tukey's fence of the scores, and
+        leaves out what each batch itself shows to be far off.
+    max_iter : int or "auto", default="auto"
+        Steps of the optimiser, at most. "auto": 100 in outlier detection; in novelty detection 8 passes over the rows,
+        at least 300 steps and at most 2,000.
+    batch_size : int or "auto", default="auto"
         Rows of a step, for each member. "auto": 256.
-    learning_rate : float
+    learning_rate : float, default=0.002
         Peak rate of Adam.
-    validation_fraction : float in [0, 1)
+    validation_fraction : float in [0, 1), default=0.1
         Share of the rows held out to stop in time, in novelty detection; fewer than 10 rows are not held out.
-    n_draws : int
+    n_draws : int, default=4
         Draws from the posterior by which a row is scored: made once in ``fit``, the same for all rows.
-    device : str
+    device : str, default="auto"
         "auto" takes CUDA where there is one, else the processor; or a torch device such as "cpu" or "cuda:1".
-    precision : {"auto", "float32", "float64"}
+    precision : {"auto", "float32", "float64"}, default="auto"
         "auto" trains in float32 and scores in float64.
-    random_state : int, RandomState or None
+    random_state : int, RandomState or None, default=None
         Same data and same number, same model.
-    verbose : int
+    verbose : int, default=0
         1 shows a progress bar on standard error.
-    callbacks : list or None
+    callbacks : list or None, default=None
         Objects with methods of `vae_anomaly.training.callbacks`.
 
     Attributes

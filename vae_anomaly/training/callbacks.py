@@ -3,10 +3,9 @@
 A callback is any object with some of these methods; what it does not take is not passed:
 
 - ``setup(estimator, context)`` before the fit, ``teardown(estimator, context)`` after it, also after an error;
-- ``on_fit_task_begin(estimator, context)`` and ``on_fit_task_end(estimator, context, *, metadata=None)`` around the
-fit (the root
-  context) and around each round of steps within it. ``metadata`` holds the round's figures, those of ``history_``.
-  Returning True from the end of a round stops training.
+- ``on_fit_task_begin(estimator, context)`` and ``on_fit_task_end(estimator, context, *, metadata=None)`` around the fit
+  (the root context) and around each round of steps within it. ``metadata`` holds the round's figures, those of
+  ``history_``. Returning True from the end of a round stops training.
 
 scikit-learn's own ``ProgressBar`` works here too.
 """
