@@ -15,9 +15,9 @@ from vae_anomaly.model.likelihoods import Mixed
 from vae_anomaly.model.objectives import ELBO, Objective, Reconstruction
 from vae_anomaly.tables import Schema, documents
 from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS, Design, cells_likelihood
+from vae_anomaly.training.devices import TYPES
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
+NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     likelihood = likelihood_of(schema, design, numbers, indicators)
     with torch.device("meta"):  # shapes only: nothing is allocated before they are compared
         vae = design.build(likelihood)
-    weight_type, score_type = DTYPES[document["weight_type"]], DTYPES[document["score_type"]]
+    weight_type, score_type = TYPES[document["weight_type"]], TYPES[document["score_type"]]
     _check_arrays(tensors, vae.state_dict(), design, str(document["weight_type"]), str(document["score_type"]))
     if device.type == "mps":
         score_type = torch.float32
