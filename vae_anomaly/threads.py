@@ -2,6 +2,7 @@
 
 torch splits even a small product over all its threads and waits for the slowest; where the machine is shared, that wait
 cost us twenty times the work. Settings are those of the calling thread alone and are put back; nobody else's change.
+Where somebody has called ``torch.set_num_threads``, torch's built-in MKL keeps that number whatever is said here.
 """
 
 from collections.abc import Callable, Iterable

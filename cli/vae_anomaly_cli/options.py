@@ -38,7 +38,7 @@ Table = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="The table: CSV, TSV or Parquet, by suffix (.gz and .zst are unpacked); - reads CSV from standard input.",
+        help="The table: CSV, TSV or Parquet, known by content (.gz and .zst are unpacked); - is standard input.",
         show_default=False,
     ),
 ]
