@@ -86,24 +86,22 @@ class Scorer:
         member = torch.randint(vae.n_estimators, (n_rows,), generator=generator, device=self.device)
         return _numpy(cells[member, torch.arange(n_rows, device=self.device)])
 
-    @property
-    def _noise(self) -> Tensor:
-        return self.noise[:, None, None]
+    def _inputs(self, chunk: np.ndarray) -> tuple[VAE, Tensor, Prior, Tensor]:
+        """What every bound of the rows of a chunk is computed from."""
+        return self.vae, self._tensor(chunk), self._prior(chunk), self.noise[:, None, None]
 
     @torch.no_grad()
     def _terms(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        terms = self.objective.terms(self.vae, self._tensor(chunk), self._prior(chunk), self._noise)
+        terms = self.objective.terms(*self._inputs(chunk))
         return _numpy(terms.cells.mean(0)), _numpy(terms.kl.mean(0))
 
     @torch.no_grad()
     def _elbo(self, chunk: np.ndarray) -> np.ndarray:
-        terms = self.objective.terms(self.vae, self._tensor(chunk), self._prior(chunk), self._noise)
-        return _numpy(terms.elbo().mean(0))
+        return _numpy(self.objective.terms(*self._inputs(chunk)).elbo().mean(0))
 
     @torch.no_grad()
     def _iwae(self, chunk: np.ndarray) -> np.ndarray:
-        bound = importance_weighted_bound(self.vae, self._tensor(chunk), self._prior(chunk), self._noise)
-        return _numpy(bound.mean(0))
+        return _numpy(importance_weighted_bound(*self._inputs(chunk)).mean(0))
 
     @torch.no_grad()
     def _codes(self, chunk: np.ndarray) -> np.ndarray:

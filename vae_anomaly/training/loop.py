@@ -168,9 +168,10 @@ class Trainer:
             1, *shape, vae.n_components, generator=self.generator, dtype=self.x.dtype, device=self.x.device
         )
         terms = self.objective.terms(vae, self.x[rows], self.source.for_rows(vae, rows, self.generator), noise)
-        kept = plan.trimming.weights(terms.elbo(plan.beta))
+        elbo = terms.elbo(plan.beta)
+        kept = plan.trimming.weights(elbo)
         self.optimizer.zero_gradients()
-        (-terms.elbo(plan.beta) * kept).sum().backward()
+        (-elbo * kept).sum().backward()
         _clip_members(vae, GRADIENT_NORM)
         self.optimizer.step(rate_factor(step, plan.max_iter))
         return _figures(terms, kept)
