@@ -1,6 +1,7 @@
 """Fit and score a table of numbers with the defaults, beside PyOD's VAE with its own: seconds, and their ratio.
 
-``python -m benchmarks.speed --rows 100000 --columns 30`` needs ``pip install pyod tqdm`` unless ``--alone`` is given.
+``python -m benchmarks.speed --rows 100000 --columns 30`` needs ``pip install "vae-anomaly[benchmark]"`` unless
+``--alone`` is given.
 Both run in one process, one after the other, on the same table; report the ratio: machines differ and are shared.
 """
 

@@ -1,0 +1,140 @@
+"""ADBench's tables: read, split for a setting, drawn from, and fetched with their checksums.
+
+A table is ``x`` (rows, columns), the raw numbers, and ``y`` (rows,), 1 where a row is an anomaly.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+ADDRESS = "https://github.com/Minqi824/ADBench/raw/main/adbench/datasets/Classical/"
+CHECKSUMS = {  # SHA-256 of the files that we had at hand; what we could not check is not fetched
+    "11_donors.npz": "5824ec854465f2763b4bfe3da1ae9f25ed5433b5c6e265d42e37da4f82a58679",
+    "12_fault.npz": "ec27301f9a4cf7c5d8b22c360cf37ddb043b7fb062465723dfd8b34e2771e5dd",
+    "16_http.npz": "9d98710091551587f4740cfc851a6b064fff6319a337c2dc77ee6da4bcc2e02c",
+    "1_ALOI.npz": "792d0b5bd1147bfc9574a1974f157b39fbd4cbed8ecd04cf983fd554498ed477",
+    "20_letter.npz": "f986d3da80cf1fa2aea83a5ebe73b7d4800e0d4c01fdd1ae074b58d20f10d039",
+    "23_mammography.npz": "a0308ac9712d78321073b1c2dc98dc37665c0f35c1cc33019416fe8f8d7de7ea",
+    "25_musk.npz": "2ed3f4392197b76a1e59116ff880c7720a4b026cf4842073a53b56fdea265017",
+    "27_PageBlocks.npz": "10a9b4d5bb5d3b9083caab4c4062f665610eada703c3d927bf7c34b1f2d0d223",
+    "28_pendigits.npz": "c4936b89dcdad59d303020e492f763a0f54170080d787c77497609acbb9c2d79",
+    "2_annthyroid.npz": "e738f7c58a8740d2c4aac4c71ff49ce5e1d1aa16f44178135fc9c09df05fad1b",
+    "30_satellite.npz": "1f048f5686f1b8c16a227fdfa3c81a62cd9a92715714a6b24c69b1c5ad96b46e",
+    "31_satimage-2.npz": "1b056e357f801b8b20c3f380a30224a3c4088d7ed764ec5a24828dc9b1918d6f",
+    "33_skin.npz": "d02aa01ffc1b6bf2b8b1ac250c90e8a8eacd0cefc962940ed5cc4bf5deac9c95",
+    "37_Stamps.npz": "99fe739447284f613fa54bf2dccdb51c5120175ce6260adec6dad77576c42509",
+    "41_Waveform.npz": "6c9d867337ad1a2f8372c1d27f4c032f0401237e2041b7c45f00de8d319ff30f",
+    "42_WBC.npz": "650f9dcb129248f67a291be0974f533ef259fcbde50fce5c8ad2a1cb2652d03b",
+    "43_WDBC.npz": "78d4606a1ab516f5b60b00c196497f3bbd6bd5e4548fd04cf5f2475209b34b85",
+    "45_wine.npz": "d5ad8965d92cc57122fe1e6572bb301adbaf795b3e166d187ae00a704d8f6e20",
+    "46_WPBC.npz": "68a6d67242643855713bcdad07d89ecc472bd00000dccc17ba87916eb2693d19",
+    "47_yeast.npz": "bbb15c873d78a4f6a589f46d0f75814595e2282d2ae7ce7779c750f276c3770d",
+    "6_cardio.npz": "bc5009bde6930b4d298b594f31b34485a9a17210cff0e8fb00a8c3068b885a2d",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Raw numbers, and which rows are anomalies."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to train on, rows to score, and what they are; only the metric reads ``labels``."""
+
+    novelty: bool  # the training rows are normal
+    train: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray
+    own: np.ndarray  # (test rows,): the training row that a test row is, -1 where it was not trained on
+
+    def draw(self, limit: int | None, seed: int) -> "Split":
+        """Train on ``limit`` of the training rows at most, drawn by seed, and score every test row."""
+        if limit is None or len(self.train) <= limit:
+            return self
+        rows = np.random.default_rng([seed, limit]).permutation(len(self.train))[:limit]
+        place = np.full(len(self.train) + 1, -1)  # one more, for -1 to find -1
+        place[rows] = np.arange(limit)
+        return replace(self, train=self.train[rows], own=place[self.own])
+
+
+def split_novelty(table: Table, seed: int) -> Split:
+    """Train on a random half of the normal rows; score the other half and every anomaly."""
+    normal = np.random.default_rng(seed).permutation(np.flatnonzero(table.y == 0))
+    half = len(normal) // 2
+    test = np.concatenate([normal[half:], np.flatnonzero(table.y == 1)])
+    return Split(True, table.x[normal[:half]], table.x[test], table.y[test], np.full(len(test), -1))
+
+
+def split_outlier(table: Table, seed: int) -> Split:
+    """Train on every row and score every row, whatever the seed."""
+    return Split(False, table.x, table.x, table.y, np.arange(len(table.x)))
+
+
+SPLITS = {"novelty": split_novelty, "outlier": split_outlier}
+
+
+def read_table(path: Path, cap: int = 0) -> Table:
+    """The table of a file; of a longer one ``cap`` rows, the same for every seed, with its share of anomalies.
+
+    A ``cap`` of 0 keeps every row.
+    """
+    with np.load(path) as file:
+        x, y = np.ascontiguousarray(file["X"], dtype=np.float64), file["y"].astype(np.int64)
+    if not 0 < cap < len(y):
+        return Table(x, y)
+    order = np.random.default_rng(0).permutation(len(y))
+    odd = max(1, round(cap * y.mean()))
+    rows = np.concatenate([order[y[order] == 1][:odd], order[y[order] == 0][: cap - odd]])
+    return Table(x[rows], y[rows])
+
+
+def find_tables(folder: Path) -> list[Path]:
+    """The files of a folder, each known to hold rows of both kinds; else a ``ValueError`` that names the file."""
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise ValueError(f"{folder} holds no .npz file. Name another folder, or fetch the tables with --download.")
+    for path in paths:
+        with np.load(path) as file:
+            if not {"X", "y"} <= set(file.files):
+                raise ValueError(f"{path.name} holds the arrays {file.files}; expected X and y.")
+            if set(np.unique(file["y"])) != {0, 1}:
+                raise ValueError(f"{path.name}: y must hold both 0, a normal row, and 1, an anomaly; move it away.")
+    return paths
+
+
+def download(
+    folder: Path, *, address: str = ADDRESS, checksums: Mapping[str, str] = CHECKSUMS, names: Sequence[str] = ()
+) -> None:
+    """Fetch what is not in the folder yet; a file with another checksum is refused.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files go.
+    address : str
+        The files' folder on the web, with a slash at its end.
+    checksums : mapping
+        SHA-256 in hexadecimal digits by file name.
+    names : sequence of str
+        Which files; none named, all that have a checksum.
+
+    Raises
+    ------
+    ValueError
+        A file's checksum is not the one expected; nothing of it is kept.
+    OSError
+        The address cannot be reached.
+    """
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    registry = {name: f"sha256:{digest}" for name, digest in checksums.items()}
+    store = pooch.create(folder, base_url=address, registry=registry)
+    for name in names or sorted(registry):
+        store.fetch(name)

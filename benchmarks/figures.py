@@ -1,0 +1,69 @@
+"""The file of figures: a row for each setting, set, seed and method, written as soon as it is known, read to resume."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+KEY = ["setting", "set", "seed", "method", "cap"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How well a method ranked a set's test rows, and how long it took."""
+
+    setting: str
+    set: str
+    seed: int
+    method: str
+    cap: int  # rows of the set at most; 0: all of them
+    auroc: float
+    average_precision: float
+    fit_seconds: float
+    score_seconds: float
+    rows_trained: int
+    jobs: int  # processes at a time: seconds compare only where this is 1
+    commit: str  # of the code that was measured
+    error: str  # why the method failed, in one line; empty where it did not
+
+
+COLUMNS = [column.name for column in fields(Figure)]
+
+
+class FigureFile:
+    """A CSV that survives being interrupted: a torn last line is cut off, whole ones stay."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text() if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            os.truncate(path, len(whole.encode()))
+        if not whole:
+            path.write_text(_line(COLUMNS))
+        elif whole.splitlines()[0].split(",") != COLUMNS:
+            raise ValueError(f"{path.name} has other columns than {', '.join(COLUMNS)}; move it away.")
+
+    def append(self, figures: Iterable[Figure]) -> None:
+        """Add rows, at once."""
+        with self.path.open("a", newline="") as file:
+            file.write("".join(_line(asdict(figure).values()) for figure in figures))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> pd.DataFrame:
+        """Every row; of two with the same key the later one."""
+        text = dict.fromkeys(["setting", "set", "method", "commit", "error"], str)
+        table = pd.read_csv(self.path, dtype=text, keep_default_na=False)
+        return table.drop_duplicates(KEY, keep="last", ignore_index=True)
+
+
+def _line(values: Iterable[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
