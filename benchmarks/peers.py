@@ -162,7 +162,7 @@ METHODS = {
     for method in [
         Method(OURS, lambda novelty, seed: Ours(novelty, seed), scaled=False),
         Method("5 neighbours", lambda novelty, seed: Neighbours(), deterministic=True),
-        Method("KCM", lambda novelty, seed: KernelContraction(), max_train=3_000),
+        Method("KCM", lambda novelty, seed: KernelContraction(), max_train=3_000, max_seeds=1),
         Method("LOF", lambda novelty, seed: LocalOutliers(), deterministic=True),
         _heavy("KDE", lambda novelty, seed: KernelDensity()),
         Method(YARDSTICK, lambda novelty, seed: SklearnPeer(IsolationForest(random_state=seed))),
