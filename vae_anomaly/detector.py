@@ -43,7 +43,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Latents. "auto": 8 in outlier detection, 32 in novelty detection, never more than the encoder sees columns.
+        Latents. "auto": 16 in outlier detection, 32 in novelty detection, never more than the encoder sees columns.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64).
     likelihood : {"auto", "gaussian", "student_t"}, default="auto"
@@ -59,8 +59,9 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         (arXiv 1509.00519).
     variational : bool, default=True
         False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
-    n_estimators : int, default=3
-        Members of the ensemble, trained side by side; scores are means over them, codes those of the first.
+    n_estimators : int or "auto", default="auto"
+        Members of the ensemble, trained side by side; scores are means over them, codes those of the first. "auto": 3
+        in outlier detection; in novelty detection 2, that measure the columns by their deviation and by their range.
     novelty : bool, default=False
         False (outlier detection): the training rows may hold anomalies; training is short and leaves the oddest rows
         out, and a scored row that is itself in training does not explain itself. True (novelty detection): the
@@ -70,8 +71,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         share of each batch that training leaves out. "auto" puts the threshold at Tukey's fence of the scores, and
         leaves out what each batch itself shows to be far off.
     max_iter : int or "auto", default="auto"
-        Steps of the optimiser, at most. "auto": 100 in outlier detection; in novelty detection 8 passes over the rows,
-        at least 300 steps and at most 2,000.
+        Steps of the optimiser, at most. "auto": 200 in outlier detection; in novelty detection 60, and 300 where the prior
+        does not rest on exemplars.
     batch_size : int or "auto", default="auto"
         Rows of a step, for each member. "auto": 256.
     learning_rate : float, default=0.002
@@ -99,7 +100,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         Columns in use, their kinds, and the columns left out with the reason.
     history_ : dict of lists
         What was optimised, a number a round.
-    n_iter_, batch_size_, n_components_, hidden_layer_sizes_, prior_ : int, int, int, tuple, str
+    n_iter_, batch_size_, n_components_, n_estimators_, hidden_layer_sizes_, prior_ : int, int, int, int, tuple, str
         What "auto" chose; ``n_iter_`` steps were done.
     device_ : torch.device
         Where scores are computed.
@@ -128,7 +129,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         "beta": [Interval(Real, 0, None, closed="left")],
         "bound": [StrOptions({"elbo", "iwae"})],
         "variational": ["boolean"],
-        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "n_estimators": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "novelty": ["boolean"],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -153,7 +154,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         beta: float = 1.0,
         bound: str = "elbo",
         variational: bool = True,
-        n_estimators: int = 3,
+        n_estimators: int | str = "auto",
         novelty: bool = False,
         contamination: float | str = "auto",
         max_iter: int | str = "auto",
@@ -381,6 +382,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.versions_ = record.versions
         self.schema_ = fitted.schema
         self.n_components_ = design.n_components
+        self.n_estimators_ = design.n_estimators
         self.hidden_layer_sizes_ = design.hidden_layer_sizes
         self.prior_ = design.prior if design.variational else None
         self.device_ = fitted.scorer.device

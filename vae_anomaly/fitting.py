@@ -20,7 +20,7 @@ from vae_anomaly.training.loop import Trainer
 from vae_anomaly.training.plan import make_plan
 from vae_anomaly.training.settings import Settings
 
-THRESHOLD_ROWS = 10_000  # training rows, at most, whose scores set the threshold
+THRESHOLD_ROWS = 4096  # training rows, at most, whose scores set the threshold
 LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
 
 
@@ -42,7 +42,7 @@ def fit_model(
     indicators = missing_cells(x)
     sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
     design = make_design(settings, len(x), sees)
-    plan = make_plan(settings, len(x))
+    plan = make_plan(settings, len(x), exemplars=design.exemplars)
     objective = objective_of(design)
 
     vae = design.build(likelihood_of(schema, design, settings.likelihood, indicators)).to(device, train_type)

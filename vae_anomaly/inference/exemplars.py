@@ -1,12 +1,17 @@
 """Which rows the exemplar prior rests on after training, and which of them a scored row is itself."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-MAX_EXEMPLARS = 2048
+from vae_anomaly.inference.neighbours import Neighbours
+from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_share
+
+FEW = 512  # exemplars up to which every row sees all of them
+NEAREST = 16  # that a row sees of more
 MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -34,6 +39,38 @@ class Exemplars:
     counts: Tensor  # (exemplars,)
     codes: Tensor  # (members, exemplars, latents)
 
+    @property
+    def are_few(self) -> bool:
+        """Whether every row sees all of them."""
+        return len(self.keys) <= FEW
+
+    def whole_prior(self, log_bandwidth: Tensor, keys: np.ndarray | None) -> ExemplarPrior:
+        """The prior that rests on all of them; see `weights` for ``keys``."""
+        weights = self.weights(keys, self.codes.device).to(self.codes.dtype)
+        return ExemplarPrior(self.codes, log_bandwidth, log_share(weights))
+
+    def prior(self, log_bandwidth: Tensor, keys: np.ndarray | None, z: Tensor) -> Prior:
+        """The prior for rows whose codes are about ``z`` (members, rows, latents): of many exemplars, the nearest."""
+        if self.are_few:
+            return self.whole_prior(log_bandwidth, keys)
+        near = self._neighbours.nearest(z, NEAREST)
+        codes = torch.stack([codes[places] for codes, places in zip(self.codes, near, strict=True)])
+        weights, total = self.counts.to(z.device)[near], self.counts.sum().to(z.device)
+        if keys is not None:
+            own = torch.as_tensor(self._own(keys), device=z.device)
+            weights = weights - (near == own[:, None]).to(weights.dtype)
+            total = total - (own >= 0).to(total.dtype)[:, None]
+        return NearestPrior(codes, log_bandwidth, weights.to(z.dtype).log() - total.to(z.dtype).log())
+
+    @cached_property
+    def _neighbours(self) -> Neighbours:
+        return Neighbours(self.codes)
+
+    def _own(self, keys: np.ndarray) -> np.ndarray:
+        """Place of the exemplar that each row is, -1 for none, (rows,)."""
+        place = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        return np.where(self.keys[place] == keys, place, -1)
+
     def weights(self, keys: np.ndarray | None, device: torch.device) -> Tensor:
         """How often each exemplar counts for each row, (1, rows or 1, exemplars).
 
@@ -46,17 +83,17 @@ class Exemplars:
         counts = self.counts.to(device)[None, None]
         if keys is None:
             return counts
-        place = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
-        itself = np.flatnonzero(self.keys[place] == keys)
+        own = self._own(keys)
+        itself = np.flatnonzero(own >= 0)
         if not len(itself) or self.counts.sum() <= 1:
             return counts
         weights = counts.repeat(1, len(keys), 1)
-        weights[0, itself, place[itself]] -= 1
+        weights[0, itself, own[itself]] -= 1
         return weights
 
 
-def choose_exemplars(x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At most 2,048 distinct rows of ``x``: their positions, keys (rising) and counts among the rows drawn."""
-    drawn = rng.permutation(len(x))[:MAX_EXEMPLARS]
+def choose_exemplars(x: np.ndarray, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """At most so many distinct rows of ``x``: their positions, keys (rising) and counts among the rows drawn."""
+    drawn = rng.permutation(len(x))[:most]
     keys, first, counts = np.unique(row_keys(x[drawn]), return_index=True, return_counts=True)
     return drawn[first], keys, counts

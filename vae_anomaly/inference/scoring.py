@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vae_anomaly.inference.exemplars import Exemplars, row_keys
 from vae_anomaly.model.objectives import Objective, importance_weighted_bound
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior, log_share
+from vae_anomaly.model.priors import Prior
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.threads import in_pieces
 
@@ -81,14 +81,17 @@ class Scorer:
     def sample(self, n_rows: int, seed: int) -> np.ndarray:
         """New rows (n_rows, cells), each from a member drawn at random: code from the prior, cells from the decoder."""
         vae, generator = self.vae, torch.Generator(self.device).manual_seed(seed)
-        z = self._prior(None).sample(vae.n_estimators, n_rows, generator)
+        normal, exemplars = vae.standard_normal(), self.exemplars
+        prior = normal if exemplars is None else exemplars.whole_prior(vae.log_bandwidth, None)
+        z = prior.sample(vae.n_estimators, n_rows, generator)
         cells = vae.likelihood.sample(vae.decode(z[None])[0], vae.shared, generator)
         member = torch.randint(vae.n_estimators, (n_rows,), generator=generator, device=self.device)
         return _numpy(cells[member, torch.arange(n_rows, device=self.device)])
 
     def _inputs(self, chunk: np.ndarray) -> tuple[VAE, Tensor, Prior, Tensor]:
         """What every bound of the rows of a chunk is computed from."""
-        return self.vae, self._tensor(chunk), self._prior(chunk), self.noise[:, None, None]
+        x = self._tensor(chunk)
+        return self.vae, x, self._prior(chunk, x), self.noise[:, None, None]
 
     @torch.no_grad()
     def _terms(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,13 +124,12 @@ class Scorer:
         chunks = [x[first : first + rows] for first in range(0, len(x), rows)]
         return in_pieces(work, chunks, torch.get_num_threads() if cpu else 1)
 
-    def _prior(self, chunk: np.ndarray | None) -> Prior:
-        """The prior for the rows of a chunk, or for rows yet to be made (None)."""
+    def _prior(self, chunk: np.ndarray, x: Tensor) -> Prior:
+        """The prior for the rows of a chunk."""
         if self.exemplars is None:
-            return GaussianPrior(self.vae.log_bandwidth)
-        keys = row_keys(chunk) if self.leave_one_out and chunk is not None else None
-        weights = self.exemplars.weights(keys, self.device).to(self.dtype)
-        return ExemplarPrior(self.exemplars.codes, self.vae.log_bandwidth, log_share(weights))
+            return self.vae.standard_normal()
+        z, _ = self.vae.encode(x)
+        return self.exemplars.prior(self.vae.log_bandwidth, row_keys(chunk) if self.leave_one_out else None, z)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)

@@ -1,11 +1,11 @@
 """Where the nets start: principal component analysis as the linear path of encoder and decoder.
 
-Before the first step the encoder is the projection on the principal directions and the decoder its transpose, so that
+Before the first step the encoder is the projection on the principal directions and the decoder undoes it, so that
 training begins at a model that is already a density of the table: a kernel density in the code (exemplar prior) or
 probabilistic principal component analysis (Gaussian prior; Tipping and Bishop 1999).
 """
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -13,11 +13,15 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from vae_anomaly.model.bandwidth import leave_one_out_bandwidth
 from vae_anomaly.model.likelihoods import START_SCALE
 from vae_anomaly.model.networks import MemberLinear
 
-START_DEVIATION = 0.1  # of the posterior, on codes that are not whitened
+NOISE_SHARE = 0.5  # of the bandwidth: the noise of a cell that the code tells in full
+LEAST_NOISE = 0.02  # of a standardised number
+NEAREST = 16  # kernels that count in the choice of the bandwidth
 MAX_ROWS = 10_000
+UNITS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (lambda rows: rows.std(0), lambda rows: np.ptp(rows, 0))
 
 
 @dataclass(frozen=True)
@@ -28,45 +32,90 @@ class Anchor:
     encode: Tensor  # (features, latents)
     decode: Tensor  # (latents, features)
     log_var: Tensor  # (latents,)
-    deviation: Tensor  # (latents,) of the codes
+    log_bandwidth: Tensor  # ()
+    noise: Tensor  # (features,) scale
 
     def to(self, device: torch.device) -> "Anchor":
         """The same on another device."""
         return Anchor(*(getattr(self, part.name).to(device) for part in fields(self)))
 
-    def place(self, encoder: MemberLinear, decoder: MemberLinear, outputs: Tensor, gains: Tensor) -> None:
-        """Write the linear paths; ``outputs`` and ``gains`` say how features become outputs of the decoder."""
+    def place(self, member: int, encoder: MemberLinear, decoder: MemberLinear, outputs: Tensor, gains: Tensor) -> None:
+        """Write a member's linear paths; ``outputs`` and ``gains`` say how features become outputs of the decoder."""
         k = self.encode.shape[1]
-        encoder.weight[:, :, :k] = self.encode
-        encoder.bias[:, :, :k] = -self.centre @ self.encode
-        encoder.bias[:, :, k:] = self.log_var
-        decoder.weight[:] = self.decode[:, : len(outputs)] * gains
-        decoder.bias[:] = outputs
-
-    def log_bandwidth(self, n_rows: int) -> Tensor:
-        """Scott's rule for a kernel density of ``n_rows`` rows; training takes it from there."""
-        k = len(self.deviation)
-        return (self.deviation * max(n_rows, 2) ** (-1 / (k + 4))).clamp_min(0.05).log()
+        encoder.weight[member, :, :k] = self.encode
+        encoder.bias[member, :, :k] = -self.centre @ self.encode
+        encoder.bias[member, :, k:] = self.log_var
+        decoder.weight[member] = self.decode[:, : len(outputs)] * gains
+        decoder.bias[member] = outputs
 
 
-def fit_anchor(features: Tensor, n_components: int, *, whiten: bool, seed: int) -> Anchor:
-    """Principal directions of the encoder's features.
+def fit_exemplar_anchor(features: Tensor, n_components: int, member: int, *, seed: int) -> Anchor:
+    """Kernel density on the principal directions, in units of the member's own.
+
+    Members measure the columns differently, the even ones by the standard deviation, the odd ones by the range: which
+    of the two tells odd rows better differs by table, and unlike members help one another. The bandwidth is that of
+    the greatest leave-one-out likelihood; what the code does not tell of a column is its noise.
 
     Parameters
     ----------
     features : Tensor
-        (rows, features), float64, in the processor's memory; of a long table, its `anchor_rows`.
+        (rows, features), float64, in the processor's memory, in random order; of a long table, its `anchor_rows`.
     n_components : int
         Latents; those beyond the rank of the features start unused.
-    whiten : bool
-        Scale the codes to the standard normal, as a Gaussian prior has them; an exemplar prior keeps the table's
-        distances.
+    member : int
+        Place in the ensemble.
     seed : int
         For the randomised solver that scikit-learn takes for wide tables.
     """
+    units = torch.as_tensor(_units(features.numpy(), UNITS[member % len(UNITS)]))
+    centre, directions, _ = _principal(features / units, n_components, seed)
+    codes = (features / units - centre) @ directions.T
+    bandwidth = torch.tensor(leave_one_out_bandwidth(codes, NEAREST), dtype=features.dtype)
+    noise = NOISE_SHARE * bandwidth
+    untold = (features / units - centre - codes @ directions).square().mean(0)
+    used = directions.any(1)  # the posterior of a latent that nothing depends on is the kernel, at a KL of 0
+    variance = torch.where(used, 1 / (bandwidth**-2 + noise**-2), bandwidth**2)
+    return Anchor(
+        centre * units,
+        (directions / units).T.contiguous(),
+        directions * units,
+        variance.log(),
+        bandwidth.log(),
+        ((untold + noise**2).sqrt() * units).clamp_min(LEAST_NOISE),
+    )
+
+
+def fit_gaussian_anchor(features: Tensor, n_components: int, *, seed: int) -> Anchor:
+    """Posterior and decoder of probabilistic PCA with the noise scale that training starts at; see above."""
+    centre, directions, variances = _principal(features, n_components, seed)
+    noise = START_SCALE**2
+    used = directions.any(1)  # the posterior of a latent that nothing depends on is the prior, at a KL of 0
+    signal = (variances - noise).clamp_min(1e-2 * noise) * used
+    total = signal + noise
+    encode = directions.T * (signal.sqrt() / total)
+    decode = directions * signal.sqrt()[:, None]
+    return Anchor(
+        centre, encode, decode, (noise / total).log(), features.new_zeros(()), torch.full_like(centre, START_SCALE)
+    )
+
+
+def anchor_rows(n_rows: int, seed: int) -> np.ndarray:
+    """Places of all rows, or of enough drawn from everywhere, in random order."""
+    return np.random.default_rng(seed).permutation(n_rows)[:MAX_ROWS]
+
+
+def _units(rows: np.ndarray, unit: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Unit of each column, 1 for a constant one; scaled so that the standard deviation is typically 1."""
+    deviations, units = UNITS[0](rows), unit(rows)
+    moving = deviations > 1e-6
+    typical = np.exp(np.log(deviations[moving] / units[moving]).mean()) if moving.any() else 1.0
+    return np.where(moving, units * typical, 1.0)
+
+
+def _principal(features: Tensor, n_components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre, directions (latents, features) and variances along them; zeros and ones beyond the rank."""
     rows = features.numpy()
     rank = min(n_components, *rows.shape)
-    centre = rows.mean(0)
     if rows.std(0).max() < 1e-6:  # one row, or rows all alike: there is no direction to take
         directions, variances = torch.zeros(rank, rows.shape[1]), torch.ones(rank)
     else:
@@ -75,25 +124,4 @@ def fit_anchor(features: Tensor, n_components: int, *, whiten: bool, seed: int) 
     pad = (0, n_components - rank)
     directions = torch.nn.functional.pad(directions.double(), (0, 0, *pad))
     variances = torch.nn.functional.pad(variances.double(), pad, value=1.0)
-    if whiten:
-        return _probabilistic(centre, directions, variances)
-    log_var = torch.full((n_components,), 2 * math.log(START_DEVIATION))
-    return Anchor(torch.as_tensor(centre), directions.T, directions, log_var, variances.clamp_min(1e-6).sqrt())
-
-
-def anchor_rows(n_rows: int, seed: int) -> np.ndarray:
-    """Places of all rows, or of enough drawn from everywhere: the first rows of a sorted table are no sample of it."""
-    if n_rows <= MAX_ROWS:
-        return np.arange(n_rows)
-    return np.sort(np.random.default_rng(seed).choice(n_rows, MAX_ROWS, replace=False))
-
-
-def _probabilistic(centre: np.ndarray, directions: Tensor, variances: Tensor) -> Anchor:
-    """Posterior and decoder of probabilistic PCA with the noise scale that training starts at."""
-    noise = START_SCALE**2
-    used = directions.any(1)  # the posterior of a latent that nothing depends on is the prior, at a KL of 0
-    signal = (variances - noise).clamp_min(1e-2 * noise) * used
-    total = signal + noise
-    encode = directions.T * (signal.sqrt() / total)
-    decode = directions * signal.sqrt()[:, None]
-    return Anchor(torch.as_tensor(centre), encode, decode, (noise / total).log(), torch.ones_like(total))
+    return torch.as_tensor(rows.mean(0)), directions, variances

@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid, one_hot, softplus
 
-START_SCALE = 0.3  # noise scale of a standardised number before training
+START_SCALE = 0.3  # noise scale of a standardised number before training, where there is no anchor
 DISCRETE_GAIN = 4.0  # slope of the logit at one half: how a linear path starts to move a probability
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -43,8 +43,11 @@ class Likelihood(Protocol):
     def features(self, x: Tensor) -> Tensor:
         """Cells as the encoder sees them, always finite."""
 
-    def start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs of a decoder that knows only the margins of ``x``, its gain per feature, and the shared numbers."""
+    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs of a decoder that knows only the margins of ``x``, its gain per feature, and the shared numbers.
+
+        ``noise`` (features,) is the scale at which the noise of each feature starts, where it has one.
+        """
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         """Log density of each cell; unobserved cells count 0."""
@@ -61,7 +64,7 @@ def floored_scale(log_scale: Tensor, floor: Tensor) -> Tensor:
     return (floor**2 + (2 * log_scale.clamp(-12.0, 8.0)).exp()).sqrt()
 
 
-def raw_scale(scale: float, floor: Tensor) -> Tensor:
+def raw_scale(scale: Tensor, floor: Tensor) -> Tensor:
     """Log scale whose floored scale is ``scale``, or as near above the floor as makes sense."""
     return 0.5 * (scale**2 - floor**2).clamp_min(0.25 * scale**2).log()
 
@@ -114,9 +117,9 @@ class Gaussian(Numbers):
     def n_shared(self) -> int:
         return self.n_cells
 
-    def start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         means = _column_means(x)
-        return means, torch.ones_like(means), raw_scale(START_SCALE, self._floor(means))
+        return means, torch.ones_like(means), raw_scale(noise, self._floor(means))
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         value, seen = _zero_if_unseen(x)
@@ -137,9 +140,9 @@ class StudentT(Numbers):
     def n_shared(self) -> int:
         return 2 * self.n_cells
 
-    def start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         means = _column_means(x)
-        log_scale = raw_scale(START_SCALE, self._floor(means))
+        log_scale = raw_scale(noise, self._floor(means))
         return means, torch.ones_like(means), torch.cat([log_scale, torch.full_like(log_scale, 3.0)])
 
     def _scale_and_df(self, shared: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,7 +191,7 @@ class Bernoulli:
         known = (x == 0) | (x == 1)
         return torch.where(known, x, torch.full_like(x, 0.5))
 
-    def start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rate = _column_means(torch.where(x > 1, torch.nan, x)).clamp(0.5 * self.unseen, 1 - 0.5 * self.unseen)
         return rate.logit(), torch.full_like(rate, DISCRETE_GAIN), rate.new_zeros(0)
 
@@ -244,7 +247,7 @@ class Categorical:
         """Codes as whole numbers; a missing cell is coded as unseen."""
         return x[..., 0].nan_to_num(float(self.n_codes)).long()
 
-    def start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         share = self.features(x).mean(0)
         return share.clamp_min(self.unseen).log(), torch.full_like(share, DISCRETE_GAIN), share.new_zeros(0)
 
@@ -294,7 +297,7 @@ class SquaredError:
     def features(self, x: Tensor) -> Tensor:
         return self.cells.features(x)
 
-    def start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         means = self.features(x).mean(0)
         return means, torch.ones_like(means), means.new_zeros(0)
 
@@ -356,8 +359,10 @@ class Mixed:
             parts.append(x[..., list(self.indicators)].isnan().to(x.dtype))
         return torch.cat(parts, -1)
 
-    def start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        starts = [block.start(x[:, cells]) for block, cells, _, _ in self._parts]
+    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        widths = [block.n_features for block in self.blocks]
+        noises = noise[: sum(widths)].split(widths)
+        starts = [b.start(x[:, cells], n) for (b, cells, _, _), n in zip(self._parts, noises, strict=True)]
         outputs, gains, shared = (torch.cat(parts) for parts in zip(*starts, strict=True))
         return outputs, gains, shared
 

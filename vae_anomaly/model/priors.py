@@ -20,11 +20,8 @@ class Prior(Protocol):
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of each code, (draws, members, rows)."""
 
-    def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
-        """KL(q(z|x) || p(z)) of each row, (members, rows), from the draws ``z`` where it has no closed form."""
-
-    def sample(self, members: int, rows: int, generator: torch.Generator) -> Tensor:
-        """Codes drawn from the prior, (members, rows, latents)."""
+    def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        """KL(q(z|x) || p(z)) of each row, (members, rows), or an upper bound of it: exact, without draws."""
 
 
 def normal_log_prob(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
@@ -46,12 +43,23 @@ class GaussianPrior:
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (LOG_TWO_PI + z**2).sum(-1)
 
-    def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
+    def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
         return 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(-1)
 
     def sample(self, members: int, rows: int, generator: torch.Generator) -> Tensor:
+        """Codes drawn from the prior, (members, rows, latents)."""
         shape = (members, rows, self.like.shape[-1])
         return torch.randn(shape, dtype=self.like.dtype, device=self.like.device, generator=generator)
+
+
+def mixture_kl(prior: Prior, log_bandwidth: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """Upper bound of the KL from a Gaussian to a mixture of Gaussians of one bandwidth, in closed form.
+
+    ``-log sum_k w_k exp(-KL(q || p_k))``: which component a row belongs to is a second latent, with its own best
+    posterior (Hershey and Olsen, ICASSP 2007). So minus this bound the ELBO is still below the log evidence.
+    """
+    blur = 0.5 * (log_var - 2 * log_bandwidth).exp().sum(-1)
+    return blur - prior.log_prob(mean[None]).squeeze(0) - entropy(log_var)
 
 
 def log_share(weights: Tensor) -> Tensor:
@@ -61,14 +69,15 @@ def log_share(weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ExemplarPrior:
-    """Mixture whose components sit at the codes of training rows, under one bandwidth per latent.
+    """Mixture whose components sit at the codes of training rows, under one bandwidth for all latents.
 
-    Norouzi, Fleet and Norouzi, Exemplar VAE, arXiv 2004.04795. ``log_share`` is the log weight of each exemplar for
-    each row; over the exemplars the weights add up to 1.
+    Norouzi, Fleet and Norouzi, Exemplar VAE, arXiv 2004.04795. A bandwidth for each latent is more likely and less
+    accurate: it stretches the directions in which the rows lie close (benchmarks/results/ablations.md). ``log_share``
+    is the log weight of each exemplar for each row; over the exemplars the weights add up to 1.
     """
 
     codes: Tensor  # (members, exemplars, latents)
-    log_bandwidth: Tensor  # (members, 1, latents)
+    log_bandwidth: Tensor  # (members, 1, 1)
     log_share: Tensor  # (members or 1, rows or 1, exemplars)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -80,12 +89,10 @@ class ExemplarPrior:
         u_and_one = torch.cat([u, torch.ones_like(u[..., :1])], -1)
         c_and_square = torch.cat([c, -0.5 * (c**2).sum(-1, keepdim=True)], -1)
         log_kernels = _log_kernels(u_and_one, c_and_square, self.log_share)
-        constant = self.log_bandwidth.sum(-1) + 0.5 * z.shape[-1] * LOG_TWO_PI
-        return log_kernels - 0.5 * (u**2).sum(-1) - constant
+        return log_kernels - 0.5 * (u**2).sum(-1) - _log_volume(self.log_bandwidth, z.shape[-1])
 
-    def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
-        """Entropy in closed form, cross-entropy from the draws."""
-        return -self.log_prob(z).mean(0) - entropy(log_var)
+    def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        return mixture_kl(self, self.log_bandwidth, mean, log_var)
 
     def sample(self, members: int, rows: int, generator: torch.Generator) -> Tensor:
         """Codes around exemplars chosen by their weights."""
@@ -94,6 +101,30 @@ class ExemplarPrior:
         around = self.codes.gather(1, chosen[..., None].expand(-1, -1, self.codes.shape[-1]))
         noise = torch.randn(around.shape, dtype=around.dtype, device=around.device, generator=generator)
         return around + self.log_bandwidth.exp() * noise
+
+
+@dataclass(frozen=True)
+class NearestPrior:
+    """An exemplar prior of which each row sees only the exemplars nearest to its code.
+
+    What is left out of a sum of kernels only lowers it: the bound stays a bound, and many exemplars cost little.
+    """
+
+    codes: Tensor  # (members, rows, nearest, latents)
+    log_bandwidth: Tensor  # (members, 1, 1)
+    log_share: Tensor  # (members, rows, nearest), shares of all exemplars: they add up to less than 1
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        squared = ((z[..., None, :] - self.codes) * (-self.log_bandwidth[..., None]).exp()).square().sum(-1)
+        return (self.log_share - 0.5 * squared).logsumexp(-1) - _log_volume(self.log_bandwidth, z.shape[-1])
+
+    def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        return mixture_kl(self, self.log_bandwidth, mean, log_var)
+
+
+def _log_volume(log_bandwidth: Tensor, latents: int) -> Tensor:
+    """What makes a kernel integrate to 1, (members, 1)."""
+    return log_bandwidth.expand(-1, -1, latents).sum(-1) + 0.5 * latents * LOG_TWO_PI
 
 
 def _log_kernels(u: Tensor, c: Tensor, bias: Tensor) -> Tensor:

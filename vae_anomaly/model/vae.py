@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from vae_anomaly.model.anchor import Anchor
-from vae_anomaly.model.likelihoods import Likelihood
+from vae_anomaly.model.likelihoods import START_SCALE, Likelihood
 from vae_anomaly.model.networks import AnchoredNet
+from vae_anomaly.model.priors import GaussianPrior
 
 LOG_VAR_RANGE = (-12.0, 8.0)
 START_LOG_VAR = -2.0  # of the posterior where there is no anchor
@@ -43,7 +44,7 @@ class VAE(nn.Module):
         self.encoder = AnchoredNet(n_estimators, likelihood.n_features, sizes, 2 * n_components)
         self.decoder = AnchoredNet(n_estimators, n_components, sizes[::-1], likelihood.n_outputs)
         self.shared = nn.Parameter(torch.zeros(n_estimators, 1, likelihood.n_shared))
-        self.log_bandwidth = nn.Parameter(torch.zeros(n_estimators, 1, n_components))
+        self.log_bandwidth = nn.Parameter(torch.zeros(n_estimators, 1, 1))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (members, rows, latents)."""
@@ -62,21 +63,26 @@ class VAE(nn.Module):
         return self.likelihood.log_prob(x, self.decode(z), self.shared)
 
     @torch.no_grad()
-    def start(self, anchor: Anchor | None, x: Tensor, generator: torch.Generator) -> None:
-        """Weights before training: hidden layers drawn, margins from the rows ``x``, linear paths from the anchor.
+    def start(self, anchors: Sequence[Anchor], x: Tensor, generator: torch.Generator) -> None:
+        """Weights before training: hidden layers drawn, margins from the rows ``x``, linear paths from the anchors, one a member.
 
-        With no anchor the linear paths are zero, the last layers drawn as well, and the bandwidth is one.
+        With no anchors the linear paths are zero, the last layers drawn as well, and the bandwidth is one.
         """
-        self.encoder.draw(generator, last=anchor is None)
-        self.decoder.draw(generator, last=anchor is None)
-        outputs, gains, shared = self.likelihood.start(x)
+        self.encoder.draw(generator, last=not anchors)
+        self.decoder.draw(generator, last=not anchors)
+        outputs, _, shared = self.likelihood.start(x, x.new_full((self.likelihood.n_features,), START_SCALE))
         self.shared[:] = shared
-        if anchor is None:
-            self.decoder.linear.bias[:] = outputs
-            self.encoder.linear.bias[..., self.n_components :] = START_LOG_VAR
-        else:
-            anchor.place(self.encoder.linear, self.decoder.linear, outputs, gains)
-            self.log_bandwidth[:] = anchor.log_bandwidth(x.shape[0])
+        self.decoder.linear.bias[:] = outputs
+        self.encoder.linear.bias[..., self.n_components :] = START_LOG_VAR
+        for member, anchor in enumerate(anchors):
+            outputs, gains, shared = self.likelihood.start(x, anchor.noise.to(x.dtype))
+            anchor.place(member, self.encoder.linear, self.decoder.linear, outputs, gains)
+            self.shared[member] = shared
+            self.log_bandwidth[member] = anchor.log_bandwidth
+
+    def standard_normal(self) -> GaussianPrior:
+        """The prior that rests on no rows."""
+        return GaussianPrior(self.log_bandwidth.expand(-1, -1, self.n_components))
 
     def scales(self) -> list[nn.Parameter]:
         """Noise scales and bandwidth: they need a faster rate than the nets to converge in the same steps."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_anomaly.model.anchor import anchor_rows, fit_anchor
+from vae_anomaly.model.anchor import anchor_rows, fit_exemplar_anchor, fit_gaussian_anchor
 from vae_anomaly.model.likelihoods import (
     Bernoulli,
     Categorical,
@@ -83,23 +83,32 @@ def make_design(settings: Settings, n_rows: int, n_features: int) -> Design:
     sizes = (64, 64) if settings.hidden_layer_sizes == "auto" else settings.hidden_layer_sizes
     exemplar = "exemplar" if n_rows >= MIN_EXEMPLAR_ROWS else "gaussian"
     latents = (
-        min(n_features, 32 if settings.novelty else 8) if settings.variational else max(1, min(n_features // 2, 8))
+        min(n_features, 32 if settings.novelty else 16) if settings.variational else max(1, min(n_features // 2, 8))
     )
     return Design(
         n_components=latents if settings.n_components == "auto" else int(settings.n_components),
         hidden_layer_sizes=tuple(int(width) for width in sizes),
-        n_estimators=settings.n_estimators,
+        n_estimators=_members(settings),
         prior=exemplar if settings.prior == "auto" else settings.prior,
         variational=settings.variational,
         anchored=settings.novelty,
     )
 
 
+def _members(settings: Settings) -> int:
+    """Two that measure the columns differently (see the anchor), or three that differ by chance."""
+    return (2 if settings.novelty else 3) if settings.n_estimators == "auto" else int(settings.n_estimators)
+
+
 def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> None:
     """Anchor the linear paths on the rows ``x``, if the design says so, and draw the rest."""
-    anchor = None
+    anchors = []
     if design.anchored:
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
         features = vae.likelihood.features(x[anchor_rows(len(x), seed)].cpu().double())
-        anchor = fit_anchor(features, design.n_components, whiten=design.prior == "gaussian", seed=seed).to(x.device)
-    vae.start(anchor, x, generator)
+        if design.prior == "gaussian":
+            anchors = [fit_gaussian_anchor(features, design.n_components, seed=seed)] * design.n_estimators
+        else:
+            members = range(design.n_estimators)
+            anchors = [fit_exemplar_anchor(features, design.n_components, member, seed=seed) for member in members]
+    vae.start([anchor.to(x.device) for anchor in anchors], x, generator)

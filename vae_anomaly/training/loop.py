@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vae_anomaly.errors import DataError, DeviceError, FitWarning
 from vae_anomaly.model.objectives import Objective, Terms
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, Prior
+from vae_anomaly.model.priors import ExemplarPrior, Prior
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.threads import one_thread
 from vae_anomaly.training.adam import Adam
@@ -28,7 +28,7 @@ class PriorSource:
 
     def for_rows(self, vae: VAE, rows: Tensor | None, generator: torch.Generator) -> Prior:
         """Prior for the training rows ``rows`` (members, batch), or for rows that are not in training (None)."""
-        return GaussianPrior(vae.log_bandwidth)
+        return vae.standard_normal()
 
 
 @dataclass

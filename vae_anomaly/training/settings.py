@@ -18,7 +18,7 @@ class Settings:
     beta: float
     bound: str
     variational: bool
-    n_estimators: int
+    n_estimators: int | str
     novelty: bool
     contamination: float | str
     max_iter: int | str

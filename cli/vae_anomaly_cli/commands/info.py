@@ -47,6 +47,7 @@ def describe(detector: VAEDetector) -> dict[str, Any]:
         "contamination": parameters["contamination"],
         "bound": parameters["bound"],
         "n_components": detector.n_components_,
+        "n_estimators": detector.n_estimators_,
         "hidden_layer_sizes": list(detector.hidden_layer_sizes_),
         "prior": detector.prior_,
         "n_iter": detector.n_iter_,

@@ -1,0 +1,57 @@
+"""The bandwidth under which each code is most probable given the others: leave-one-out maximum likelihood.
+
+Duin, On the choice of smoothing parameters for Parzen estimators, IEEE Transactions on Computers 1976.
+"""
+
+import math
+
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+MAX_ROWS = 1024  # codes that are left out in turn
+SMALLEST = 0.05  # where all codes are alike
+RANGE = (1 / 4, 16.0)  # of the median distance between nearest neighbours, within which it is looked for
+
+
+def leave_one_out_bandwidth(codes: Tensor, nearest: int) -> float:
+    """Bandwidth of a Gaussian kernel, alike in all directions, at each distinct code.
+
+    Parameters
+    ----------
+    codes : Tensor
+        (rows, latents), in random order.
+    nearest : int
+        Neighbours of a code that count; those further away add next to nothing.
+    """
+    squared = _to_neighbours(codes, nearest)
+    closest = squared[:, 0][squared[:, 0].isfinite()]
+    if not len(closest):
+        return SMALLEST
+    unit, latents = closest.median().sqrt().item(), codes.shape[1]
+
+    def loss(log_bandwidth: float) -> float:
+        log_kernels = -0.5 * squared * math.exp(-2 * log_bandwidth)
+        return latents * log_bandwidth - log_kernels.logsumexp(1).mean().item()
+
+    bounds = [math.log(unit * factor) for factor in RANGE]
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
+    return max(math.exp(found.x), 1e-6)
+
+
+def nearest_codes(z: Tensor, codes: Tensor, count: int) -> Tensor:
+    """Places of the ``count`` codes nearest to each row of ``z`` (rows, latents), (rows, count), in any order."""
+    centre = codes.mean(0)  # the squares are taken near 0, where they are exact
+    c = codes - centre
+    half_square = 0.5 * c.square().sum(-1)
+    return torch.addmm(half_square, z - centre, c.T, alpha=-1).topk(count, largest=False).indices
+
+
+def _to_neighbours(codes: Tensor, nearest: int) -> Tensor:
+    """Squared distances (rows, at most ``nearest``), rising, from some codes to the nearest others that differ."""
+    some = codes[:MAX_ROWS]
+    count = min(nearest + 1, len(codes))
+    near = torch.cat([nearest_codes(part, codes, count) for part in some.split(64)])
+    squared = (codes[near] - some[:, None]).square().sum(-1)
+    squared = squared.masked_fill(squared == 0, torch.inf).sort(1).values
+    return squared[squared[:, 0].isfinite()] if squared.isfinite().any() else squared[:, :1]
