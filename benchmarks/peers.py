@@ -161,9 +161,9 @@ METHODS = {
     method.name: method
     for method in [
         Method(OURS, lambda novelty, seed: Ours(novelty, seed), scaled=False),
-        Method("5 neighbours", lambda novelty, seed: Neighbours(), deterministic=True),
+        Method("5 neighbours", lambda novelty, seed: Neighbours(), max_seeds=1, deterministic=True),
         Method("KCM", lambda novelty, seed: KernelContraction(), max_train=3_000, max_seeds=1),
-        Method("LOF", lambda novelty, seed: LocalOutliers(), deterministic=True),
+        _heavy("LOF", lambda novelty, seed: LocalOutliers()),
         _heavy("KDE", lambda novelty, seed: KernelDensity()),
         Method(YARDSTICK, lambda novelty, seed: SklearnPeer(IsolationForest(random_state=seed))),
         _heavy("OCSVM", lambda novelty, seed: SklearnPeer(OneClassSVM())),

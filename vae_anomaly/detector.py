@@ -71,8 +71,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         share of each batch that training leaves out. "auto" puts the threshold at Tukey's fence of the scores, and
         leaves out what each batch itself shows to be far off.
     max_iter : int or "auto", default="auto"
-        Steps of the optimiser, at most. "auto": 200 in outlier detection; in novelty detection 60, and 300 where the prior
-        does not rest on exemplars.
+        Steps of the optimiser, at most. "auto": 200 in outlier detection; in novelty detection 60, and 300 where
+        the prior does not rest on exemplars.
     batch_size : int or "auto", default="auto"
         Rows of a step, for each member. "auto": 256.
     learning_rate : float, default=0.002

@@ -45,10 +45,10 @@ def make_scorer(
     if not exemplars:
         return scorer
     if not leave_one_out:
-        scorer = replace(scorer, exemplars=_exemplars(scorer, x, MOST, rng))
-        for bandwidth, codes in zip(frozen.log_bandwidth, scorer.exemplars.codes, strict=True):
+        clean = _exemplars(scorer, x, MOST, rng)
+        for bandwidth, codes in zip(frozen.log_bandwidth, clean.codes, strict=True):
             bandwidth.fill_(math.log(leave_one_out_bandwidth(codes, NEAREST)))
-        return scorer
+        return replace(scorer, exemplars=clean)
     pool = x[rng.permutation(len(x))[:CORE_POOL]]
     scores = replace(scorer, noise=noise[:CORE_DRAWS], exemplars=_exemplars(scorer, pool, FEW, rng)).elbo(pool)
     return replace(scorer, exemplars=_exemplars(scorer, pool[scores >= offset(scores, contamination)], FEW, rng))

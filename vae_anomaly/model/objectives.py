@@ -32,12 +32,10 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class ELBO:
-    """E_q[log p(x|z)] - KL(q(z|x) || p(z)), the expectation over reparameterised draws (arXiv 1312.6114).
-
-    The KL, or its bound, needs none.
-    """
+    """E_q[log p(x|z)] - KL(q(z|x) || p(z)), the expectation over reparameterised draws (arXiv 1312.6114)."""
 
     def terms(self, vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Terms:
+        """Decode the draws; the KL, or its bound, needs none."""
         mean, log_var = vae.encode(x)
         z = mean + (0.5 * log_var).exp() * noise
         return Terms(vae.log_prob(x, z).mean(0), prior.kl(mean, log_var))

@@ -64,9 +64,9 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def start(self, anchors: Sequence[Anchor], x: Tensor, generator: torch.Generator) -> None:
-        """Weights before training: hidden layers drawn, margins from the rows ``x``, linear paths from the anchors, one a member.
+        """Weights before training: hidden layers drawn, margins from the rows ``x``, linear paths from the anchors.
 
-        With no anchors the linear paths are zero, the last layers drawn as well, and the bandwidth is one.
+        There is one anchor a member, or none: then the linear paths are zero, the last layers drawn as well, and the bandwidth is one.
         """
         self.encoder.draw(generator, last=not anchors)
         self.decoder.draw(generator, last=not anchors)

@@ -37,8 +37,8 @@ def make_plan(settings: Settings, n_rows: int, *, exemplars: bool) -> Plan:
 
     Both train short. In novelty detection an anchor with exemplars is near its best from the start: more steps find
     likelihood in directions that tell no odd row from a normal one (benchmarks/results/ablations.md), and held-out
-    rows that stop gaining end it sooner. In outlier detection a net learns the frequent rows first and the odd ones later (ODIM,
-    arXiv 2301.04257), and the oddest rows of each batch are left out.
+    rows that stop gaining end it sooner. In outlier detection a net learns the frequent rows first and the odd ones
+    later (ODIM, arXiv 2301.04257), and the oddest rows of each batch are left out.
     """
     batch = min(n_rows, 256 if settings.batch_size == "auto" else int(settings.batch_size))
     held_out = round(settings.validation_fraction * n_rows) if settings.novelty else 0
