@@ -65,7 +65,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     novelty : bool, default=False
         False (outlier detection): the training rows may hold anomalies; training is short and leaves the oddest rows
         out, and a scored row that is itself in training does not explain itself. True (novelty detection): the
-        training rows are normal; training goes on until held-out rows stop gaining.
+        training rows are normal; the model starts at their principal directions, keeps up to 20,000 of them as
+        exemplars, and training ends when held-out rows stop gaining.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of training rows to call odd, each judged as if it had not been in training; in outlier detection also the
         share of each batch that training leaves out. "auto" puts the threshold at Tukey's fence of the scores, and
@@ -79,8 +80,9 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         Peak rate of Adam.
     validation_fraction : float in [0, 1), default=0.1
         Share of the rows held out to stop in time, in novelty detection; fewer than 10 rows are not held out.
-    n_draws : int, default=4
-        Draws from the posterior by which a row is scored: made once in ``fit``, the same for all rows.
+    n_draws : int, default=2
+        Draws from the posterior that are decoded to score a row: made once in ``fit``, the same for all rows; an even
+        number is in pairs of opposite sign. The KL needs none.
     device : str, default="auto"
         "auto" takes CUDA where there is one, else the processor; or a torch device such as "cpu" or "cuda:1".
     precision : {"auto", "float32", "float64"}, default="auto"
@@ -161,7 +163,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         batch_size: int | str = "auto",
         learning_rate: float = 2e-3,
         validation_fraction: float = 0.1,
-        n_draws: int = 4,
+        n_draws: int = 2,
         device: str = "auto",
         precision: str = "auto",
         random_state: int | np.random.RandomState | None = None,

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from vae_anomaly.inference.exemplars import FEW, NEAREST, Exemplars, choose_exemplars
+from vae_anomaly.inference.exemplars import FEW, Exemplars, choose_exemplars
 from vae_anomaly.inference.scoring import Scorer, fixed_noise
 from vae_anomaly.inference.thresholds import offset
-from vae_anomaly.model.bandwidth import leave_one_out_bandwidth
+from vae_anomaly.model.bandwidth import NEAREST, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import Objective
 from vae_anomaly.model.vae import VAE
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from vae_anomaly.inference.neighbours import Neighbours
+from vae_anomaly.model.bandwidth import NEAREST
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_share
 
-FEW = 512  # exemplars up to which every row sees all of them
-NEAREST = 16  # that a row sees of more
+FEW = 256  # exemplars up to which every row sees all of them, as in training
 MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 

@@ -13,13 +13,12 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from vae_anomaly.model.bandwidth import leave_one_out_bandwidth
+from vae_anomaly.model.bandwidth import NEAREST, leave_one_out_bandwidth
 from vae_anomaly.model.likelihoods import START_SCALE
 from vae_anomaly.model.networks import MemberLinear
 
 NOISE_SHARE = 0.5  # of the bandwidth: the noise of a cell that the code tells in full
 LEAST_NOISE = 0.02  # of a standardised number
-NEAREST = 16  # kernels that count in the choice of the bandwidth
 MAX_ROWS = 10_000
 UNITS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (lambda rows: rows.std(0), lambda rows: np.ptp(rows, 0))
 

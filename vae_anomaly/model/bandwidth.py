@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+NEAREST = 16  # kernels that a row sees of many
 MAX_ROWS = 1024  # codes that are left out in turn
 SMALLEST = 0.05  # where all codes are alike
 RANGE = (1 / 4, 16.0)  # of the median distance between nearest neighbours, within which it is looked for

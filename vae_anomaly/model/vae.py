@@ -66,7 +66,8 @@ class VAE(nn.Module):
     def start(self, anchors: Sequence[Anchor], x: Tensor, generator: torch.Generator) -> None:
         """Weights before training: hidden layers drawn, margins from the rows ``x``, linear paths from the anchors.
 
-        There is one anchor a member, or none: then the linear paths are zero, the last layers drawn as well, and the bandwidth is one.
+        There is one anchor a member, or none: then the linear paths are zero, the last layers drawn as well, and the
+        bandwidth is one.
         """
         self.encoder.draw(generator, last=not anchors)
         self.decoder.draw(generator, last=not anchors)
