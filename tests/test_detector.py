@@ -26,7 +26,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from vae_anomaly import VAEDetector, load
 from vae_anomaly.errors import DataError, DataWarning, DeviceError
-from vae_anomaly.inference.exemplars import row_keys
+from vae_anomaly.inference import exemplars
+from vae_anomaly.inference.exemplars import FEW, row_keys
 
 KINDS = {
     "elbo": {},
@@ -35,7 +36,10 @@ KINDS = {
     "novelty": {"novelty": True},
     "student": {"likelihood": "student_t"},
     "autoencoder": {"variational": False},
+    "many rows": {"novelty": True, "n_components": 3},  # so many that a row sees only the exemplars nearest to it
+    "many rows, wide code": {"novelty": True, "n_components": 9},  # looked for without a tree
 }
+MANY = FEW + 150
 
 
 def tiny(**parameters):
@@ -65,6 +69,13 @@ def train():
 
 
 @pytest.fixture(scope="module")
+def tables(train):
+    """The table that each kind is fitted to."""
+    many = pd.concat([train, mixed(MANY, 7)], ignore_index=True)
+    return {kind: many if kind.startswith("many rows") else train for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
 def table(train):
     """Rows to score: some of training, some new, one with a value never seen, one with nothing in it."""
     new = mixed(12, 1)
@@ -78,13 +89,18 @@ def table(train):
 
 
 @pytest.fixture(scope="module")
-def detectors(train):
-    return {kind: tiny(**parameters).fit(train) for kind, parameters in KINDS.items()}
+def detectors(tables):
+    return {kind: tiny(**parameters).fit(tables[kind]) for kind, parameters in KINDS.items()}
 
 
 @pytest.fixture(params=KINDS)
-def detector(request, detectors):
-    return detectors[request.param]
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def detector(kind, detectors):
+    return detectors[kind]
 
 
 @pytest.fixture(scope="module")
@@ -166,13 +182,13 @@ def test_polars_and_pyarrow_tables_score_as_pandas_does(train, table):
         assert_allclose(tiny().fit(other).score_samples(rows), wanted, rtol=1e-9)
 
 
-def test_same_data_and_seed_same_weights_bit_for_bit(train, table, detector):
-    again = clone(detector).fit(train)
+def test_same_data_and_seed_same_weights_bit_for_bit(tables, kind, table, detector):
+    again = clone(detector).fit(tables[kind])
     for name, tensor in detector._fitted.scorer.vae.state_dict().items():
         assert torch.equal(again._fitted.scorer.vae.state_dict()[name], tensor), name
     assert_array_equal(again.score_samples(table), detector.score_samples(table))
     assert again.offset_ == detector.offset_
-    other = clone(detector).set_params(random_state=1).fit(train)
+    other = clone(detector).set_params(random_state=1).fit(tables[kind])
     assert not np.allclose(other.score_samples(table), detector.score_samples(table))
 
 
@@ -251,7 +267,7 @@ def test_a_missing_cell_adds_exactly_nothing(detector, table):
         assert (contributions.loc[~missing[name], name] != 0).all()
 
 
-@pytest.mark.parametrize("kind", ["elbo", "gaussian", "novelty", "student"])
+@pytest.mark.parametrize("kind", ["elbo", "gaussian", "novelty", "student", "many rows"])
 def test_a_value_never_seen_costs_more_than_any_seen_one(detectors, train, kind):
     rows = train.head(1).loc[[0] * 4].reset_index(drop=True)
     rows["note"] = ["red", "green", "blue", "purple"]
@@ -325,7 +341,9 @@ def test_a_training_row_does_not_explain_itself_but_its_double_does(X, bound):
     assert scores[0] > getattr(bare, bound)(encoded[[0]])[0] + 1e-4
 
 
-def test_novelty_detection_takes_rows_as_new_but_sets_its_threshold_honestly(X):
+@pytest.mark.parametrize("few", [FEW, 20])
+def test_novelty_detection_takes_rows_as_new_but_sets_its_threshold_honestly(X, few, monkeypatch):
+    monkeypatch.setattr(exemplars, "FEW", few)
     fitted = tiny(novelty=True, contamination=0.25).fit(X)
     scorer = fitted._fitted.scorer
     encoded = fitted.schema_.encode(pd.DataFrame(X, columns=[f"x{i}" for i in range(4)]))
@@ -334,6 +352,23 @@ def test_novelty_detection_takes_rows_as_new_but_sets_its_threshold_honestly(X):
     assert not scorer.leave_one_out
     assert (fitted.score_samples(X) > honest).all()
     assert_allclose(fitted.offset_, np.quantile(honest, 0.25), rtol=1e-8)
+
+
+def test_a_row_among_many_does_not_explain_itself_where_the_threshold_is_set(X, monkeypatch):
+    """Each score that sets it is that of a model without the row, worked out by hand."""
+    monkeypatch.setattr(exemplars, "FEW", 20)
+    doubled = np.vstack([X, X[:1]])
+    fitted = tiny(novelty=True).fit(doubled)
+    scorer = fitted._fitted.scorer
+    assert not scorer.exemplars.are_few
+    encoded = fitted.schema_.encode(pd.DataFrame(doubled, columns=[f"x{i}" for i in range(4)]))
+    monkeypatch.setattr(exemplars, "NEAREST", 70)  # of 80: enough that the few beyond them add nothing
+    honest = replace(scorer, leave_one_out=True).elbo(encoded)
+    oracles = [without(scorer, encoded[[row]]) for row in range(81)]
+    assert [found for _, found in oracles] == [1] * 81
+    expected = [oracle.elbo(encoded[[row]])[0] for row, (oracle, _) in enumerate(oracles)]
+    assert_allclose(honest, expected, rtol=1e-6)
+    assert (scorer.elbo(encoded) > honest).all()
 
 
 def test_the_threshold_auto_is_tukeys_fence_of_the_honest_training_scores(X):
@@ -406,6 +441,11 @@ def test_the_list_of_parameters_that_change_the_result_is_whole():
 def test_what_auto_chose_can_be_seen(X):
     fitted = VAEDetector(max_iter=2, random_state=0).fit(X)
     assert (fitted.n_components_, fitted.hidden_layer_sizes_, fitted.prior_) == (4, (64, 64), "exemplar")
+    for novelty in (False, True):
+        both = VAEDetector(max_iter=2, novelty=novelty, random_state=0).fit(X)
+        assert both.n_estimators_ == len(both._fitted.scorer.vae.log_bandwidth) > 1
+        assert both.get_params()["n_estimators"] == "auto"
+    assert tiny(n_estimators=4).fit(X).n_estimators_ == 4
     assert (fitted.batch_size_, fitted.n_iter_, fitted.n_samples_fit_, fitted.n_features_in_) == (80, 2, 80, 4)
     assert fitted.device_.type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert fitted.get_params()["n_components"] == "auto"
@@ -797,12 +837,22 @@ def test_parameters_are_not_changed_by_fit(X):
     assert all(detector.get_params()[name] is value for name, value in before.items())
 
 
-def test_training_raises_the_elbo_and_the_history_says_so(X):
-    history = tiny(max_iter=200, n_estimators=3, novelty=True, validation_fraction=0.2).fit(X).history_
+@pytest.mark.parametrize("novelty, gain", [(True, 0.5), (False, 2.0)])
+def test_training_raises_the_elbo_and_the_history_says_so(novelty, gain):
+    """On rows along a bow, of which the anchor, being linear, knows no more than how far they spread."""
+    rng = np.random.default_rng(0)
+    along = rng.normal(size=(300, 1))
+    bow = np.hstack([along, along**2, -(along**2)]) + 0.1 * rng.normal(size=(300, 3))
+    fitted = tiny(novelty=novelty, prior="gaussian", n_components=1, learning_rate=0.01, max_iter=300).fit(bow)
+    history = fitted.history_
     assert {len(figures) for figures in history.values()} == {len(history["step"])}
     assert_allclose(history["elbo"], np.subtract(history["log_likelihood"], history["kl"]), rtol=1e-4, atol=1e-4)
-    assert history["held_out_elbo"][-1] > history["held_out_elbo"][0] + 0.3
-    assert set(history) == {"step", "elbo", "log_likelihood", "kl", "held_out_elbo"}
+    assert history["elbo"][-1] > history["elbo"][0] + gain
+    assert set(history) - {"held_out_elbo"} == {"step", "elbo", "log_likelihood", "kl"}
+    if novelty:
+        assert history["held_out_elbo"][-1] > history["held_out_elbo"][0] + gain
+    else:
+        assert "held_out_elbo" not in history
 
 
 @pytest.mark.gpu

@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 import vae_anomaly
 from vae_anomaly import VAEDetector, load, persistence
 from vae_anomaly.errors import DataError, DeviceError, ModelFileError
+from vae_anomaly.inference.exemplars import FEW
 
 SMALL = {"hidden_layer_sizes": (3,), "n_estimators": 2, "n_components": 2, "max_iter": 3, "random_state": 0}
 KINDS = {
@@ -30,20 +31,20 @@ KINDS = {
     "autoencoder": {"variational": False},
     "student": {"likelihood": "student_t", "precision": "float64"},
     "float32": {"precision": "float32"},
+    "many rows": {"novelty": True},
 }
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@pytest.fixture(scope="module")
-def table():
+def make_table(n):
     rng = np.random.default_rng(3)
     frame = pd.DataFrame(
         {
-            "size": rng.normal(size=30),
-            "gap": np.where(rng.random(30) < 0.2, np.nan, rng.normal(size=30)),
-            "flag": rng.random(30) < 0.4,
-            "kind": rng.choice(["a", "b", "c"], 30),
-            "when": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 10**6, 30), unit="s"),
+            "size": rng.normal(size=n),
+            "gap": np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n)),
+            "flag": rng.random(n) < 0.4,
+            "kind": rng.choice(["a", "b", "c"], n),
+            "when": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 10**6, n), unit="s"),
         }
     )
     frame.loc[[4, 9, 21], "when"] = pd.NaT
@@ -51,9 +52,15 @@ def table():
     return frame
 
 
+@pytest.fixture(scope="module")
+def table():
+    return make_table(30)
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def fitted(request, table):
-    return fit(table, **KINDS[request.param])
+    rows = make_table(FEW + 100) if request.param == "many rows" else table  # a row sees the nearest exemplars alone
+    return fit(rows, **KINDS[request.param])
 
 
 def fit(table, **parameters):

@@ -47,8 +47,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64).
     likelihood : {"auto", "gaussian", "student_t"}, default="auto"
-        Density of numbers. Two-valued columns are Bernoulli, categories categorical. "auto": Gaussian with a learned
-        scale.
+        Density of numbers, with learned scales. Two-valued columns are Bernoulli, categories categorical. "auto":
+        Student-t in outlier detection, Gaussian in novelty detection.
     prior : {"auto", "gaussian", "exemplar"}, default="auto"
         What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
         training rows (arXiv 2004.04795). "auto": exemplar, below 10 rows gaussian.
@@ -102,8 +102,10 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         Columns in use, their kinds, and the columns left out with the reason.
     history_ : dict of lists
         What was optimised, a number a round.
-    n_iter_, batch_size_, n_components_, n_estimators_, hidden_layer_sizes_, prior_ : int, int, int, int, tuple, str
+    n_iter_, batch_size_, n_components_, n_estimators_, hidden_layer_sizes_ : int, int, int, int, tuple
         What "auto" chose; ``n_iter_`` steps were done.
+    likelihood_, prior_ : str
+        Likewise.
     device_ : torch.device
         Where scores are computed.
     n_samples_fit_, n_features_in_ : int
@@ -385,6 +387,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.schema_ = fitted.schema
         self.n_components_ = design.n_components
         self.n_estimators_ = design.n_estimators
+        self.likelihood_ = fitted.numbers
         self.hidden_layer_sizes_ = design.hidden_layer_sizes
         self.prior_ = design.prior if design.variational else None
         self.device_ = fitted.scorer.device

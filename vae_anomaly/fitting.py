@@ -13,7 +13,7 @@ from vae_anomaly.inference.reasons import column_contributions
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.tables import Schema
-from vae_anomaly.training.assembly import make_design, missing_cells, start
+from vae_anomaly.training.assembly import make_design, missing_cells, number_likelihood, start
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.devices import resolve_device, resolve_precision
 from vae_anomaly.training.loop import Trainer
@@ -42,10 +42,11 @@ def fit_model(
     indicators = missing_cells(x)
     sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
     design = make_design(settings, len(x), sees)
+    numbers = number_likelihood(settings)
     plan = make_plan(settings, len(x), exemplars=design.exemplars)
     objective = objective_of(design)
 
-    vae = design.build(likelihood_of(schema, design, settings.likelihood, indicators)).to(device, train_type)
+    vae = design.build(likelihood_of(schema, design, numbers, indicators)).to(device, train_type)
     rows = torch.as_tensor(x, dtype=train_type, device=device)
     start(vae, rows, design, generator)
     trainer = Trainer(vae, rows, plan, objective, exemplars=design.exemplars, generator=generator)
@@ -66,7 +67,7 @@ def fit_model(
     some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
     threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
     record = Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions())
-    return Fitted(schema, inputs, frame, design, settings.likelihood, indicators, train_type, scorer, record)
+    return Fitted(schema, inputs, frame, design, numbers, indicators, train_type, scorer, record)
 
 
 def _training_figures(honest: Scorer, x: np.ndarray, schema: Schema, settings: Settings) -> tuple[float, list[float]]:

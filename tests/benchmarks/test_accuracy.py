@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import accuracy, measuring, peers
@@ -17,6 +19,13 @@ def start(adbench, tmp_path):
         return FigureFile(output / "figures.csv").read()
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def every_seed(monkeypatch):
+    """No method is spared a seed: the tables are tiny."""
+    for name, method in peers.METHODS.items():
+        monkeypatch.setitem(peers.METHODS, name, replace(method, max_seeds=None))
 
 
 @pytest.fixture
@@ -66,6 +75,15 @@ def test_a_cap_is_never_mixed_with_whole_sets(start, tmp_path):
     figures = start("--seeds", 1, "--setting", "outlier")
     assert figures.groupby("cap").size().to_dict() == {0: 6, 40: 6}
     assert "for development" not in (tmp_path / "results" / "outlier.md").read_text()
+
+
+def test_a_method_that_would_take_hours_is_measured_with_fewer_seeds(start, measured, monkeypatch, tmp_path):
+    monkeypatch.setitem(peers.METHODS, "KCM", replace(peers.METHODS["KCM"], max_seeds=1))
+    start("--seeds", 2, "--setting", "novelty", methods=["KCM", "IsolationForest"])
+    assert [task.seeds for task in measured if task.method == "KCM"] == [(0,)] * 2
+    text = (tmp_path / "results" / "novelty.md").read_text()
+    assert "Fewer seeds, where more would take hours: KCM 1." in text
+    assert "Not complete" not in text
 
 
 def test_what_cannot_differ_between_seeds_is_measured_once(start, measured):

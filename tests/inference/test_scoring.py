@@ -6,9 +6,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from vae_anomaly.inference import assembly, scoring
+from vae_anomaly.inference import assembly, exemplars, scoring
 from vae_anomaly.inference.reasons import column_contributions
 from vae_anomaly.inference.scoring import fixed_noise
+from vae_anomaly.model.bandwidth import NEAREST, leave_one_out_bandwidth
 
 
 @pytest.mark.parametrize("n_draws", [1, 2, 4, 5])
@@ -28,11 +29,15 @@ def test_noise_is_standard_normal(rng):
     assert_allclose((noise**4).mean(0), 3, atol=0.3)
 
 
-@pytest.mark.parametrize("exemplars", [True, False])
+@pytest.mark.parametrize("prior", ["standard normal", "few exemplars", "many exemplars"])
 @pytest.mark.parametrize("leave_one_out", [True, False])
-def test_the_size_of_chunks_does_not_change_scores(scorer_of, rng, monkeypatch, exemplars, leave_one_out):
+def test_the_size_of_chunks_does_not_change_scores(scorer_of, rng, monkeypatch, prior, leave_one_out):
     x = rng.normal(size=(70, 3))
-    scorer = scorer_of(x, exemplars=exemplars, leave_one_out=leave_one_out)
+    scorer = scorer_of(x, exemplars=prior != "standard normal", leave_one_out=False)
+    scorer = replace(scorer, leave_one_out=leave_one_out)
+    if prior == "many exemplars":
+        monkeypatch.setattr(exemplars, "FEW", 50)
+        assert not scorer.exemplars.are_few
     wanted = scorer.elbo(x), scorer.iwae(x), *scorer.terms(x), scorer.encode(x)
     for size in (1, 1000, 5000):
         monkeypatch.setattr(scoring, "CHUNK_BYTES", size)  # a row, some, many at a time
@@ -80,8 +85,8 @@ def test_a_score_is_the_mean_over_members(scorer_of, vae, rng):
     scorer = scorer_of(x)
     singles = []
     for member in range(2):
-        alone = type(vae)(vae.likelihood, 2, (5,), 1).double()
-        alone.load_state_dict({name: tensor[member : member + 1] for name, tensor in vae.state_dict().items()})
+        alone = type(vae)(vae.likelihood, 2, (5,), 1).double()  # with the scorer's own bandwidth
+        alone.load_state_dict({name: tensor[member : member + 1] for name, tensor in scorer.vae.state_dict().items()})
         own = replace(scorer.exemplars, codes=scorer.exemplars.codes[member : member + 1])
         singles.append(replace(scorer, vae=alone.requires_grad_(False), exemplars=own))
     for bound in ("elbo", "iwae"):
@@ -94,14 +99,14 @@ def test_a_score_is_the_mean_over_members(scorer_of, vae, rng):
 def test_an_exemplar_that_counts_twice_is_two_exemplars(scorer_of, rng):
     x = rng.normal(size=(9, 3))
     doubled = scorer_of(np.vstack([x, x[:1]]))
-    exemplars = doubled.exemplars
-    place = int(exemplars.counts.argmax())
-    assert exemplars.counts[place] == 2
+    own = doubled.exemplars
+    place = int(own.counts.argmax())
+    assert own.counts[place] == 2
     spread = replace(
-        exemplars,
+        own,
         counts=torch.ones(10, dtype=torch.int64),
-        codes=torch.cat([exemplars.codes, exemplars.codes[:, [place]]], 1),
-        keys=np.append(exemplars.keys, np.uint64(2**64 - 1)),
+        codes=torch.cat([own.codes, own.codes[:, [place]]], 1),
+        keys=np.append(own.keys, np.uint64(2**64 - 1)),
     )
     assert_allclose(doubled.elbo(x), replace(doubled, exemplars=spread).elbo(x), rtol=1e-10)
 
@@ -110,11 +115,31 @@ def test_the_oddest_rows_of_a_dirty_table_are_no_exemplars(scorer_of, rng):
     x = rng.normal(size=(100, 3))
     x[:5] += 30
     dirty, clean = scorer_of(x, leave_one_out=True), scorer_of(x, leave_one_out=False)
-    keys = set(assembly.choose_exemplars(x[:5], rng)[1].tolist())
+    keys = set(assembly.choose_exemplars(x[:5], 5, rng)[1].tolist())
     assert not keys & set(dirty.exemplars.keys.tolist())
     assert keys <= set(clean.exemplars.keys.tolist())
     declared = scorer_of(x, leave_one_out=True, contamination=0.4)
     assert len(declared.exemplars.keys) == 60
+
+
+def test_clean_rows_are_exemplars_as_far_as_they_go_and_the_bandwidth_is_theirs(scorer_of, vae, rng, monkeypatch):
+    monkeypatch.setattr(assembly, "MOST", 80)
+    for n_rows in (60, 200):
+        scorer = scorer_of(rng.normal(size=(n_rows, 3)))
+        assert len(scorer.exemplars.keys) == min(n_rows, 80)
+        for member in range(2):
+            fitted = leave_one_out_bandwidth(scorer.exemplars.codes[member], NEAREST)
+            assert_allclose(scorer.vae.log_bandwidth[member].exp(), fitted, rtol=1e-6)
+        for name, tensor in vae.state_dict().items():
+            assert torch.equal(tensor, scorer.vae.state_dict()[name]) == (name != "log_bandwidth"), name
+
+
+def test_dirty_rows_give_few_exemplars_and_leave_the_bandwidth_as_it_was_trained(scorer_of, vae, rng, monkeypatch):
+    monkeypatch.setattr(assembly, "FEW", 50)
+    scorer = scorer_of(rng.normal(size=(200, 3)), leave_one_out=True)
+    assert len(scorer.exemplars.keys) == 50
+    for name, tensor in vae.state_dict().items():
+        assert torch.equal(tensor, scorer.vae.state_dict()[name]), name
 
 
 def test_a_scorer_holds_a_copy_of_the_model_in_its_own_type(vae, rng):
@@ -145,7 +170,8 @@ def test_samples_come_from_all_members_and_follow_their_seed(scorer_of, rng):
     assert not np.array_equal(scorer.sample(6, 1), scorer.sample(6, 2))
     means = []
     for member in range(2):  # where a member alone would put its samples
-        z = scorer._prior(None).sample(2, 4000, torch.Generator().manual_seed(3))
+        prior = scorer.exemplars.whole_prior(scorer.vae.log_bandwidth, None)
+        z = prior.sample(2, 4000, torch.Generator().manual_seed(3))
         means.append(scorer.vae.decode(z[None])[0, member].mean(0).numpy())
     assert np.abs(means[0] - means[1]).max() > 0.2
     assert_allclose(scorer.sample(8000, 5).mean(0), np.mean(means, 0), atol=0.1)

@@ -11,7 +11,6 @@ from scipy import integrate, stats
 from scipy.special import expit, softmax
 
 from vae_anomaly.model.likelihoods import (
-    START_SCALE,
     Bernoulli,
     Categorical,
     Gaussian,
@@ -240,8 +239,9 @@ def test_the_floor_is_the_least_scale(case):
 def test_the_scale_is_floor_and_learned_scale_at_right_angles():
     floor, log_scale = tensor([0.1, 0.1, 3.0]), tensor([-100.0, 0.5, 0.5])
     assert_allclose(floored_scale(log_scale, floor), torch.hypot(floor, log_scale.exp()), rtol=1e-8)
-    assert_allclose(floored_scale(raw_scale(0.3, floor[:2]), floor[:2]), 0.3, rtol=1e-12)
-    assert floored_scale(raw_scale(0.3, floor[2:]), floor[2:]) >= 3.0
+    scale = tensor([0.3, 0.2, 0.3])
+    assert_allclose(floored_scale(raw_scale(scale, floor), floor)[:2], scale[:2], rtol=1e-12)
+    assert floored_scale(raw_scale(scale, floor), floor)[2] >= 3.0
 
 
 def test_the_scale_stays_within_what_a_density_can_bear():
@@ -323,49 +323,49 @@ def test_extreme_uniform_draws_stay_finite(monkeypatch, generator):
 
 
 @number_cases
-def test_numbers_start_at_their_means_and_a_known_scale(case, rng):
-    x = rng.standard_normal((50, 3))
+def test_numbers_start_at_their_means_and_the_noise_that_is_given(case, rng):
+    x, noise = rng.standard_normal((50, 3)), 3 * np.array(FLOORS) * [1.0, 1.5, 0.7]
     x[:7, 0] = NAN
-    outputs, gains, shared = case.likelihood.start(tensor(x))
+    outputs, gains, shared = case.likelihood.start(tensor(x), tensor(noise))
     assert_allclose(outputs, np.nanmean(x, 0))
     assert_allclose(gains, 1)
-    assert_allclose(number_scale(shared[:3].numpy()), START_SCALE)
+    assert_allclose(number_scale(shared[:3].numpy()), noise)
     assert shared.shape == (case.likelihood.n_shared,)
 
 
 def test_a_column_never_observed_starts_at_zero():
-    outputs, _, shared = Gaussian((0.1,)).start(tensor([[NAN], [NAN]]))
+    outputs, _, shared = Gaussian((0.1,)).start(tensor([[NAN], [NAN]]), tensor([0.3]))
     assert outputs.tolist() == [0]
     assert shared.isfinite().all()
 
 
 def test_a_scale_starts_no_lower_than_its_floor():
-    for floor in (0.2, 0.3, 2.0):
+    for floor, noise in [(0.2, 0.3), (0.3, 0.3), (2.0, 0.3), (0.2, 0.05)]:
         likelihood = Gaussian((floor,))
-        _, _, shared = likelihood.start(tensor([[0.0], [1.0]]))
+        _, _, shared = likelihood.start(tensor([[0.0], [1.0]]), tensor([noise]))
         scale = floored_scale(shared, tensor([floor]))
         assert scale > floor
-        assert scale == pytest.approx(max(START_SCALE, np.hypot(floor, START_SCALE / 2)))
+        assert scale == pytest.approx(max(noise, np.hypot(floor, noise / 2)))
 
 
 def test_flags_start_at_their_rates(rng):
     x = (rng.random((400, 2)) < [0.3, 0.9]).astype(float)
     x[:5, 0] = NAN
     x[5:9, 0] = 2
-    outputs, _, shared = Bernoulli(2, UNSEEN).start(tensor(x))
+    outputs, _, shared = Bernoulli(2, UNSEEN).start(tensor(x), tensor([0.1, 0.2]))
     known = np.where(x[:, 0] > 1, NAN, x[:, 0])
     assert_allclose(outputs.sigmoid(), [np.nanmean(known), x[:, 1].mean()])
     assert shared.shape == (0,)
 
 
 def test_a_flag_that_never_varied_starts_with_half_the_unseen_share():
-    outputs, _, _ = Bernoulli(2, UNSEEN).start(tensor([[0.0, 1.0]] * 9))
+    outputs, _, _ = Bernoulli(2, UNSEEN).start(tensor([[0.0, 1.0]] * 9), tensor([0.1, 0.2]))
     assert_allclose(outputs.sigmoid(), [UNSEEN / 2, 1 - UNSEEN / 2])
 
 
 def test_codes_start_at_their_shares():
     x = tensor([[0]] * 6 + [[1]] * 3 + [[3]] * 1)
-    outputs, _, shared = Categorical(4, UNSEEN, (0.0,) * 4).start(x)
+    outputs, _, shared = Categorical(4, UNSEEN, (0.0,) * 4).start(x, tensor([0.1] * 4))
     shares = np.array([0.6, 0.3, UNSEEN, 0.1])
     assert_allclose(outputs.softmax(-1), shares / shares.sum())
     assert shared.shape == (0,)
@@ -411,7 +411,7 @@ def test_squared_error_of_a_missing_cell_is_nothing(case, rng):
 @every_case
 def test_squared_error_starts_at_the_mean_of_the_features_and_expects_the_nearest_value(case):
     squared, x = SquaredError(case.likelihood), tensor(case.x)
-    outputs, gains, shared = squared.start(x)
+    outputs, gains, shared = squared.start(x, tensor([0.1] * squared.n_features))
     assert_allclose(outputs, squared.features(x).mean(0))
     assert_allclose(gains, 1)
     assert shared.shape == (squared.n_shared,) == (0,)
@@ -459,11 +459,10 @@ def test_mixed_is_its_blocks_side_by_side(mixed_x, rng):
 
 
 def test_mixed_starts_as_its_blocks_do(mixed_x):
-    for place, actual in enumerate(MIXED.start(mixed_x)):
-        blocks, first = [], 0
-        for case in CASES:
-            blocks.append(case.likelihood.start(mixed_x[:, first : first + case.likelihood.n_cells])[place])
-            first += case.likelihood.n_cells
+    noise = 0.2 + 0.1 * torch.arange(MIXED.n_features).double()  # one for each feature, the marks of missing cells too
+    cells, noises = mixed_x.split([3, 3, 3, 1], -1), noise.split([3, 3, 3, 4, 2])
+    for place, actual in enumerate(MIXED.start(mixed_x, noise)):
+        blocks = [CASES[i].likelihood.start(cells[i], noises[i])[place] for i in range(4)]
         assert torch.equal(actual, torch.cat(blocks))
 
 

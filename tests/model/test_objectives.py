@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from scipy import stats
+from scipy import integrate, stats
+from scipy.special import logsumexp
 
-from vae_anomaly.model.anchor import fit_anchor
+from vae_anomaly.model.anchor import fit_exemplar_anchor, fit_gaussian_anchor
 from vae_anomaly.model.likelihoods import Bernoulli, Gaussian, Mixed, SquaredError, StudentT
 from vae_anomaly.model.objectives import ELBO, Reconstruction, Terms, importance_weighted_bound
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, log_share
+from vae_anomaly.model.priors import ExemplarPrior, log_share
 from vae_anomaly.model.vae import LOG_VAR_RANGE, VAE
 
 COLUMNS, LATENTS = 4, 2
@@ -110,7 +111,7 @@ def x(rng):
 
 
 def prior_of(vae):
-    return GaussianPrior(vae.log_bandwidth.detach())
+    return vae.standard_normal()
 
 
 def elbo_terms(vae, x, noise):
@@ -192,7 +193,7 @@ def test_an_exemplar_model_reaches_its_evidence_too(models, x, rng):
     """Under an exemplar prior p(x) is a mixture: of Gaussians around what each exemplar's code decodes to."""
     wide = [replace(model, log_var=np.full(LATENTS, 0.5)) for model in models]
     vae, counts = build(*wide), np.array([0.0, 2, 1, 1, 3])
-    codes, scale = rng.standard_normal((2, 5, LATENTS)), np.array([[0.5, 0.8], [1.0, 0.4]])
+    codes, scale = rng.standard_normal((2, 5, LATENTS)), np.array([[0.6], [1.0]])
     prior = ExemplarPrior(
         torch.tensor(codes), torch.tensor(np.log(scale))[:, None], log_share(torch.tensor(counts)[None, None])
     )
@@ -208,16 +209,61 @@ def test_an_exemplar_model_reaches_its_evidence_too(models, x, rng):
         assert (elbo[member] < evidence - 0.1).all()
 
 
-def test_the_bound_of_one_draw_without_closed_forms_is_the_elbo_of_that_draw(models, x, rng):
-    """With an exemplar prior the ELBO uses the entropy in closed form; the weights use the draw's own density."""
+def test_with_one_exemplar_and_the_exact_posterior_the_elbo_is_the_evidence(x, rng, sigma_points):
+    """Under a single kernel N(c, h^2 I) the model is linear and Gaussian, and the KL is no mere bound."""
+    model, code, scale = draw_model(rng), rng.standard_normal(LATENTS), 0.7
+    moved = replace(model, centre=model.centre + model.weights @ code, weights=scale * model.weights)  # z = c + h u
+    exact = moved.with_exact_posterior()
+    inner = replace(
+        exact, weights=exact.weights / scale, encode=scale * exact.encode, log_var=exact.log_var + 2 * np.log(scale)
+    )
+    turned = code @ np.linalg.lstsq(model.weights, inner.weights, rcond=None)[0]  # the exemplar in the turned latents
+    inner = replace(inner, centre=model.centre, offset=scale * exact.offset + turned)
+    prior = ExemplarPrior(
+        torch.tensor(turned)[None, None], torch.tensor([[[np.log(scale)]]]), torch.zeros(1, 1, 1).double()
+    )
+    elbo = ELBO().terms(build(inner), torch.tensor(x), prior, sigma_points(LATENTS)).elbo()[0]
+    spread = scale**2 * model.weights @ model.weights.T + np.diag(model.noise)
+    evidence = stats.multivariate_normal(model.centre + model.weights @ code, spread).logpdf(x)
+    assert_allclose(elbo, evidence, rtol=1e-9)
+
+
+def test_the_elbo_never_passes_the_evidence_of_any_net_by_integration(rng):
+    """One latent, any weights, exemplars far and near: log p(x) = log of the integral of p(x|z) p(z)."""
+    vae = VAE(Gaussian((0.2, 0.2)), 1, (4,), 3).double().requires_grad_(False)
+    for parameter in vae.parameters():
+        parameter.copy_(torch.tensor(0.7 * rng.standard_normal(parameter.shape)))
+    x, grid = torch.tensor(rng.standard_normal((12, 2))), torch.linspace(-25, 25, 20_001).double()
+    counts = torch.tensor([[[1.0, 2, 1, 3]]]).double()
+    prior = ExemplarPrior(torch.tensor(2 * rng.standard_normal((3, 4, 1))), vae.log_bandwidth, log_share(counts))
+    z = grid[:, None, None, None].expand(-1, 3, 12, 1)
+    log_joint = vae.log_prob(x, z).sum(-1) + prior.log_prob(z)
+    evidence = np.log(integrate.simpson(log_joint.exp().numpy(), x=grid.numpy(), axis=0))
+    levels = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)  # evenly spread draws: Monte Carlo without the noise
+    elbo = ELBO().terms(vae, x, prior, torch.tensor(levels)[:, None, None, None]).elbo().numpy()
+    assert np.isfinite(evidence).all()
+    assert (elbo < evidence).all()
+
+
+def test_the_bound_of_one_draw_is_the_elbo_but_for_the_kl_of_that_draw(models, x, rng):
+    """With an exemplar prior the ELBO bounds its KL in closed form; the weights use the draw's own log ratio."""
     vae = build(*models)
-    codes, bandwidth = torch.tensor(rng.standard_normal((2, 5, LATENTS))), torch.full((2, 1, LATENTS), -0.3).double()
-    prior = ExemplarPrior(codes, bandwidth, log_share(torch.ones(1, 1, 5).double()))
-    noise = torch.tensor(rng.standard_normal((1, 1, 1, LATENTS)))
-    elbo = ELBO().terms(vae, torch.tensor(x), prior, noise).elbo()
-    correction = 0.5 * (noise**2 - 1).sum()  # entropy minus this draw's -log q
-    bound = importance_weighted_bound(vae, torch.tensor(x), prior, noise)
-    assert_allclose(bound, elbo + correction, rtol=1e-10)
+    codes, scale = rng.standard_normal((2, 5, LATENTS)), np.exp(-0.3)
+    prior = ExemplarPrior(
+        torch.tensor(codes), torch.tensor(np.full((2, 1, 1), -0.3)), log_share(torch.ones(1, 1, 5).double())
+    )
+    noise = rng.standard_normal((1, 1, 1, LATENTS))
+    elbo = ELBO().terms(vae, torch.tensor(x), prior, torch.tensor(noise)).elbo()
+    bound = importance_weighted_bound(vae, torch.tensor(x), prior, torch.tensor(noise))
+    for member, model in enumerate(models):
+        mean, variance = model.approximate(x)
+        z = mean + np.sqrt(variance) * noise[0, 0, 0]
+        kernels = [stats.multivariate_normal(code, scale**2).logpdf(z) for code in codes[member]]
+        ratio = stats.norm.logpdf(z, mean, np.sqrt(variance)).sum(-1) - logsumexp(kernels, b=1 / 5, axis=0)
+        square = scale**2 * np.eye(LATENTS)
+        kls = [kl_of_gaussians(mean, np.diag(variance), np.broadcast_to(c, mean.shape), square) for c in codes[member]]
+        kl = -logsumexp(-np.array(kls), b=1 / 5, axis=0)
+        assert_allclose(bound[member] - elbo[member], kl - ratio, rtol=1e-9)
 
 
 def test_beta_weighs_the_kl(models, x, sigma_points):
@@ -406,18 +452,20 @@ def test_the_farther_out_the_odder(numbers, prior_name, hidden, rng, generator):
     """Along every ray the score falls without end: no far point looks familiar."""
     x = torch.tensor(rng.standard_normal((40, 3)) @ rng.standard_normal((3, 5)))
     vae = VAE(numbers((1e-3,) * 5), 3, (8, 8), 2).double().requires_grad_(False)
-    anchor = None if hidden == "no anchor" else fit_anchor(x, 3, whiten=prior_name == "gaussian", seed=0)
-    vae.start(anchor, x, generator)
+    anchors = {
+        "gaussian": [fit_gaussian_anchor(x, 3, seed=0)] * 2,
+        "exemplar": [fit_exemplar_anchor(x, 3, member, seed=0) for member in range(2)],
+    }
+    vae.start([] if hidden == "no anchor" else anchors[prior_name], x, generator)
     if hidden == "any weights":
         vae.encoder.last.draw(generator)
         vae.decoder.last.draw(generator)
-    gaussian = GaussianPrior(vae.log_bandwidth)
-    prior = gaussian if prior_name == "gaussian" else exemplars_of(vae, x, torch.ones(1, 1, 40).double())
+    prior = vae.standard_normal() if prior_name == "gaussian" else exemplars_of(vae, x, torch.ones(1, 1, 40).double())
     noise = torch.tensor(rng.standard_normal((3, 1, 1, 3)))
     rays = torch.cat([torch.eye(5), -torch.eye(5), x[:4], torch.tensor(rng.standard_normal((4, 5)))])
     distances = 10.0 ** torch.arange(2, 7).double()
     scores = torch.stack([ELBO().terms(vae, distance * rays, prior, noise).elbo() for distance in distances])
     assert scores.isfinite().all()
-    if anchor:  # else it knows no more than the margins, and many small oddities may outweigh one large
+    if hidden != "no anchor":  # else it knows no more than the margins, and many small oddities may outweigh one large
         assert (scores[0] < ELBO().terms(vae, x, prior, noise).elbo().min()).all()
     assert (scores.diff(dim=0) < -1).all()

@@ -1,4 +1,6 @@
-"""Priors against scipy, torch.distributions, a slow double loop, Monte Carlo and numerical integration."""
+"""Priors against scipy, torch.distributions, slow double loops, Monte Carlo and numerical integration."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, entropy, log_share, normal_log_prob
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, entropy, log_share, normal_log_prob
 
 
 def tensor(values):
@@ -16,12 +18,6 @@ def tensor(values):
 
 def standard_normal(members=2, latents=3):
     return GaussianPrior(torch.zeros(members, 1, latents, dtype=torch.float64))
-
-
-def quantile_draws(mean, log_var, n=20_001):
-    """Evenly spread draws from N(mean, exp(log_var)) in one dimension: Monte Carlo without the noise."""
-    levels = stats.norm.ppf((np.arange(n) + 0.5) / n)
-    return tensor(mean + np.exp(log_var / 2) * levels)[:, None, None, None]
 
 
 # -- diagonal Gaussians --
@@ -57,7 +53,7 @@ def test_gaussian_kl_is_that_of_torch_distributions(rng):
     mean, log_var = (tensor(a) for a in rng.standard_normal((2, 2, 5, 3)))
     posterior = torch.distributions.Normal(mean, (log_var / 2).exp())
     reference = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum(-1)
-    assert_allclose(standard_normal().kl(mean, log_var, torch.zeros(0)), reference, rtol=1e-12)
+    assert_allclose(standard_normal().kl(mean, log_var), reference, rtol=1e-12)
 
 
 def test_gaussian_kl_is_the_mean_log_ratio_of_draws(rng, generator):
@@ -66,14 +62,14 @@ def test_gaussian_kl_is_the_mean_log_ratio_of_draws(rng, generator):
     z = mean + (log_var / 2).exp() * torch.randn(n, 2, 5, 3, dtype=torch.float64, generator=generator)
     ratios = normal_log_prob(z, mean, log_var) - standard_normal().log_prob(z)
     error = ratios.std(0) / n**0.5
-    assert ((ratios.mean(0) - standard_normal().kl(mean, log_var, z)).abs() < 4 * error).all()
+    assert ((ratios.mean(0) - standard_normal().kl(mean, log_var)).abs() < 4 * error).all()
     assert (error < 0.05).all(), "the comparison means something"
 
 
 def test_gaussian_kl_is_zero_at_the_prior_and_there_alone():
     mean, log_var = torch.zeros(1, 3, 2).double(), torch.zeros(1, 3, 2).double()
     mean[0, 1, 0] = log_var[0, 2, 1] = 0.1
-    kl = standard_normal(1, 2).kl(mean, log_var, torch.zeros(0))[0]
+    kl = standard_normal(1, 2).kl(mean, log_var)[0]
     assert kl[0] == 0
     assert (kl[1:] > 0).all()
 
@@ -115,7 +111,7 @@ WEIGHTS = {
 @pytest.fixture
 def exemplars(rng):
     """Draws, codes and bandwidths of 3 members with 5 exemplars in 2 latents, 4 rows, 2 draws."""
-    return rng.standard_normal((2, 3, 4, 2)), rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 1, 2)) * 0.5 - 0.5
+    return rng.standard_normal((2, 3, 4, 2)), rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 1, 1)) * 0.5 - 0.5
 
 
 def exemplar_prior(codes, log_bandwidth, weights):
@@ -200,37 +196,149 @@ def test_an_exemplar_left_out_has_no_gradient(exemplars):
     assert_allclose(codes.grad[:, 1], 0, atol=1e-12)
 
 
-def test_exemplar_kl_is_the_integral(rng):
-    codes, log_bandwidth, weights = np.array([-1.0, 0.5, 3.0]), -0.4, np.array([1.0, 2.0, 1.0])
+def slow_kl(mean, log_var, codes, log_bandwidth, weights):
+    """-log sum_k w_k exp(-KL(q || p_k)), each KL that of two Gaussians, one exemplar and one row at a time."""
+    members, rows, _ = mean.shape
+    weights = np.broadcast_to(weights, (members, rows, codes.shape[1]))
+    out = np.empty((members, rows))
+    for m, r in np.ndindex(members, rows):
+        variance, square = np.exp(log_var[m, r]), np.exp(2 * log_bandwidth[m, 0])
+        away = (mean[m, r] - codes[m]) ** 2
+        kls = 0.5 * (variance / square + away / square - 1 - np.log(variance / square)).sum(-1)
+        out[m, r] = -logsumexp(-kls, b=weights[m, r] / weights[m, r].sum())
+    return out
+
+
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+@pytest.mark.parametrize("distance", [1.0, 1e3])
+def test_exemplar_kl_is_the_slow_mixture_of_kls(exemplars, rng, weights, distance):
+    z, codes, log_bandwidth = exemplars
+    mean, log_var = distance * z[0], rng.standard_normal((3, 4, 2))
+    actual = exemplar_prior(codes, log_bandwidth, weights).kl(tensor(mean), tensor(log_var))
+    assert actual.shape == (3, 4)
+    assert_allclose(actual, slow_kl(mean, log_var, codes, log_bandwidth, weights), rtol=1e-10)
+
+
+POSTERIORS = [(0.0, -1.0), (2.0, -3.0), (-4.0, 0.5), (0.5, -0.8), (1.0, 2.0)]  # mean, log variance
+
+
+def integrated_kl(mean, log_var, codes, scale, weights):
+    """KL from a Gaussian to a mixture of Gaussians on a line, by numerical integration."""
+    q = stats.norm(mean, np.exp(log_var / 2))
+    grid = np.linspace(*q.ppf([1e-13, 1 - 1e-13]), 8001)
+    log_p = logsumexp(stats.norm(codes, scale).logpdf(grid[:, None]), b=weights / weights.sum(), axis=-1)
+    return integrate.simpson(q.pdf(grid) * (q.logpdf(grid) - log_p), x=grid)
+
+
+@pytest.mark.parametrize("mean, log_var", POSTERIORS)
+@pytest.mark.parametrize("weights", [(1.0, 2.0, 1.0), (0.0, 1.0, 1.0), (5.0, 0.1, 0.0)])
+@pytest.mark.parametrize("log_bandwidth", [-1.5, -0.4, 0.7])
+def test_exemplar_kl_is_never_below_the_integral(mean, log_var, weights, log_bandwidth):
+    codes, weights = np.array([-1.0, 0.5, 3.0]), np.array(weights)
     prior = exemplar_prior(codes[None, :, None], [[[log_bandwidth]]], weights[None, None])
-    for mean, log_var in [(0.0, -1.0), (2.0, -3.0), (-4.0, 0.5)]:
-        q = stats.norm(mean, np.exp(log_var / 2))
-        grid = np.linspace(*q.ppf([1e-13, 1 - 1e-13]), 4001)
-        p = (stats.norm(codes, np.exp(log_bandwidth)).pdf(grid[:, None]) * weights / weights.sum()).sum(-1)
-        reference = integrate.simpson(q.pdf(grid) * (q.logpdf(grid) - np.log(p)), x=grid)
-        z = quantile_draws(mean, log_var)
-        actual = prior.kl(tensor([[[mean]]]), tensor([[[log_var]]]), z)
-        assert actual.shape == (1, 1)
-        assert actual.item() == pytest.approx(reference, abs=2e-3)
-        assert actual.item() > 0
-        random = tensor(q.rvs(4000, random_state=rng))[:, None, None, None]
-        error = prior.log_prob(random).std().item() / 4000**0.5
-        assert abs(prior.kl(tensor([[[mean]]]), tensor([[[log_var]]]), random).item() - reference) < 4 * error
+    exact = integrated_kl(mean, log_var, codes, np.exp(log_bandwidth), weights)
+    bound = prior.kl(tensor([[[mean]]]), tensor([[[log_var]]])).item()
+    assert bound >= exact - 1e-9
+    assert exact > 0
 
 
-def test_one_exemplar_at_zero_is_the_standard_normal(exemplars, sigma_points):
-    z, mean, _ = exemplars
-    mean, log_var = tensor(mean), tensor(mean[..., ::-1].copy())
-    prior = exemplar_prior(np.zeros((3, 1, 2)), np.zeros((3, 1, 2)), np.ones((1, 1, 1)))
+@pytest.mark.parametrize("mean, log_var", POSTERIORS)
+def test_exemplar_kl_is_the_integral_where_one_exemplar_counts(mean, log_var):
+    for codes, weights in [([0.7], [1.0]), ([0.7, -2.0, 9.0], [3.0, 0.0, 0.0]), ([0.7, 0.7], [1.0, 2.0])]:
+        prior = exemplar_prior(np.array(codes)[None, :, None], [[[-0.4]]], np.array(weights)[None, None])
+        exact = integrated_kl(mean, log_var, np.array(codes), np.exp(-0.4), np.array(weights))
+        assert prior.kl(tensor([[[mean]]]), tensor([[[log_var]]])).item() == pytest.approx(exact, abs=1e-8)
+
+
+def test_exemplar_kl_is_tight_where_the_exemplars_lie_far_apart_and_loose_between_two():
+    """A row at one exemplar pays for naming it; a posterior that covers two pays more than the mixture asks."""
+    apart = exemplar_prior([[[0.0], [50.0]]], [[[0.0]]], [[[1.0, 1.0]]])
+    assert apart.kl(tensor([[[0.0]]]), tensor([[[0.0]]])).item() == pytest.approx(np.log(2), abs=1e-12)
+    between = exemplar_prior([[[-2.0], [2.0]]], [[[0.0]]], [[[1.0, 1.0]]])
+    exact = integrated_kl(0.0, np.log(5.0), np.array([-2.0, 2.0]), 1.0, np.ones(2))
+    assert between.kl(tensor([[[0.0]]]), tensor([[[np.log(5.0)]]])).item() > exact + 0.5
+
+
+def test_gradients_of_the_exemplar_kl_match_finite_differences(exemplars, rng):
+    z, codes, log_bandwidth = (tensor(a).requires_grad_() for a in exemplars)
+    log_var = tensor(rng.standard_normal((3, 4, 2))).requires_grad_()
+    share = log_share(tensor(WEIGHTS["one left out per row"]))
+    assert torch.autograd.gradcheck(
+        lambda *a: ExemplarPrior(a[1], a[2], share).kl(a[0][0], a[3]), (z, codes, log_bandwidth, log_var)
+    )
+
+
+def test_one_exemplar_at_zero_is_the_standard_normal(exemplars):
+    z, _, _ = exemplars
+    mean, log_var = tensor(z[0]), tensor(z[1])
+    prior = exemplar_prior(np.zeros((3, 1, 2)), np.zeros((3, 1, 1)), np.ones((1, 1, 1)))
     assert_allclose(prior.log_prob(tensor(z)), standard_normal(3, 2).log_prob(tensor(z)), rtol=1e-12)
-    draws = mean + (log_var / 2).exp() * sigma_points(2)
-    assert_allclose(prior.kl(mean, log_var, draws), standard_normal(3, 2).kl(mean, log_var, draws), rtol=1e-10)
+    assert_allclose(prior.kl(mean, log_var), standard_normal(3, 2).kl(mean, log_var), rtol=1e-10)
+
+
+# -- of many exemplars, the nearest --
+
+
+def gathered(codes, log_bandwidth, weights, places):
+    """The prior of rows that see the exemplars at ``places`` (members, rows, nearest)."""
+    weights = np.broadcast_to(weights, (*places.shape[:2], codes.shape[1]))
+    shares = np.take_along_axis(weights / weights.sum(-1, keepdims=True), places, -1)
+    near = np.take_along_axis(codes[:, None], places[..., None], 2)
+    return NearestPrior(tensor(near), tensor(log_bandwidth), tensor(shares).log())
+
+
+def places_of(rng, members=3, rows=4, exemplars=5):
+    return np.stack([[rng.permutation(exemplars) for _ in range(rows)] for _ in range(members)])
+
+
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+def test_with_all_exemplars_in_any_order_the_nearest_prior_is_the_exemplar_prior(exemplars, rng, weights):
+    z, codes, log_bandwidth = exemplars
+    whole, near = exemplar_prior(codes, log_bandwidth, weights), gathered(codes, log_bandwidth, weights, places_of(rng))
+    log_var = rng.standard_normal((3, 4, 2))
+    for distance in (1.0, 1e3):
+        far = tensor(distance * z)
+        assert near.log_prob(far).shape == (2, 3, 4)
+        assert_allclose(near.log_prob(far), whole.log_prob(far), rtol=1e-10, atol=1e-10)
+        assert_allclose(near.kl(far[0], tensor(log_var)), whole.kl(far[0], tensor(log_var)), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+def test_fewer_exemplars_only_lower_the_density_and_raise_the_kl(exemplars, rng, weights):
+    z, codes, log_bandwidth = exemplars
+    places, log_var = places_of(rng), tensor(rng.standard_normal((3, 4, 2)))
+    nested = [gathered(codes, log_bandwidth, weights, places[..., :count]) for count in (5, 4, 3, 1)]
+    for more, fewer in pairwise(nested):
+        assert (fewer.log_prob(tensor(z)) <= more.log_prob(tensor(z)) + 1e-12).all()
+        assert (fewer.kl(tensor(z[0]), log_var) >= more.kl(tensor(z[0]), log_var) - 1e-12).all()
+    assert (nested[-1].log_prob(tensor(z)) < nested[0].log_prob(tensor(z)) - 1e-3).any()
+
+
+def test_the_nearest_keep_the_shares_that_they_have_among_all(exemplars, rng):
+    """The sum is over those that a row sees, the shares are not made up to 1."""
+    z, codes, log_bandwidth = exemplars
+    weights, places = WEIGHTS["per member"], places_of(rng)[..., :2]
+    actual = gathered(codes, log_bandwidth, weights, places).log_prob(tensor(z))
+    for d, m, r in np.ndindex(2, 3, 4):
+        shares, scale = weights[m, 0] / weights[m, 0].sum(), np.exp(log_bandwidth[m, 0])
+        density = sum(shares[k] * stats.norm.pdf(z[d, m, r], codes[m, k], scale).prod() for k in places[m, r])
+        assert actual[d, m, r].item() == pytest.approx(np.log(density) if density else -np.inf, rel=1e-10)
+
+
+def test_far_from_zero_the_nearest_prior_is_as_it_was(exemplars, rng):
+    z, codes, log_bandwidth = exemplars
+    places = places_of(rng)[..., :3]
+    here, there = (gathered(codes + shift, log_bandwidth, WEIGHTS["counts"], places) for shift in (0, 1e6))
+    assert_allclose(there.log_prob(tensor(z + 1e6)), here.log_prob(tensor(z)), atol=1e-6)
+
+
+# -- draws --
 
 
 def test_exemplar_samples_follow_the_weights_and_the_bandwidth(generator):
     n, weights = 20_000, np.array([[[1.0, 0, 3, 4]], [[2, 2, 0, 1]]])
     codes = np.stack([np.arange(4.0)[:, None] * [1000, 1], -np.arange(4.0)[:, None] * [1000, 1]])
-    log_bandwidth = np.log([[[0.5, 2.0]], [[1.0, 0.1]]])
+    log_bandwidth = np.log([[[0.5]], [[2.0]]])
     z = exemplar_prior(codes, log_bandwidth, weights).sample(2, n, generator).numpy()
     assert z.shape == (2, n, 2)
     for member in range(2):
@@ -245,7 +353,7 @@ def test_exemplar_samples_follow_the_weights_and_the_bandwidth(generator):
 
 def test_shared_weights_serve_every_member_its_own_codes(exemplars, generator):
     _, codes, _ = exemplars
-    tight = np.full((3, 1, 2), -20.0)
+    tight = np.full((3, 1, 1), -20.0)
     z = exemplar_prior(codes, tight, [[[0.0, 0, 0, 1, 0]]]).sample(3, 7, generator)
     assert_allclose(z, np.broadcast_to(codes[:, 3:4], (3, 7, 2)), atol=1e-7)
 

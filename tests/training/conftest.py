@@ -5,7 +5,7 @@ import torch
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.fitted import objective_of
 from vae_anomaly.tables import Cell
-from vae_anomaly.training.assembly import cells_likelihood, make_design, start
+from vae_anomaly.training.assembly import cells_likelihood, make_design, number_likelihood, start
 from vae_anomaly.training.loop import Trainer
 from vae_anomaly.training.plan import make_plan
 from vae_anomaly.training.settings import Settings
@@ -28,7 +28,7 @@ def make_trainer(settings_of):
         design = make_design(settings, len(x), x.shape[1])
         cells = [Cell("number", column) for column in range(x.shape[1])]
         density = cells_likelihood(
-            cells, n_rows=len(x), numbers=settings.likelihood, variational=design.variational, indicators=()
+            cells, n_rows=len(x), numbers=number_likelihood(settings), variational=design.variational, indicators=()
         )
         vae = design.build(density).double()
         rows, generator = torch.as_tensor(x, dtype=torch.float64), torch.Generator().manual_seed(seed)
@@ -36,7 +36,7 @@ def make_trainer(settings_of):
         return Trainer(
             vae,
             rows,
-            make_plan(settings, len(x)),
+            make_plan(settings, len(x), exemplars=design.exemplars),
             objective_of(design),
             exemplars=design.exemplars,
             generator=generator,

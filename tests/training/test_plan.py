@@ -1,11 +1,16 @@
 import numpy as np
 import pytest
 
+from vae_anomaly.model.anchor import UNITS
+from vae_anomaly.training import plan as planning
 from vae_anomaly.training.assembly import make_design
-from vae_anomaly.training.plan import make_plan
 from vae_anomaly.training.trimming import Fence, Share
 
 SIZES = [1, 9, 10, 300, 1_000_000]
+
+
+def make_plan(settings, n_rows, *, exemplars=True):
+    return planning.make_plan(settings, n_rows, exemplars=exemplars)
 
 
 @pytest.mark.parametrize("n_rows", SIZES)
@@ -25,25 +30,20 @@ def test_novelty_detection_trims_nothing_and_holds_rows_out_where_ten_can_be_spa
 
 
 @pytest.mark.parametrize("n_rows", SIZES)
-@pytest.mark.parametrize("novelty", [False, True])
-def test_the_steps_follow_the_number_of_rows_within_bounds(settings_of, n_rows, novelty):
-    steps = make_plan(settings_of(novelty=novelty), n_rows).max_iter
-    assert 50 <= steps <= 2000
-    assert make_plan(settings_of(novelty=novelty), 2 * n_rows).max_iter >= steps
-
-
-def test_a_clean_table_is_trained_longer_than_a_dirty_one(settings_of):
-    for n_rows in SIZES:
-        clean, dirty = (make_plan(settings_of(novelty=novelty), n_rows) for novelty in (True, False))
-        assert clean.max_iter > dirty.max_iter
+@pytest.mark.parametrize(
+    "novelty, exemplars, steps", [(False, True, 200), (False, False, 200), (True, True, 60), (True, False, 300)]
+)
+def test_an_anchor_that_is_a_density_already_is_trained_short(settings_of, n_rows, novelty, exemplars, steps):
+    assert make_plan(settings_of(novelty=novelty), n_rows, exemplars=exemplars).max_iter == steps
 
 
 @pytest.mark.parametrize("n_rows", SIZES)
 def test_what_was_asked_for_is_taken_as_it_is(settings_of, n_rows):
-    asked = settings_of(max_iter=7, batch_size=5, learning_rate=0.25, beta=3.0)
-    plan = make_plan(asked, n_rows)
-    assert (plan.max_iter, plan.batch_size) == (7, min(5, n_rows))
-    assert (plan.learning_rate, plan.beta) == (0.25, 3.0)
+    for novelty in (False, True):
+        asked = settings_of(max_iter=7, batch_size=5, learning_rate=0.25, beta=3.0, novelty=novelty)
+        plan = make_plan(asked, n_rows)
+        assert (plan.max_iter, plan.batch_size) == (7, min(5, n_rows))
+        assert (plan.learning_rate, plan.beta) == (0.25, 3.0)
 
 
 @pytest.mark.parametrize("max_iter", [1, 7, 19, 20, 21, 39, 100, 2000])
@@ -73,6 +73,15 @@ def test_a_code_is_never_wider_than_what_the_encoder_sees(settings_of, n_feature
         if not variational:
             assert design.n_components <= max(1, n_features // 2)  # an autoencoder has to compress
     assert make_design(settings_of(n_components=50), 300, n_features).n_components == 50
+
+
+def test_members_are_two_kinds_of_units_in_novelty_detection_and_as_many_as_asked_for(settings_of):
+    """Where nothing is asked for, there is a member for each way to measure columns, and more than one in any case."""
+    clean, dirty = (make_design(settings_of(novelty=novelty), 300, 5).n_estimators for novelty in (True, False))
+    assert clean == len(UNITS)
+    assert dirty > 1
+    for novelty in (False, True):
+        assert make_design(settings_of(n_estimators=5, novelty=novelty), 300, 5).n_estimators == 5
 
 
 def test_a_plain_autoencoder_has_no_prior_whatever_its_name(settings_of):

@@ -20,6 +20,7 @@ from vae_anomaly.model.networks import MemberLinear
 NOISE_SHARE = 0.5  # of the bandwidth: the noise of a cell that the code tells in full
 LEAST_NOISE = 0.02  # of a standardised number
 MAX_ROWS = 10_000
+DISTINCT_ROWS = 4096  # rows among which the bandwidth is found, each once
 UNITS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (lambda rows: rows.std(0), lambda rows: np.ptp(rows, 0))
 
 
@@ -69,7 +70,8 @@ def fit_exemplar_anchor(features: Tensor, n_components: int, member: int, *, see
     units = torch.as_tensor(_units(features.numpy(), UNITS[member % len(UNITS)]))
     centre, directions, _ = _principal(features / units, n_components, seed)
     codes = (features / units - centre) @ directions.T
-    bandwidth = torch.tensor(leave_one_out_bandwidth(codes, NEAREST), dtype=features.dtype)
+    _, first = np.unique(features[:DISTINCT_ROWS].numpy(), axis=0, return_index=True)
+    bandwidth = torch.tensor(leave_one_out_bandwidth(codes[np.sort(first)], NEAREST), dtype=features.dtype)
     noise = NOISE_SHARE * bandwidth
     untold = (features / units - centre - codes @ directions).square().mean(0)
     used = directions.any(1)  # the posterior of a latent that nothing depends on is the kernel, at a KL of 0

@@ -12,6 +12,8 @@ from torch import Tensor
 NEAREST = 16  # kernels that a row sees of many
 MAX_ROWS = 1024  # codes that are left out in turn
 SMALLEST = 0.05  # where all codes are alike
+ALIKE = 1e-20  # of the codes' variance: squared distances that are no more than rounding
+UNUSED = 1e-6  # of the widest latent's deviation: a latent that nothing depends on
 RANGE = (1 / 4, 16.0)  # of the median distance between nearest neighbours, within which it is looked for
 
 
@@ -29,7 +31,8 @@ def leave_one_out_bandwidth(codes: Tensor, nearest: int) -> float:
     closest = squared[:, 0][squared[:, 0].isfinite()]
     if not len(closest):
         return SMALLEST
-    unit, latents = closest.median().sqrt().item(), codes.shape[1]
+    spread = codes.std(0, correction=0)
+    unit, latents = closest.median().sqrt().item(), int((spread > UNUSED * spread.max()).sum())
 
     def loss(log_bandwidth: float) -> float:
         log_kernels = -0.5 * squared * math.exp(-2 * log_bandwidth)
@@ -54,5 +57,5 @@ def _to_neighbours(codes: Tensor, nearest: int) -> Tensor:
     count = min(nearest + 1, len(codes))
     near = torch.cat([nearest_codes(part, codes, count) for part in some.split(64)])
     squared = (codes[near] - some[:, None]).square().sum(-1)
-    squared = squared.masked_fill(squared == 0, torch.inf).sort(1).values
+    squared = squared.masked_fill(squared <= ALIKE * codes.var(0, correction=0).sum(), torch.inf).sort(1).values
     return squared[squared[:, 0].isfinite()] if squared.isfinite().any() else squared[:, :1]

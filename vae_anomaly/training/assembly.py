@@ -22,7 +22,6 @@ from vae_anomaly.tables import Cell
 from vae_anomaly.training.settings import Settings
 
 NUMBER_LIKELIHOODS: dict[str, Callable[[tuple[float, ...]], Likelihood]] = {
-    "auto": Gaussian,
     "gaussian": Gaussian,
     "student_t": StudentT,
 }
@@ -67,6 +66,13 @@ def cells_likelihood(
     if not variational:
         blocks = [SquaredError(block) for block in blocks]
     return Mixed(tuple(blocks), indicators)
+
+
+def number_likelihood(settings: Settings) -> str:
+    """Name of the density of numbers: heavy tails where odd cells in training would else widen the noise of all."""
+    if settings.likelihood != "auto":
+        return settings.likelihood
+    return "student_t" if settings.variational and not settings.novelty else "gaussian"
 
 
 def missing_cells(x: np.ndarray) -> tuple[int, ...]:

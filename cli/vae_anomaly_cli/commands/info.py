@@ -49,6 +49,7 @@ def describe(detector: VAEDetector) -> dict[str, Any]:
         "n_components": detector.n_components_,
         "n_estimators": detector.n_estimators_,
         "hidden_layer_sizes": list(detector.hidden_layer_sizes_),
+        "likelihood": detector.likelihood_,
         "prior": detector.prior_,
         "n_iter": detector.n_iter_,
         "batch_size": detector.batch_size_,

@@ -1,0 +1,61 @@
+"""No far row looks familiar: along any ray away from the training rows the anomaly score grows.
+
+Beyond ten deviations each column is drawn in to its logarithm, so a ray of the table is bent towards a corner. Distance
+from rows still grows along it, as an anchored exemplar model has it; one that weighs directions need not grow along a
+bent ray: there every point of it is odder than all training rows, and straight rays, those of cells, grow odder.
+"""
+
+import numpy as np
+import pytest
+
+from vae_anomaly import VAEDetector
+
+DISTANCES = np.array([20.0, 50.0, 100.0, 1000.0])  # training standard deviations
+RAYS = 40
+
+TABLES = {
+    "normal": lambda rng: rng.normal(size=(120, 5)),
+    "a plane": lambda rng: rng.normal(size=(150, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(150, 6)),
+    "two clusters": lambda rng: rng.normal(size=(150, 4)) + 8 * rng.integers(0, 2, (150, 1)),
+    "uniform": lambda rng: 1e6 + rng.random((100, 3)),
+    "one column": lambda rng: 1e-5 * rng.normal(size=(60, 1)),
+    "wide": lambda rng: rng.normal(size=(50, 40)),
+    "few values": lambda rng: rng.integers(0, 4, (100, 4)).astype(float),
+    "nearly a line": lambda rng: rng.multivariate_normal([0, 0], [[1, 0.99], [0.99, 1]], 100),
+    "beside a constant": lambda rng: np.column_stack([rng.normal(size=(60, 3)), np.full(60, 3.0)]),
+    "heavy tails": lambda rng: rng.standard_t(4, size=(150, 4)),
+}
+
+
+def check(name, seed, novelty, prior):
+    rng = np.random.default_rng(seed)
+    X = TABLES[name](rng)
+    fitted = VAEDetector(novelty=novelty, prior=prior, random_state=seed).fit(X)
+    usual = fitted.anomaly_score(X).max()
+    directions = rng.normal(size=(RAYS, X.shape[1])) * (X.std(0) > 0)  # no step along a constant column is a step
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    rays = [X.mean(0) + far * X.std(0) * directions for far in DISTANCES]
+    along = np.array([fitted.anomaly_score(rows) for rows in rays])
+    assert (along > usual).all(), "odder than every training row, however far"
+    assert (fitted.predict(rays[0]) == -1).all()
+    if novelty and prior == "exemplar":
+        assert (np.diff(along, axis=0) > 0).all()
+    assert {cell.kind for cell in fitted.schema_.cells} == {"number"}
+    straight = np.array([-fitted._fitted.scorer.elbo(far * directions) for far in DISTANCES])
+    assert (np.diff(straight, axis=0) > 0).all()
+
+
+@pytest.mark.parametrize("novelty", [True, False], ids=["novelty", "outlier"])
+@pytest.mark.parametrize("prior", ["exemplar", "gaussian"])
+@pytest.mark.parametrize("name", ["two clusters", "uniform", "nearly a line"])
+def test_the_farther_out_the_odder(name, novelty, prior):
+    check(name, 0, novelty, prior)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("novelty", [True, False], ids=["novelty", "outlier"])
+@pytest.mark.parametrize("prior", ["exemplar", "gaussian"])
+@pytest.mark.parametrize("name", TABLES)
+def test_the_farther_out_the_odder_on_many_tables(name, novelty, prior, seed):
+    check(name, seed, novelty, prior)
