@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-HIDDEN_INPUT_LIMIT = (
-    10.0  # standard deviations; beyond it only the linear path answers, so that no far point looks familiar
-)
+HIDDEN_INPUT_LIMIT = 10.0  # root mean square; beyond it only the linear path answers: no far point looks familiar
 
 
 class MemberLinear(nn.Module):
@@ -43,8 +41,9 @@ class AnchoredNet(nn.Module):
         self.last = MemberLinear(members, hidden[-1], outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sum of both paths; the hidden one sees its input clipped."""
-        h = x.clamp(-HIDDEN_INPUT_LIMIT, HIDDEN_INPUT_LIMIT)
+        """Sum of both paths; the hidden one sees its input no longer than the limit, in the same direction."""
+        length = x.square().mean(-1, keepdim=True).clamp_min(HIDDEN_INPUT_LIMIT**2).sqrt()
+        h = x * (HIDDEN_INPUT_LIMIT / length)
         for layer in self.hidden:
             h = silu(layer(h))
         return self.linear(x) + self.last(h)
