@@ -325,7 +325,7 @@ def without(scorer, row):
 
 @pytest.mark.parametrize("bound", ["elbo", "iwae"])
 def test_a_training_row_does_not_explain_itself_but_its_double_does(X, bound):
-    doubled = np.vstack([X, X[:1]])
+    doubled = np.vstack([X, X[:1], X[1:2] + 50])
     fitted = tiny(bound=bound).fit(doubled)
     scorer = fitted._fitted.scorer
     encoded = fitted.schema_.encode(pd.DataFrame(doubled, columns=[f"x{i}" for i in range(4)]))
@@ -334,7 +334,7 @@ def test_a_training_row_does_not_explain_itself_but_its_double_does(X, bound):
         oracle, found = without(scorer, encoded[[row]])
         n_exemplars += found
         assert_allclose(scores[row], getattr(oracle, bound)(encoded[[row]])[0], rtol=1e-9)
-    assert 60 < n_exemplars < 81  # the oddest rows are no exemplars at all
+    assert 60 < n_exemplars < len(doubled)  # the oddest rows are no exemplars at all
     twice = int(scorer.exemplars.counts.max())
     assert twice == 2
     bare, _ = without(without(scorer, encoded[[0]])[0], encoded[[0]])
@@ -402,7 +402,7 @@ def test_a_plain_autoencoder_scores_the_squared_error(X):
     [
         ("n_components", 1, {}),
         ("hidden_layer_sizes", (8, 8), {}),
-        ("likelihood", "student_t", {}),
+        ("likelihood", "gaussian", {}),
         ("prior", "gaussian", {}),
         ("beta", 0.1, {"prior": "gaussian"}),
         ("bound", "iwae", {}),

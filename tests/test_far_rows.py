@@ -3,6 +3,8 @@
 Beyond ten deviations each column is drawn in to its logarithm, so a ray of the table is bent towards a corner. Distance
 from rows still grows along it, as an anchored exemplar model has it; one that weighs directions need not grow along a
 bent ray: there every point of it is odder than all training rows, and straight rays, those of cells, grow odder.
+Student-t noise, which outlier detection has by default, grows with the logarithm of a distance, too slowly to outweigh
+whatever else changes: there only the first holds, that no far row looks familiar.
 """
 
 import numpy as np
@@ -27,10 +29,10 @@ TABLES = {
 }
 
 
-def check(name, seed, novelty, prior):
+def check(name, seed, novelty, prior, likelihood):
     rng = np.random.default_rng(seed)
     X = TABLES[name](rng)
-    fitted = VAEDetector(novelty=novelty, prior=prior, random_state=seed).fit(X)
+    fitted = VAEDetector(novelty=novelty, prior=prior, likelihood=likelihood, random_state=seed).fit(X)
     usual = fitted.anomaly_score(X).max()
     directions = rng.normal(size=(RAYS, X.shape[1])) * (X.std(0) > 0)  # no step along a constant column is a step
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -41,21 +43,29 @@ def check(name, seed, novelty, prior):
     if novelty and prior == "exemplar":
         assert (np.diff(along, axis=0) > 0).all()
     assert {cell.kind for cell in fitted.schema_.cells} == {"number"}
-    straight = np.array([-fitted._fitted.scorer.elbo(far * directions) for far in DISTANCES])
-    assert (np.diff(straight, axis=0) > 0).all()
+    if fitted.likelihood_ == "gaussian":
+        straight = np.array([-fitted._fitted.scorer.elbo(far * directions) for far in DISTANCES])
+        assert (np.diff(straight, axis=0) > 0).all()
 
 
-@pytest.mark.parametrize("novelty", [True, False], ids=["novelty", "outlier"])
+SETTINGS = pytest.mark.parametrize(
+    "novelty, likelihood",
+    [(True, "gaussian"), (False, "student_t"), (False, "gaussian")],
+    ids=["novelty", "outlier", "outlier, Gaussian noise"],
+)
+
+
+@SETTINGS
 @pytest.mark.parametrize("prior", ["exemplar", "gaussian"])
 @pytest.mark.parametrize("name", ["two clusters", "uniform", "nearly a line"])
-def test_the_farther_out_the_odder(name, novelty, prior):
-    check(name, 0, novelty, prior)
+def test_the_farther_out_the_odder(name, novelty, prior, likelihood):
+    check(name, 0, novelty, prior, likelihood)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("novelty", [True, False], ids=["novelty", "outlier"])
+@SETTINGS
 @pytest.mark.parametrize("prior", ["exemplar", "gaussian"])
 @pytest.mark.parametrize("name", TABLES)
-def test_the_farther_out_the_odder_on_many_tables(name, novelty, prior, seed):
-    check(name, seed, novelty, prior)
+def test_the_farther_out_the_odder_on_many_tables(name, novelty, prior, likelihood, seed):
+    check(name, seed, novelty, prior, likelihood)

@@ -497,7 +497,7 @@ def test_a_field_that_is_missing_is_refused(content, tmp_path, place):
         (("indicators",), [-4]),
         (("indicators",), [99]),
         (("indicators",), [True]),
-        (("numbers",), "student_t"),
+        (("numbers",), "gaussian"),
         (("weight_type",), "float64"),
         (("score_type",), "float32"),
         (("leave_one_out",), 1),
