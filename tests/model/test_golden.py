@@ -29,10 +29,10 @@ LIKELIHOOD = Mixed(
 )
 # Means over both members, in nats.
 GOLDEN = {
-    "gaussian elbo": [-8.353943579519, -10.541096289467, -13.249125890631, -5360.687220536],
-    "gaussian iwae": [-6.4918832322182, -9.7471961971838, -13.287759452103, -3819.7779673681],
-    "exemplar elbo": [-9.4033638450378, -15.156367216182, -14.013868847094, -7279.8761029848],
-    "exemplar iwae": [-5.8406710648561, -10.224975564441, -13.320264362496, -5048.6881455065],
+    "gaussian elbo": [-8.353943579519, -10.541096289467, -13.249125890631, -5284.347322978],
+    "gaussian iwae": [-6.4918832322182, -9.7471961971838, -13.287759452103, -3876.810920569],
+    "exemplar elbo": [-9.4033638450378, -15.156367216182, -14.013868847094, -7173.891776064],
+    "exemplar iwae": [-5.8406710648561, -10.224975564441, -13.320264362496, -5128.997645688],
 }
 
 
@@ -64,7 +64,7 @@ def net(name, member, x):
         )
         for layer, a, b in SHAPES[name]
     }
-    h = np.clip(x, -10, 10)
+    h = x * min(1.0, 10 / np.sqrt((x**2).mean()))
     for layer in ("hidden.0", "hidden.1"):
         h = h @ layers[layer][0] + layers[layer][1]
         h = h * expit(h)
@@ -167,6 +167,6 @@ def test_the_numpy_model_still_gives_the_values_written_here(name):
 
 def test_the_table_exercises_what_it_should():
     encoded = np.array([features(row) for row in ROWS])
-    assert abs(encoded).max() > 10, "a row beyond the limit of the hidden path"
+    assert (encoded**2).mean(1).max() > 100, "a row beyond the limit of the hidden path"
     assert (np.isnan(ROWS).any(0) | np.array([False] * 4 + [True])).all(), "a missing cell in each column but the code"
     assert {2.0, 3.0} <= {ROWS[2, 3], ROWS[2, 4]}, "a flag and a code never seen"
