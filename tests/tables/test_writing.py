@@ -22,7 +22,7 @@ FRAME = pd.DataFrame(
 )
 SUFFIXES = [".csv", ".tsv", ".csv.gz", ".csv.zst", ".tsv.gz", ".parquet", ".pq", ".CSV", ".Parquet"]
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
-    lambda text: text.strip() == text and text[0].isalpha() and len(text) > 5
+    lambda text: text.strip() == text and text[0].isalpha() and len(text) > 5 and text.lower() != "infinity"
 )
 
 
