@@ -14,15 +14,13 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.adbench import SPLITS, find_tables, read_table
+from benchmarks.measuring import judge
 from benchmarks.reports import markdown
-from benchmarks.summary import bootstrap_means
+from benchmarks.summary import MEASURES, bootstrap_means
 from vae_anomaly import VAEDetector
 from vae_anomaly.model.anchor import UNITS
-
-MEASURES = {"AUROC": roc_auc_score, "AP": average_precision_score}
 
 
 @dataclass(frozen=True)
@@ -74,22 +72,24 @@ VARIANTS = {
 }
 
 
-def measure(variant: Variant, path: Path, setting: str, seed: int, cap: int) -> list[float]:
-    """Each measure."""
+def measure(variant: Variant, path: Path, setting: str, seed: int, cap: int) -> tuple[float, float]:
+    """AUROC and average precision."""
     split = SPLITS[setting](read_table(path, cap), seed)
     scores = variant.score(split.train, split.test, novelty=split.novelty, seed=seed)
-    return [float(judge(split.labels, scores)) for judge in MEASURES.values()]
+    return judge(split.labels, scores)
 
 
-def compare(variants: list[Variant], figure: partial[list[float]], paths: list[Path], seeds: int) -> pd.DataFrame:
+def compare(
+    variants: list[Variant], figure: partial[tuple[float, float]], paths: list[Path], seeds: int
+) -> pd.DataFrame:
     """A row a variant: means over tables of means over seeds, and what they differ by from the first one's."""
     rows, reference = {}, None
     for variant in variants:
         figures = np.array([[figure(variant, path, seed=seed) for seed in range(seeds)] for path in paths]).mean(1)
         reference = figures if reference is None else reference
         low, high = bootstrap_means(figures - reference)
-        row = dict(zip(MEASURES, figures.mean(0), strict=True))
-        gaps = zip(MEASURES, (figures - reference).mean(0), low, high, strict=True)
+        row = dict(zip(MEASURES.values(), figures.mean(0), strict=True))
+        gaps = zip(MEASURES.values(), (figures - reference).mean(0), low, high, strict=True)
         rows[variant.name] = row | {f"{name} − default": f"{d:+.4f} [{a:+.4f}, {b:+.4f}]" for name, d, a, b in gaps}
         print(variant.name, figures.mean(0).round(4), flush=True)
     return pd.DataFrame(rows).T

@@ -55,13 +55,14 @@ class Neighbours:
     count: int = 5
 
     def fit(self, train: np.ndarray) -> None:
-        self.index = NearestNeighbors().fit(train)
+        distinct, self.place, self.copies = np.unique(train, axis=0, return_inverse=True, return_counts=True)
+        self.index = NearestNeighbors().fit(distinct)  # a tree of equal rows would be searched from end to end
 
     def score(self, test: np.ndarray, own: np.ndarray) -> np.ndarray:
-        count = min(self.count, self.index.n_samples_fit_ - 1)
-        distances, rows = self.index.kneighbors(test, count + 1)  # one more: it may be the row itself
-        distances[rows == own[:, None]] = np.inf
-        return np.sort(distances)[:, :count].mean(1)
+        distances, places = self.index.kneighbors(test, min(self.count + 1, self.index.n_samples_fit_))
+        itself = (self.place[own, None] == places) & (own >= 0)[:, None]
+        seen = np.minimum((self.copies[places] - itself).cumsum(1), self.count)
+        return (np.diff(seen, axis=1, prepend=0) * distances).sum(1) / seen[:, -1]
 
 
 class LocalOutliers:

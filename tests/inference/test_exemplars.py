@@ -157,19 +157,19 @@ def slow_prior(found, nearest, keys, z):
 def test_of_many_exemplars_the_prior_is_the_sum_over_the_nearest(many, few_are_five, rng, known):
     z = many.codes + 0.3 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
     keys = many.keys if known else None
-    prior = many.prior(LOG_BANDWIDTH, keys, z)
+    prior = many.nearest_prior(LOG_BANDWIDTH, keys, z)
     assert isinstance(prior, NearestPrior)
     assert_allclose(prior.log_prob(z[None])[0], slow_prior(many, 4, keys, z.numpy()), rtol=1e-10)
 
 
 def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_doubles(many, few_are_five):
     z = many.codes  # each row is an exemplar
-    seen, left_out = (many.prior(LOG_BANDWIDTH, keys, z).log_share.exp() for keys in (None, many.keys))
+    seen, left_out = (many.nearest_prior(LOG_BANDWIDTH, keys, z).log_share.exp() for keys in (None, many.keys))
     total = many.counts.sum().item()
     assert total == 28 + 36
     assert_allclose(seen.max(-1).values[:, 28:], 3 / total)  # its own is the nearest
     assert_allclose(left_out.sum(-1) * (total - 1), seen.sum(-1) * total - 1, rtol=1e-12)
-    own = (many.prior(LOG_BANDWIDTH, many.keys, z).codes == z[:, :, None]).all(-1)
+    own = (many.nearest_prior(LOG_BANDWIDTH, many.keys, z).codes == z[:, :, None]).all(-1)
     assert own.sum() == MEMBERS * ROWS
     expected = torch.tensor([0.0] * 28 + [2.0] * 12).double() / (total - 1)
     assert_allclose(left_out[own].reshape(MEMBERS, ROWS), expected.expand(MEMBERS, -1))
@@ -177,7 +177,7 @@ def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_doubles(many,
 
 def test_of_many_exemplars_rows_that_are_none_of_them_see_all_counts(many, few_are_five):
     strangers = many.keys + np.uint64(1)
-    priors = [many.prior(LOG_BANDWIDTH, keys, many.codes) for keys in (strangers, None)]
+    priors = [many.nearest_prior(LOG_BANDWIDTH, keys, many.codes) for keys in (strangers, None)]
     assert torch.equal(priors[0].log_prob(many.codes[None]), priors[1].log_prob(many.codes[None]))
 
 
@@ -186,10 +186,10 @@ def test_few_and_many_exemplars_agree_where_the_nearest_are_all(many, rng, monke
     z = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
     log_var, keys = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS))), many.keys if known else None
     monkeypatch.setattr(exemplars, "NEAREST", ROWS)
-    priors = []
     for few in (ROWS, ROWS - 1):
         monkeypatch.setattr(exemplars, "FEW", few)
-        priors.append(many.prior(LOG_BANDWIDTH, keys, z))
+        assert many.are_few == (few == ROWS)
+    priors = [many.whole_prior(LOG_BANDWIDTH, keys), many.nearest_prior(LOG_BANDWIDTH, keys, z)]
     assert [type(prior) for prior in priors] == [ExemplarPrior, NearestPrior]
     assert_allclose(priors[1].log_prob(z[None]), priors[0].log_prob(z[None]), rtol=1e-10)
     assert_allclose(priors[1].kl(z, log_var), priors[0].kl(z, log_var), rtol=1e-10)
@@ -199,9 +199,9 @@ def test_few_and_many_exemplars_agree_where_the_nearest_are_all(many, rng, monke
 def test_of_many_exemplars_a_row_sees_the_same_in_whatever_batch(many, few_are_five, rng, known):
     z = many.codes + 0.1 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
     keys = many.keys if known else None
-    whole = many.prior(LOG_BANDWIDTH, keys, z).log_prob(z[None])[0]
+    whole = many.nearest_prior(LOG_BANDWIDTH, keys, z).log_prob(z[None])[0]
     order = rng.permutation(ROWS)
-    alone = [many.prior(LOG_BANDWIDTH, keys if keys is None else keys[[i]], z[:, [i]]) for i in order]
+    alone = [many.nearest_prior(LOG_BANDWIDTH, keys if keys is None else keys[[i]], z[:, [i]]) for i in order]
     found = torch.cat([prior.log_prob(z[None, :, [i]])[0] for prior, i in zip(alone, order, strict=True)], 1)
     assert_allclose(found, whole[:, order], rtol=1e-10)
 

@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from vae_anomaly.model import bandwidth
-from vae_anomaly.model.bandwidth import MAX_ROWS, SMALLEST, leave_one_out_bandwidth, nearest_codes
+from vae_anomaly.model.bandwidth import MAX_ROWS, SMALLEST, Products, leave_one_out_bandwidth
 
 GRID = np.geomspace(0.02, 3, 300)
 
@@ -94,7 +94,7 @@ def test_of_many_codes_some_are_left_out_in_turn_but_all_are_neighbours(rng, mon
 @pytest.mark.parametrize("count", [1, 4, 50])
 def test_the_nearest_codes_are_those_of_all_distances(rng, shift, count):
     codes, z = rng.standard_normal((50, 3)), 2 * rng.standard_normal((20, 3))
-    found = nearest_codes(torch.tensor(z + shift), torch.tensor(codes + shift), count).numpy()
+    found = Products(torch.tensor(codes + shift)).nearest(torch.tensor(z + shift), count).numpy()
     distances = np.linalg.norm(z[:, None] - codes, axis=-1)
     assert (np.diff(np.sort(found, 1), axis=1) > 0).all(), "each once"
     assert_allclose(np.sort(np.take_along_axis(distances, found, 1), 1), np.sort(distances, 1)[:, :count], rtol=1e-9)

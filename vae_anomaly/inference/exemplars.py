@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vae_anomaly.inference.neighbours import Neighbours
 from vae_anomaly.model.bandwidth import NEAREST
-from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_share
+from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, log_share
 
 FEW = 256  # exemplars up to which every row sees all of them, as in training
 MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -49,10 +49,8 @@ class Exemplars:
         weights = self.weights(keys, self.codes.device).to(self.codes.dtype)
         return ExemplarPrior(self.codes, log_bandwidth, log_share(weights))
 
-    def prior(self, log_bandwidth: Tensor, keys: np.ndarray | None, z: Tensor) -> Prior:
-        """The prior for rows whose codes are about ``z`` (members, rows, latents): of many exemplars, the nearest."""
-        if self.are_few:
-            return self.whole_prior(log_bandwidth, keys)
+    def nearest_prior(self, log_bandwidth: Tensor, keys: np.ndarray | None, z: Tensor) -> NearestPrior:
+        """The prior that rests on the exemplars nearest to the rows' own codes ``z`` (members, rows, latents)."""
         near = self._neighbours.nearest(z, NEAREST)
         codes = torch.stack([codes[places] for codes, places in zip(self.codes, near, strict=True)])
         weights, total = self.counts.to(z.device)[near], self.counts.sum().to(z.device)

@@ -7,7 +7,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from vae_anomaly.model.bandwidth import nearest_codes
+from vae_anomaly.model.bandwidth import Products
 
 MOST_LATENTS = 8  # for which a tree is the faster
 PAIRS_AT_ONCE = 2**19  # of codes, which stay in a processor's cache; 64 times as many on a device
@@ -29,6 +29,10 @@ class Neighbours:
     def _trees(self) -> list[cKDTree]:
         return [cKDTree(codes.double().numpy()) for codes in self.codes]
 
+    @cached_property
+    def _products(self) -> list[Products]:
+        return [Products(codes) for codes in self.codes]
+
     def nearest(self, z: Tensor, count: int) -> Tensor:
         """Places of the ``count`` exemplars nearest to each code of ``z`` (members, rows, latents)."""
         if z.device.type == "cpu" and z.shape[-1] <= MOST_LATENTS:
@@ -38,7 +42,7 @@ class Neighbours:
         size = max(1, pairs // self.codes.shape[1])
         return torch.stack(
             [
-                torch.cat([nearest_codes(part, codes, count) for part in rows.split(size)])
-                for rows, codes in zip(z, self.codes, strict=True)
+                torch.cat([products.nearest(part, count) for part in rows.split(size)])
+                for products, rows in zip(self._products, z, strict=True)
             ]
         )

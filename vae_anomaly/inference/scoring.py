@@ -128,8 +128,10 @@ class Scorer:
         """The prior for the rows of a chunk."""
         if self.exemplars is None:
             return self.vae.standard_normal()
-        z, _ = self.vae.encode(x)
-        return self.exemplars.prior(self.vae.log_bandwidth, row_keys(chunk) if self.leave_one_out else None, z)
+        keys = row_keys(chunk) if self.leave_one_out else None
+        if self.exemplars.are_few:
+            return self.exemplars.whole_prior(self.vae.log_bandwidth, keys)
+        return self.exemplars.nearest_prior(self.vae.log_bandwidth, keys, self.vae.encode(x)[0])
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)

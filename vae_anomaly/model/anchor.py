@@ -68,12 +68,13 @@ def fit_exemplar_anchor(features: Tensor, n_components: int, member: int, *, see
         For the randomised solver that scikit-learn takes for wide tables.
     """
     units = torch.as_tensor(_units(features.numpy(), UNITS[member % len(UNITS)]))
-    centre, directions, _ = _principal(features / units, n_components, seed)
-    codes = (features / units - centre) @ directions.T
+    rows = features / units
+    centre, directions, _ = _principal(rows, n_components, seed)
+    codes = (rows - centre) @ directions.T
     _, first = np.unique(features[:DISTINCT_ROWS].numpy(), axis=0, return_index=True)
     bandwidth = torch.tensor(leave_one_out_bandwidth(codes[np.sort(first)], NEAREST), dtype=features.dtype)
     noise = NOISE_SHARE * bandwidth
-    untold = (features / units - centre - codes @ directions).square().mean(0)
+    untold = (rows - centre - codes @ directions).square().mean(0)
     used = directions.any(1)  # the posterior of a latent that nothing depends on is the kernel, at a KL of 0
     variance = torch.where(used, 1 / (bandwidth**-2 + noise**-2), bandwidth**2)
     return Anchor(
@@ -87,7 +88,10 @@ def fit_exemplar_anchor(features: Tensor, n_components: int, member: int, *, see
 
 
 def fit_gaussian_anchor(features: Tensor, n_components: int, *, seed: int) -> Anchor:
-    """Posterior and decoder of probabilistic PCA with the noise scale that training starts at; see above."""
+    """Posterior and decoder of probabilistic PCA with the noise scale that training starts at.
+
+    Parameters as of `fit_exemplar_anchor`; members have it alike.
+    """
     centre, directions, variances = _principal(features, n_components, seed)
     noise = START_SCALE**2
     used = directions.any(1)  # the posterior of a latent that nothing depends on is the prior, at a KL of 0

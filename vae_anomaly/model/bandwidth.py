@@ -28,11 +28,10 @@ def leave_one_out_bandwidth(codes: Tensor, nearest: int) -> float:
         Neighbours of a code that count; those further away add next to nothing.
     """
     squared = _to_neighbours(codes, nearest)
-    closest = squared[:, 0][squared[:, 0].isfinite()]
-    if not len(closest):
+    if not len(squared):
         return SMALLEST
     spread = codes.std(0, correction=0)
-    unit, latents = closest.median().sqrt().item(), int((spread > UNUSED * spread.max()).sum())
+    unit, latents = squared[:, 0].median().sqrt().item(), int((spread > UNUSED * spread.max()).sum())
 
     def loss(log_bandwidth: float) -> float:
         log_kernels = -0.5 * squared * math.exp(-2 * log_bandwidth)
@@ -43,19 +42,25 @@ def leave_one_out_bandwidth(codes: Tensor, nearest: int) -> float:
     return max(math.exp(found.x), 1e-6)
 
 
-def nearest_codes(z: Tensor, codes: Tensor, count: int) -> Tensor:
-    """Places of the ``count`` codes nearest to each row of ``z`` (rows, latents), (rows, count), in any order."""
-    centre = codes.mean(0)  # the squares are taken near 0, where they are exact
-    c = codes - centre
-    half_square = 0.5 * c.square().sum(-1)
-    return torch.addmm(half_square, z - centre, c.T, alpha=-1).topk(count, largest=False).indices
+class Products:
+    """Exact search among ``codes`` (rows, latents) by the product of every pair."""
+
+    def __init__(self, codes: Tensor) -> None:
+        self._centre = codes.mean(0)  # the squares are taken near 0, where they are exact
+        centred = codes - self._centre
+        self._transposed, self._half_square = centred.T, 0.5 * centred.square().sum(-1)
+
+    def nearest(self, z: Tensor, count: int) -> Tensor:
+        """Places of the ``count`` codes nearest to each row of ``z`` (rows, latents), (rows, count), in any order."""
+        half_distances = torch.addmm(self._half_square, z - self._centre, self._transposed, alpha=-1)
+        return half_distances.topk(count, largest=False).indices
 
 
 def _to_neighbours(codes: Tensor, nearest: int) -> Tensor:
-    """Squared distances (rows, at most ``nearest``), rising, from some codes to the nearest others that differ."""
-    some = codes[:MAX_ROWS]
+    """Squared distances (rows, at most ``nearest``), rising, from codes to the nearest others that differ."""
+    some, search = codes[:MAX_ROWS], Products(codes)
     count = min(nearest + 1, len(codes))
-    near = torch.cat([nearest_codes(part, codes, count) for part in some.split(64)])
+    near = torch.cat([search.nearest(part, count) for part in some.split(64)])
     squared = (codes[near] - some[:, None]).square().sum(-1)
     squared = squared.masked_fill(squared <= ALIKE * codes.var(0, correction=0).sum(), torch.inf).sort(1).values
-    return squared[squared[:, 0].isfinite()] if squared.isfinite().any() else squared[:, :1]
+    return squared[squared[:, 0].isfinite()]
