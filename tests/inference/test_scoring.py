@@ -7,6 +7,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from vae_anomaly.inference import assembly, exemplars, scoring
+from vae_anomaly.inference.exemplars import row_keys
 from vae_anomaly.inference.reasons import column_contributions
 from vae_anomaly.inference.scoring import fixed_noise
 from vae_anomaly.model.bandwidth import NEAREST, leave_one_out_bandwidth
@@ -64,6 +65,29 @@ def test_chunks_side_by_side_score_as_one_after_the_other_and_leave_threads_as_t
     for scores, change in found:
         assert_allclose(scores, wanted, rtol=1e-9)
         assert change == 0
+
+
+@pytest.mark.parametrize("score", ["elbo", "iwae"])
+def test_rows_that_repeat_are_scored_once_each(scorer_of, rng, monkeypatch, score):
+    distinct = rng.normal(size=(12, 3))
+    distinct[3, 1] = np.nan
+    scorer, places = scorer_of(distinct[:3]), rng.integers(12, size=300)
+    wanted, scored = getattr(scorer, score)(distinct), []
+    monkeypatch.setattr(
+        scoring, "in_pieces", lambda work, chunks, _: [scored.append(len(c)) or work(c) for c in chunks]
+    )
+    assert_allclose(getattr(scorer, score)(distinct[places]), wanted[places], rtol=1e-12)
+    assert scored == [12]
+
+
+def test_rows_with_one_key_but_different_cells_have_scores_of_their_own(scorer_of, rng):
+    x = np.repeat(rng.normal(size=(4, 3)), 2, axis=0)
+    x[1::2] += 1e-12  # keys are of float32
+    assert_array_equal(row_keys(x[::2]), row_keys(x[1::2]))
+    scorer = scorer_of(x)
+    scores = scorer.elbo(x)
+    assert (scores[::2] != scores[1::2]).any()
+    assert_allclose(scores, [scorer.elbo(row[None])[0] for row in x], rtol=1e-13)
 
 
 def test_an_error_in_a_chunk_is_the_callers(scorer_of, rng, monkeypatch):

@@ -63,11 +63,11 @@ class Scorer:
 
     def elbo(self, x: np.ndarray) -> np.ndarray:
         """Mean over the members of the ELBO, (rows,), in nats."""
-        return np.concatenate(self._by_chunk(self._elbo, x))
+        return self._of_distinct(self._elbo, x)
 
     def iwae(self, x: np.ndarray) -> np.ndarray:
         """Mean over the members of the importance-weighted bound, (rows,), in nats."""
-        return np.concatenate(self._by_chunk(self._iwae, x))
+        return self._of_distinct(self._iwae, x)
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Posterior means of the first member, (rows, latents)."""
@@ -114,6 +114,14 @@ class Scorer:
     def _cells(self, chunk: np.ndarray) -> np.ndarray:
         codes = self._tensor(chunk).expand(1, self.vae.n_estimators, -1, -1)
         return _numpy(self.vae.likelihood.expected(self.vae.decode(codes), self.vae.shared)[0, 0])
+
+    def _of_distinct(self, work: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+        """``work`` on each distinct row once, (rows,): long tables of few values repeat themselves."""
+        _, first, places = np.unique(row_keys(x), return_index=True, return_inverse=True)
+        distinct = x[first]
+        if len(first) == len(x) or not np.array_equal(distinct[places], x, equal_nan=True):
+            return np.concatenate(self._by_chunk(work, x))
+        return np.concatenate(self._by_chunk(work, distinct))[places]
 
     def _by_chunk(self, work: Callable[[np.ndarray], Result], x: np.ndarray) -> list[Result]:
         """``work`` on slices of rows that fit the memory: side by side on a processor, one after the other on a GPU."""

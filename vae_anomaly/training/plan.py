@@ -24,7 +24,7 @@ class Plan:
     held_out: int
     patience: int = 3
     evaluations: int = 20
-    n_exemplars: int = 256
+    n_exemplars: int = 128
 
     @property
     def interval(self) -> int:
