@@ -36,6 +36,7 @@ KINDS = {
     "novelty": {"novelty": True},
     "student": {"likelihood": "student_t"},
     "autoencoder": {"variational": False},
+    "representation": {"purpose": "representation"},
     "many rows": {"novelty": True, "n_components": 3},  # so many that a row sees only the exemplars nearest to it
     "many rows, wide code": {"novelty": True, "n_components": 9},  # looked for without a tree
 }
@@ -400,6 +401,7 @@ def test_a_plain_autoencoder_scores_the_squared_error(X):
 @pytest.mark.parametrize(
     "name, value, base",
     [
+        ("purpose", "representation", {}),
         ("n_components", 1, {}),
         ("hidden_layer_sizes", (8, 8), {}),
         ("likelihood", "gaussian", {}),

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -23,9 +23,10 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from vae_anomaly.errors import DataError, ModelFileError
 from vae_anomaly.fitted import Fitted
 from vae_anomaly.fitting import fit_model
+from vae_anomaly.inference.completion import complete
 from vae_anomaly.inference.reasons import column_contributions
 from vae_anomaly.persistence import read_model, write_model
-from vae_anomaly.tables import Schema, as_frame, is_frame
+from vae_anomaly.tables import Schema, as_frame, fill, is_frame
 from vae_anomaly.training.callbacks import Monitor, ProgressBar
 from vae_anomaly.training.devices import resolve_device
 from vae_anomaly.training.settings import Settings
@@ -42,16 +43,20 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     Parameters
     ----------
+    purpose : {"detection", "representation"}, default="detection"
+        What "auto" serves: scores that find odd rows, or a code that is good for something else: features for another
+        model, new rows, missing cells, latents with a meaning. "representation" takes one member, a standard normal
+        prior, and up to 1,000 steps that begin at principal components, with all rows and a warmed-up KL.
     n_components : int or "auto", default="auto"
-        Latents. "auto": 16 in outlier detection, 32 in novelty detection, never more than the encoder sees columns.
+        Latents. "auto": 16, in novelty detection 32, never more than the encoder sees columns.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64).
     likelihood : {"auto", "gaussian", "student_t"}, default="auto"
         Density of numbers, with learned scales. Two-valued columns are Bernoulli, categories categorical. "auto":
-        Student-t in outlier detection, Gaussian in novelty detection.
+        Student-t in outlier detection, Gaussian in novelty detection and for a representation.
     prior : {"auto", "gaussian", "exemplar"}, default="auto"
         What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
-        training rows (arXiv 2004.04795). "auto": exemplar, below 10 rows gaussian.
+        training rows (arXiv 2004.04795). "auto": exemplar, gaussian below 10 rows and for a representation.
     beta : float, default=1.0
         Weight of the KL in training; scores always have weight 1.
     bound : {"elbo", "iwae"}, default="elbo"
@@ -61,7 +66,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
     n_estimators : int or "auto", default="auto"
         Members of the ensemble, trained side by side; scores are means over them, codes those of the first. "auto": 3
-        in outlier detection; in novelty detection 2, that measure the columns by their deviation and by their range.
+        in outlier detection; in novelty detection 2, that measure the columns by their deviation and by their range; 1
+        for a representation.
     novelty : bool, default=False
         False (outlier detection): the training rows may hold anomalies; training is short and leaves the oddest rows
         out, and a scored row that is itself in training does not explain itself. True (novelty detection): the
@@ -73,13 +79,14 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         leaves out what each batch itself shows to be far off.
     max_iter : int or "auto", default="auto"
         Steps of the optimiser, at most. "auto": 200 in outlier detection; in novelty detection 60, and 300 where
-        the prior does not rest on exemplars.
+        the prior does not rest on exemplars; 1,000 for a representation.
     batch_size : int or "auto", default="auto"
         Rows of a step, for each member. "auto": 256.
     learning_rate : float, default=0.002
         Peak rate of Adam.
     validation_fraction : float in [0, 1), default=0.1
-        Share of the rows held out to stop in time, in novelty detection; fewer than 10 rows are not held out.
+        Share of the rows held out to stop in time, in novelty detection and for a representation; fewer than 10 rows
+        are not held out.
     n_draws : int, default=2
         Draws from the posterior that are decoded to score a row: made once in ``fit``, the same for all rows; an even
         number is in pairs of opposite sign. The KL needs none.
@@ -110,6 +117,9 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         Where scores are computed.
     n_samples_fit_, n_features_in_ : int
         Rows and columns of the training table.
+    latents_ : DataFrame
+        A row for each latent, over the training rows: ``mean`` and ``deviation`` of its code, ``noise`` of the
+        posterior, mean ``kl`` in nats, and whether it is ``active``, that is, tells rows apart.
     usual_ : list of float
         Median contribution of each column, and of the latent term, over the training rows.
     versions_ : dict
@@ -126,6 +136,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     """
 
     _parameter_constraints = {
+        "purpose": [StrOptions({"detection", "representation"})],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
         "likelihood": [StrOptions({"auto", "gaussian", "student_t"})],
@@ -151,6 +162,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     def __init__(
         self,
         *,
+        purpose: str = "detection",
         n_components: int | str = "auto",
         hidden_layer_sizes: Sequence[int] | str = "auto",
         likelihood: str = "auto",
@@ -172,6 +184,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         verbose: int = 0,
         callbacks: Sequence[object] | None = None,
     ):
+        self.purpose = purpose
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
         self.likelihood = likelihood
@@ -319,6 +332,81 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         scorer = self._checked().scorer
         return self._decoded(scorer.decode(scorer.encode(self._encoded(X))), _index(X))
 
+    def impute(self, X: Any) -> pd.DataFrame | np.ndarray:
+        """The rows with every missing cell filled by what the model expects beside the observed ones.
+
+        Fit with ``purpose="representation"`` for this: the other models know less of how columns depend on one another.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns).
+
+        Returns
+        -------
+        DataFrame or ndarray
+            A copy in which observed cells, and columns that the model does not use, are as they were. Filled numbers
+            stay within the range of the training rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> x = np.random.default_rng(0).normal(size=(500, 1))
+        >>> detector = VAEDetector(purpose="representation", random_state=0).fit(np.hstack([x, 3 * x]))
+        >>> detector.impute([[1.0, np.nan]]).round()
+        array([[1., 3.]])
+        """
+        fitted = self._checked()
+        x = self._encoded(X)
+        filled = fitted.schema.decode(complete(fitted.scorer, x, *fitted.extent))
+        missing = fitted.schema.missing(x)
+        if not fitted.frame or not is_frame(X):
+            table = np.array(_unmasked(X), dtype=np.float64)
+            used = [fitted.inputs.index(name) for name in fitted.schema.names]
+            table[:, used] = np.where(missing, filled.to_numpy(dtype=np.float64), table[:, used])
+            return table
+        frame = as_frame(X).copy()
+        for place, name in enumerate(fitted.schema.names):
+            frame[name] = fill(frame[name], filled[name], missing[:, place])
+        return frame
+
+    def traverse(
+        self, dimension: int, *, span: float = 3.0, n_samples: int = 11, X: Any = None
+    ) -> pd.DataFrame | np.ndarray:
+        """What the model expects along one latent, the others held still.
+
+        Parameters
+        ----------
+        dimension : int
+            The latent, from 0; `latents_` tells which are in use.
+        span : float
+            How far the walk goes to either side of the latent's mean, in standard deviations of its codes.
+        n_samples : int
+            Rows of the walk.
+        X : DataFrame or array-like, optional
+            (1, columns): a row whose code holds the other latents. Without it they are at their means.
+
+        Returns
+        -------
+        DataFrame or ndarray
+            (n_samples, columns), in the table's own columns and types; a frame's index is the latent's value.
+        """
+        fitted = self._checked()
+        n_components = fitted.design.n_components
+        if not isinstance(dimension, Integral) or not 0 <= dimension < n_components:
+            raise DataError(f"There is no latent {dimension!r}; this model has 0 to {n_components - 1}.")
+        if not isinstance(n_samples, Integral) or n_samples < 1 or not (np.isfinite(span) and span >= 0):
+            raise ValueError(f"A walk takes a span from 0 and n_samples from 1. Got {span!r} and {n_samples!r}.")
+        still = np.array([fitted.latents.mean]) if X is None else self.transform(X)
+        if len(still) != 1:
+            raise DataError(f"A walk starts at one row; X has {len(still)}.")
+        walk = np.repeat(still, n_samples, axis=0)
+        steps = np.linspace(-span, span, n_samples)
+        walk[:, dimension] = fitted.latents.mean[dimension] + steps * fitted.latents.reach[dimension]
+        index = pd.Index(walk[:, dimension], name=self._latent_names()[dimension])
+        return self._decoded(fitted.scorer.decode(walk), index)
+
     def sample(self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None) -> Any:
         """Draw new rows from the model: a code from the prior, cells from the decoder.
 
@@ -390,9 +478,16 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.likelihood_ = fitted.numbers
         self.hidden_layer_sizes_ = design.hidden_layer_sizes
         self.prior_ = design.prior if design.variational else None
+        self._n_features_out = design.n_components
+        self.latents_ = pd.DataFrame(asdict(fitted.latents), index=self._latent_names()).assign(
+            active=fitted.latents.active
+        )
         self.device_ = fitted.scorer.device
         self.n_samples_fit_ = fitted.schema.n_rows
-        self._n_features_out = design.n_components
+
+    def _latent_names(self) -> list[str]:
+        """Names of the codes' columns."""
+        return [f"{type(self).__name__.lower()}{place}" for place in range(self._n_features_out)]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_fitted")

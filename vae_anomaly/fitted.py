@@ -10,6 +10,7 @@ import torch
 
 from vae_anomaly.errors import ModelFileError
 from vae_anomaly.inference.exemplars import Exemplars
+from vae_anomaly.inference.latents import Latents
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.model.likelihoods import Mixed
 from vae_anomaly.model.objectives import ELBO, Objective, Reconstruction
@@ -37,7 +38,8 @@ class Fitted:
     """A trained model and the table that it was trained on, without the rows.
 
     ``inputs`` are the columns of the table as it came, ``frame`` says whether it came with names, ``numbers`` names
-    the density of numbers, ``indicators`` are the cells that were missing in some training rows.
+    the density of numbers, ``indicators`` are the cells that were missing in some training rows, ``extent`` (2, cells)
+    is the least and the largest of each cell in training.
     """
 
     schema: Schema
@@ -48,6 +50,8 @@ class Fitted:
     indicators: tuple[int, ...]
     weight_type: torch.dtype
     scorer: Scorer
+    latents: Latents
+    extent: np.ndarray
     record: Record
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -55,6 +59,8 @@ class Fitted:
         scorer = self.scorer
         weights = {f"vae.{name}": tensor.to(self.weight_type) for name, tensor in scorer.vae.state_dict().items()}
         tensors = {name: tensor.cpu().numpy() for name, tensor in {**weights, "noise": scorer.noise}.items()}
+        tensors["latents"] = np.array(self.latents.columns())
+        tensors["extent"] = self.extent
         if scorer.exemplars is not None:
             tensors["exemplars.keys"] = scorer.exemplars.keys
             tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
@@ -121,7 +127,8 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     with torch.device("meta"):  # shapes only: nothing is allocated before they are compared
         vae = design.build(likelihood)
     weight_type, score_type = TYPES[document["weight_type"]], TYPES[document["score_type"]]
-    _check_arrays(tensors, vae.state_dict(), design, str(document["weight_type"]), str(document["score_type"]))
+    types = str(document["weight_type"]), str(document["score_type"])
+    _check_arrays(tensors, vae.state_dict(), design, len(schema.cells), *types)
     if device.type == "mps":
         score_type = torch.float32
     weights = {name: torch.tensor(tensors[f"vae.{name}"], dtype=score_type, device=device) for name in vae.state_dict()}
@@ -137,7 +144,10 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
         bound=_bound(document, design),
     )
     frame = documents.truth(document, "frame")
-    return Fitted(schema, inputs, frame, design, numbers, indicators, weight_type, scorer, record)
+    latents = Latents(*tensors["latents"].tolist())
+    return Fitted(
+        schema, inputs, frame, design, numbers, indicators, weight_type, scorer, latents, tensors["extent"], record
+    )
 
 
 def _bound(document: Mapping[str, Any], design: Design) -> str:
@@ -191,12 +201,15 @@ def _check_arrays(
     tensors: Mapping[str, np.ndarray],
     weights: Mapping[str, torch.Tensor],
     design: Design,
+    n_cells: int,
     weight_type: str,
     score_type: str,
 ) -> None:
     """Hold the arrays against what the model needs."""
     wanted = {f"vae.{name}": (tuple(tensor.shape), weight_type) for name, tensor in weights.items()}
     wanted["noise"] = ((len(tensors["noise"]), design.n_components), score_type)
+    wanted["latents"] = ((len(fields(Latents)), design.n_components), "float64")
+    wanted["extent"] = ((2, n_cells), "float64")
     if design.exemplars:
         n = len(tensors["exemplars.keys"])
         wanted["exemplars.keys"] = ((n,), "uint64")

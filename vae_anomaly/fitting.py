@@ -9,6 +9,7 @@ import torch
 
 from vae_anomaly.fitted import Fitted, Record, likelihood_of, objective_of
 from vae_anomaly.inference.assembly import make_scorer
+from vae_anomaly.inference.latents import Latents
 from vae_anomaly.inference.reasons import column_contributions
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
@@ -66,8 +67,11 @@ def fit_model(
     )
     some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
     threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
+    means, variances = scorer.posterior(some)
+    latents = Latents.of(means, variances * design.variational, standard=not design.exemplars)
+    extent = np.stack([np.nanmin(x, 0), np.nanmax(x, 0)])
     record = Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions())
-    return Fitted(schema, inputs, frame, design, numbers, indicators, train_type, scorer, record)
+    return Fitted(schema, inputs, frame, design, numbers, indicators, train_type, scorer, latents, extent, record)
 
 
 def _training_figures(honest: Scorer, x: np.ndarray, schema: Schema, settings: Settings) -> tuple[float, list[float]]:

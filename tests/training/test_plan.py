@@ -3,7 +3,7 @@ import pytest
 
 from vae_anomaly.model.anchor import UNITS
 from vae_anomaly.training import plan as planning
-from vae_anomaly.training.assembly import make_design
+from vae_anomaly.training.assembly import make_design, number_likelihood
 from vae_anomaly.training.trimming import Fence, Share
 
 SIZES = [1, 9, 10, 300, 1_000_000]
@@ -51,6 +51,24 @@ def test_a_plan_reports_about_twenty_times(settings_of, max_iter):
     plan = make_plan(settings_of(max_iter=max_iter), 300)
     rounds = -(-max_iter // plan.interval)
     assert rounds == max_iter if max_iter <= 20 else 20 <= rounds < 40
+
+
+def test_a_representation_trains_long_on_all_rows_and_stops_by_held_out_ones(settings_of):
+    plan = make_plan(settings_of(purpose="representation", contamination=0.4), 300, exemplars=False)
+    assert (plan.max_iter, plan.held_out, plan.trimming) == (1000, 30, Share(0.0))
+    for novelty in (False, True):
+        design = make_design(settings_of(purpose="representation", novelty=novelty), 300, 40)
+        assert (design.prior, design.n_estimators, design.n_components, design.anchored) == ("gaussian", 1, 16, True)
+        assert number_likelihood(settings_of(purpose="representation", novelty=novelty)) == "gaussian"
+
+
+def test_the_kl_of_a_representation_is_warmed_up_and_that_of_a_detector_is_not(settings_of):
+    plan = make_plan(settings_of(purpose="representation", beta=3.0, max_iter=100), 300)
+    weights = [plan.beta_at(step) for step in range(100)]
+    np.testing.assert_allclose(weights[:21], 3.0 * np.minimum(np.arange(1, 22) / 20, 1))
+    assert set(weights[20:]) == {3.0}
+    for novelty in (False, True):
+        assert make_plan(settings_of(novelty=novelty, beta=3.0), 300).beta_at(0) == 3.0
 
 
 def test_training_leaves_out_what_was_declared_odd(settings_of):

@@ -54,7 +54,7 @@ class Scorer:
 
     def terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected log-likelihood of each cell (rows, cells) and KL (rows,), means over the members, in nats."""
-        parts = self._by_chunk(self._terms, x)
+        parts = self.by_chunk(self._terms, x)
         return np.concatenate([cells for cells, _ in parts]), np.concatenate([kl for _, kl in parts])
 
     def score(self, x: np.ndarray) -> np.ndarray:
@@ -71,11 +71,16 @@ class Scorer:
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Posterior means of the first member, (rows, latents)."""
-        return np.concatenate(self._by_chunk(self._codes, x))
+        return self.posterior(x)[0]
+
+    def posterior(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior means and variances of the first member, each (rows, latents)."""
+        parts = self.by_chunk(self._posterior, x)
+        return np.concatenate([means for means, _ in parts]), np.concatenate([variances for _, variances in parts])
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Expected cells (rows, cells) for codes of the first member."""
-        return np.concatenate(self._by_chunk(self._cells, z))
+        return np.concatenate(self.by_chunk(self._cells, z))
 
     @torch.no_grad()
     def sample(self, n_rows: int, seed: int) -> np.ndarray:
@@ -90,7 +95,7 @@ class Scorer:
 
     def _inputs(self, chunk: np.ndarray) -> tuple[VAE, Tensor, Prior, Tensor]:
         """What every bound of the rows of a chunk is computed from."""
-        x = self._tensor(chunk)
+        x = self.tensor(chunk)
         return self.vae, x, self._prior(chunk, x), self.noise[:, None, None]
 
     @torch.no_grad()
@@ -107,12 +112,13 @@ class Scorer:
         return _numpy(importance_weighted_bound(*self._inputs(chunk)).mean(0))
 
     @torch.no_grad()
-    def _codes(self, chunk: np.ndarray) -> np.ndarray:
-        return _numpy(self.vae.encode(self._tensor(chunk))[0][0])
+    def _posterior(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, log_var = self.vae.encode(self.tensor(chunk))
+        return _numpy(mean[0]), _numpy(log_var[0].exp())
 
     @torch.no_grad()
     def _cells(self, chunk: np.ndarray) -> np.ndarray:
-        codes = self._tensor(chunk).expand(1, self.vae.n_estimators, -1, -1)
+        codes = self.tensor(chunk).expand(1, self.vae.n_estimators, -1, -1)
         return _numpy(self.vae.likelihood.expected(self.vae.decode(codes), self.vae.shared)[0, 0])
 
     def _of_distinct(self, work: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
@@ -120,10 +126,10 @@ class Scorer:
         _, first, places = np.unique(row_keys(x), return_index=True, return_inverse=True)
         distinct = x[first]
         if len(first) == len(x) or not np.array_equal(distinct[places], x, equal_nan=True):
-            return np.concatenate(self._by_chunk(work, x))
-        return np.concatenate(self._by_chunk(work, distinct))[places]
+            return np.concatenate(self.by_chunk(work, x))
+        return np.concatenate(self.by_chunk(work, distinct))[places]
 
-    def _by_chunk(self, work: Callable[[np.ndarray], Result], x: np.ndarray) -> list[Result]:
+    def by_chunk(self, work: Callable[[np.ndarray], Result], x: np.ndarray) -> list[Result]:
         """``work`` on slices of rows that fit the memory: side by side on a processor, one after the other on a GPU."""
         likelihood, cpu = self.vae.likelihood, self.device.type == "cpu"
         widest = max(likelihood.n_cells, likelihood.n_features, likelihood.n_outputs, self.vae.n_components)
@@ -141,7 +147,8 @@ class Scorer:
             return self.exemplars.whole_prior(self.vae.log_bandwidth, keys)
         return self.exemplars.nearest_prior(self.vae.log_bandwidth, keys, self.vae.encode(x)[0])
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """The array where and as the arithmetic has it."""
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)
 
 

@@ -40,6 +40,17 @@ def as_frame(X: Any) -> pd.DataFrame:
     return frame
 
 
+def fill(column: pd.Series, values: pd.Series, missing: np.ndarray) -> pd.Series:
+    """The column with ``values`` where it is missing, in its own type; ``missing`` (rows,) says where."""
+    values = values.set_axis(column.index)
+    if missing.all():
+        return values
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        new = values[missing].drop_duplicates()
+        column = column.cat.add_categories(new[~new.isin(column.cat.categories)])
+    return column.where(~missing, values.astype(column.dtype))
+
+
 def column_names(frame: pd.DataFrame) -> list[str | int]:
     """Names of the columns as plain text and whole numbers; anything else, or a name twice, is a DataError."""
     names = [_plain(name) for name in frame.columns.tolist()]

@@ -93,6 +93,10 @@ class Schema:
         raw[:, :n_numbers] = self._scaling.undo(raw[:, :n_numbers])
         return self._layout.scatter(raw)
 
+    def missing(self, cells: np.ndarray) -> np.ndarray:
+        """Which values of the columns in use are missing, (rows, columns), by the encoded table."""
+        return np.isnan(cells[:, [slots[0] for slots in self._layout.slots]])
+
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""
         return {

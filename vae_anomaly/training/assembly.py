@@ -26,6 +26,7 @@ NUMBER_LIKELIHOODS: dict[str, Callable[[tuple[float, ...]], Likelihood]] = {
     "student_t": StudentT,
 }
 MIN_EXEMPLAR_ROWS = 10
+MOST_LATENTS = 16
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def number_likelihood(settings: Settings) -> str:
     """Name of the density of numbers: heavy tails where odd cells in training would else widen the noise of all."""
     if settings.likelihood != "auto":
         return settings.likelihood
-    return "student_t" if settings.variational and not settings.novelty else "gaussian"
+    return "student_t" if settings.variational and not settings.anchored else "gaussian"
 
 
 def missing_cells(x: np.ndarray) -> tuple[int, ...]:
@@ -87,23 +88,34 @@ def make_design(settings: Settings, n_rows: int, n_features: int) -> Design:
     compresses, so its code is at most half as wide as what it sees.
     """
     sizes = (64, 64) if settings.hidden_layer_sizes == "auto" else settings.hidden_layer_sizes
-    exemplar = "exemplar" if n_rows >= MIN_EXEMPLAR_ROWS else "gaussian"
-    latents = (
-        min(n_features, 32 if settings.novelty else 16) if settings.variational else max(1, min(n_features // 2, 8))
-    )
+    latents = _latents(settings, n_features) if settings.n_components == "auto" else settings.n_components
+    members = _members(settings) if settings.n_estimators == "auto" else settings.n_estimators
     return Design(
-        n_components=latents if settings.n_components == "auto" else int(settings.n_components),
+        n_components=int(latents),
         hidden_layer_sizes=tuple(int(width) for width in sizes),
-        n_estimators=_members(settings),
-        prior=exemplar if settings.prior == "auto" else settings.prior,
+        n_estimators=int(members),
+        prior=_prior(settings, n_rows) if settings.prior == "auto" else settings.prior,
         variational=settings.variational,
-        anchored=settings.novelty,
+        anchored=settings.anchored,
     )
+
+
+def _latents(settings: Settings, n_features: int) -> int:
+    if not settings.variational:
+        return max(1, min(n_features // 2, MOST_LATENTS if settings.represents else 8))
+    return min(n_features, MOST_LATENTS if settings.represents or not settings.novelty else 2 * MOST_LATENTS)
 
 
 def _members(settings: Settings) -> int:
-    """Two that measure the columns differently (see the anchor), or three that differ by chance."""
-    return (2 if settings.novelty else 3) if settings.n_estimators == "auto" else int(settings.n_estimators)
+    """Two that measure the columns differently (see the anchor), or three that differ by chance; a code needs one."""
+    if settings.represents:
+        return 1
+    return 2 if settings.novelty else 3
+
+
+def _prior(settings: Settings, n_rows: int) -> str:
+    """Rows to rest on, if there are enough; a code that is to mean something has a prior without corners."""
+    return "gaussian" if settings.represents or n_rows < MIN_EXEMPLAR_ROWS else "exemplar"
 
 
 def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> None:

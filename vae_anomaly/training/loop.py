@@ -168,7 +168,7 @@ class Trainer:
             1, *shape, vae.n_components, generator=self.generator, dtype=self.x.dtype, device=self.x.device
         )
         terms = self.objective.terms(vae, self.x[rows], self.source.for_rows(vae, rows, self.generator), noise)
-        elbo = terms.elbo(plan.beta)
+        elbo = terms.elbo(plan.beta_at(step))
         kept = plan.trimming.weights(elbo)
         self.optimizer.zero_gradients()
         (-elbo * kept).sum().backward()

@@ -11,6 +11,7 @@ import numpy as np
 class Settings:
     """The detector's parameters that decide what is trained; their meaning stands at `VAEDetector`."""
 
+    purpose: str
     n_components: int | str
     hidden_layer_sizes: Sequence[int] | str
     likelihood: str
@@ -28,6 +29,16 @@ class Settings:
     n_draws: int
     device: str
     precision: str
+
+    @property
+    def anchored(self) -> bool:
+        """Whether training starts at principal directions: where the training rows are taken as they are."""
+        return self.novelty or self.represents
+
+    @property
+    def represents(self) -> bool:
+        """Whether the code is the purpose, not the score."""
+        return self.purpose == "representation"
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
