@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"errors", "threads"},
     {"files"},
-    {"tables", "model", "persistence"},
+    {"tables", "images", "model", "persistence"},
     {"training", "inference"},
     {"fitted"},
     {"fitting"},

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector, load
+    from vae_anomaly.images import read_images, write_image_grid
     from vae_anomaly.tables import read_table, write_table
 
 __version__ = "0.1.0"
-__all__ = ["VAEDetector", "__version__", "load", "read_table", "write_table"]
+__all__ = ["VAEDetector", "__version__", "load", "read_images", "read_table", "write_image_grid", "write_table"]
 
 _HOMES = {
     "VAEDetector": "vae_anomaly.detector",
     "load": "vae_anomaly.detector",
+    "read_images": "vae_anomaly.images",
     "read_table": "vae_anomaly.tables",
+    "write_image_grid": "vae_anomaly.images",
     "write_table": "vae_anomaly.tables",
 }
 

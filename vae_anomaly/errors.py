@@ -17,6 +17,10 @@ class ModelFileError(VaeAnomalyError, ValueError):
     """The model file is damaged, foreign, or of a format that this version does not know."""
 
 
+class MissingExtraError(VaeAnomalyError, ImportError):
+    """A package that one of our extras brings is not installed: the message has the command that installs it."""
+
+
 class DataWarning(UserWarning):
     """The table was taken, but not all of it: the message names the columns and why."""
 
