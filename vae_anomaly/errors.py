@@ -17,6 +17,10 @@ class ModelFileError(VaeAnomalyError, ValueError):
     """The model file is damaged, foreign, or of a format that this version does not know."""
 
 
+class NoDensityError(VaeAnomalyError, TypeError):
+    """The model is a plain autoencoder: it has no density, so nothing can be drawn from it."""
+
+
 class DataWarning(UserWarning):
     """The table was taken, but not all of it: the message names the columns and why."""
 
