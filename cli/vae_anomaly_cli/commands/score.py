@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import leave_out, pick, refuse_known
+from vae_anomaly_cli.columns import leave_out, pick, refuse_known, refuse_written
 from vae_anomaly_cli.commands.fit import new_detector
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, telling, write_rows
@@ -119,8 +119,5 @@ def _check_usage(context: typer.Context, table: str, model: str | None, output: 
         if model is not None and source is not None and source.name == "COMMANDLINE":
             message = f"it concerns fitting, and {model} is fitted already; leave one of the two out."
             raise typer.BadParameter(message, param_hint=option)
-    for name in keep:
-        if name in OURS:
-            message = f"{name!r} is the name of a column that is written anyway; rename it in the table."
-            raise typer.BadParameter(message, param_hint="--keep")
+    refuse_written(keep, OURS)
     check_table_output(output, inputs=(table, model))
