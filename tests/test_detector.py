@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
 from vae_anomaly import VAEDetector, load
-from vae_anomaly.errors import DataError, DataWarning, DeviceError
+from vae_anomaly.errors import DataError, DataWarning, DeviceError, NoDensityError
 from vae_anomaly.inference import exemplars
 from vae_anomaly.inference.exemplars import FEW, row_keys
 
@@ -743,8 +743,9 @@ def test_codes_of_another_width_are_refused(plain):
 
 
 def test_an_autoencoder_has_nothing_to_draw_from(detectors):
-    with pytest.raises(TypeError, match="variational=True"):
+    with pytest.raises(NoDensityError, match="variational=True") as raised:
         detectors["autoencoder"].sample()
+    assert isinstance(raised.value, TypeError)
 
 
 @pytest.mark.parametrize("n_samples", [0, -1, 1.5, "two"])

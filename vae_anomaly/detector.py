@@ -20,7 +20,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from vae_anomaly.errors import DataError, ModelFileError
+from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.fitted import Fitted
 from vae_anomaly.fitting import fit_model
 from vae_anomaly.inference.completion import complete
@@ -421,10 +421,15 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         -------
         DataFrame or ndarray
             (n_samples, columns), like the training table.
+
+        Raises
+        ------
+        NoDensityError
+            The model is a plain autoencoder.
         """
         fitted = self._checked()
         if not fitted.design.variational:
-            raise TypeError(
+            raise NoDensityError(
                 "A plain autoencoder (variational=False) has no density to draw from. Fit with variational=True."
             )
         if not isinstance(n_samples, Integral) or n_samples < 1:

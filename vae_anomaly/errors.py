@@ -21,6 +21,10 @@ class MissingExtraError(VaeAnomalyError, ImportError):
     """A package that one of our extras brings is not installed: the message has the command that installs it."""
 
 
+class NoDensityError(VaeAnomalyError, TypeError):
+    """The model is a plain autoencoder: it has no density, so nothing can be drawn from it."""
+
+
 class DataWarning(UserWarning):
     """The table was taken, but not all of it: the message names the columns and why."""
 

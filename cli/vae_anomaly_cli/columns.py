@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
+
+import typer
 
 from vae_anomaly.errors import DataError
 
@@ -28,6 +30,14 @@ def refuse_known(excluded: Iterable[str], known: Iterable[str | int]) -> None:
     """Refuse to hide a column from a model that was fitted to it."""
     for name in set(excluded).intersection(map(str, known)):
         raise DataError(f"The model was fitted to column {name!r}, so --exclude cannot hide it; fit again without it.")
+
+
+def refuse_written(kept: Iterable[str], written: Collection[str]) -> None:
+    """Refuse to keep a column under the name of one that the command writes."""
+    for name in kept:
+        if name in written:
+            message = f"{name!r} is the name of a column that is written anyway; rename it in the table."
+            raise typer.BadParameter(message, param_hint="--keep")
 
 
 def _find(frame: pd.DataFrame, name: str, option: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vae_anomaly_cli.commands import fit, info, score
+from vae_anomaly_cli.commands import features, fit, generate, info, score
 
 EPILOG = """Examples:
 
@@ -17,6 +17,10 @@ vae-anomaly score data.csv --keep id --output scores.csv
 vae-anomaly fit normal.csv --novelty --output normal.vae
 
 vae-anomaly score new.csv --model normal.vae --top 20
+
+vae-anomaly features new.csv --model normal.vae --output codes.parquet
+
+vae-anomaly generate --model normal.vae --rows 1000 --output drawn.csv
 
 Exit status: 0 done, 1 the data or the model is at fault, 2 wrong usage."""
 
@@ -47,6 +51,8 @@ def common(
 
 app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=fit.EXAMPLES)(fit.fit)
+app.command(epilog=features.EXAMPLES)(features.features)
+app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=info.EXAMPLES)(info.info)
 
 

@@ -53,6 +53,12 @@ ModelIn = Annotated[
         show_default=False,
     ),
 ]
+FittedModel = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="The model to use: a file that `fit` wrote.", show_default=False
+    ),
+]
 ModelOut = Annotated[
     str, typer.Option("--output", "-o", metavar="MODEL", help="Where to write the model.", show_default=False)
 ]
@@ -82,6 +88,12 @@ Top = Annotated[
     int | None,
     typer.Option(
         "--top", "-n", metavar="N", min=1, help="Only the N oddest rows.", show_default=False, rich_help_panel=ROWS
+    ),
+]
+Rows = Annotated[
+    int,
+    typer.Option(
+        "--rows", "-n", metavar="N", min=1, help="How many rows to draw.", show_default=False, rich_help_panel=ROWS
     ),
 ]
 Exclude = Annotated[
@@ -129,6 +141,17 @@ Seed = Annotated[
         max=2**32 - 1,
         help="Start of the random numbers: same seed and same table, same result.",
         rich_help_panel=FIT,
+    ),
+]
+DrawSeed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        min=0,
+        max=2**32 - 1,
+        help="Start of the random numbers: same seed and same model, same rows.",
+        rich_help_panel=ROWS,
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="D", help="Where to compute: auto, cpu or cuda.")]

@@ -1,4 +1,4 @@
-"""What the user sees: the rows as a table on a terminal, remarks and warnings in one line each on standard error."""
+"""What the user sees: rows in a file or on a terminal, remarks and warnings in one line each on standard error."""
 
 from __future__ import annotations
 
@@ -51,6 +51,15 @@ def is_terminal(stream: TextIO | None) -> bool:
 def wants_progress(*, quiet: bool) -> int:
     """The library's ``verbose``: a bar is for people who watch."""
     return int(not quiet and is_terminal(sys.stderr))
+
+
+def write_rows(rows: pd.DataFrame, output: str | None, told: str, *, quiet: bool) -> None:
+    """Write a table: to a file, with one line that tells of it, or to standard output."""
+    from vae_anomaly import write_table
+
+    write_table(rows, output or "-")
+    if output not in (None, "-"):
+        remark(f"{output}: {told}", quiet=quiet)
 
 
 def show_rows(ranking: pd.DataFrame, reasons: list[str]) -> None:

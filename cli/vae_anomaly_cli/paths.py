@@ -1,27 +1,47 @@
 """Files to write, checked before anything slow begins: nobody waits minutes for a typo."""
 
 import os
+import sys
 from pathlib import Path
 
 import typer
+
+from vae_anomaly.errors import DataError
 
 
 def check_output(target: str, inputs: tuple[str | None, ...]) -> None:
     """Refuse a file that could not be written at the end, or that would overwrite what is read."""
     path = Path(target)
     if target == "-":
-        raise wrong_output("This goes into a file, not to standard output.")
+        raise _wrong_output("This goes into a file, not to standard output.")
     if path.is_dir():
-        raise wrong_output(f"{target} is a folder; name a file in it.")
+        raise _wrong_output(f"{target} is a folder; name a file in it.")
     if not path.parent.is_dir():
-        raise wrong_output(f"There is no folder {path.parent}; make it first.")
+        raise _wrong_output(f"There is no folder {path.parent}; make it first.")
     if not os.access(path.parent, os.W_OK):
-        raise wrong_output(f"The folder {path.parent} cannot be written to.")
+        raise _wrong_output(f"The folder {path.parent} cannot be written to.")
     for source in inputs:
         if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
-            raise wrong_output(f"{target} is the file that is read; name another one.")
+            raise _wrong_output(f"{target} is the file that is read; name another one.")
 
 
-def wrong_output(message: str) -> typer.BadParameter:
-    """Wrong usage of ``--output``."""
+def check_table_output(target: str | None, inputs: tuple[str | None, ...]) -> None:
+    """Refuse what ``check_output`` refuses and a suffix without a format; ``-`` and None mean standard output."""
+    if target is not None and target != "-":
+        check_output(target, inputs)
+        _check_format(target)
+    elif sys.stdout is None:
+        raise DataError("Standard output is closed; name a file with --output.")
+
+
+def _check_format(target: str) -> None:
+    from vae_anomaly.tables.writing import format_of
+
+    try:
+        format_of(target)
+    except DataError as error:
+        raise _wrong_output(str(error)) from error
+
+
+def _wrong_output(message: str) -> typer.BadParameter:
     return typer.BadParameter(message, param_hint="--output")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-COMMANDS = ("score", "fit", "info")
+COMMANDS = ("score", "fit", "features", "generate", "info")
 HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy")
 README = (Path(__file__).parents[2] / "README.md").read_text()
 MODULE = [sys.executable, "-m", "vae_anomaly_cli"]

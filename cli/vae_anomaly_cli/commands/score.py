@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import leave_out, pick, refuse_known
+from vae_anomaly_cli.columns import leave_out, pick, refuse_known, refuse_written
 from vae_anomaly_cli.commands.fit import new_detector
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, telling
-from vae_anomaly_cli.paths import check_output, wrong_output
+from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, telling, write_rows
+from vae_anomaly_cli.paths import check_table_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +60,7 @@ def score(
     """
     _check_usage(context, table, model, output, keep or [])
 
-    from vae_anomaly import read_table, write_table
+    from vae_anomaly import read_table
 
     with plain_warnings(quiet=quiet):
         with naming(table):
@@ -84,9 +83,7 @@ def score(
         show_rows(ranking[: top or SHOWN], reasons)
         remark(f"{flagged} of {total} rows are flagged; write them all with --output scores.csv", quiet=quiet)
         return
-    write_table(ranking, output or "-")
-    if output not in (None, "-"):
-        remark(f"{output}: {len(ranking)} rows written; {flagged} of {total} are flagged.", quiet=quiet)
+    write_rows(ranking, output, f"{len(ranking)} rows written; {flagged} of {total} are flagged.", quiet=quiet)
 
 
 def rank(detector: VAEDetector, rows: pd.DataFrame) -> pd.DataFrame:
@@ -122,21 +119,5 @@ def _check_usage(context: typer.Context, table: str, model: str | None, output: 
         if model is not None and source is not None and source.name == "COMMANDLINE":
             message = f"it concerns fitting, and {model} is fitted already; leave one of the two out."
             raise typer.BadParameter(message, param_hint=option)
-    for name in keep:
-        if name in OURS:
-            message = f"{name!r} is the name of a column that is written anyway; rename it in the table."
-            raise typer.BadParameter(message, param_hint="--keep")
-    if output is not None and output != "-":
-        check_output(output, inputs=(table, model))
-        _check_format(output)
-    elif sys.stdout is None:
-        raise DataError("Standard output is closed; name a file with --output.")
-
-
-def _check_format(output: str) -> None:
-    from vae_anomaly.tables.writing import format_of
-
-    try:
-        format_of(output)
-    except DataError as error:
-        raise wrong_output(str(error)) from error
+    refuse_written(keep, OURS)
+    check_table_output(output, inputs=(table, model))
