@@ -31,6 +31,8 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             end(f"error: {place}{error.strerror or error}.", 1, error)
+        except MemoryError as error:
+            end("error: there is not enough memory for so many rows; take fewer at a time.", 1, error)
         except KeyboardInterrupt as error:
             end("interrupted", 130, error)
 

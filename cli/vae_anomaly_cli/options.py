@@ -93,7 +93,14 @@ Top = Annotated[
 Rows = Annotated[
     int,
     typer.Option(
-        "--rows", "-n", metavar="N", min=1, help="How many rows to draw.", show_default=False, rich_help_panel=ROWS
+        "--rows",
+        "-n",
+        metavar="N",
+        min=1,
+        max=10**12,
+        help="How many rows to draw.",
+        show_default=False,
+        rich_help_panel=ROWS,
     ),
 ]
 Exclude = Annotated[

@@ -188,6 +188,16 @@ def test_a_scorer_holds_a_copy_of_the_model_in_its_own_type(vae, rng):
     assert scorer.elbo(rng.normal(size=(2, 3))).dtype == np.float64
 
 
+def test_many_samples_are_drawn_a_part_at_a_time(scorer_of, rng, monkeypatch):
+    monkeypatch.setattr(scoring, "SAMPLE_ROWS", 500)
+    scorer = scorer_of(rng.normal(size=(9, 3)))
+    assert_array_equal(scorer.sample(1200, 1)[:500], scorer.sample(500, 1))
+    new = scorer.sample(20_200, 2)
+    monkeypatch.setattr(scoring, "SAMPLE_ROWS", 50_000)
+    assert_allclose(new.mean(0), scorer.sample(20_000, 3).mean(0), atol=0.1)
+    assert len(np.unique(new, axis=0)) == 20_200
+
+
 def test_samples_come_from_all_members_and_follow_their_seed(scorer_of, rng):
     scorer = scorer_of(rng.normal(size=(30, 3)))
     assert_array_equal(scorer.sample(6, 1), scorer.sample(6, 1))

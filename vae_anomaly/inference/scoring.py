@@ -16,6 +16,7 @@ from vae_anomaly.threads import in_pieces
 
 CHUNK_BYTES = 16 * 2**20  # of the largest array that the nets make
 CHUNK_ROWS = 256
+SAMPLE_ROWS = 4096  # drawn at a time
 GPU_CHUNKS = 16  # times as much at once, so that a GPU has enough to do
 
 Result = TypeVar("Result")
@@ -88,10 +89,13 @@ class Scorer:
         vae, generator = self.vae, torch.Generator(self.device).manual_seed(seed)
         normal, exemplars = vae.standard_normal(), self.exemplars
         prior = normal if exemplars is None else exemplars.whole_prior(vae.log_bandwidth, None)
-        z = prior.sample(vae.n_estimators, n_rows, generator)
-        cells = vae.likelihood.sample(vae.decode(z[None])[0], vae.shared, generator)
-        member = torch.randint(vae.n_estimators, (n_rows,), generator=generator, device=self.device)
-        return _numpy(cells[member, torch.arange(n_rows, device=self.device)])
+        rows = np.empty((n_rows, vae.likelihood.n_cells))
+        for part in np.array_split(rows, range(SAMPLE_ROWS, n_rows, SAMPLE_ROWS)):
+            z = prior.sample(vae.n_estimators, len(part), generator)
+            cells = vae.likelihood.sample(vae.decode(z[None])[0], vae.shared, generator)
+            member = torch.randint(vae.n_estimators, (len(part),), generator=generator, device=self.device)
+            part[:] = _numpy(cells[member, torch.arange(len(part), device=self.device)])
+        return rows
 
     def _inputs(self, chunk: np.ndarray) -> tuple[VAE, Tensor, Prior, Tensor]:
         """What every bound of the rows of a chunk is computed from."""
