@@ -1,5 +1,6 @@
 """The detector: a scikit-learn estimator around a variational autoencoder. It brings the parts together, no more."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -26,7 +27,8 @@ from vae_anomaly.fitting import fit_model
 from vae_anomaly.inference.completion import complete
 from vae_anomaly.inference.reasons import column_contributions
 from vae_anomaly.persistence import read_model, write_model
-from vae_anomaly.tables import Schema, as_frame, fill, is_frame
+from vae_anomaly.tables import PixelSchema, Schema, as_frame, fill, is_frame
+from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS
 from vae_anomaly.training.callbacks import Monitor, ProgressBar
 from vae_anomaly.training.devices import resolve_device
 from vae_anomaly.training.settings import Settings
@@ -50,10 +52,12 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     n_components : int or "auto", default="auto"
         Latents. "auto": 16, in novelty detection 32, never more than the encoder sees columns.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
-        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64).
-    likelihood : {"auto", "gaussian", "student_t"}, default="auto"
+        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64). For images, channels
+        of the convolutions, each of which halves the sides; "auto": (16, 32).
+    likelihood : {"auto", "gaussian", "student_t", "bernoulli"}, default="auto"
         Density of numbers, with learned scales. Two-valued columns are Bernoulli, categories categorical. "auto":
-        Student-t in outlier detection, Gaussian in novelty detection and for a representation.
+        Student-t in outlier detection, Gaussian in novelty detection and for a representation; Bernoulli for pixels,
+        whose gray is the probability of white.
     prior : {"auto", "gaussian", "exemplar"}, default="auto"
         What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
         training rows (arXiv 2004.04795). "auto": exemplar, gaussian below 10 rows and for a representation.
@@ -64,6 +68,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         (arXiv 1509.00519).
     variational : bool, default=True
         False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
+    image_shape : (channels, height, width), optional
+        Rows are images of this shape, flattened channel first; the nets are convolutional. All pixels have one scale.
     n_estimators : int or "auto", default="auto"
         Members of the ensemble, trained side by side; scores are means over them, codes those of the first. "auto": 3
         in outlier detection; in novelty detection 2, that measure the columns by their deviation and by their range; 1
@@ -139,11 +145,12 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         "purpose": [StrOptions({"detection", "representation"})],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
-        "likelihood": [StrOptions({"auto", "gaussian", "student_t"})],
+        "likelihood": [StrOptions({"auto", *NUMBER_LIKELIHOODS})],
         "prior": [StrOptions({"auto", "gaussian", "exemplar"})],
         "beta": [Interval(Real, 0, None, closed="left")],
         "bound": [StrOptions({"elbo", "iwae"})],
         "variational": ["boolean"],
+        "image_shape": ["array-like", None],
         "n_estimators": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "novelty": ["boolean"],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
@@ -170,6 +177,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         beta: float = 1.0,
         bound: str = "elbo",
         variational: bool = True,
+        image_shape: Sequence[int] | None = None,
         n_estimators: int | str = "auto",
         novelty: bool = False,
         contamination: float | str = "auto",
@@ -192,6 +200,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.beta = beta
         self.bound = bound
         self.variational = variational
+        self.image_shape = image_shape
         self.n_estimators = n_estimators
         self.novelty = novelty
         self.contamination = contamination
@@ -226,7 +235,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         fitting = object.__new__(type(self))  # what is learned goes there, and to self at the end: all of it or nothing
         fitting.__dict__.update(self.__dict__)
         frame = fitting._new_table(X)
-        schema = Schema.learn(frame)
+        schema = Schema.learn(frame) if self.image_shape is None else _learn_pixels(frame, self.image_shape)
         fitted = fit_model(
             schema,
             schema.encode(frame),
@@ -248,11 +257,32 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise InvalidParameterError(
                 f"The 'hidden_layer_sizes' parameter must be 'auto' or whole numbers from 1 up. Got {sizes!r}."
             )
+        self._check_images()
         densities = {"bound": "iwae", "prior": "exemplar", "likelihood": "student_t"}
         asked = [f"{name}={value!r}" for name, value in densities.items() if getattr(self, name) == value]
         if asked and not self.variational:
             raise InvalidParameterError(
                 f"A plain autoencoder (variational=False) has no density, so {asked[0]} has no meaning. Leave it out."
+            )
+
+    def _check_images(self) -> None:
+        """Refuse shapes that are none, and what only images or only tables have."""
+        if self.image_shape is None:
+            if self.likelihood == "bernoulli":
+                raise InvalidParameterError(
+                    "likelihood='bernoulli' is for pixels: give the image_shape, or leave it to 'auto'."
+                )
+            return
+        shape = list(self.image_shape)
+        if len(shape) != 3 or not all(isinstance(size, Integral) and size > 0 for size in shape):
+            raise InvalidParameterError(
+                f"The 'image_shape' parameter must be three whole numbers: channels, height and width. Got {shape!r}."
+            )
+        layers = 1 if isinstance(self.hidden_layer_sizes, str) else len(self.hidden_layer_sizes)
+        if min(shape[1:]) < 2**layers:
+            raise InvalidParameterError(
+                f"Images of {shape[2]} x {shape[1]} pixels are too small for {layers} convolutions, "
+                "each of which halves the sides."
             )
 
     def _new_table(self, X: Any) -> pd.DataFrame:
@@ -549,6 +579,16 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
     detector._remember(fitted.inputs, fitted.frame)
     detector._expose(fitted)
     return detector
+
+
+def _learn_pixels(frame: pd.DataFrame, shape: Sequence[int]) -> PixelSchema:
+    """The schema of images; there must be a column for each pixel."""
+    pixels = math.prod(shape)
+    if frame.shape[1] != pixels:
+        raise DataError(
+            f"The rows have {frame.shape[1]} columns; images of image_shape={tuple(shape)} have {pixels} pixels."
+        )
+    return PixelSchema.learn(frame)
 
 
 def _plain(value: Any) -> Any:

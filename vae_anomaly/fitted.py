@@ -12,9 +12,10 @@ from vae_anomaly.errors import ModelFileError
 from vae_anomaly.inference.exemplars import Exemplars
 from vae_anomaly.inference.latents import Latents
 from vae_anomaly.inference.scoring import Scorer
+from vae_anomaly.model.convolutions import halved_sides
 from vae_anomaly.model.likelihoods import Mixed
 from vae_anomaly.model.objectives import ELBO, Objective, Reconstruction
-from vae_anomaly.tables import Schema, documents
+from vae_anomaly.tables import PixelSchema, Schema, documents
 from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS, Design, cells_likelihood
 from vae_anomaly.training.devices import TYPES
 
@@ -42,7 +43,7 @@ class Fitted:
     is the least and the largest of each cell in training.
     """
 
-    schema: Schema
+    schema: Schema | PixelSchema
     inputs: list[str | int]
     frame: bool
     design: Design
@@ -108,7 +109,7 @@ def objective_of(design: Design) -> Objective:
     return ELBO() if design.variational else Reconstruction()
 
 
-def likelihood_of(schema: Schema, design: Design, numbers: str, indicators: tuple[int, ...]) -> Mixed:
+def likelihood_of(schema: Schema | PixelSchema, design: Design, numbers: str, indicators: tuple[int, ...]) -> Mixed:
     """Density of the encoded rows of a table."""
     return cells_likelihood(
         schema.cells, n_rows=schema.n_rows, numbers=numbers, variational=design.variational, indicators=indicators
@@ -116,10 +117,10 @@ def likelihood_of(schema: Schema, design: Design, numbers: str, indicators: tupl
 
 
 def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], device: torch.device) -> Fitted:
-    schema = Schema.from_json(document["schema"])
+    design = _design(document["design"], len(tensors))
+    schema = (Schema if design.image_shape is None else PixelSchema).from_json(document["schema"])
     inputs, indicators = _inputs(document, schema), _indicators(document, len(schema.cells))
     record = _record(document["record"], len(schema.names))
-    design = _design(document["design"], len(tensors))
     numbers = documents.text(document, "numbers")
     if numbers not in NUMBER_LIKELIHOODS:
         raise documents.damaged("numbers", f"one of {', '.join(NUMBER_LIKELIHOODS)}")
@@ -157,7 +158,7 @@ def _bound(document: Mapping[str, Any], design: Design) -> str:
     return bound
 
 
-def _inputs(document: Mapping[str, Any], schema: Schema) -> list[str | int]:
+def _inputs(document: Mapping[str, Any], schema: Schema | PixelSchema) -> list[str | int]:
     inputs = [documents.name({"inputs": name}, "inputs") for name in documents.items(document, "inputs")]
     used, left_out = [name for name in inputs if name not in schema.left_out], set(inputs) & schema.left_out.keys()
     if used != schema.names or len(inputs) != len(used) + len(schema.left_out) or left_out != schema.left_out.keys():
@@ -185,13 +186,16 @@ def _record(document: Any, n_columns: int) -> Record:
 
 
 def _design(document: Mapping[str, Any], n_tensors: int) -> Design:
-    sizes = list(document["hidden_layer_sizes"])
-    design = Design(**{**document, "hidden_layer_sizes": tuple(sizes)})
+    sizes, shape = list(document["hidden_layer_sizes"]), document["image_shape"]
+    shape = None if shape is None else tuple(shape)
+    design = Design(**{**document, "hidden_layer_sizes": tuple(sizes), "image_shape": shape})
     plain = [field for field in fields(Design) if field.type in (int, str, bool)]
     if not all(type(getattr(design, field.name)) is field.type for field in plain):
         raise ModelFileError("The model file describes a model with sizes of the wrong type.")
-    whole = [*sizes, design.n_components, design.n_estimators]
+    whole = [*sizes, *(shape or ()), design.n_components, design.n_estimators]
     possible = all(type(size) is int and size > 0 for size in whole) and 0 < len(sizes) < n_tensors
+    if shape is not None and possible:
+        possible = len(shape) == 3 and min(halved_sides(shape, len(sizes))[-1]) > 0
     if not possible or design.prior not in ("gaussian", "exemplar"):
         raise ModelFileError("The model file describes a model with impossible sizes.")
     return design

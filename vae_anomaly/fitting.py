@@ -13,7 +13,7 @@ from vae_anomaly.inference.latents import Latents
 from vae_anomaly.inference.reasons import column_contributions
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
-from vae_anomaly.tables import Schema
+from vae_anomaly.tables import PixelSchema, Schema
 from vae_anomaly.training.assembly import make_design, missing_cells, number_likelihood, start
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.devices import resolve_device, resolve_precision
@@ -26,7 +26,7 @@ LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
 
 
 def fit_model(
-    schema: Schema,
+    schema: Schema | PixelSchema,
     x: np.ndarray,
     inputs: list[str | int],
     frame: bool,
@@ -40,7 +40,7 @@ def fit_model(
     device = resolve_device(settings.device)
     train_type, score_type = resolve_precision(settings.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
-    indicators = missing_cells(x)
+    indicators = missing_cells(x) if settings.image_shape is None else ()  # convolutions see pixels alone
     sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
     design = make_design(settings, len(x), sees)
     numbers = number_likelihood(settings)
@@ -74,7 +74,9 @@ def fit_model(
     return Fitted(schema, inputs, frame, design, numbers, indicators, train_type, scorer, latents, extent, record)
 
 
-def _training_figures(honest: Scorer, x: np.ndarray, schema: Schema, settings: Settings) -> tuple[float, list[float]]:
+def _training_figures(
+    honest: Scorer, x: np.ndarray, schema: Schema | PixelSchema, settings: Settings
+) -> tuple[float, list[float]]:
     """Threshold, and the median contribution of each column, over training rows of which none explains itself."""
     cells, kl = honest.terms(x)
     contributions = column_contributions(cells, kl, [cell.column for cell in schema.cells], len(schema.names))

@@ -165,6 +165,35 @@ class StudentT(Numbers):
 
 
 @dataclass(frozen=True)
+class BernoulliPixels(Numbers):
+    """Pixels from 0 to 1: the decoder gives the logit of white.
+
+    A gray pixel stands for a coin that shows white so often: the log density is the expected one of a draw of it, so
+    the ELBO is the expected ELBO of the image in black and white (Salakhutdinov and Murray 2008 binarise digits so).
+    """
+
+    @property
+    def n_shared(self) -> int:
+        return 0
+
+    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rate = _column_means(x).clamp(5e-3, 1 - 5e-3)
+        return rate.logit(), torch.full_like(rate, DISCRETE_GAIN), rate.new_zeros(0)
+
+    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
+        value, seen = _zero_if_unseen(x)
+        log_mass = value * outputs - softplus(outputs)
+        return torch.where(seen, log_mass, torch.zeros_like(log_mass))
+
+    def expected(self, outputs: Tensor, shared: Tensor) -> Tensor:
+        return outputs.sigmoid()
+
+    def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
+        """The expected gray: a drawn image that is only black and white would be no image of training's kind."""
+        return outputs.sigmoid()
+
+
+@dataclass(frozen=True)
 class Bernoulli:
     """Columns of two values, 0 and 1; the decoder gives the logit of 1.
 

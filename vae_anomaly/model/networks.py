@@ -48,6 +48,11 @@ class AnchoredNet(nn.Module):
             h = silu(layer(h))
         return self.linear(x) + self.last(h)
 
+    @property
+    def offset(self) -> nn.Parameter:
+        """What is added to the outputs, (members, 1, outputs)."""
+        return self.linear.bias
+
     def draw(self, generator: torch.Generator, *, last: bool) -> None:
         """Draw the hidden layers, and the last one only if ``last``: at zero it leaves the linear path alone."""
         kept = {self.linear} if last else {self.linear, self.last}

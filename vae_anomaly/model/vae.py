@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_anomaly.model.anchor import Anchor
+from vae_anomaly.model.convolutions import ConvolutionalDecoder, ConvolutionalEncoder, Shape
 from vae_anomaly.model.likelihoods import START_SCALE, Likelihood
 from vae_anomaly.model.networks import AnchoredNet
 from vae_anomaly.model.priors import GaussianPrior
@@ -31,18 +32,31 @@ class VAE(nn.Module):
         Widths of the encoder's hidden layers; the decoder has them in reverse.
     n_estimators : int
         Members.
+    image_shape : (channels, height, width) or None
+        That of a row, where rows are images: then the nets are convolutional, and ``hidden_layer_sizes`` are channels.
     """
 
     def __init__(
-        self, likelihood: Likelihood, n_components: int, hidden_layer_sizes: Sequence[int], n_estimators: int
+        self,
+        likelihood: Likelihood,
+        n_components: int,
+        hidden_layer_sizes: Sequence[int],
+        n_estimators: int,
+        image_shape: Shape | None = None,
     ) -> None:
         super().__init__()
         self.likelihood = likelihood
         self.n_components = n_components
         self.n_estimators = n_estimators
         sizes = list(hidden_layer_sizes)
-        self.encoder = AnchoredNet(n_estimators, likelihood.n_features, sizes, 2 * n_components)
-        self.decoder = AnchoredNet(n_estimators, n_components, sizes[::-1], likelihood.n_outputs)
+        self.encoder: AnchoredNet | ConvolutionalEncoder
+        self.decoder: AnchoredNet | ConvolutionalDecoder
+        if image_shape is None:
+            self.encoder = AnchoredNet(n_estimators, likelihood.n_features, sizes, 2 * n_components)
+            self.decoder = AnchoredNet(n_estimators, n_components, sizes[::-1], likelihood.n_outputs)
+        else:
+            self.encoder = ConvolutionalEncoder(n_estimators, image_shape, sizes, 2 * n_components)
+            self.decoder = ConvolutionalDecoder(n_estimators, n_components, sizes, image_shape)
         self.shared = nn.Parameter(torch.zeros(n_estimators, 1, likelihood.n_shared))
         self.log_bandwidth = nn.Parameter(torch.zeros(n_estimators, 1, 1))
 
@@ -67,17 +81,22 @@ class VAE(nn.Module):
         """Weights before training: hidden layers drawn, margins from the rows ``x``, linear paths from the anchors.
 
         There is one anchor a member, or none: then the linear paths are zero, the last layers drawn as well, and the
-        bandwidth is one.
+        bandwidth is one. Convolutional nets have no linear path and take no anchors.
         """
-        self.encoder.draw(generator, last=not anchors)
-        self.decoder.draw(generator, last=not anchors)
+        nets = (self.encoder, self.decoder)
+        linear = [net.linear for net in nets if isinstance(net, AnchoredNet)]
+        for net in nets:
+            if isinstance(net, AnchoredNet):
+                net.draw(generator, last=not anchors)
+            else:
+                net.draw(generator)
         outputs, _, shared = self.likelihood.start(x, x.new_full((self.likelihood.n_features,), START_SCALE))
         self.shared[:] = shared
-        self.decoder.linear.bias[:] = outputs
-        self.encoder.linear.bias[..., self.n_components :] = START_LOG_VAR
+        self.decoder.offset[:] = outputs
+        self.encoder.offset[..., self.n_components :] = START_LOG_VAR
         for member, anchor in enumerate(anchors):
             outputs, gains, shared = self.likelihood.start(x, anchor.noise.to(x.dtype))
-            anchor.place(member, self.encoder.linear, self.decoder.linear, outputs, gains)
+            anchor.place(member, linear[0], linear[1], outputs, gains)
             self.shared[member] = shared
             self.log_bandwidth[member] = anchor.log_bandwidth
 

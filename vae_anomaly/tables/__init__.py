@@ -2,8 +2,9 @@
 
 from vae_anomaly.tables.columns import Cell
 from vae_anomaly.tables.frames import as_frame, fill, is_frame
+from vae_anomaly.tables.pixels import PixelSchema
 from vae_anomaly.tables.reading import read_table
 from vae_anomaly.tables.schema import Schema
 from vae_anomaly.tables.writing import write_table
 
-__all__ = ["Cell", "Schema", "as_frame", "fill", "is_frame", "read_table", "write_table"]
+__all__ = ["Cell", "PixelSchema", "Schema", "as_frame", "fill", "is_frame", "read_table", "write_table"]

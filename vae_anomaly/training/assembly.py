@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from vae_anomaly.model.anchor import anchor_rows, fit_exemplar_anchor, fit_gaussian_anchor
+from vae_anomaly.model.convolutions import Shape
 from vae_anomaly.model.likelihoods import (
     Bernoulli,
+    BernoulliPixels,
     Categorical,
     Gaussian,
     Likelihood,
@@ -24,9 +26,11 @@ from vae_anomaly.training.settings import Settings
 NUMBER_LIKELIHOODS: dict[str, Callable[[tuple[float, ...]], Likelihood]] = {
     "gaussian": Gaussian,
     "student_t": StudentT,
+    "bernoulli": BernoulliPixels,
 }
 MIN_EXEMPLAR_ROWS = 10
 MOST_LATENTS = 16
+CHANNELS = (16, 32)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Design:
     prior: str
     variational: bool
     anchored: bool
+    image_shape: Shape | None = None
 
     @property
     def exemplars(self) -> bool:
@@ -47,7 +52,7 @@ class Design:
 
     def build(self, likelihood: Likelihood) -> VAE:
         """A model with all weights zero, on torch's current default device."""
-        return VAE(likelihood, self.n_components, self.hidden_layer_sizes, self.n_estimators)
+        return VAE(likelihood, self.n_components, self.hidden_layer_sizes, self.n_estimators, self.image_shape)
 
 
 def cells_likelihood(
@@ -73,6 +78,8 @@ def number_likelihood(settings: Settings) -> str:
     """Name of the density of numbers: heavy tails where odd cells in training would else widen the noise of all."""
     if settings.likelihood != "auto":
         return settings.likelihood
+    if settings.image_shape is not None:
+        return "bernoulli"
     return "student_t" if settings.variational and not settings.anchored else "gaussian"
 
 
@@ -87,17 +94,31 @@ def make_design(settings: Settings, n_rows: int, n_features: int) -> Design:
     A prior that follows the rows needs rows to follow: below 10 it is the standard normal. The plain autoencoder
     compresses, so its code is at most half as wide as what it sees.
     """
-    sizes = (64, 64) if settings.hidden_layer_sizes == "auto" else settings.hidden_layer_sizes
     latents = _latents(settings, n_features) if settings.n_components == "auto" else settings.n_components
     members = _members(settings) if settings.n_estimators == "auto" else settings.n_estimators
     return Design(
         n_components=int(latents),
-        hidden_layer_sizes=tuple(int(width) for width in sizes),
+        hidden_layer_sizes=tuple(int(width) for width in _sizes(settings)),
         n_estimators=int(members),
         prior=_prior(settings, n_rows) if settings.prior == "auto" else settings.prior,
         variational=settings.variational,
-        anchored=settings.anchored,
+        anchored=settings.anchored and settings.image_shape is None,
+        image_shape=None if settings.image_shape is None else _shape(settings.image_shape),
     )
+
+
+def _sizes(settings: Settings) -> Sequence[int]:
+    """Widths of layers; channels of convolutions, as many as the sides of an image can be halved."""
+    if not isinstance(settings.hidden_layer_sizes, str):
+        return settings.hidden_layer_sizes
+    if settings.image_shape is None:
+        return 64, 64
+    return CHANNELS[: max(1, min(_shape(settings.image_shape)[1:]).bit_length() - 1)]
+
+
+def _shape(sizes: Sequence[int]) -> Shape:
+    channels, height, width = (int(size) for size in sizes)
+    return channels, height, width
 
 
 def _latents(settings: Settings, n_features: int) -> int:

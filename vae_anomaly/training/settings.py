@@ -19,6 +19,7 @@ class Settings:
     beta: float
     bound: str
     variational: bool
+    image_shape: Sequence[int] | None
     n_estimators: int | str
     novelty: bool
     contamination: float | str
