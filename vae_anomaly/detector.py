@@ -47,8 +47,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     ----------
     purpose : {"detection", "representation"}, default="detection"
         What "auto" serves: scores that find odd rows, or a code that is good for something else: features for another
-        model, new rows, missing cells, latents with a meaning. "representation" takes one member, a standard normal
-        prior, and up to 1,000 steps that begin at principal components, with all rows and a warmed-up KL.
+        model, new rows, missing cells, latents with a meaning. "representation" takes one member, all rows, a warmed-up
+        KL, a standard normal prior (exemplars for images), and up to 1,000 steps that begin at principal components.
     n_components : int or "auto", default="auto"
         Latents. "auto": 16, in novelty detection 32, never more than the encoder sees columns.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
@@ -60,7 +60,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         whose gray is the probability of white.
     prior : {"auto", "gaussian", "exemplar"}, default="auto"
         What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
-        training rows (arXiv 2004.04795). "auto": exemplar, gaussian below 10 rows and for a representation.
+        training rows (arXiv 2004.04795). "auto": exemplar; gaussian below 10 rows and to represent a table.
     beta : float, default=1.0
         Weight of the KL in training; scores always have weight 1.
     bound : {"elbo", "iwae"}, default="elbo"
@@ -85,9 +85,10 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         leaves out what each batch itself shows to be far off.
     max_iter : int or "auto", default="auto"
         Steps of the optimiser, at most. "auto": 200 in outlier detection; in novelty detection 60, and 300 where
-        the prior does not rest on exemplars; 1,000 for a representation.
+        the prior does not rest on exemplars; 1,000 for a representation; for images 30 epochs, but from 1,000 to 5,000
+        steps.
     batch_size : int or "auto", default="auto"
-        Rows of a step, for each member. "auto": 256.
+        Rows of a step, for each member. "auto": 256, for images 128.
     learning_rate : float, default=0.002
         Peak rate of Adam.
     validation_fraction : float in [0, 1), default=0.1

@@ -58,6 +58,7 @@ def fit_model(
         objective,
         x,
         exemplars=design.exemplars,
+        anchored=design.anchored,
         leave_one_out=not settings.novelty,
         contamination=settings.contamination,
         bound=settings.bound,

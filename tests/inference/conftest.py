@@ -28,7 +28,14 @@ def scorer_of(vae, rng):
     """A scorer on the exemplars of some rows."""
 
     def make(x, **changes):
-        settings = {"exemplars": True, "leave_one_out": False, "contamination": "auto", "bound": "elbo", "n_draws": 4}
+        settings = {
+            "exemplars": True,
+            "anchored": True,
+            "leave_one_out": False,
+            "contamination": "auto",
+            "bound": "elbo",
+            "n_draws": 4,
+        }
         return make_scorer(vae, ELBO(), x, dtype=torch.float64, rng=rng, **{**settings, **changes})
 
     return make

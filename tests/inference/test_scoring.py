@@ -174,6 +174,7 @@ def test_a_scorer_holds_a_copy_of_the_model_in_its_own_type(vae, rng):
         ELBO(),
         rng.normal(size=(20, 3)),
         exemplars=True,
+        anchored=True,
         leave_one_out=False,
         contamination="auto",
         bound="elbo",
@@ -217,3 +218,11 @@ def test_contributions_gather_the_cells_of_a_column(rng):
     wanted = np.stack([-cells[:, 1], -cells[:, 3], -cells[:, 0] - cells[:, 2], np.zeros(7), kl], 1)
     assert_allclose(found, wanted, rtol=1e-12)
     assert_allclose(found.sum(1), kl - cells.sum(1), rtol=1e-12)
+
+
+def test_a_bandwidth_is_fitted_to_the_exemplars_only_of_an_anchored_model(scorer_of, vae, rng):
+    """Elsewhere posteriors may be wider than the gaps between codes: a kernel of that width costs all."""
+    x = rng.normal(size=(50, 3))
+    trained, fitted = (scorer_of(x, anchored=anchored).vae.log_bandwidth for anchored in (False, True))
+    torch.testing.assert_close(trained, vae.log_bandwidth.data)
+    assert (fitted - trained).abs().min() > 0.01

@@ -25,6 +25,7 @@ def make_scorer(
     x: np.ndarray,
     *,
     exemplars: bool,
+    anchored: bool,
     leave_one_out: bool,
     contamination: str | float,
     bound: str,
@@ -34,10 +35,11 @@ def make_scorer(
 ) -> Scorer:
     """Fix everything that scores depend on.
 
-    Clean rows are exemplars as far as they go, and the bandwidth is fitted to them anew: in training it belonged to
-    the few of a step. Where the training rows may hold anomalies (``leave_one_out``), the exemplars are as few as in
-    training and come from the table's core: the rows are scored against exemplars of all kinds, and those that would
-    be called odd are left out. The bandwidth stays as trained: the likeliest would follow the dirt.
+    Clean rows are exemplars as far as they go, and the bandwidth of an ``anchored`` model, whose posteriors are
+    narrower than the kernels, is fitted to them anew: in training it belonged to the few of a step. Where the
+    training rows may hold anomalies (``leave_one_out``), the exemplars are as few as in training and come from the
+    table's core: the rows are scored against exemplars of all kinds, and those that would be called odd are left
+    out. The bandwidth stays as trained: the likeliest would follow the dirt.
     """
     frozen = copy.deepcopy(vae).to(dtype).eval().requires_grad_(False)
     noise = torch.as_tensor(fixed_noise(n_draws, vae.n_components, rng), dtype=dtype, device=vae.shared.device)
@@ -46,7 +48,7 @@ def make_scorer(
         return scorer
     if not leave_one_out:
         clean = _exemplars(scorer, x, MOST, rng)
-        for bandwidth, codes in zip(frozen.log_bandwidth, clean.codes, strict=True):
+        for bandwidth, codes in zip(frozen.log_bandwidth, clean.codes, strict=True) if anchored else ():
             fitted = math.log(leave_one_out_bandwidth(codes, NEAREST))
             bandwidth.fill_(vae.shared.new_tensor(fitted).item())  # rounded as it is in a file
         return replace(scorer, exemplars=clean)

@@ -78,7 +78,7 @@ def number_likelihood(settings: Settings) -> str:
     """Name of the density of numbers: heavy tails where odd cells in training would else widen the noise of all."""
     if settings.likelihood != "auto":
         return settings.likelihood
-    if settings.image_shape is not None:
+    if settings.images:
         return "bernoulli"
     return "student_t" if settings.variational and not settings.anchored else "gaussian"
 
@@ -102,7 +102,7 @@ def make_design(settings: Settings, n_rows: int, n_features: int) -> Design:
         n_estimators=int(members),
         prior=_prior(settings, n_rows) if settings.prior == "auto" else settings.prior,
         variational=settings.variational,
-        anchored=settings.anchored and settings.image_shape is None,
+        anchored=settings.anchored and not settings.images,
         image_shape=None if settings.image_shape is None else _shape(settings.image_shape),
     )
 
@@ -135,8 +135,13 @@ def _members(settings: Settings) -> int:
 
 
 def _prior(settings: Settings, n_rows: int) -> str:
-    """Rows to rest on, if there are enough; a code that is to mean something has a prior without corners."""
-    return "gaussian" if settings.represents or n_rows < MIN_EXEMPLAR_ROWS else "exemplar"
+    """Rows to rest on, if there are enough.
+
+    The code of a table has a standard normal prior, under which each latent has a meaning of its own; codes of images
+    tell classes apart better where they may gather around one another (benchmarks/results/features.md).
+    """
+    few = n_rows < MIN_EXEMPLAR_ROWS
+    return "gaussian" if few or (settings.represents and not settings.images) else "exemplar"
 
 
 def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> None:

@@ -134,6 +134,7 @@ class Trainer:
             if len(self.held_out):
                 figures["held_out_elbo"] = self._held_out_elbo()
                 best.offer(self.vae, figures["held_out_elbo"])
+                best.waited *= steps.stop > self.plan.warm_up * self.plan.max_iter
             stop = monitor.report(number, self.history.add(**figures))
             if stop or best.waited >= self.plan.patience:
                 break
@@ -230,6 +231,6 @@ def _clip_members(vae: VAE, limit: float) -> None:
     """Scale each member's own gradient to a norm of at most ``limit``: members stay independent of one another."""
     gradients = [parameter.grad for parameter in vae.parameters() if parameter.grad is not None]
     norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()
-    factor = (limit / norms.clamp_min(limit))[:, None, None]
+    factor = (limit / norms.clamp_min(limit))[:, None]
     for gradient in gradients:
-        gradient.mul_(factor)
+        gradient.flatten(1).mul_(factor)

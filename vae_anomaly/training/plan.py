@@ -6,6 +6,7 @@ from vae_anomaly.training.settings import Settings
 from vae_anomaly.training.trimming import Fence, Share, Trimming
 
 WARM_UP = 0.2  # share of the steps, where a code is learned
+IMAGE_BATCH, IMAGE_EPOCHS = 128, 30
 MIN_HELD_OUT = 10  # rows; fewer cannot tell when to stop
 
 
@@ -47,22 +48,25 @@ def make_plan(settings: Settings, n_rows: int, *, exemplars: bool) -> Plan:
     rows that stop gaining end it sooner. In outlier detection a net learns the frequent rows first and the odd ones
     later (ODIM, arXiv 2301.04257), and the oddest rows of each batch are left out. A representation takes long: all
     rows count, held-out rows say when it is done, and the KL is warmed up, so that latents are in use before they cost
-    (Sønderby et al. 2016, arXiv 1602.02282).
+    (Sønderby et al. 2016, arXiv 1602.02282). Images always take long: convolutions start from nothing.
     """
-    batch = min(n_rows, 256 if settings.batch_size == "auto" else int(settings.batch_size))
+    usual = IMAGE_BATCH if settings.images else 256
+    batch = min(n_rows, usual if settings.batch_size == "auto" else int(settings.batch_size))
     held_out = round(settings.validation_fraction * n_rows) if settings.anchored else 0
     return Plan(
-        max_iter=_steps(settings, exemplars) if settings.max_iter == "auto" else int(settings.max_iter),
+        max_iter=_steps(settings, n_rows, exemplars) if settings.max_iter == "auto" else int(settings.max_iter),
         batch_size=batch,
         learning_rate=settings.learning_rate,
         beta=settings.beta,
         trimming=_trimming(settings),
         held_out=held_out if held_out >= MIN_HELD_OUT else 0,
-        warm_up=WARM_UP if settings.represents else 0.0,
+        warm_up=WARM_UP if settings.represents or settings.images else 0.0,
     )
 
 
-def _steps(settings: Settings, exemplars: bool) -> int:
+def _steps(settings: Settings, n_rows: int, exemplars: bool) -> int:
+    if settings.images:
+        return max(1000, min(IMAGE_EPOCHS * n_rows // IMAGE_BATCH, 5000))
     if settings.represents:
         return 1000
     if not settings.novelty:

@@ -37,6 +37,11 @@ class Settings:
         return self.novelty or self.represents
 
     @property
+    def images(self) -> bool:
+        """Whether rows are images."""
+        return self.image_shape is not None
+
+    @property
     def represents(self) -> bool:
         """Whether the code is the purpose, not the score."""
         return self.purpose == "representation"

@@ -1,0 +1,157 @@
+"""Rows that are images: the same promises, through convolutions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.utils._param_validation import InvalidParameterError
+
+from vae_anomaly import VAEDetector, load
+from vae_anomaly.errors import DataError, NoDensityError
+
+SHAPE = (1, 8, 8)
+KINDS = {
+    "representation": {"purpose": "representation", "n_components": 4},
+    "outlier detection": {"n_estimators": 2},
+    "novelty detection": {"novelty": True},
+    "gaussian": {"likelihood": "gaussian", "novelty": True},
+    "autoencoder": {"variational": False, "n_components": 4},
+}
+
+
+def bars(n, seed, upright):
+    """Images of one bright bar, lying or upright, on a dark ground with some noise."""
+    rng = np.random.default_rng(seed)
+    images = 0.05 * rng.random((n, 8, 8))
+    for image, place in zip(images, rng.integers(8, size=n), strict=True):
+        (image.T if upright else image)[place] += 0.8
+    return images.reshape(n, -1)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return bars(300, 0, upright=False)
+
+
+@pytest.fixture(scope="module")
+def models(train):
+    chosen = {"image_shape": SHAPE, "random_state": 0, "max_iter": 400, "learning_rate": 5e-3}
+    chosen |= {"hidden_layer_sizes": (8, 16), "n_estimators": 1}
+    return {kind: VAEDetector(**{**chosen, **parameters}).fit(train) for kind, parameters in KINDS.items()}
+
+
+@pytest.fixture(params=KINDS)
+def model(request, models):
+    return models[request.param]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "outlier detection"])  # which sees few of each bar
+def test_images_of_another_kind_are_odd(models, kind):
+    model = models[kind]
+    new, odd = bars(60, 1, upright=False), bars(60, 2, upright=True)
+    scores = model.anomaly_score(np.vstack([new, odd]))
+    assert roc_auc_score(np.repeat([0, 1], 60), scores) > 0.95
+
+
+def test_an_image_scores_alike_alone_and_on_every_call(model):
+    images = bars(7, 3, upright=True)
+    whole = model.score_samples(images)
+    assert_allclose([model.score_samples(image[None])[0] for image in images], whole, rtol=1e-9)
+    assert_array_equal(model.score_samples(images), whole)
+
+
+def test_contributions_of_pixels_add_up(model):
+    images = bars(5, 4, upright=True)
+    assert_allclose(model.contributions(images).sum(axis=1), model.anomaly_score(images), rtol=1e-9)
+
+
+def test_a_model_of_images_comes_back_from_its_file(model, train, tmp_path):
+    model.save(tmp_path / "model.vae")
+    again = load(tmp_path / "model.vae")
+    images = bars(9, 5, upright=True)
+    assert_array_equal(again.score_samples(images), model.score_samples(images))
+    assert again.image_shape == list(SHAPE)
+    again.fit(train[:40])  # with the parameters of the file
+
+
+def test_reconstructions_are_better_than_the_mean_image(models, train):
+    new = bars(50, 6, upright=False)
+    made = models["representation"].reconstruct(new)
+    assert ((made >= 0) & (made <= 1)).all()
+    assert np.square(made - new).mean() < 0.3 * np.square(train.mean(0) - new).mean()
+
+
+def test_new_images_are_of_trainings_kind(models):
+    drawn = models["representation"].sample(200, random_state=0).reshape(-1, 8, 8)
+    assert ((drawn >= 0) & (drawn <= 1)).all()
+    lying, upright = drawn.mean(2).var(1), drawn.mean(1).var(1)
+    assert (lying > upright).mean() > 0.95
+    with pytest.raises(NoDensityError):
+        models["autoencoder"].sample(2)
+
+
+def test_missing_pixels_are_filled_by_the_rest_of_the_image(models):
+    whole = bars(60, 7, upright=False)
+    gone = whole.copy()
+    gone[:, ::3] = np.nan
+    filled = models["representation"].impute(gone)
+    missing = np.isnan(gone)
+    assert_array_equal(filled[~missing], gone[~missing])
+    assert np.square(filled - whole)[missing].mean() < 0.35 * whole[missing].var()
+
+
+def test_a_missing_pixel_adds_nothing(model):
+    image = bars(1, 8, upright=False)
+    image[0, 10] = np.nan
+    assert model.contributions(image)["x10"].item() == 0
+
+
+def test_values_of_any_range_are_images(train):
+    fits = [VAEDetector(image_shape=SHAPE, max_iter=20, random_state=0).fit(images) for images in (train, 255 * train)]
+    assert_allclose(fits[1].score_samples(255 * train), fits[0].score_samples(train), rtol=0.2)
+    assert_allclose(fits[1].sample(50, random_state=0).max(), 255 * fits[0].sample(50, random_state=0).max(), rtol=0.3)
+
+
+def test_colour_frames_and_sides_that_are_not_alike(train):
+    rng = np.random.default_rng(0)
+    images = pd.DataFrame(rng.random((40, 3 * 5 * 9)), columns=[f"p{i}" for i in range(135)])
+    model = VAEDetector(image_shape=(3, 5, 9), max_iter=5, random_state=0).fit(images)
+    assert model.transform(images).shape == (40, 16)
+    assert list(model.reconstruct(images).columns) == list(images.columns)
+    assert model.hidden_layer_sizes_ == (16, 32)
+    assert VAEDetector(image_shape=(1, 3, 45), max_iter=2).fit(images).hidden_layer_sizes_ == (16,)
+
+
+def test_codes_of_images_tell_classes_apart(train):
+    images = np.vstack([train, bars(300, 9, upright=True)])
+    labels = np.repeat([0, 1], 300)
+    features = VAEDetector(
+        purpose="representation", image_shape=SHAPE, n_components=8, max_iter=400, learning_rate=5e-3, random_state=0
+    )
+    pipeline = make_pipeline(features, KNeighborsClassifier()).fit(images, labels)
+    new = np.vstack([bars(50, 10, upright=False), bars(50, 11, upright=True)])
+    assert pipeline.score(new, np.repeat([0, 1], 50)) > 0.9
+
+
+@pytest.mark.parametrize(
+    "parameters, words",
+    [
+        ({"image_shape": (8, 8)}, "three whole numbers"),
+        ({"image_shape": (1, 8, 0)}, "three whole numbers"),
+        ({"image_shape": (1, 8.0, 8)}, "three whole numbers"),
+        ({"image_shape": (1, 1, 64)}, "too small for 1 convolutions"),
+        ({"image_shape": SHAPE, "hidden_layer_sizes": (4, 4, 4, 4)}, "too small for 4 convolutions"),
+        ({"likelihood": "bernoulli"}, "give the image_shape"),
+    ],
+)
+def test_a_shape_that_is_none_is_refused(train, parameters, words):
+    with pytest.raises(InvalidParameterError, match=words):
+        VAEDetector(**parameters).fit(train)
+
+
+def test_rows_that_are_not_of_the_shape_are_refused(train):
+    with pytest.raises(DataError, match="64 columns; images of image_shape=\\(1, 7, 7\\) have 49 pixels"):
+        VAEDetector(image_shape=(1, 7, 7)).fit(train)
