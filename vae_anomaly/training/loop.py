@@ -179,13 +179,13 @@ class Trainer:
 
     @torch.no_grad()
     def _held_out_elbo(self) -> float:
-        """Mean ELBO of the held-out rows under fixed noise; minus infinity where there are none."""
+        """Mean of what is optimised, for the held-out rows under fixed noise; minus infinity where there are none."""
         if not len(self.held_out):
             return -math.inf
         fixed = torch.Generator(self.x.device).manual_seed(0)
         noise = torch.randn(2, 1, 1, self.vae.n_components, generator=fixed, dtype=self.x.dtype, device=self.x.device)
         terms = self.objective.terms(self.vae, self.held_out, self.source.for_rows(self.vae, None, fixed), noise)
-        return terms.elbo().mean().item()
+        return terms.elbo(self.plan.beta).mean().item()
 
 
 def rate_factor(step: int, max_iter: int) -> float:
