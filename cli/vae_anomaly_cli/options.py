@@ -9,6 +9,13 @@ FIT = "How to fit"
 ROWS = "What to write"
 
 
+class Purpose(StrEnum):
+    """What a model is for."""
+
+    detection = "detection"
+    representation = "representation"
+
+
 class Bound(StrEnum):
     """Which bound on the log density scores a row."""
 
@@ -139,6 +146,15 @@ SkipBad = Annotated[
     typer.Option(
         "--skip-bad",
         help="Leave out the images of a folder that cannot be read or are not of the most common size, with a warning.",
+    ),
+]
+PurposeName = Annotated[
+    Purpose,
+    typer.Option(
+        "--purpose",
+        help="What the model is for: detection finds odd rows; representation makes codes, for `features`, "
+        "and new rows, for `generate`.",
+        rich_help_panel=FIT,
     ),
 ]
 Novelty = Annotated[

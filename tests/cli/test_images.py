@@ -361,6 +361,17 @@ def test_info_tells_of_images(cli, digits):
     assert "image_shape         1, 8, 8\n" in shown
 
 
+@pytest.mark.parametrize("holds", ["images", "table"])
+def test_the_purpose_is_the_detectors(cli, csv, levels, tmp_path, holds):
+    save(tmp_path / "images", levels[:6, :4, :4])
+    file, model = {"images": tmp_path / "images", "table": csv}[holds], tmp_path / "new.vae"
+    ended = cli("fit", file, "--purpose", "representation", "--output", model)
+    detector = load(model)
+    assert ended.status == 0
+    assert (detector.purpose, detector.n_estimators_) == ("representation", 1)
+    assert json.loads(cli("info", model, "--json").out)["purpose"] == "representation"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [

@@ -23,7 +23,7 @@ vae-anomaly fit normal.csv --novelty --exclude id --output normal.vae
 
 vae-anomaly fit data.parquet --contamination 0.02 --output data.vae
 
-vae-anomaly fit digits/ --skip-bad --output digits.vae"""
+vae-anomaly fit digits/ --purpose representation --skip-bad --output digits.vae"""
 
 
 @user_errors
@@ -32,6 +32,7 @@ def fit(
     file: options.File,
     output: options.ModelOut,
     exclude: options.Exclude = None,
+    purpose: options.PurposeName = options.Purpose.detection,
     novelty: options.Novelty = False,
     contamination: options.Contamination = "auto",
     bound: options.BoundName = options.Bound.elbo,
@@ -46,7 +47,7 @@ def fit(
     with plain_warnings(quiet=quiet), naming(file):
         source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
         detector = new_detector(novelty, contamination, bound, seed, device, quiet=quiet)
-        detector.set_params(image_shape=source.image_shape).fit(source.rows)
+        detector.set_params(purpose=purpose.value, image_shape=source.image_shape).fit(source.rows)
     detector.save(output)
     told = f"{output}: fitted to {trained_on(detector)}. Use it with `vae-anomaly score FILE --model {output}`."
     remark(told, quiet=quiet)

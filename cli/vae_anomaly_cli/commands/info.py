@@ -45,6 +45,7 @@ def describe(detector: VAEDetector) -> dict[str, Any]:
         "threshold": -float(detector.offset_),
         "contamination": parameters["contamination"],
         "bound": parameters["bound"],
+        "purpose": parameters["purpose"],
         "n_components": detector.n_components_,
         "n_estimators": detector.n_estimators_,
         "hidden_layer_sizes": list(detector.hidden_layer_sizes_),
