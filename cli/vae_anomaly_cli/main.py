@@ -14,6 +14,8 @@ vae-anomaly score data.csv
 
 vae-anomaly score data.csv --keep id --output scores.csv
 
+vae-anomaly score photos/ --output scores.csv
+
 vae-anomaly fit normal.csv --novelty --output normal.vae
 
 vae-anomaly score new.csv --model normal.vae --top 20
@@ -26,7 +28,7 @@ Exit status: 0 done, 1 the data or the model is at fault, 2 wrong usage."""
 
 app = typer.Typer(
     name="vae-anomaly",
-    help="Find the odd rows of a table with variational autoencoders.",
+    help="Find the odd rows of a table, or the odd images of a folder, with variational autoencoders.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals hold the user's data
@@ -46,7 +48,7 @@ def common(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Find the odd rows of a table with variational autoencoders."""
+    """Find the odd rows of a table, or the odd images of a folder, with variational autoencoders."""
 
 
 app.command(epilog=score.EXAMPLES)(score.score)

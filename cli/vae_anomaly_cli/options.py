@@ -9,6 +9,13 @@ FIT = "How to fit"
 ROWS = "What to write"
 
 
+class Purpose(StrEnum):
+    """What a model is for."""
+
+    detection = "detection"
+    representation = "representation"
+
+
 class Bound(StrEnum):
     """Which bound on the log density scores a row."""
 
@@ -42,6 +49,15 @@ Table = Annotated[
         show_default=False,
     ),
 ]
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A table: CSV, TSV or Parquet, known by content (.gz and .zst are unpacked); - is standard input. "
+        "Or images: a folder, an image file, or an IDX file.",
+        show_default=False,
+    ),
+]
 SavedModel = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` wrote.", show_default=False)]
 ModelIn = Annotated[
     str | None,
@@ -69,6 +85,18 @@ TableOut = Annotated[
         "-o",
         metavar="FILE",
         help="Where to write all rows: .csv, .tsv, .parquet or .jsonl, by suffix; - writes CSV to standard output.",
+        rich_help_panel=ROWS,
+        show_default=False,
+    ),
+]
+DrawnOut = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write all rows: .csv, .tsv, .parquet or .jsonl, by suffix; - writes CSV to standard output; "
+        ".png shows images side by side.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -111,6 +139,22 @@ Exclude = Annotated[
         metavar="COLUMN",
         help="Hide this column from the model, for instance a label or an identifier. Repeat for more.",
         show_default=False,
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad",
+        help="Leave out the images of a folder that cannot be read or are not of the most common size, with a warning.",
+    ),
+]
+PurposeName = Annotated[
+    Purpose,
+    typer.Option(
+        "--purpose",
+        help="What the model is for: detection finds odd rows; representation makes codes, for `features`, "
+        "and new rows, for `generate`.",
+        rich_help_panel=FIT,
     ),
 ]
 Novelty = Annotated[
