@@ -49,6 +49,7 @@ Table = Annotated[
         show_default=False,
     ),
 ]
+SavedModel = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` wrote.", show_default=False)]
 File = Annotated[
     str,
     typer.Argument(
@@ -58,7 +59,6 @@ File = Annotated[
         show_default=False,
     ),
 ]
-SavedModel = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` wrote.", show_default=False)]
 ModelIn = Annotated[
     str | None,
     typer.Option(

@@ -60,8 +60,10 @@ def score(
 
     Without --model, a model is fitted to FILE itself.
 
-    Written are the columns row (1 is the first row of data), image (for images: the file's name, or the number in an
-    IDX file), anomaly_score (in nats: the higher, the odder), is_anomaly, and those that --keep names.
+    Written are the columns row (1 is the first row of data), anomaly_score (in nats: the higher, the odder),
+    is_anomaly, and those that --keep names.
+
+    For images a column image follows row: the name of the file, or the number in an IDX file.
     """
     _check_usage(context, file, model, output, keep or [])
     with plain_warnings(quiet=quiet):
