@@ -738,6 +738,14 @@ def test_an_infinite_value_in_an_array_names_its_column(X):
         tiny().fit(bad)
 
 
+def test_arrays_that_must_not_be_written_to_are_taken(plain, X):
+    codes, rows = plain.transform(X), X.copy()
+    expected = plain.inverse_transform(codes)
+    codes.flags.writeable = rows.flags.writeable = False
+    assert_array_equal(plain.inverse_transform(codes), expected)
+    assert_array_equal(plain.score_samples(rows), plain.score_samples(X))
+
+
 def test_codes_of_another_width_are_refused(plain):
     with pytest.raises(DataError, match="3 columns; this model has 4 latents"):
         plain.inverse_transform(np.zeros((2, 3)))

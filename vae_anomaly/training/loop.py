@@ -231,6 +231,6 @@ def _clip_members(vae: VAE, limit: float) -> None:
     """Scale each member's own gradient to a norm of at most ``limit``: members stay independent of one another."""
     gradients = [parameter.grad for parameter in vae.parameters() if parameter.grad is not None]
     norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()
-    factor = (limit / norms.clamp_min(limit))[:, None]
+    factor = limit / norms.clamp_min(limit)
     for gradient in gradients:
-        gradient.flatten(1).mul_(factor)
+        gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))
