@@ -1,6 +1,7 @@
 """Every argument and option, defined once; commands name them by type."""
 
 from enum import StrEnum
+from math import isfinite
 from typing import Annotated
 
 import typer
@@ -33,6 +34,12 @@ def share_or_auto(text: str) -> float | str:
 def _checked(text: str) -> str:
     share_or_auto(text)
     return text
+
+
+def _finite(number: float) -> float:
+    if not isfinite(number):
+        raise typer.BadParameter(f"{number} is not finite.")
+    return number
 
 
 Table = Annotated[
@@ -165,7 +172,11 @@ Dimensions = Annotated[
 Span = Annotated[
     float,
     typer.Option(
-        "--span", metavar="S", min=0, help="How far a walk goes to either side, in deviations of the latent's codes."
+        "--span",
+        metavar="S",
+        min=0,
+        callback=_finite,
+        help="How far a walk goes to either side, in deviations of the latent's codes.",
     ),
 ]
 Exclude = Annotated[

@@ -77,8 +77,8 @@ def plot_samples(
     >>> from vae_anomaly.reports import plot_samples
     >>> X = np.random.default_rng(0).normal(size=(200, 3))
     >>> detector = VAEDetector(max_iter=40, random_state=0).fit(X)
-    >>> [axes.get_title() for axes in plot_samples(detector, X, random_state=0).axes]
-    ['x0', 'x1', 'x2']
+    >>> plot_samples(detector, X, random_state=0).get_suptitle()
+    '1,000 rows out of the model beside 200 of the table'
     """
     require_matplotlib()
     check_is_fitted(detector)

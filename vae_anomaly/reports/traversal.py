@@ -112,7 +112,7 @@ def _plot_lines(detector: "VAEDetector", tables: dict[int, pd.DataFrame], title:
     for line, (latent, table) in zip(grid, tables.items(), strict=True):
         for axes, place in zip(line, np.argsort(-_moves(cells[latent], levels), kind="stable"), strict=False):
             dress(axes)
-            name_panel(axes, columns[place].title(16), SMALL)
+            name_panel(axes, columns[place].title(14), SMALL)
             scales[place].draw(axes, table)
         line[0].set_ylabel(latent_name(detector, latent).replace(" (", "\n("), fontsize=USUAL)
     figure.align_ylabels(grid[:, 0])

@@ -1,10 +1,13 @@
 """Figures in files, whole or not at all: PNG, SVG or PDF."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.files import whole_file
 
 if TYPE_CHECKING:
@@ -29,6 +32,11 @@ def write_figure(figure: "Figure", path: str | PathLike[str]) -> None:
     DataError
         If the name has another suffix, or the folder is missing.
 
+    Warns
+    -----
+    DataWarning
+        If the font lacks letters of the table's names.
+
     Examples
     --------
     >>> import tempfile
@@ -41,10 +49,26 @@ def write_figure(figure: "Figure", path: str | PathLike[str]) -> None:
     ['empty.png']
     """
     chosen = picture_format(path)
-    import matplotlib as mpl
+    from matplotlib import rc_context
 
-    with whole_file(path) as temporary, temporary.open("wb") as file, mpl.rc_context({"svg.hashsalt": "vae-anomaly"}):
+    same_names = rc_context({"svg.hashsalt": "vae-anomaly"})  # of an SVG's parts, which are random otherwise
+    with whole_file(path) as temporary, temporary.open("wb") as file, _told_of_boxes(), same_names:
         figure.savefig(file, format=chosen, metadata=_UNDATED[chosen])
+
+
+@contextmanager
+def _told_of_boxes() -> Iterator[None]:
+    """Say once what matplotlib would say for each letter that its font lacks; other warnings pass."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    lacking = [warning for warning in caught if str(warning.message).startswith("Glyph ")]
+    for warning in caught:
+        if warning not in lacking:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if lacking:
+        message = "The font of the picture lacks letters of the table's names: boxes stand in their place."
+        warnings.warn(message, DataWarning, stacklevel=4)
 
 
 def picture_format(path: str | PathLike[str]) -> str:

@@ -167,7 +167,8 @@ def write_picture(figure: Figure, output: str, told: str, *, quiet: bool) -> Non
     """Write a picture, with one line that tells of it."""
     from vae_anomaly.reports import write_figure
 
-    write_figure(figure, output)
+    with plain_warnings(quiet=quiet):
+        write_figure(figure, output)
     remark(f"{output}: {told}", quiet=quiet)
 
 

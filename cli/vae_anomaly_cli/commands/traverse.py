@@ -37,8 +37,9 @@ def traverse(
 ) -> None:
     """Write what the model expects along one latent after another, the others held at their means.
 
-    A table has the columns latent and position (the latent's value), then those of the table that the model was
-    fitted to; a picture is that of `plot traversal`.
+    A table has the columns latent and position (the latent's value), then those of the model.
+
+    A picture is that of `plot traversal`.
     """
     if output is not None and is_picture(output):
         check_picture_output(output, inputs=(model,))
