@@ -31,6 +31,12 @@ def test_points_are_the_codes_on_the_two_latents_of_largest_kl(model, table):
     assert_allclose(points, model.transform(table)[:, largest_of(model)], rtol=1e-12)
 
 
+def test_it_is_the_kl_that_chooses_the_latents_not_their_order(model, table, monkeypatch):
+    monkeypatch.setattr(model, "latents_", model.latents_.assign(kl=[0.1, 0.2, 0.3, 0.5, 0.4]))
+    points, _ = points_of(plot_latents(model, table, color="retired"))
+    assert_allclose(points, model.transform(table)[:, [3, 4]], rtol=1e-12)
+
+
 def test_axes_name_the_latents_with_their_kl(model, table):
     plane, _, _ = plot_latents(model, table).axes
     first, second = largest_of(model)

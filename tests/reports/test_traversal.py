@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from vae_anomaly import VAEDetector
 from vae_anomaly.errors import DataError
 from vae_anomaly.reports import plot_traversal
 from vae_anomaly.reports.traversal import walks
@@ -93,6 +94,13 @@ def test_a_latent_that_is_not_there_is_refused(model):
 def test_without_an_active_latent_the_first_is_walked_along(model, monkeypatch):
     monkeypatch.setattr(model, "latents_", model.latents_.assign(active=False))
     assert list(walks(model)) == [int(np.argmax(model.latents_["kl"]))]
+
+
+def test_six_latents_are_walked_along_at_most(numbers, monkeypatch):
+    many = VAEDetector(n_components=9, max_iter=1, random_state=0).fit(numbers)
+    monkeypatch.setattr(many, "latents_", many.latents_.assign(active=True, kl=range(9)))
+    assert list(walks(many)) == [8, 7, 6, 5, 4, 3]
+    assert len(walks(many, range(9))) == 9
 
 
 def test_images_are_a_line_for_each_latent(of_images):
