@@ -1,5 +1,7 @@
 """Names and values as text that fits into a picture: short, printable, and never taken for mathematics."""
 
+import re
+
 
 def label(value: object, most: int = 24) -> str:
     """A name or value of a table in at most ``most`` characters, its middle left out where it is longer.
@@ -23,13 +25,13 @@ def number(value: float, _place: object = None) -> str:
 
     Examples
     --------
-    >>> [number(value) for value in (0.1 + 0.2, 2007.0, -250_000.0, 1.5e9, 0.0)]
-    ['0.3', '2007', '−250k', '1.5G', '0']
+    >>> [number(value) for value in (0.1 + 0.2, 2007.0, -250_000.0, 1.5e9, -2e-7)]
+    ['0.3', '2007', '−250k', '1.5G', '−2e−7']
     """
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if max(size, 1e5) <= abs(value) < 1e15:
             return f"{value / size:.6g}{letter}".replace("-", "−")
-    return f"{value:.6g}".replace("-", "−")
+    return re.sub(r"e([+-])0", r"e\1", f"{value:.6g}").replace("-", "−")
 
 
 def share(part: float) -> str:

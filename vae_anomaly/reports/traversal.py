@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from vae_anomaly.errors import DataError
 from vae_anomaly.reports.columns import OTHERS, Shown, columns_in_use, decoded, grouped, most_frequent
 from vae_anomaly.reports.figures import MODEL, SMALL, USUAL, WIDTH, dress, name_panel, new_figure, require_matplotlib
-from vae_anomaly.reports.labels import label, of_all
+from vae_anomaly.reports.labels import label, number, of_all
 from vae_anomaly.reports.latents import by_weight, latent_name
 from vae_anomaly.reports.pixels import image_grid
 
@@ -114,6 +114,11 @@ def _plot_lines(detector: "VAEDetector", tables: dict[int, pd.DataFrame], title:
             dress(axes)
             name_panel(axes, columns[place].title(14), SMALL)
             scales[place].draw(axes, table)
+            ends = [
+                float(table.index[0]),
+                float(table.index[-1]),
+            ]  # two ticks fit where names of levels leave little room
+            axes.set_xticks(ends, [number(float(f"{end:.2g}")) for end in ends])
         line[0].set_ylabel(latent_name(detector, latent).replace(" (", "\n("), fontsize=USUAL)
     figure.align_ylabels(grid[:, 0])
     figure.supxlabel("value of the latent", fontsize=USUAL)
@@ -161,7 +166,7 @@ class LevelScale:
         levels = grouped(levels, known)
         names = [name for name in (*self.order, OTHERS) if name in levels]
         axes.step(table.index, [names.index(level) for level in levels], where="mid", color=MODEL, linewidth=1.6)
-        axes.set_yticks(range(len(names)), [label(name, 12) for name in names])
+        axes.set_yticks(range(len(names)), [label(name, 10) for name in names])
         axes.set_ylim(-0.5, len(names) - 0.5)
 
 
