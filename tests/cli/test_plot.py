@@ -110,7 +110,7 @@ def test_walks_are_written_as_a_table(cli, model, tmp_path, suffix):
             check_dtype=suffix != ".csv",
         )
     assert (ended.status, ended.out) == (0, "")
-    assert ended.err == f"{target}: 22 rows written, along 2 latents of {model}.\n"
+    assert ended.err == f"{target}: 22 rows written, 11 along each latent.\n"
 
 
 def test_walks_go_to_standard_output_along_the_active_latents(cli, model):

@@ -51,7 +51,7 @@ def traverse(
 
     with plain_warnings(quiet=quiet), naming(model):
         table = walk(load(model, device=device), dimensions, span)
-    told = f"{len(table)} rows written, along {table['latent'].nunique()} latents of {model}."
+    told = f"{len(table)} rows written, {len(table) // table['latent'].nunique()} along each latent."
     write_rows(table, output, told, quiet=quiet)
 
 
