@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vae_anomaly_cli.commands import features, fit, generate, info, score
+from vae_anomaly_cli.commands import features, fit, generate, info, plot, score, traverse
 
 EPILOG = """Examples:
 
@@ -23,6 +23,8 @@ vae-anomaly score new.csv --model normal.vae --top 20
 vae-anomaly features new.csv --model normal.vae --output codes.parquet
 
 vae-anomaly generate --model normal.vae --rows 1000 --output drawn.csv
+
+vae-anomaly plot latents new.csv --model normal.vae --output latents.png
 
 Exit status: 0 done, 1 the data or the model is at fault, 2 wrong usage."""
 
@@ -55,7 +57,9 @@ app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=fit.EXAMPLES)(fit.fit)
 app.command(epilog=features.EXAMPLES)(features.features)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
+app.command(epilog=traverse.EXAMPLES)(traverse.traverse)
 app.command(epilog=info.EXAMPLES)(info.info)
+app.add_typer(plot.app, name="plot", rich_help_panel="Pictures")
 
 
 def main(args: Sequence[str] | None = None) -> None:
