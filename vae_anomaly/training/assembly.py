@@ -43,8 +43,8 @@ class Design:
     prior: str
     variational: bool
     anchored: bool
-    convolutional: bool = False
-    image_shape: Shape | None = None
+    convolutional: bool
+    image_shape: Shape | None
 
     @property
     def exemplars(self) -> bool:
