@@ -31,6 +31,7 @@ def test_beyond_training_a_pixel_is_black_or_white_and_a_missing_one_stays_missi
     cells = schema.encode(frame([[-3.0, 99.0], [np.nan, 10.0]]))
     assert_array_equal(cells, [[0, 1], [np.nan, 0.5]])
     assert_array_equal(schema.missing(cells), np.isnan(cells))
+    assert_array_equal(schema.decode(np.array([[-0.5, 1.5]])), [[0, 20]])
 
 
 def test_a_pixel_that_never_changes_is_kept():

@@ -63,8 +63,8 @@ class PixelSchema:
         return ((pixels - self._darkest) / (self._brightest - self._darkest)).clip(0.0, 1.0)
 
     def decode(self, cells: np.ndarray) -> pd.DataFrame:
-        """Decode a matrix (rows, pixels) as images of training's range."""
-        return pd.DataFrame(self._darkest + cells * (self._brightest - self._darkest), columns=self.names)
+        """Decode a matrix (rows, pixels) as images within training's range."""
+        return pd.DataFrame(self._darkest + cells.clip(0.0, 1.0) * (self._brightest - self._darkest), columns=self.names)
 
     def missing(self, cells: np.ndarray) -> np.ndarray:
         """Which pixels are missing, (rows, columns)."""
