@@ -64,7 +64,13 @@ def write_page(chapters: Mapping[str, Chapter], figures: pd.DataFrame, facts: Se
             parts += [f"## {chapter.title}", chapter.about, task_table(chapter, tables[name])]
     facts = [*facts, "measured at commit " + ", ".join(sorted(figures["commit"].unique()))]
     parts += ["## Where these figures come from", "\n".join(f"- {fact}" for fact in facts)]
-    parts += ["## What the figures say", "\n".join(f"- {sentence}" for sentence in verdicts(chapters, tables))]
+    known = {name: values_by_seed(chapters[name], table) for name, table in tables.items() if len(table)}
+    sentences = [sentence for name in known if (sentence := standings(chapters[name], name, known[name]))]
+    parts += [
+        "## What the figures say",
+        targets_table(known),
+        "\n".join(f"- Ours in {sentence}" for sentence in sentences),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -87,43 +93,42 @@ def task_table(chapter: Chapter, figures: pd.DataFrame) -> str:
     return markdown(table, [*[""] * len(cells.columns), ".0f", ".1f"], "method")
 
 
-def verdicts(chapters: Mapping[str, Chapter], tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """A sentence for each target that can be judged, then one for each measure of who leads."""
-    known = {name: values_by_seed(chapters[name], table) for name, table in tables.items() if len(table)}
-    sentences = [judged(target, known[target.task]) for target in TARGETS if target.task in known]
-    leads = [standing(chapters[name], measure, known[name][measure]) for name in known for measure in known[name]]
-    return [sentence for sentence in [*sentences, *leads] if sentence]
+def targets_table(known: Mapping[str, pd.DataFrame]) -> str:
+    """A row for each target that can be judged: on the seeds that both methods have."""
+    rows = [row for target in TARGETS if target.task in known and (row := judged(target, known[target.task]))]
+    table = pd.DataFrame(rows, columns=["measure", "ours", "its figure", "asked for", "beyond that", "verdict"])
+    return markdown(table.set_index("measure"), ["", ".4f", "", "+.4f", ""], "measure") if rows else ""
 
 
-def judged(target: Target, values: pd.DataFrame) -> str:
-    """Whether a target is met, on the seeds that both methods have; nothing if there are none."""
-    if target.measure not in values:
-        return ""
-    by_method = values[target.measure].unstack("method")
+def judged(target: Target, values: pd.DataFrame) -> tuple[str, str, float, str, float, str] | None:
+    """A row of the table of targets; none where a figure is missing."""
     names = [name for name in (target.ours, target.peer) if name]
-    if not set(names) <= set(by_method):
-        return ""
-    both = by_method[names].dropna().mean()
-    if both.isna().any():
-        return ""
-    bar = target.by + (both[target.peer] if target.peer else 0.0)
-    asked = f"{100 * target.by:.0f} points above {target.peer}" if target.peer else f"{target.by}"
-    asked = f"above {target.peer}" if target.peer and not target.by else asked
-    found = f"{both[target.ours]:.4f}" + (f" against {both[target.peer]:.4f}" if target.peer else "")
-    verdict = "met" if both[target.ours] > bar else "missed"
-    return f"{target.task}, {target.measure}, {target.ours}: {found}; asked for {asked}: **{verdict}**."
+    if target.measure not in values or not set(names) <= set(values.index.get_level_values("method")):
+        return None
+    means = values[target.measure].unstack("method")[names].dropna().mean()
+    if means.isna().any():
+        return None
+    bar = target.by + (means[target.peer] if target.peer else 0.0)
+    over = f" over {target.peer}" if target.peer else ""
+    beyond = means[target.ours] - bar
+    asked = f"{bar:.4f}: {target.by:.2f}{over}"
+    verdict = "met" if beyond > 0 else "**missed**"
+    return f"{target.task}: {target.measure}", target.ours, means[target.ours], asked, beyond, verdict
 
 
-def standing(chapter: Chapter, measure: str, values: pd.Series) -> str:
-    """Who leads, and how far off ours is where it does not."""
-    means = values.groupby("method", sort=False).mean().dropna().sort_values(ascending=chapter.lower_is_better)
-    ours = [name for name in means.index if name.startswith(OURS)]
-    if not ours or len(means) < 2:
-        return ""
-    where = f"{chapter.title}, {measure}"
-    if ours[0] == means.index[0]:
-        peers = means.drop(ours)
-        return f"{where}: {ours[0]} leads" + (
-            f", {means.iloc[0]:.4f} against {peers.iloc[0]:.4f} ({peers.index[0]})." if len(peers) else "."
-        )
-    return f"{where}: {means.index[0]} leads, {means.iloc[0]:.4f} against {means[ours[0]]:.4f} ({ours[0]})."
+def standings(chapter: Chapter, name: str, values: pd.DataFrame) -> str:
+    """Where ours is first and where it is not, with the figures of ours and of the best peer."""
+    places: dict[bool, list[str]] = {True: [], False: []}
+    for measure in [MEAN] if chapter.averaged else values.columns:
+        means = values[measure].groupby("method", sort=False).mean().dropna()
+        means = means.sort_values(ascending=chapter.lower_is_better)
+        ours = means[means.index.str.startswith(OURS)]
+        peers = means.drop(ours.index)
+        if len(ours) and len(peers):
+            first = means.index[0] == ours.index[0]
+            gap = f"{ours.iloc[0]:.4f} ({ours.index[0]}) against {peers.iloc[0]:.4f} ({peers.index[0]})"
+            places[first].append(f"{measure} {gap}")
+    words = [
+        f"{word} in {'; '.join(places[first])}" for first, word in ((True, "first"), (False, "behind")) if places[first]
+    ]
+    return f"{name}: {'. '.join([words[0], *(f'It is {more}' for more in words[1:])])}." if words else ""
