@@ -39,10 +39,7 @@ OURS_AS_IMAGE = f"{OURS}, image"
 
 
 class PyODCodes:
-    """Posterior means of PyOD's VAE.
-
-    The pixels stay as they are: its own scaling divides by almost nothing where a pixel never changed in training.
-    """
+    """Posterior means of PyOD's VAE, which standardises the columns itself."""
 
     def __init__(self, seed: int):
         self.seed = seed
@@ -51,14 +48,17 @@ class PyODCodes:
         """Train on the rows."""
         from pyod.models.vae import VAE
 
-        self.detector = VAE(latent_dim=SIZE, preprocessing=False, random_state=self.seed, verbose=0).fit(rows)
+        self.detector = VAE(latent_dim=SIZE, random_state=self.seed, verbose=0).fit(rows)
         return self
 
     def transform(self, rows: np.ndarray) -> np.ndarray:
         """Codes (rows, 16)."""
+        from pyod.utils.torch_utility import TorchDataset
+
+        scaled = TorchDataset(rows, mean=self.detector.X_mean, std=self.detector.X_std)  # as its scores have them
         model = self.detector.model.eval()
         with torch.no_grad():
-            means, _ = model.encode(torch.as_tensor(rows, dtype=torch.float32, device=self.detector.device))
+            means, _ = model.encode(scaled[np.arange(len(rows))].to(self.detector.device))
         return means.cpu().numpy().astype(np.float64)
 
 

@@ -78,11 +78,7 @@ ONE_CLASS = [  # make(seed) is a peer
     Method(f"PCA of {COMPONENTS}, squared error", lambda seed: Residual(), seeds=1),
     Method(YARDSTICK, lambda seed: SklearnPeer(IsolationForest(random_state=seed)), seeds=1),
     Method("5 neighbours", lambda seed: Neighbours(), seeds=1),
-    Method(
-        "PyOD VAE",
-        lambda seed: PyODPeer("vae", "VAE", {"preprocessing": False, "random_state": seed, "verbose": 0}),
-        seeds=1,
-    ),
+    Method("PyOD VAE", lambda seed: PyODPeer("vae", "VAE", {"random_state": seed, "verbose": 0}), seeds=1),
     Method(f"{OURS}, image", partial(novelty, image_shape=SHAPE), seeds=1),  # the slowest, so the last
 ]
 
