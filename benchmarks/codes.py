@@ -22,7 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from benchmarks.mnist import SHAPE, read_digits
+from benchmarks.mnist import OURS_AS_IMAGE, SHAPE, read_digits
 from benchmarks.nsl_kdd import LABEL, families, one_hot
 from benchmarks.peers import OURS
 from benchmarks.tasks import Method, Result, halves
@@ -35,7 +35,6 @@ LOGISTIC, NEIGHBOURS, FEW_LABELS = "logistic regression", "5 neighbours", f"{FEW
 UNSCALED = "5 neighbours, codes as they are"
 DIGIT_MEASURES = [LOGISTIC, NEIGHBOURS, UNSCALED, FEW_LABELS]
 FAMILY_MEASURES = [MACRO, ACCURACY] = ["macro F1", "accuracy"]
-OURS_AS_IMAGE = f"{OURS}, image"
 
 
 class PyODCodes:

@@ -54,7 +54,7 @@ CHAPTERS = {
         "Samples of digits",
         "A model for each digit of MNIST's training half draws 200 samples; a support vector machine (RBF) trained on "
         "real digits says what they are. The share that it takes for what they were drawn as: it says that samples "
-        "look like their digit, not that they differ from one another.",
+        "look like their digit, not that they differ, and typical ones agree more often than real ones.",
         build_samples,
         averaged=True,
     ),

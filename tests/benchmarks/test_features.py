@@ -308,7 +308,8 @@ def test_the_page_says_which_targets_are_met_and_who_is_first(ours, verdict):
     rows.append(("mnist", PRINCIPAL, LOGISTIC, 1, 0.1, 1.0, "abc"))  # ours has no second seed: not compared
     columns = ["task", "method", "measure", "seed", "value", "seconds", "commit"]
     text = write_page(features.CHAPTERS, pd.DataFrame(rows, columns=columns), ["machine: one"])
-    assert f"| {OURS} | {ours:.4f} | 0.8600: 0.05 over {PRINCIPAL} | {ours - 0.86:+.4f} | {verdict} |" in text
+    assert f"| {OURS} | {ours:.4f} | 0.8600 ({PRINCIPAL} + 0.05) | {ours - 0.86:+.4f} | {verdict} |" in text
+    assert f"{int(verdict == 'met')} of 1 targets are met" in text
     place = "first" if ours > 0.87 else "behind"
     assert f"mnist: {place} in {LOGISTIC} {ours:.4f} ({OURS}) against 0.8700 (raw pixels)." in text
     assert "- machine: one\n- measured at commit abc\n" in text
