@@ -436,6 +436,7 @@ def test_the_threshold_follows_contamination(X):
 def test_the_list_of_parameters_that_change_the_result_is_whole():
     tested = {case[0] for case in test_every_parameter_changes_the_result.pytestmark[0].args[1]}
     elsewhere = {"device", "verbose", "callbacks"}  # where it runs, and what is told
+    elsewhere |= {"image_shape"}  # test_image_models.py
     assert tested | elsewhere == set(VAEDetector().get_params())
     assert set(VAEDetector._parameter_constraints) == set(VAEDetector().get_params())
 
@@ -735,6 +736,14 @@ def test_an_infinite_value_in_an_array_names_its_column(X):
     bad[4, 2] = np.inf
     with pytest.raises(DataError, match="'x2' is infinite in row 5"):
         tiny().fit(bad)
+
+
+def test_arrays_that_must_not_be_written_to_are_taken(plain, X):
+    codes, rows = plain.transform(X), X.copy()
+    expected = plain.inverse_transform(codes)
+    codes.flags.writeable = rows.flags.writeable = False
+    assert_array_equal(plain.inverse_transform(codes), expected)
+    assert_array_equal(plain.score_samples(rows), plain.score_samples(X))
 
 
 def test_codes_of_another_width_are_refused(plain):

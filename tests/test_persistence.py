@@ -416,6 +416,7 @@ FIELDS = [
     *[(name,) for name in ("schema", "inputs", "design", "record", "parameters")],
     *[(name,) for name in ("frame", "numbers", "indicators", "weight_type", "score_type", "leave_one_out")],
     *[("design", name) for name in ("n_components", "hidden_layer_sizes", "n_estimators", "prior", "variational")],
+    *[("design", name) for name in ("anchored", "convolutional", "image_shape")],
     *[("record", name) for name in ("offset", "history", "n_iter", "batch_size", "usual", "versions")],
     *[("parameters", name) for name in ("n_components", "hidden_layer_sizes", "bound", "novelty", "device", "beta")],
     *[("schema", name) for name in ("columns", "left_out", "n_rows", "centres", "scales", "exponents", "floors")],
@@ -440,6 +441,7 @@ def legal(document, place, value):
         return True
     may = {
         ("parameters",): [{}],
+        ("design", "anchored"): [True],  # where the weights started
         ("record", "offset"): [-1, 0.5, 10**30],
         ("record", "n_iter"): [10**30, 10**400],
         ("record", "batch_size"): [10**30, 10**400],

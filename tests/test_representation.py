@@ -5,6 +5,8 @@ import pandas as pd
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.decomposition import PCA
+from sklearn.pipeline import FeatureUnion
 
 from vae_anomaly import VAEDetector, load
 from vae_anomaly.errors import DataError
@@ -64,6 +66,14 @@ def test_the_figures_of_the_latents_are_those_of_the_codes(model, train):
     codes = model.transform(train)
     assert_allclose(model.latents_["mean"], codes.mean(0), atol=1e-9)
     assert_allclose(model.latents_["deviation"], codes.std(0), rtol=1e-6)
+
+
+def test_in_a_union_of_features_codes_stand_beside_others(train):
+    numbers = train[["height", "weight", "age", "income"]]
+    codes = VAEDetector(purpose="representation", n_components=3, max_iter=20, random_state=0)
+    union = FeatureUnion([("components", PCA(2)), ("codes", codes)]).fit(numbers)
+    assert_array_equal(union.transform(numbers)[:, 2:], codes.fit(numbers).transform(numbers))
+    assert list(union.get_feature_names_out())[2:] == [f"codes__vaedetector{place}" for place in range(3)]
 
 
 def test_latents_come_back_from_a_file(model, tmp_path):

@@ -52,12 +52,12 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     n_components : int or "auto", default="auto"
         Latents. "auto": 16, in novelty detection 32, never more than the encoder sees columns.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
-        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64). For images, channels
-        of the convolutions, each of which halves the sides; "auto": (16, 32).
+        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64). To represent images,
+        channels of the convolutions, each of which halves the sides; "auto": (16, 32).
     likelihood : {"auto", "gaussian", "student_t", "bernoulli"}, default="auto"
         Density of numbers, with learned scales. Two-valued columns are Bernoulli, categories categorical. "auto":
-        Student-t in outlier detection, Gaussian in novelty detection and for a representation; Bernoulli for pixels,
-        whose gray is the probability of white.
+        Student-t in outlier detection, Gaussian in novelty detection and for a representation. "bernoulli" is for
+        pixels, whose gray is the probability of white, and "auto" to represent images.
     prior : {"auto", "gaussian", "exemplar"}, default="auto"
         What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
         training rows (arXiv 2004.04795). "auto": exemplar; gaussian below 10 rows and to represent a table.
@@ -69,11 +69,12 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     variational : bool, default=True
         False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
     image_shape : (channels, height, width), optional
-        Rows are images of this shape, flattened channel first; the nets are convolutional. All pixels have one scale.
+        Rows are images of this shape, flattened channel first. All pixels have one scale, and none is left out. The
+        nets of a representation are convolutional; those that score start, as for tables, at principal components.
     n_estimators : int or "auto", default="auto"
         Members of the ensemble, trained side by side; scores are means over them, codes those of the first. "auto": 3
         in outlier detection; in novelty detection 2, that measure the columns by their deviation and by their range; 1
-        for a representation.
+        for a representation, and in novelty detection of images.
     novelty : bool, default=False
         False (outlier detection): the training rows may hold anomalies; training is short and leaves the oddest rows
         out, and a scored row that is itself in training does not explain itself. True (novelty detection): the
@@ -85,10 +86,10 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         leaves out what each batch itself shows to be far off.
     max_iter : int or "auto", default="auto"
         Steps of the optimiser, at most. "auto": 200 in outlier detection; in novelty detection 60, and 300 where
-        the prior does not rest on exemplars; 1,000 for a representation; for images 30 epochs, but from 1,000 to 5,000
-        steps.
+        the prior does not rest on exemplars; 1,000 for a representation; 30 epochs to represent images, but from 1,000
+        to 5,000 steps.
     batch_size : int or "auto", default="auto"
-        Rows of a step, for each member. "auto": 256, for images 128.
+        Rows of a step, for each member. "auto": 256, to represent images 128.
     learning_rate : float, default=0.002
         Peak rate of Adam.
     validation_fraction : float in [0, 1), default=0.1
@@ -280,7 +281,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
                 f"The 'image_shape' parameter must be three whole numbers: channels, height and width. Got {shape!r}."
             )
         layers = 1 if isinstance(self.hidden_layer_sizes, str) else len(self.hidden_layer_sizes)
-        if min(shape[1:]) < 2**layers:
+        if self.purpose == "representation" and min(shape[1:]) < 2**layers:
             raise InvalidParameterError(
                 f"Images of {shape[2]} x {shape[1]} pixels are too small for {layers} convolutions, "
                 "each of which halves the sides."

@@ -195,7 +195,9 @@ def _design(document: Mapping[str, Any], n_tensors: int) -> Design:
     whole = [*sizes, *(shape or ()), design.n_components, design.n_estimators]
     possible = all(type(size) is int and size > 0 for size in whole) and 0 < len(sizes) < n_tensors
     if shape is not None and possible:
-        possible = len(shape) == 3 and min(halved_sides(shape, len(sizes))[-1]) > 0
+        possible = len(shape) == 3 and (not design.convolutional or min(halved_sides(shape, len(sizes))[-1]) > 0)
+    elif design.convolutional:
+        possible = False
     if not possible or design.prior not in ("gaussian", "exemplar"):
         raise ModelFileError("The model file describes a model with impossible sizes.")
     return design

@@ -40,7 +40,7 @@ def fit_model(
     device = resolve_device(settings.device)
     train_type, score_type = resolve_precision(settings.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
-    indicators = missing_cells(x) if settings.image_shape is None else ()  # convolutions see pixels alone
+    indicators = () if settings.convolutional else missing_cells(x)  # convolutions see pixels alone
     sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
     design = make_design(settings, len(x), sees)
     numbers = number_likelihood(settings)

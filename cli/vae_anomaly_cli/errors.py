@@ -4,8 +4,9 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
@@ -39,6 +40,14 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+def refuse_given(context: typer.Context, options: Mapping[str, str], reason: str) -> None:
+    """Refuse options, by their parameters' names, that were given on the command line though they have no meaning."""
+    for parameter, option in options.items():
+        source = context.get_parameter_source(parameter)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(reason, param_hint=option)
+
+
 def end(message: str, status: int, cause: BaseException) -> NoReturn:
     """Say one line on standard error and exit."""
     typer.echo(message, err=True)
@@ -60,6 +69,7 @@ def naming(source: str) -> Iterator[None]:
         raise
     except VaeAnomalyError as error:
         name = "standard input" if source == "-" else source
-        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error), re.IGNORECASE):
+        as_path = re.escape(str(Path(name)))  # a folder loses the slash at its end
+        if re.search(rf"(^|['\"/]){as_path}(?!\w)", str(error), re.IGNORECASE):  # not just any word of the message
             raise
         raise type(error)(f"{name}: {error}") from error

@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from vae_anomaly_cli.commands import features, fit, generate, info, score
+from vae_anomaly_cli.commands import features, fit, generate, info, plot, score, traverse
 
 EPILOG = """Examples:
 
 vae-anomaly score data.csv
 
 vae-anomaly score data.csv --keep id --output scores.csv
+
+vae-anomaly score photos/ --output scores.csv
 
 vae-anomaly fit normal.csv --novelty --output normal.vae
 
@@ -22,11 +24,13 @@ vae-anomaly features new.csv --model normal.vae --output codes.parquet
 
 vae-anomaly generate --model normal.vae --rows 1000 --output drawn.csv
 
+vae-anomaly plot latents new.csv --model normal.vae --output latents.png
+
 Exit status: 0 done, 1 the data or the model is at fault, 2 wrong usage."""
 
 app = typer.Typer(
     name="vae-anomaly",
-    help="Find the odd rows of a table with variational autoencoders.",
+    help="Find the odd rows of a table, or the odd images of a folder, with variational autoencoders.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals hold the user's data
@@ -46,14 +50,16 @@ def common(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Find the odd rows of a table with variational autoencoders."""
+    """Find the odd rows of a table, or the odd images of a folder, with variational autoencoders."""
 
 
 app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=fit.EXAMPLES)(fit.fit)
 app.command(epilog=features.EXAMPLES)(features.features)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
+app.command(epilog=traverse.EXAMPLES)(traverse.traverse)
 app.command(epilog=info.EXAMPLES)(info.info)
+app.add_typer(plot.app, name="plot", rich_help_panel="Pictures")
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -1,12 +1,21 @@
 """Every argument and option, defined once; commands name them by type."""
 
 from enum import StrEnum
+from math import isfinite
 from typing import Annotated
 
 import typer
 
 FIT = "How to fit"
 ROWS = "What to write"
+PICTURE = "What to draw"
+
+
+class Purpose(StrEnum):
+    """What a model is for."""
+
+    detection = "detection"
+    representation = "representation"
 
 
 class Bound(StrEnum):
@@ -34,6 +43,12 @@ def _checked(text: str) -> str:
     return text
 
 
+def _finite(number: float) -> float:
+    if not isfinite(number):
+        raise typer.BadParameter(f"{number} is not finite.")
+    return number
+
+
 Table = Annotated[
     str,
     typer.Argument(
@@ -42,7 +57,24 @@ Table = Annotated[
         show_default=False,
     ),
 ]
+OptionalTable = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[FILE]",
+        help="A table to set beside what is drawn: CSV, TSV or Parquet; - is standard input.",
+        show_default=False,
+    ),
+]
 SavedModel = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` wrote.", show_default=False)]
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A table: CSV, TSV or Parquet, known by content (.gz and .zst are unpacked); - is standard input. "
+        "Or images: a folder, an image file, or an IDX file.",
+        show_default=False,
+    ),
+]
 ModelIn = Annotated[
     str | None,
     typer.Option(
@@ -69,6 +101,18 @@ TableOut = Annotated[
         "-o",
         metavar="FILE",
         help="Where to write all rows: .csv, .tsv, .parquet or .jsonl, by suffix; - writes CSV to standard output.",
+        rich_help_panel=ROWS,
+        show_default=False,
+    ),
+]
+DrawnOut = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write all rows: .csv, .tsv, .parquet or .jsonl, by suffix; - writes CSV to standard output; "
+        ".png shows images side by side.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -103,6 +147,73 @@ Rows = Annotated[
         rich_help_panel=ROWS,
     ),
 ]
+PictureOut = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write the picture: .png, .svg or .pdf, by suffix.",
+        rich_help_panel=PICTURE,
+        show_default=False,
+    ),
+]
+WalkOut = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write: a picture (.png, .svg, .pdf) or a table (.csv, .tsv, .parquet, .jsonl), by suffix; "
+        "- writes CSV to standard output.",
+        rich_help_panel=ROWS,
+        show_default=False,
+    ),
+]
+SampleRows = Annotated[
+    int | None,
+    typer.Option(
+        "--rows",
+        "-n",
+        metavar="N",
+        min=1,
+        help="How many rows to draw: 1,000, or 64 images, unless told otherwise.",
+        rich_help_panel=PICTURE,
+        show_default=False,
+    ),
+]
+Color = Annotated[
+    str | None,
+    typer.Option(
+        "--color",
+        "-c",
+        metavar="COLUMN",
+        help="Colour the rows by this column of the table, whether the model uses it or not; else by anomaly score.",
+        rich_help_panel=PICTURE,
+        show_default=False,
+    ),
+]
+Dimensions = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--dimension",
+        "-d",
+        metavar="K",
+        min=0,
+        help="Walk along this latent, from 0. Repeat for more; else the active ones that say most, at most 6.",
+        show_default=False,
+    ),
+]
+Span = Annotated[
+    float,
+    typer.Option(
+        "--span",
+        metavar="S",
+        min=0,
+        callback=_finite,
+        help="How far a walk goes to either side, in deviations of the latent's codes.",
+    ),
+]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(
@@ -111,6 +222,22 @@ Exclude = Annotated[
         metavar="COLUMN",
         help="Hide this column from the model, for instance a label or an identifier. Repeat for more.",
         show_default=False,
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad",
+        help="Leave out the images of a folder that cannot be read or are not of the most common size, with a warning.",
+    ),
+]
+PurposeName = Annotated[
+    Purpose,
+    typer.Option(
+        "--purpose",
+        help="What the model is for: detection finds odd rows; representation makes codes, for `features`, "
+        "and new rows, for `generate`.",
+        rich_help_panel=FIT,
     ),
 ]
 Novelty = Annotated[

@@ -62,22 +62,28 @@ def write_rows(rows: pd.DataFrame, output: str | None, told: str, *, quiet: bool
         remark(f"{output}: {told}", quiet=quiet)
 
 
-def show_rows(ranking: pd.DataFrame, reasons: list[str]) -> None:
-    """Draw ranked rows on the terminal, each with the values that make it odd."""
+def show_rows(ranking: pd.DataFrame, whole: str) -> None:
+    """Draw ranked rows on the terminal; of the column ``whole`` no text is cut."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    def cell(name: str, value: object) -> Text:
+        match name:
+            case "anomaly_score":
+                return Text(f"{value:.2f}")
+            case "is_anomaly":
+                return Text("yes", style="bold red") if value else Text("no")
+        return Text(printable(str(value)) if name == whole else plain(value))
+
     table = Table()
-    table.add_column("row", justify="right", no_wrap=True)
-    table.add_column("anomaly_score", justify="right", no_wrap=True)
-    table.add_column("is_anomaly")
-    table.add_column("most telling", overflow="fold")
-    for name in ranking.columns[3:]:
-        table.add_column(Text(plain(name)))
-    for (row, score, odd, *values), reason in zip(ranking.itertuples(index=False, name=None), reasons, strict=True):
-        flag = Text("yes", style="bold red") if odd else Text("no")
-        table.add_row(str(row), f"{score:.2f}", flag, Text(reason), *(Text(plain(value)) for value in values))
+    for name in ranking.columns:
+        if name in ("row", "anomaly_score"):
+            table.add_column(name, justify="right", no_wrap=True)
+        else:
+            table.add_column(Text(plain(name)), overflow="fold" if name == whole else "ellipsis")
+    for values in ranking.itertuples(index=False, name=None):
+        table.add_row(*map(cell, ranking.columns, values))
     Console().print(table)
 
 
@@ -95,7 +101,11 @@ def telling(rows: pd.DataFrame, contributions: pd.DataFrame) -> list[str]:
 
 
 def plain(value: object) -> str:
-    """A cell as short, printable text: a table may hold anything, a terminal obeys escape sequences."""
-    text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
-    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    """A cell as short, printable text: a table may hold anything."""
+    text = printable(str(value).removesuffix(".0") if isinstance(value, float) else str(value))
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

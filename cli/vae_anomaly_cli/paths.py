@@ -34,6 +34,28 @@ def check_table_output(target: str | None, inputs: tuple[str | None, ...]) -> No
         raise DataError("Standard output is closed; name a file with --output.")
 
 
+def check_picture_output(target: str, inputs: tuple[str | None, ...]) -> None:
+    """Refuse what ``check_output`` refuses and a suffix that is none of a picture."""
+    from vae_anomaly.reports.writing import picture_format
+
+    check_output(target, inputs)
+    try:
+        picture_format(target)
+    except DataError as error:
+        raise _wrong_output(str(error)) from error
+
+
+def is_picture(target: str | None) -> bool:
+    """Whether a file's suffix is that of a picture."""
+    from vae_anomaly.reports.writing import picture_format
+
+    try:
+        picture_format(target or "-")
+    except DataError:
+        return False
+    return True
+
+
 def _check_format(target: str) -> None:
     from vae_anomaly.tables.writing import format_of
 

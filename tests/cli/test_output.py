@@ -33,9 +33,25 @@ def test_the_most_telling_values_cost_most_and_none_that_speaks_for_the_row_is_n
 
 
 def test_what_looks_like_markup_is_text(capsys):
-    ranking = pd.DataFrame({"row": [1], "anomaly_score": [2.5], "is_anomaly": [True], "[b]note": ["[red]x[/red]"]})
-    show_rows(ranking, ["[i]=1"])
+    values = {
+        "row": [1],
+        "anomaly_score": [2.5],
+        "is_anomaly": [True],
+        "reason": ["[i]=1"],
+        "[b]note": ["[red]x[/red]"],
+    }
+    show_rows(pd.DataFrame(values), "reason")
     out = capsys.readouterr().out
     assert "[b]note" in out
     assert "[red]x[/red]" in out
     assert "[i]=1" in out
+
+
+def test_one_column_is_shown_whole_and_harmless_the_others_short(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "holidays/2024/the-north-sea/" + "x" * 30
+    show_rows(pd.DataFrame({"image": [f"{name}\x1b.png"], "anomaly_score": [2.5], "note": ["y" * 40]}), "image")
+    out = capsys.readouterr().out
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
+    assert "".join(image for image, *_ in cells) == f"{name}\N{REPLACEMENT CHARACTER}.png"
+    assert "".join(note for *_, note in cells).rstrip("…") in "y" * 31

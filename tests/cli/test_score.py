@@ -147,7 +147,7 @@ def test_json_lines_are_json(cli, csv, model, tmp_path):
         (("people.csv", "--model", "people.csv"), "people.csv"),
         (("infinite.csv",), "infinite.csv"),
         (("empty.csv",), "empty.csv"),
-        ((".",), "'.' is a folder"),
+        ((".",), "There is no image in '.'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

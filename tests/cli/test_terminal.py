@@ -12,9 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-COMMANDS = ("score", "fit", "features", "generate", "info")
-HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy")
+COMMANDS = ("score", "fit", "features", "generate", "traverse", "info", "plot")
+PICTURES = ("history", "latents", "samples", "reconstructions", "traversal")
+HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy", "matplotlib")
 README = (Path(__file__).parents[2] / "README.md").read_text()
+HELPS = [
+    ("--help",),
+    ("--version",),
+    *((name, "-h") for name in COMMANDS),
+    *(("plot", name, "-h") for name in PICTURES),
+]
 MODULE = [sys.executable, "-m", "vae_anomaly_cli"]
 
 
@@ -82,7 +89,7 @@ def test_ctrl_c_in_the_fit_leaves_nothing_behind(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["large.csv"]
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), *((name, "-h") for name in COMMANDS)], ids=" ".join)
+@pytest.mark.parametrize("arguments", HELPS, ids=" ".join)
 def test_help_and_version_load_nothing_heavy(arguments):
     script = f"""
 import atexit, sys
@@ -109,6 +116,18 @@ def test_every_command_helps_with_examples_and_stands_in_the_readme(cli, name):
 def test_the_list_of_commands_is_complete(cli):
     listed = re.findall(r"^│ (\w+) ", cli("--help").out.partition("Commands")[2], flags=re.MULTILINE)
     assert tuple(listed) == COMMANDS
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_helps_with_an_example(cli, name):
+    ended = cli("plot", name, "--help")
+    assert ended.status == 0
+    assert f"vae-anomaly plot {name} " in ended.out
+
+
+def test_the_list_of_pictures_is_complete(cli):
+    listed = re.findall(r"^│ (\w+) ", cli("plot", "--help").out.partition("Commands")[2], flags=re.MULTILINE)
+    assert tuple(listed) == PICTURES
 
 
 def test_the_script_is_installed(tmp_path):

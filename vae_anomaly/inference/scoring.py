@@ -153,7 +153,8 @@ class Scorer:
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """The array where and as the arithmetic has it."""
-        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+        writable = array if array.flags.writeable else array.copy()  # torch warns of what it could not write to
+        return torch.as_tensor(writable, dtype=self.dtype, device=self.device)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -49,7 +49,9 @@ class Anchor:
         decoder.bias[member] = outputs
 
 
-def fit_exemplar_anchor(features: Tensor, n_components: int, member: int, *, seed: int) -> Anchor:
+def fit_exemplar_anchor(
+    features: Tensor, n_components: int, member: int, *, seed: int, one_scale: bool = False
+) -> Anchor:
     """Kernel density on the principal directions, in units of the member's own.
 
     Members measure the columns differently, the even ones by the standard deviation, the odd ones by the range: which
@@ -66,8 +68,11 @@ def fit_exemplar_anchor(features: Tensor, n_components: int, member: int, *, see
         Place in the ensemble.
     seed : int
         For the randomised solver that scikit-learn takes for wide tables.
+    one_scale : bool
+        Whether the columns are of one measure already, as pixels are.
     """
-    units = torch.as_tensor(_units(features.numpy(), UNITS[member % len(UNITS)]))
+    unit = UNITS[member % len(UNITS)]
+    units = torch.ones(features.shape[1]) if one_scale else torch.as_tensor(_units(features.numpy(), unit))
     rows = features / units
     centre, directions, _ = _principal(rows, n_components, seed)
     codes = (rows - centre) @ directions.T

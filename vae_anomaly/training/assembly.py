@@ -43,7 +43,8 @@ class Design:
     prior: str
     variational: bool
     anchored: bool
-    image_shape: Shape | None = None
+    convolutional: bool
+    image_shape: Shape | None
 
     @property
     def exemplars(self) -> bool:
@@ -52,7 +53,8 @@ class Design:
 
     def build(self, likelihood: Likelihood) -> VAE:
         """A model with all weights zero, on torch's current default device."""
-        return VAE(likelihood, self.n_components, self.hidden_layer_sizes, self.n_estimators, self.image_shape)
+        shape = self.image_shape if self.convolutional else None
+        return VAE(likelihood, self.n_components, self.hidden_layer_sizes, self.n_estimators, shape)
 
 
 def cells_likelihood(
@@ -78,7 +80,7 @@ def number_likelihood(settings: Settings) -> str:
     """Name of the density of numbers: heavy tails where odd cells in training would else widen the noise of all."""
     if settings.likelihood != "auto":
         return settings.likelihood
-    if settings.images:
+    if settings.convolutional:
         return "bernoulli"
     return "student_t" if settings.variational and not settings.anchored else "gaussian"
 
@@ -102,7 +104,8 @@ def make_design(settings: Settings, n_rows: int, n_features: int) -> Design:
         n_estimators=int(members),
         prior=_prior(settings, n_rows) if settings.prior == "auto" else settings.prior,
         variational=settings.variational,
-        anchored=settings.anchored and not settings.images,
+        anchored=settings.anchored and not settings.convolutional,
+        convolutional=settings.convolutional,
         image_shape=None if settings.image_shape is None else _shape(settings.image_shape),
     )
 
@@ -111,7 +114,7 @@ def _sizes(settings: Settings) -> Sequence[int]:
     """Widths of layers; channels of convolutions, as many as the sides of an image can be halved."""
     if not isinstance(settings.hidden_layer_sizes, str):
         return settings.hidden_layer_sizes
-    if settings.image_shape is None:
+    if settings.image_shape is None or not settings.convolutional:
         return 64, 64
     return CHANNELS[: max(1, min(_shape(settings.image_shape)[1:]).bit_length() - 1)]
 
@@ -128,8 +131,11 @@ def _latents(settings: Settings, n_features: int) -> int:
 
 
 def _members(settings: Settings) -> int:
-    """Two that measure the columns differently (see the anchor), or three that differ by chance; a code needs one."""
-    if settings.represents:
+    """Two that measure columns differently (see the anchor), or three that differ by chance.
+
+    A code needs one, and so do pixels, which are all of one measure.
+    """
+    if settings.represents or (settings.novelty and settings.image_shape is not None):
         return 1
     return 2 if settings.novelty else 3
 
@@ -141,7 +147,7 @@ def _prior(settings: Settings, n_rows: int) -> str:
     tell classes apart better where they may gather around one another (benchmarks/results/features.md).
     """
     few = n_rows < MIN_EXEMPLAR_ROWS
-    return "gaussian" if few or (settings.represents and not settings.images) else "exemplar"
+    return "gaussian" if few or (settings.represents and not settings.convolutional) else "exemplar"
 
 
 def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> None:
@@ -154,5 +160,9 @@ def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> No
             anchors = [fit_gaussian_anchor(features, design.n_components, seed=seed)] * design.n_estimators
         else:
             members = range(design.n_estimators)
-            anchors = [fit_exemplar_anchor(features, design.n_components, member, seed=seed) for member in members]
+            pixels = design.image_shape is not None
+            anchors = [
+                fit_exemplar_anchor(features, design.n_components, member, seed=seed, one_scale=pixels)
+                for member in members
+            ]
     vae.start([anchor.to(x.device) for anchor in anchors], x, generator)

@@ -179,13 +179,13 @@ class Trainer:
 
     @torch.no_grad()
     def _held_out_elbo(self) -> float:
-        """Mean ELBO of the held-out rows under fixed noise; minus infinity where there are none."""
+        """Mean of what is optimised, for the held-out rows under fixed noise; minus infinity where there are none."""
         if not len(self.held_out):
             return -math.inf
         fixed = torch.Generator(self.x.device).manual_seed(0)
         noise = torch.randn(2, 1, 1, self.vae.n_components, generator=fixed, dtype=self.x.dtype, device=self.x.device)
         terms = self.objective.terms(self.vae, self.held_out, self.source.for_rows(self.vae, None, fixed), noise)
-        return terms.elbo().mean().item()
+        return terms.elbo(self.plan.beta).mean().item()
 
 
 def rate_factor(step: int, max_iter: int) -> float:
@@ -231,6 +231,6 @@ def _clip_members(vae: VAE, limit: float) -> None:
     """Scale each member's own gradient to a norm of at most ``limit``: members stay independent of one another."""
     gradients = [parameter.grad for parameter in vae.parameters() if parameter.grad is not None]
     norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()
-    factor = (limit / norms.clamp_min(limit))[:, None]
+    factor = limit / norms.clamp_min(limit)
     for gradient in gradients:
-        gradient.flatten(1).mul_(factor)
+        gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))

@@ -48,9 +48,9 @@ def make_plan(settings: Settings, n_rows: int, *, exemplars: bool) -> Plan:
     rows that stop gaining end it sooner. In outlier detection a net learns the frequent rows first and the odd ones
     later (ODIM, arXiv 2301.04257), and the oddest rows of each batch are left out. A representation takes long: all
     rows count, held-out rows say when it is done, and the KL is warmed up, so that latents are in use before they cost
-    (Sønderby et al. 2016, arXiv 1602.02282). Images always take long: convolutions start from nothing.
+    (Sønderby et al. 2016, arXiv 1602.02282); convolutions, which start from nothing, take longest.
     """
-    usual = IMAGE_BATCH if settings.images else 256
+    usual = IMAGE_BATCH if settings.convolutional else 256
     batch = min(n_rows, usual if settings.batch_size == "auto" else int(settings.batch_size))
     held_out = round(settings.validation_fraction * n_rows) if settings.anchored else 0
     return Plan(
@@ -60,12 +60,12 @@ def make_plan(settings: Settings, n_rows: int, *, exemplars: bool) -> Plan:
         beta=settings.beta,
         trimming=_trimming(settings),
         held_out=held_out if held_out >= MIN_HELD_OUT else 0,
-        warm_up=WARM_UP if settings.represents or settings.images else 0.0,
+        warm_up=WARM_UP if settings.represents else 0.0,
     )
 
 
 def _steps(settings: Settings, n_rows: int, exemplars: bool) -> int:
-    if settings.images:
+    if settings.convolutional:
         return max(1000, min(IMAGE_EPOCHS * n_rows // IMAGE_BATCH, 5000))
     if settings.represents:
         return 1000

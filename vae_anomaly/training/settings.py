@@ -37,14 +37,14 @@ class Settings:
         return self.novelty or self.represents
 
     @property
-    def images(self) -> bool:
-        """Whether rows are images."""
-        return self.image_shape is not None
-
-    @property
     def represents(self) -> bool:
         """Whether the code is the purpose, not the score."""
         return self.purpose == "representation"
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether the nets are convolutions: their codes of images are the better ones, their scores are not."""
+        return self.represents and self.image_shape is not None
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:

@@ -1,14 +1,16 @@
-"""``vae-anomaly fit``: learn what the rows of a table look like, and keep it in a file."""
+"""``vae-anomaly fit``: learn what the rows of a table, or images, look like, and keep it in a file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
+
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import leave_out
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.output import plain_warnings, remark, wants_progress
 from vae_anomaly_cli.paths import check_output
+from vae_anomaly_cli.source import read_source, trained_on
 
 if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
@@ -19,36 +21,36 @@ vae-anomaly fit data.csv --output data.vae
 
 vae-anomaly fit normal.csv --novelty --exclude id --output normal.vae
 
-vae-anomaly fit data.parquet --contamination 0.02 --output data.vae"""
+vae-anomaly fit data.parquet --contamination 0.02 --output data.vae
+
+vae-anomaly fit digits/ --purpose representation --skip-bad --output digits.vae"""
 
 
 @user_errors
 def fit(
-    table: options.Table,
+    context: typer.Context,
+    file: options.File,
     output: options.ModelOut,
     exclude: options.Exclude = None,
+    purpose: options.PurposeName = options.Purpose.detection,
     novelty: options.Novelty = False,
     contamination: options.Contamination = "auto",
     bound: options.BoundName = options.Bound.elbo,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fit a model to the rows of FILE and write it, for `score --model` and `info`."""
-    check_output(output, inputs=(table,))
-
-    from vae_anomaly import read_table
-
-    with plain_warnings(quiet=quiet), naming(table):
-        frame = leave_out(read_table(table, encoding=encoding), exclude or [], "--exclude")
-        detector = new_detector(novelty, contamination, bound, seed, device, quiet=quiet).fit(frame)
+    """Fit a model to the rows or images of FILE and write it, for the commands that take a --model."""
+    check_output(output, inputs=(file,))
+    with plain_warnings(quiet=quiet), naming(file):
+        source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
+        detector = new_detector(novelty, contamination, bound, seed, device, quiet=quiet)
+        detector.set_params(purpose=purpose.value, image_shape=source.image_shape).fit(source.rows)
     detector.save(output)
-    remark(
-        f"{output}: fitted to {detector.n_samples_fit_} rows, {len(detector.schema_.names)} columns. "
-        f"Use it with `vae-anomaly score FILE --model {output}`.",
-        quiet=quiet,
-    )
+    told = f"{output}: fitted to {trained_on(detector)}. Use it with `vae-anomaly score FILE --model {output}`."
+    remark(told, quiet=quiet)
 
 
 def new_detector(

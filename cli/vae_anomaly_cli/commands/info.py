@@ -41,11 +41,11 @@ def describe(detector: VAEDetector) -> dict[str, Any]:
     return {
         "setting": "novelty detection" if parameters["novelty"] else "outlier detection",
         "rows": detector.n_samples_fit_,
-        "columns": {str(column["name"]): column["kind"] for column in detector.schema_.to_json()["columns"]},
-        "left_out": {str(name): reason for name, reason in detector.schema_.left_out.items()},
+        **(_table(detector) if parameters["image_shape"] is None else _images(detector)),
         "threshold": -float(detector.offset_),
         "contamination": parameters["contamination"],
         "bound": parameters["bound"],
+        "purpose": parameters["purpose"],
         "n_components": detector.n_components_,
         "n_estimators": detector.n_estimators_,
         "hidden_layer_sizes": list(detector.hidden_layer_sizes_),
@@ -54,6 +54,20 @@ def describe(detector: VAEDetector) -> dict[str, Any]:
         "n_iter": detector.n_iter_,
         "batch_size": detector.batch_size_,
         "versions": dict(detector.versions_),
+    }
+
+
+def _table(detector: VAEDetector) -> dict[str, Any]:
+    return {
+        "columns": {str(column["name"]): column["kind"] for column in detector.schema_.to_json()["columns"]},
+        "left_out": {str(name): reason for name, reason in detector.schema_.left_out.items()},
+    }
+
+
+def _images(detector: VAEDetector) -> dict[str, Any]:
+    return {
+        "image_shape": list(detector.get_params()["image_shape"]),
+        "pixel_range": detector.schema_.to_json()["range"],
     }
 
 
