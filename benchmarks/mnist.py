@@ -73,13 +73,13 @@ def novelty(seed: int, **parameters: Any) -> Novelty:
 
 
 ONE_CLASS = [  # make(seed) is a peer
-    Method(f"{OURS}, table", novelty, seeds=1),
-    Method(f"{OURS}, table, 64 latents", partial(novelty, n_components=64), seeds=1),
-    Method(PRINCIPAL_ERROR, lambda seed: Residual(), seeds=1),
-    Method(YARDSTICK, lambda seed: SklearnPeer(IsolationForest(random_state=seed)), seeds=1),
-    Method("5 neighbours", lambda seed: Neighbours(), seeds=1),
-    Method("PyOD VAE", lambda seed: PyODPeer("vae", "VAE", {"random_state": seed, "verbose": 0}), seeds=1),
-    Method(OURS_AS_IMAGE, partial(novelty, image_shape=SHAPE), seeds=1),  # the slowest, so the last
+    Method(OURS_AS_IMAGE, partial(novelty, image_shape=SHAPE), seeds=3),
+    Method(f"{OURS}, table", novelty, seeds=3),
+    Method(f"{OURS}, table, 64 latents", partial(novelty, n_components=64), seeds=3),
+    Method(PRINCIPAL_ERROR, lambda seed: Residual(), seeds=3),
+    Method(YARDSTICK, lambda seed: SklearnPeer(IsolationForest(random_state=seed)), seeds=3),
+    Method("5 neighbours", lambda seed: Neighbours(), seeds=3),
+    Method("PyOD VAE", lambda seed: PyODPeer("vae", "VAE", {"random_state": seed, "verbose": 0}), seeds=3),
 ]
 
 
