@@ -126,15 +126,32 @@ def standings(chapter: Chapter, name: str, values: pd.DataFrame) -> str:
     """Where ours is first and where it is not, with the figures of ours and of the best peer."""
     places: dict[bool, list[str]] = {True: [], False: []}
     for measure in [MEAN] if chapter.averaged else values.columns:
-        means = values[measure].groupby("method", sort=False).mean().dropna()
-        means = means.sort_values(ascending=chapter.lower_is_better)
-        ours = means[means.index.str.startswith(OURS)]
-        peers = means.drop(ours.index)
+        ours, peers = best_of_both(values[measure], ascending=chapter.lower_is_better)
         if len(ours) and len(peers):
-            first = means.index[0] == ours.index[0]
             gap = f"{ours.iloc[0]:.4f} ({ours.index[0]}) against {peers.iloc[0]:.4f} ({peers.index[0]})"
-            places[first].append(f"{measure} {gap}")
-    words = [
-        f"{word} in {'; '.join(places[first])}" for first, word in ((True, "first"), (False, "behind")) if places[first]
-    ]
-    return f"{name}: {'. '.join([words[0], *(f'It is {more}' for more in words[1:])])}." if words else ""
+            places[leads(ours, peers, chapter)].append(f"{measure} {gap}")
+    found = {"first": places[True], "behind": places[False]}
+    words = ". It is ".join(f"{place} in {'; '.join(gaps)}" for place, gaps in found.items() if gaps)
+    return f"{name}: {words}.{wins(chapter, values)}" if words else ""
+
+
+def best_of_both(values: pd.Series, *, ascending: bool) -> tuple[pd.Series, pd.Series]:
+    """Means of our rows and of the peers', the best first."""
+    means = values.groupby("method", sort=False).mean().dropna().sort_values(ascending=ascending)
+    is_ours = means.index.str.startswith(OURS)
+    return means[is_ours], means[~is_ours]
+
+
+def leads(ours: pd.Series, peers: pd.Series, chapter: Chapter) -> bool:
+    """Whether the best of ours is better than the best peer."""
+    return bool(ours.iloc[0] < peers.iloc[0] if chapter.lower_is_better else ours.iloc[0] > peers.iloc[0])
+
+
+def wins(chapter: Chapter, values: pd.DataFrame) -> str:
+    """Of measures of one kind, how many our row of the best mean is first in; a mean may hide it."""
+    if not chapter.averaged:
+        return ""
+    row = best_of_both(values[MEAN], ascending=chapter.lower_is_better)[0].index[0]
+    means = values.drop(columns=MEAN).groupby("method", sort=False).mean()
+    best = means.min() if chapter.lower_is_better else means.max()
+    return f" {row} is the best or as good in {(means.loc[row] == best).sum()} of {len(best)}."
