@@ -73,13 +73,13 @@ def novelty(seed: int, **parameters: Any) -> Novelty:
 
 
 ONE_CLASS = [  # make(seed) is a peer
-    Method(OURS_AS_IMAGE, partial(novelty, image_shape=SHAPE), seeds=3),
-    Method(f"{OURS}, table", novelty, seeds=3),
-    Method(f"{OURS}, table, 64 latents", partial(novelty, n_components=64), seeds=3),
-    Method(PRINCIPAL_ERROR, lambda seed: Residual(), seeds=3),
-    Method(YARDSTICK, lambda seed: SklearnPeer(IsolationForest(random_state=seed)), seeds=3),
-    Method("5 neighbours", lambda seed: Neighbours(), seeds=3),
-    Method("PyOD VAE", lambda seed: PyODPeer("vae", "VAE", {"random_state": seed, "verbose": 0}), seeds=3),
+    Method(OURS_AS_IMAGE, partial(novelty, image_shape=SHAPE), seeds=2),
+    Method(f"{OURS}, table", novelty, seeds=2),
+    Method(f"{OURS}, table, 64 latents", partial(novelty, n_components=64), seeds=2),
+    Method(PRINCIPAL_ERROR, lambda seed: Residual(), seeds=2),
+    Method(YARDSTICK, lambda seed: SklearnPeer(IsolationForest(random_state=seed)), seeds=2),
+    Method("5 neighbours", lambda seed: Neighbours(), seeds=2),
+    Method("PyOD VAE", lambda seed: PyODPeer("vae", "VAE", {"random_state": seed, "verbose": 0}), seeds=2),
 ]
 
 
