@@ -158,14 +158,14 @@ def provenance(command: str) -> list[str]:
     ]
 
 
-def spell(arguments: Sequence[str]) -> str:
+def spell(arguments: Sequence[str], module: str = "benchmarks.accuracy") -> str:
     """The command as it was given; of a path from the root only the last two parts, the rest is this machine's."""
     shown = []
     for argument in arguments:
         option, equals, value = argument.rpartition("=")
         path = PurePath(value)
         shown.append(option + equals + str(PurePath(*path.parts[-2:])) if path.is_absolute() else argument)
-    return shlex.join(["python", "-m", "benchmarks.accuracy", *shown])
+    return shlex.join(["python", "-m", module, *shown])
 
 
 def cores() -> int:
