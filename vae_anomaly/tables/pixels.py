@@ -64,7 +64,9 @@ class PixelSchema:
 
     def decode(self, cells: np.ndarray) -> pd.DataFrame:
         """Decode a matrix (rows, pixels) as images within training's range."""
-        return pd.DataFrame(self._darkest + cells.clip(0.0, 1.0) * (self._brightest - self._darkest), columns=self.names)
+        return pd.DataFrame(
+            self._darkest + cells.clip(0.0, 1.0) * (self._brightest - self._darkest), columns=self.names
+        )
 
     def missing(self, cells: np.ndarray) -> np.ndarray:
         """Which pixels are missing, (rows, columns)."""
