@@ -57,7 +57,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     likelihood : {"auto", "gaussian", "student_t", "bernoulli"}, default="auto"
         Density of numbers, with learned scales. Two-valued columns are Bernoulli, categories categorical. "auto":
         Student-t in outlier detection, Gaussian in novelty detection and for a representation. "bernoulli" is for
-        pixels, whose gray is the probability of white, and "auto" to represent images.
+        pixels, whose gray is the probability of white: "auto" to represent images that are nearly black and white.
     prior : {"auto", "gaussian", "exemplar"}, default="auto"
         What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
         training rows (arXiv 2004.04795). "auto": exemplar; gaussian below 10 rows and to represent a table.

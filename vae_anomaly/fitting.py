@@ -43,7 +43,7 @@ def fit_model(
     indicators = () if settings.convolutional else missing_cells(x)  # convolutions see pixels alone
     sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
     design = make_design(settings, len(x), sees)
-    numbers = number_likelihood(settings)
+    numbers = number_likelihood(settings, x)
     plan = make_plan(settings, len(x), exemplars=design.exemplars)
     objective = objective_of(design)
 

@@ -28,7 +28,7 @@ def make_trainer(settings_of):
         design = make_design(settings, len(x), x.shape[1])
         cells = [Cell("number", column) for column in range(x.shape[1])]
         density = cells_likelihood(
-            cells, n_rows=len(x), numbers=number_likelihood(settings), variational=design.variational, indicators=()
+            cells, n_rows=len(x), numbers=number_likelihood(settings, x), variational=design.variational, indicators=()
         )
         vae = design.build(density).double()
         rows, generator = torch.as_tensor(x, dtype=torch.float64), torch.Generator().manual_seed(seed)

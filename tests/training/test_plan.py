@@ -59,7 +59,17 @@ def test_a_representation_trains_long_on_all_rows_and_stops_by_held_out_ones(set
     for novelty in (False, True):
         design = make_design(settings_of(purpose="representation", novelty=novelty), 300, 40)
         assert (design.prior, design.n_estimators, design.n_components, design.anchored) == ("gaussian", 1, 16, True)
-        assert number_likelihood(settings_of(purpose="representation", novelty=novelty)) == "gaussian"
+        asked = settings_of(purpose="representation", novelty=novelty)
+        assert number_likelihood(asked, np.zeros((3, 40))) == "gaussian"
+
+
+@pytest.mark.parametrize("share, name", [(0.0, "bernoulli"), (0.1, "bernoulli"), (0.3, "gaussian")])
+def test_pixels_are_black_or_white_unless_many_are_gray(settings_of, share, name):
+    images = np.where(np.arange(100) < 100 * share, 0.5, np.arange(100) % 2)[None]
+    shown = settings_of(purpose="representation", image_shape=(1, 10, 10))
+    assert number_likelihood(shown, images) == name
+    assert number_likelihood(settings_of(image_shape=(1, 10, 10), novelty=True), images) == "gaussian"
+    assert number_likelihood(settings_of(image_shape=(1, 10, 10)), images) == "student_t"
 
 
 def test_the_kl_of_a_representation_is_warmed_up_and_that_of_a_detector_is_not(settings_of):

@@ -31,6 +31,7 @@ NUMBER_LIKELIHOODS: dict[str, Callable[[tuple[float, ...]], Likelihood]] = {
 MIN_EXEMPLAR_ROWS = 10
 MOST_LATENTS = 16
 CHANNELS = (16, 32)
+GRAY, MOST_GRAY = 0.1, 0.2  # how far from black and white, and the share of such pixels in black and white images
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,17 @@ def cells_likelihood(
     return Mixed(tuple(blocks), indicators)
 
 
-def number_likelihood(settings: Settings) -> str:
-    """Name of the density of numbers: heavy tails where odd cells in training would else widen the noise of all."""
+def number_likelihood(settings: Settings, x: np.ndarray) -> str:
+    """Name of the density of numbers, given the encoded rows.
+
+    Heavy tails where odd cells in training would else widen the noise of all. Pixels that are nearly all black or white
+    are Bernoulli; of a gray one that says too little, and codes that tell grays apart need a noise scale to learn.
+    """
     if settings.likelihood != "auto":
         return settings.likelihood
     if settings.convolutional:
-        return "bernoulli"
+        gray = (x > GRAY) & (x < 1 - GRAY)
+        return "bernoulli" if gray.mean() < MOST_GRAY else "gaussian"
     return "student_t" if settings.variational and not settings.anchored else "gaussian"
 
 
