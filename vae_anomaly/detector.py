@@ -70,7 +70,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
     image_shape : (channels, height, width), optional
         Rows are images of this shape, flattened channel first. All pixels have one scale, and none is left out. The
-        nets of a representation are convolutional; those that score start, as for tables, at principal components.
+        nets of a representation are convolutional; those that score are as for tables.
     n_estimators : int or "auto", default="auto"
         Members of the ensemble, trained side by side; scores are means over them, codes those of the first. "auto": 3
         in outlier detection; in novelty detection 2, that measure the columns by their deviation and by their range; 1
@@ -436,7 +436,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         walk = np.repeat(still, n_samples, axis=0)
         steps = np.linspace(-span, span, n_samples)
         walk[:, dimension] = fitted.latents.mean[dimension] + steps * fitted.latents.reach[dimension]
-        index = pd.Index(walk[:, dimension], name=self._latent_names()[dimension])
+        index = pd.Index(walk[:, dimension], name=self.get_feature_names_out()[dimension])
         return self._decoded(fitted.scorer.decode(walk), index)
 
     def sample(self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None) -> Any:
@@ -516,15 +516,11 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.hidden_layer_sizes_ = design.hidden_layer_sizes
         self.prior_ = design.prior if design.variational else None
         self._n_features_out = design.n_components
-        self.latents_ = pd.DataFrame(asdict(fitted.latents), index=self._latent_names()).assign(
+        self.latents_ = pd.DataFrame(asdict(fitted.latents), index=self.get_feature_names_out()).assign(
             active=fitted.latents.active
         )
         self.device_ = fitted.scorer.device
         self.n_samples_fit_ = fitted.schema.n_rows
-
-    def _latent_names(self) -> list[str]:
-        """Names of the codes' columns."""
-        return [f"{type(self).__name__.lower()}{place}" for place in range(self._n_features_out)]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_fitted")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ class Fitted:
         scorer = self.scorer
         weights = {f"vae.{name}": tensor.to(self.weight_type) for name, tensor in scorer.vae.state_dict().items()}
         tensors = {name: tensor.cpu().numpy() for name, tensor in {**weights, "noise": scorer.noise}.items()}
-        tensors["latents"] = np.array(self.latents.columns())
+        tensors["latents"] = np.array(astuple(self.latents))
         tensors["extent"] = self.extent
         if scorer.exemplars is not None:
             tensors["exemplars.keys"] = scorer.exemplars.keys

@@ -48,9 +48,10 @@ def make_scorer(
         return scorer
     if not leave_one_out:
         clean = _exemplars(scorer, x, MOST, rng)
-        for bandwidth, codes in zip(frozen.log_bandwidth, clean.codes, strict=True) if anchored else ():
-            fitted = math.log(leave_one_out_bandwidth(codes, NEAREST))
-            bandwidth.fill_(vae.shared.new_tensor(fitted).item())  # rounded as it is in a file
+        if anchored:
+            for bandwidth, codes in zip(frozen.log_bandwidth, clean.codes, strict=True):
+                fitted = math.log(leave_one_out_bandwidth(codes, NEAREST))
+                bandwidth.fill_(vae.shared.new_tensor(fitted).item())  # rounded as it is in a file
         return replace(scorer, exemplars=clean)
     pool = x[rng.permutation(len(x))[:CORE_POOL]]
     scores = replace(scorer, noise=noise[:CORE_DRAWS], exemplars=_exemplars(scorer, pool, FEW, rng)).elbo(pool)

@@ -1,6 +1,6 @@
 """What the training rows made of each latent: which are in use, and how far their codes reach."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,7 +44,3 @@ class Latents:
         """Standard deviation of each latent's codes, posterior noise included; 1 where there is none."""
         total = np.hypot(self.deviation, self.noise)
         return np.where(total > 0, total, 1.0)
-
-    def columns(self) -> list[list[float]]:
-        """All figures."""
-        return [getattr(self, field.name) for field in fields(self)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Shape = tuple[int, int, int]
+Shape = Sequence[int]  # channels, height and width
 _GAP = 0.08  # of an image's width, around each image
 _LARGEST = 0.9  # inches of an image's longer side
 _UNKNOWN = 0.5  # grey of a pixel that is NaN

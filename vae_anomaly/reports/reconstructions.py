@@ -18,7 +18,7 @@ from vae_anomaly.reports.figures import (
     require_matplotlib,
 )
 from vae_anomaly.reports.labels import counted, label, of_all, share
-from vae_anomaly.reports.pixels import image_grid
+from vae_anomaly.reports.pixels import Shape, image_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def plot_reconstructions(detector: "VAEDetector", X: Any) -> "Figure":
     """
     require_matplotlib()
     check_is_fitted(detector)
-    shape = getattr(detector, "image_shape", None)
+    shape = detector.image_shape
     if shape is not None:
         return _plot_images(detector, shape, X)
     table, made = observed(detector, X), decoded(detector, detector.reconstruct(X))
@@ -86,7 +86,7 @@ def plot_reconstructions(detector: "VAEDetector", X: Any) -> "Figure":
     return figure
 
 
-def _plot_images(detector: "VAEDetector", shape: tuple[int, int, int], X: Any) -> "Figure":
+def _plot_images(detector: "VAEDetector", shape: Shape, X: Any) -> "Figure":
     """Lines of images, each above the line of what the model makes of them; a short last line is filled with grey."""
     pixels = np.asarray(X, dtype=np.float64)
     first = pixels[:_MOST_IMAGES]

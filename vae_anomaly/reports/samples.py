@@ -19,7 +19,7 @@ from vae_anomaly.reports.figures import (
     require_matplotlib,
 )
 from vae_anomaly.reports.labels import counted, label, of_all, share
-from vae_anomaly.reports.pixels import image_grid
+from vae_anomaly.reports.pixels import Shape, image_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +82,7 @@ def plot_samples(
     """
     require_matplotlib()
     check_is_fitted(detector)
-    shape = getattr(detector, "image_shape", None)
+    shape = detector.image_shape
     if shape is not None:
         return _plot_images(detector, shape, X, _IMAGES if n_samples is None else n_samples, random_state)
     table = None if X is None else observed(detector, X)
@@ -98,9 +98,7 @@ def plot_samples(
     return figure
 
 
-def _plot_images(
-    detector: "VAEDetector", shape: tuple[int, int, int], X: Any, n_samples: int, random_state: Any
-) -> "Figure":
+def _plot_images(detector: "VAEDetector", shape: Shape, X: Any, n_samples: int, random_state: Any) -> "Figure":
     if X is not None:
         raise DataError("Samples of a model of images stand alone: leave X out.")
     pixels = np.asarray(detector.sample(n_samples, random_state=random_state))

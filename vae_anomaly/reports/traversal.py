@@ -69,7 +69,7 @@ def plot_traversal(
     check_is_fitted(detector)
     tables = walks(detector, dimensions, span=span, n_samples=n_samples)
     title = f"Walks along {of_all(len(tables), detector.n_components_, 'latents')}"
-    shape = getattr(detector, "image_shape", None)
+    shape = detector.image_shape
     if shape is not None:
         pixels = np.concatenate([table.to_numpy(dtype=np.float64) for table in tables.values()])
         return image_grid(
@@ -114,10 +114,8 @@ def _plot_lines(detector: "VAEDetector", tables: dict[int, pd.DataFrame], title:
             dress(axes)
             name_panel(axes, columns[place].title(14), SMALL)
             scales[place].draw(axes, table)
-            ends = [
-                float(table.index[0]),
-                float(table.index[-1]),
-            ]  # two ticks fit where names of levels leave little room
+            ends = [float(table.index[0]), float(table.index[-1])]
+            # two ticks fit where names of levels leave little room
             axes.set_xticks(ends, [number(float(f"{end:.2g}")) for end in ends])
         line[0].set_ylabel(latent_name(detector, latent).replace(" (", "\n("), fontsize=USUAL)
     figure.align_ylabels(grid[:, 0])

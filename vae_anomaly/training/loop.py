@@ -134,7 +134,8 @@ class Trainer:
             if len(self.held_out):
                 figures["held_out_elbo"] = self._held_out_elbo()
                 best.offer(self.vae, figures["held_out_elbo"])
-                best.waited *= steps.stop > self.plan.warm_up * self.plan.max_iter
+                if steps.stop <= self.plan.warm_up * self.plan.max_iter:
+                    best.waited = 0  # the weight of the KL still grows: patience begins when it is whole
             stop = monitor.report(number, self.history.add(**figures))
             if stop or best.waited >= self.plan.patience:
                 break
