@@ -11,6 +11,7 @@ import torch
 from vae_anomaly.errors import ModelFileError
 from vae_anomaly.inference.exemplars import Exemplars
 from vae_anomaly.inference.latents import Latents
+from vae_anomaly.inference.reference import Reference
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.model.convolutions import halved_sides
 from vae_anomaly.model.likelihoods import Mixed
@@ -40,7 +41,7 @@ class Fitted:
 
     ``inputs`` are the columns of the table as it came, ``frame`` says whether it came with names, ``numbers`` names
     the density of numbers, ``indicators`` are the cells that were missing in some training rows, ``extent`` (2, cells)
-    is the least and the largest of each cell in training.
+    is the least and the largest of each cell in training, ``reference`` are rows of it.
     """
 
     schema: Schema | PixelSchema
@@ -53,6 +54,7 @@ class Fitted:
     scorer: Scorer
     latents: Latents
     extent: np.ndarray
+    reference: Reference
     record: Record
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -62,6 +64,7 @@ class Fitted:
         tensors = {name: tensor.cpu().numpy() for name, tensor in {**weights, "noise": scorer.noise}.items()}
         tensors["latents"] = np.array(astuple(self.latents))
         tensors["extent"] = self.extent
+        tensors["reference.cells"], tensors["reference.scores"] = self.reference.cells, self.reference.scores
         if scorer.exemplars is not None:
             tensors["exemplars.keys"] = scorer.exemplars.keys
             tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
@@ -146,8 +149,10 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     )
     frame = documents.truth(document, "frame")
     latents = Latents(*tensors["latents"].tolist())
+    reference = Reference(np.array(tensors["reference.cells"]), np.array(tensors["reference.scores"]))
+    extent = tensors["extent"]
     return Fitted(
-        schema, inputs, frame, design, numbers, indicators, weight_type, scorer, latents, tensors["extent"], record
+        schema, inputs, frame, design, numbers, indicators, weight_type, scorer, latents, extent, reference, record
     )
 
 
@@ -216,6 +221,8 @@ def _check_arrays(
     wanted["noise"] = ((len(tensors["noise"]), design.n_components), score_type)
     wanted["latents"] = ((len(fields(Latents)), design.n_components), "float64")
     wanted["extent"] = ((2, n_cells), "float64")
+    wanted["reference.cells"] = ((len(tensors["reference.scores"]), n_cells), "float32")
+    wanted["reference.scores"] = ((len(tensors["reference.cells"]),), "float64")
     if design.exemplars:
         n = len(tensors["exemplars.keys"])
         wanted["exemplars.keys"] = ((n,), "uint64")
@@ -227,7 +234,8 @@ def _check_arrays(
         raise ModelFileError(
             f"The model file does not hold the model that it describes: {', '.join(wrong[:5])} differ."
         )
-    if not all(np.isfinite(array).all() for array in tensors.values()) or not len(tensors["noise"]):
+    finite = all(np.isfinite(array).all() for name, array in tensors.items() if name != "reference.cells")
+    if not finite or np.isinf(tensors["reference.cells"]).any() or not len(tensors["noise"]):
         raise ModelFileError("The model file holds numbers that are not finite.")
     if design.exemplars and not (
         n and (tensors["exemplars.counts"] > 0).all() and (np.diff(tensors["exemplars.keys"].astype(object)) > 0).all()

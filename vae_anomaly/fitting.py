@@ -11,6 +11,7 @@ from vae_anomaly.fitted import Fitted, Record, likelihood_of, objective_of
 from vae_anomaly.inference.assembly import make_scorer
 from vae_anomaly.inference.latents import Latents
 from vae_anomaly.inference.reasons import column_contributions
+from vae_anomaly.inference.reference import Reference
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.tables import PixelSchema, Schema
@@ -67,22 +68,34 @@ def fit_model(
         rng=rng,
     )
     some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
-    threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
+    scores, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema)
     means, variances = scorer.posterior(some)
     latents = Latents.of(means, variances * design.variational, standard=not design.exemplars)
     extent = np.stack([np.nanmin(x, 0), np.nanmax(x, 0)])
+    threshold = offset(scores, settings.contamination)
     record = Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions())
-    return Fitted(schema, inputs, frame, design, numbers, indicators, train_type, scorer, latents, extent, record)
+    return Fitted(
+        schema,
+        inputs,
+        frame,
+        design,
+        numbers,
+        indicators,
+        train_type,
+        scorer,
+        latents,
+        extent,
+        Reference.of(some, scores, rng),
+        record,
+    )
 
 
-def _training_figures(
-    honest: Scorer, x: np.ndarray, schema: Schema | PixelSchema, settings: Settings
-) -> tuple[float, list[float]]:
-    """Threshold, and the median contribution of each column, over training rows of which none explains itself."""
+def _training_figures(honest: Scorer, x: np.ndarray, schema: Schema | PixelSchema) -> tuple[np.ndarray, list[float]]:
+    """Scores, and the median contribution of each column, of training rows of which none explains itself."""
     cells, kl = honest.terms(x)
     contributions = column_contributions(cells, kl, [cell.column for cell in schema.cells], len(schema.names))
     scores = cells.sum(1) - kl if honest.bound == "elbo" else honest.score(x)
-    return offset(scores, settings.contamination), np.median(contributions, 0).tolist()
+    return scores, np.median(contributions, 0).tolist()
 
 
 def _versions() -> dict[str, str]:
