@@ -102,7 +102,7 @@ def tainted_trials() -> list[Trial]:
             rows=SET_ROWS,
             times=(10, 20),
         )
-        for source in (SYNTHETIC, "2_annthyroid", "30_satellite")
+        for source in (SYNTHETIC, "2_annthyroid", "27_PageBlocks", "30_satellite")
         for share in (0.2, 0.05)
         for novelty in (True, False)
     ]
