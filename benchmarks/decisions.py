@@ -58,7 +58,7 @@ def level_trials() -> list[Trial]:
     trials = []
     for calibration in CALIBRATIONS:
         make = partial(_ours, novelty=True, calibration=calibration)
-        many, some = ((10, 20), (10, 20)) if calibration == "cross" else ((40, 5), (20, 10))
+        many, some = ((10, 20), (5, 40)) if calibration == "cross" else ((40, 5), (20, 10))
         trials.append(Trial(LEVEL, SYNTHETIC, calibration, make, rules, times=many, uniform=True))
         trials += [
             Trial(LEVEL, name, calibration, make, rules[::3], rows=SET_ROWS, times=some, uniform=True) for name in SETS
@@ -100,7 +100,7 @@ def tainted_trials() -> list[Trial]:
             [Rule(f"contamination={told!r}", {"contamination": told}, levels=(0.1,)) for told in (0.0, share, "auto")],
             contamination=share,
             rows=SET_ROWS,
-            times=(10, 20),
+            times=(8, 25),
         )
         for source in (SYNTHETIC, "2_annthyroid", "27_PageBlocks", "30_satellite")
         for share in (0.2, 0.05)
@@ -120,7 +120,7 @@ def library_trials() -> list[Trial]:
         if find_spec("pyod") is not None:
             judges["nonconform around PyOD's KNN"] = _wrapped_neighbours
     return [
-        Trial(LIBRARY, source, name, make, rows=rows, times=(20, 10))
+        Trial(LIBRARY, source, name, make, rows=rows, times=(10, 20))
         for source, rows in [(SYNTHETIC, (900, 100)), ("30_satellite", SET_ROWS)]
         for name, make in judges.items()
     ]
@@ -137,7 +137,7 @@ def few_trials() -> list[Trial]:
             [BH, EXTRAPOLATED],
             n_train=n_train,
             rows=(990, 10),
-            times=(20, 10),
+            times=(10, 20),
         )
         for n_train in (100, 1_000)
         for calibration in ("leave_one_out", "split")
