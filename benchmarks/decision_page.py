@@ -29,8 +29,8 @@ INTRODUCTION = (
 ABOUT = {
     LEVEL: (
         "Clean training rows",
-        "novelty=True. 40 fits of synthetic rows, each judged on 5 batches of 1,000 rows, and 20 fits of each set, "
-        "each judged on 10 batches of 500; calibration='cross': 10 fits, each judged on 20, of the sets 5 on 40. "
+        "novelty=True. 20 fits of synthetic rows, each judged on 10 batches of 1,000 rows, and 10 fits of each set, "
+        "each judged on 20 batches of 500; calibration='cross': 8 fits, each judged on 25, of the sets 5 on 40. "
         "extrapolate=True: below 1 / (reference rows + 1), p-values go on in a fitted tail.",
     ),
     UNIFORM: (
@@ -38,9 +38,9 @@ ABOUT = {
         "Of new normal rows, the share up to a p-value, which shall not exceed that p-value; and the share of fits "
         "that Kolmogorov and Smirnov's test finds not uniform at its 5 % level, where 5 % is what chance gives: the "
         "reference rows are a sample as well, so that it is the test of two samples. It also finds what errs on the "
-        "safe side: usual rows that repeat, three in ten of 23_mammography, share the p-value 1. First the fits of the last "
-        "section, then 40 fits each of small tables and of models without exemplars (prior='gaussian'), each judged on "
-        "500 normal rows.",
+        "safe side: usual rows that repeat, three in ten of 23_mammography, share the p-value 1. First the fits of the "
+        "last section, then 30 fits each of small tables and of models without exemplars (prior='gaussian'), each "
+        "judged on 500 normal rows.",
     ),
     TAINTED: (
         "Anomalies among the reference rows",
@@ -60,8 +60,7 @@ ABOUT = {
         "Ten anomalies among 1,000 rows. 10 fits, each judged on 20 batches. A conformal p-value is the share of the "
         "reference rows, the row itself among them, that are as odd: with n of them, never below 1 / (n + 1). "
         "Benjamini and Hochberg's rule flags k of m rows where k of them have p-values up to qk / m. So no fewer than "
-        "m / (q (n + 1)) rows can be flagged, however odd they are; a p-value of ours is raised, by less than "
-        "1 / (n + 1), to keep the order of scores, so that it may take up to twice as many rows.",
+        "m / (q (n + 1)) rows can be flagged, however odd they are.",
     ),
 }
 

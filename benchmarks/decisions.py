@@ -58,7 +58,7 @@ def level_trials() -> list[Trial]:
     trials = []
     for calibration in CALIBRATIONS:
         make = partial(_ours, novelty=True, calibration=calibration)
-        many, some = ((10, 20), (5, 40)) if calibration == "cross" else ((40, 5), (20, 10))
+        many, some = ((8, 25), (5, 40)) if calibration == "cross" else ((20, 10), (10, 20))
         trials.append(Trial(LEVEL, SYNTHETIC, calibration, make, rules, times=many, uniform=True))
         trials += [
             Trial(LEVEL, name, calibration, make, rules[::3], rows=SET_ROWS, times=some, uniform=True) for name in SETS
@@ -76,7 +76,7 @@ def uniform_trials() -> list[Trial]:
             partial(_ours, novelty=True, prior=prior, calibration=calibration),
             n_train=n_train,
             rows=(500, 0),
-            times=(40, 1),
+            times=(30, 1),
             uniform=True,
         )
         for source, n_train, prior in [

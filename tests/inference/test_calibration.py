@@ -19,12 +19,12 @@ def dirty(rng, n_normal, n_odd, shape=CORE_SHAPE):
     return np.concatenate([-normal, -90.0 - rng.exponential(20.0, n_odd)])
 
 
-def test_smoothed_p_values_are_conformal_ones_raised_by_less_than_one_row(rng):
+def test_p_values_are_conformal_ones_raised_by_less_than_a_thousandth_of_a_row(rng):
     reference = rng.normal(size=60).round(1)  # with ties
     scores = np.concatenate([reference, rng.normal(size=200), [-1e6, -50.0, 40.0]])
     found, wanted = Conformal(reference).p_values(scores), hard(reference, scores)
     assert (found >= wanted - 1e-15).all()
-    assert (found <= np.minimum(wanted + 1 / 61, 1) + 1e-15).all()
+    assert (found <= np.minimum(wanted + 1e-3 / 61, 1) + 1e-15).all()
 
 
 def test_p_values_keep_the_order_of_the_scores_also_beyond_all_reference_rows(rng):
@@ -32,7 +32,7 @@ def test_p_values_keep_the_order_of_the_scores_also_beyond_all_reference_rows(rn
     reference = rng.normal(size=100)
     found = Conformal(reference).p_values(scores)
     assert (np.diff(found[scores < reference.max()]) > 0).all()
-    assert 1 / 101 < found[0] < 1.001 / 101
+    assert 1 / 101 < found[0] < 1.000_001 / 101
 
 
 def test_p_values_of_rows_like_the_reference_are_super_uniform(rng):

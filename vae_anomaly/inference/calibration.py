@@ -14,6 +14,7 @@ from scipy.stats import genpareto
 
 from vae_anomaly.inference.thresholds import offset
 
+RAISED = 1e-3  # of a reference row, by which order costs p-values: a whole one would cost most of what can be flagged
 TAIL_SHARE = 0.1  # of clean reference rows, the oddest, that tell how the tail goes on
 CORE_SHARE = 0.3  # of a core, likewise: it is cut off, so more of it is needed
 CORE_SHAPE = 0.2  # of the tail beyond a core, which itself hardly tells; clean rows of tables have 0 to 1
@@ -37,9 +38,9 @@ class Conformal:
     """Conformal p-values: super-uniform whatever the scores are like, if the rows are exchangeable with the reference.
 
     The share of reference rows at least as odd, the row itself included (Vovk, Gammerman and Shafer 2005; Bates et al.,
-    arXiv 2104.08279), never below 1 / (reference rows + 1). Between two reference scores it is interpolated upwards,
-    beyond the oddest one it falls from twice to once that least value: so p-values keep the order of the scores, and
-    are never smaller than the conformal ones.
+    arXiv 2104.08279), never below 1 / (reference rows + 1). It is raised by up to a thousandth of that, the more the
+    less odd the row is between two reference scores or beyond the oddest one: so p-values keep the order of the scores,
+    and are never smaller than the conformal ones.
     """
 
     reference: np.ndarray
@@ -55,7 +56,7 @@ class Conformal:
             between = np.where(above > below, (scores - below) / (above - below), 0.0)
             beyond = 1 / (1 + (ordered[0] - scores) / self._unit)
         fraction = np.where(as_odd == 0, beyond, np.where(as_odd == len(ordered), 0.0, between))
-        return np.minimum((1 + as_odd + fraction) / (len(ordered) + 1), 1.0)
+        return np.minimum((1 + as_odd + RAISED * fraction) / (len(ordered) + 1), 1.0)
 
     @cached_property
     def _ordered(self) -> np.ndarray:
