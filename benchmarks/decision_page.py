@@ -39,14 +39,14 @@ ABOUT = {
         "that Kolmogorov and Smirnov's test finds not uniform at its 5 % level, where 5 % is what chance gives: the "
         "reference rows are a sample as well, so that it is the test of two samples. It also finds what errs on the "
         "safe side: usual rows that repeat, three in ten of 23_mammography, share the p-value 1. First the fits of the "
-        "last section, then 30 fits each of small tables and of models without exemplars (prior='gaussian'), each "
+        "last section, then 20 fits each of small tables and of models without exemplars (prior='gaussian'), each "
         "judged on 500 normal rows.",
     ),
     TAINTED: (
         "Anomalies among the reference rows",
         "The training rows hold this share of anomalies, of the kinds that are to be found; q = 0.1. "
-        "`p_values(X, contamination=...)` takes none of them for anomalies, is told the share, or estimates it. 8 "
-        "fits, each judged on 25 batches of 500 rows. Taking none of them for anomalies is on the safe side: those "
+        "`p_values(X, contamination=...)` takes none of them for anomalies, is told the share, or estimates it. 5 "
+        "fits, each judged on 40 batches of 500 rows. Taking none of them for anomalies is on the safe side: those "
         "among the reference rows make others look usual.",
     ),
     LIBRARY: (
