@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -219,6 +220,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts, code = provenance(spell(argv, "benchmarks.decisions")), commit()
     if find_spec("nonconform") is None:
         print(NO_LIBRARY, file=sys.stderr)
+    else:
+        facts.append(f"nonconform {version('nonconform')}")
     for trial in (trial for part in arguments.parts for trial in PARTS[part]()):
         if not is_known(trial, file.read()):
             limited = trial.limited(arguments.fits)
