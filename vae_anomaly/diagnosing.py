@@ -11,13 +11,17 @@ from vae_anomaly.inference import diagnosis
 from vae_anomaly.inference.dependence import dependence, shuffled
 from vae_anomaly.inference.diagnosis import Finding
 from vae_anomaly.inference.latents import Latents
-from vae_anomaly.inference.reasons import column_contributions
+from vae_anomaly.inference.reasons import column_nats
 from vae_anomaly.training.plan import make_plan
 from vae_anomaly.training.settings import Settings
 
+SURPRISED_ROWS = (
+    1024  # of the training rows kept, at most, whose reasons are looked at: a reason costs as much as scores
+)
+
 
 def diagnose_model(fitted: Fitted, settings: Settings) -> list[Finding]:
-    """Every check that has a meaning for the model; the rows are scored three times."""
+    """Every check that has a meaning for the model; it costs a few scorings of the rows that the model keeps."""
     return [*_of_table(fitted), *_of_training(fitted, settings), *_of_knowledge(fitted), *_of_ranking(fitted, settings)]
 
 
@@ -78,10 +82,12 @@ def _of_ranking(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
     if fitted.design.n_estimators > 1 or not settings.represents:
         yield diagnosis.seed_stability(honest.by_member(x) if fitted.design.n_estimators > 1 else scores[None])
     if len(names) > 1:
-        nats = column_contributions(*honest.terms(x), [cell.column for cell in fitted.schema.cells], len(names))
-        surprise = (nats - fitted.record.usual)[:, :-1]
-        yield diagnosis.leading_column(names, surprise, scores)
-        yield diagnosis.silent_columns(names, surprise)
+        oddest, some = diagnosis.oddest(scores), np.linspace(0, len(x) - 1, min(len(x), SURPRISED_ROWS)).astype(int)
+        surprise = [
+            (column_nats(honest, x[rows], fitted.schema.cells) - fitted.record.usual)[:, :-1] for rows in (oddest, some)
+        ]
+        yield diagnosis.leading_column(names, surprise[0])
+        yield diagnosis.silent_columns(names, surprise[1])
     yield diagnosis.flagged_rows(scores, fitted.record.offset, settings.contamination)
 
 

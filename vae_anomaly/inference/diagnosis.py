@@ -33,6 +33,7 @@ WORSE = 1.0  # nats a column below independent columns; at most 0.8 with the def
 COIN, BIASED = 0.58, 0.65  # how often a row beats a shuffled one; 0.5 is chance
 ODDEST = 0.05  # share of the rows that a person would look at
 AGREED, HARDLY_AGREED = 0.5, 0.25  # share of the oddest rows that members have in common; at least 0.68
+FEW_ODDEST = 5  # rows, of which one column may lead all by chance
 LED = 0.8  # share of the oddest rows in which one column is the most surprising; above it in three of 42
 SILENT, OFTEN = 0.5, 20  # share of columns that never lead, though each in its turn would have led so many rows
 FLAGGED, MOST_FLAGGED = 0.15, 0.3  # share of training rows; Tukey's fence flags at most 0.25
@@ -48,6 +49,11 @@ class Finding:
     figure: float
     verdict: str
     sentence: str
+
+
+def oddest(scores: np.ndarray) -> np.ndarray:
+    """Places of the oddest rows, those that a person would look at, the oddest first."""
+    return np.argsort(scores, kind="stable")[: max(1, round(ODDEST * len(scores)))]
 
 
 def rows_per_column(n_rows: int, n_columns: int, *, images: bool) -> Finding:
@@ -193,9 +199,9 @@ def seed_stability(by_member: np.ndarray) -> Finding:
     if len(by_member) < 2:
         told = "There is one member, so nothing tells what another seed would rank first: n_estimators=3 would."
         return Finding("seed_stability", np.nan, LOOK, told)
-    most = max(1, round(ODDEST * by_member.shape[1]))
-    oddest = [set(np.argsort(scores, kind="stable")[:most].tolist()) for scores in by_member]
-    agreed = float(np.mean([len(one & other) / most for one, other in combinations(oddest, 2)]))
+    members = [set(oddest(scores).tolist()) for scores in by_member]
+    most = len(members[0])
+    agreed = float(np.mean([len(one & other) / most for one, other in combinations(members, 2)]))
     told = f"Two members have {agreed:.0%} of their {most:,} oddest training rows in common"
     if agreed >= AGREED:
         return Finding("seed_stability", agreed, GOOD, f"{told}.")
@@ -203,13 +209,14 @@ def seed_stability(by_member: np.ndarray) -> Finding:
     return Finding("seed_stability", agreed, verdict, f"{told}; another seed would rank others. Raise n_estimators.")
 
 
-def leading_column(names: Names, surprise: np.ndarray, scores: np.ndarray) -> Finding:
-    """Whether one column decides which rows are odd; ``surprise`` (rows, columns) is nats above what is usual."""
-    oddest = np.argsort(scores, kind="stable")[: max(1, round(ODDEST * len(scores)))]
-    led = np.bincount(surprise[oddest].argmax(1), minlength=len(names)) / len(oddest)
+def leading_column(names: Names, surprise: np.ndarray) -> Finding:
+    """Whether one column decides which rows are odd; ``surprise`` (oddest rows, columns) is nats above the usual."""
+    led = np.bincount(surprise.argmax(1), minlength=len(names)) / len(surprise)
     first, share = int(led.argmax()), float(led.max())
-    told = f"{names[first]!r} is the most surprising column in {share:.0%} of the {len(oddest):,} oddest training rows"
-    if share < LED or len(oddest) < 2:
+    told = (
+        f"{names[first]!r} is the most surprising column in {share:.0%} of the {len(surprise):,} oddest training rows"
+    )
+    if share < LED or len(surprise) < FEW_ODDEST:
         return Finding("leading_column", share, GOOD, f"{told}, no other in more.")
     return Finding(
         "leading_column", share, LOOK, f"{told}: leave it out or transform it if it should not decide alone."
