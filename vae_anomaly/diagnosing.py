@@ -46,7 +46,8 @@ def _of_training(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
     history, design = fitted.record.history, fitted.design
     objective = np.array(history["log_likelihood"]) - settings.beta * np.array(history["kl"])
     unit = "nats" if design.variational else "squared deviations"
-    yield diagnosis.training(objective, unit)
+    kept, n_columns = float(fitted.reference.scores[_usual(fitted)].mean()), len(fitted.schema.names)
+    yield diagnosis.training(objective, history["elbo"][-1], kept, n_columns, unit)
     if "held_out_elbo" in history:
         plan = make_plan(settings, fitted.schema.n_rows, exemplars=design.exemplars)
         yield diagnosis.held_out_elbo(
@@ -70,7 +71,7 @@ def _of_knowledge(fitted: Fitted) -> Iterator[Finding]:
         return
     honest = replace(fitted.scorer, leave_one_out=True)
     if design.variational:
-        usual = scores >= min(fitted.record.offset, np.median(scores))
+        usual = _usual(fitted)
         yield diagnosis.independent_columns(scores[usual], _margins(fitted, x[usual]), known, len(first))
     yield diagnosis.shuffled_columns(scores, honest.score(shuffled(x, columns, rng)), known)
 
@@ -91,6 +92,12 @@ def _of_ranking(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
     yield diagnosis.flagged_rows(scores, fitted.record.offset, settings.contamination)
 
 
+def _usual(fitted: Fitted) -> np.ndarray:
+    """Which of the rows kept are not odd: the others can outweigh all in a mean, and training left many of them out."""
+    scores = fitted.reference.scores
+    return scores >= min(fitted.record.offset, float(np.median(scores)))
+
+
 def _latents(fitted: Fitted, x: np.ndarray) -> list[Latents]:
     """The latents of every member, over the rows ``x``."""
     means, variances = fitted.scorer.posteriors(x)
@@ -104,4 +111,5 @@ def _latents(fitted: Fitted, x: np.ndarray) -> list[Latents]:
 def _margins(fitted: Fitted, x: np.ndarray) -> np.ndarray:
     """Log density of the rows under independent columns, (rows,), in nats."""
     likelihood, rows = fitted.scorer.vae.likelihood, torch.as_tensor(x)
-    return likelihood.log_prob(rows, *likelihood.margins(rows)).sum(1).numpy()
+    outputs, shared = likelihood.margins(rows)
+    return likelihood.log_prob(rows, outputs.expand(len(rows), -1), shared).sum(1).numpy()

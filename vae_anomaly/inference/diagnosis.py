@@ -18,15 +18,12 @@ Names = Sequence[str | int]
 
 FEWEST_ROWS, FEW_ROWS = 10, 50  # of any table; below the first there is not even an exemplar prior
 ROWS_A_COLUMN = 5.0
-IDENTIFYING, FEW_LEVELS = (
-    0.5,
-    20,
-)  # values of a category for each row, and how many values are no identifier in any case
-LOST, RISEN = (
-    0.5,
-    0.2,
-)  # share of the way up that training went down again, or went in its second half; at most 0.33, 0.22
-LEAST_LOSS, LEAST_RISE = 1.0, 0.3  # nats a row, below which neither matters
+IDENTIFYING = 0.5  # values of a category for each row
+FEW_LEVELS = 20  # values that make no identifier, however few the rows
+LOST = 0.5  # share of the way up that training went down again; at most 0.33
+RISEN = 0.05  # share of the way up in the second half; where it was more, twice the steps gained more
+FALLEN = 10.0  # nats a column that the last round was below the weights kept; a fit with the defaults ends above -1
+LEAST_LOSS, LEAST_RISE = 1.0, 0.5  # nats a row, below which neither matters
 CARRIED = 0.1  # nats a row in all latents together: less tells no row from another
 DEPENDENT = 0.5  # nats a row between the columns: less is hardly there to be learned
 WORSE = 1.0  # nats a column below independent columns; at most 0.8 with the defaults
@@ -34,7 +31,7 @@ COIN, BIASED = 0.58, 0.65  # how often a row beats a shuffled one; 0.5 is chance
 ODDEST = 0.05  # share of the rows that a person would look at
 AGREED, HARDLY_AGREED = 0.5, 0.25  # share of the oddest rows that members have in common; at least 0.68
 FEW_ODDEST = 5  # rows, of which one column may lead all by chance
-LED = 0.8  # share of the oddest rows in which one column is the most surprising; above it in three of 42
+LED = 0.9  # share of the oddest rows in which one column is the most surprising; above it once in 42
 SILENT, OFTEN = 0.5, 20  # share of columns that never lead, though each in its turn would have led so many rows
 FLAGGED, MOST_FLAGGED = 0.15, 0.3  # share of training rows; Tukey's fence flags at most 0.25
 NAMED = 3  # columns in a sentence
@@ -92,10 +89,25 @@ def identifiers(names: Names, levels: np.ndarray, n_rows: int) -> Finding:
     return Finding("identifiers", figure, LOOK, told)
 
 
-def training(objective: np.ndarray, unit: str = "nats") -> Finding:
-    """Whether training diverged; ``objective`` (rounds,) is what was to be made large, per row."""
+def training(objective: np.ndarray, last: float, kept: float, n_columns: int, unit: str = "nats") -> Finding:
+    """Whether training diverged.
+
+    Parameters
+    ----------
+    objective : ndarray
+        (rounds,) of what was to be made large, per row.
+    last : float
+        Score of training rows in the last round.
+    kept : float
+        Mean score of the usual training rows under the weights that were kept, which may be those of the start.
+    n_columns : int
+        Columns, each of which may have cost a few nats less in the last round.
+    unit : str
+        Of all of these.
+    """
     lost, way = float(objective.max() - objective[-1]), float(np.ptp(objective))
-    if lost > max(LEAST_LOSS, LOST * way):
+    if lost > max(LEAST_LOSS, LOST * way) or kept - last > FALLEN * n_columns:
+        lost = max(lost, kept - last)
         told = f"Training diverged: it ended {_amount(lost, unit)} below its best. Take a smaller learning_rate."
         return Finding("training", lost, BAD, told)
     return Finding("training", lost, GOOD, f"Training ended within {_amount(lost, unit)} of its best.")
@@ -115,14 +127,14 @@ def held_out_elbo(elbo: np.ndarray, *, ended: bool, meant: bool, unit: str = "na
     meant : bool
         Whether ``max_iter`` is short on purpose.
     """
-    rise, way = float(elbo[-1] - elbo[len(elbo) // 2]), float(np.ptp(elbo))
+    rise, way = float(elbo.max() - elbo[: len(elbo) // 2 + 1].max()), float(np.ptp(elbo))
     told = f"The second half of training gained held-out rows {_amount(rise, unit)}"
     if elbo.argmax() == 0 and way > LEAST_LOSS:
         told = f"Training made held-out rows less probable from its first round on, by {_amount(way, unit)}"
         return Finding(
             "held_out_elbo", rise, LOOK, f"{told}; the weights before were kept. Take a smaller learning_rate."
         )
-    if not ended or elbo.argmax() < len(elbo) - 1 or rise < max(LEAST_RISE, RISEN * way):
+    if not ended or rise < max(LEAST_RISE, RISEN * way):
         return Finding("held_out_elbo", rise, GOOD, "Held-out rows had stopped gaining when training ended.")
     if meant:
         return Finding("held_out_elbo", rise, GOOD, f"{told}; 'auto' stops there, for odd rows gain no more.")
@@ -141,7 +153,7 @@ def active_latents(members: Sequence[Latents], known: float) -> Finding:
         return Finding("active_latents", n_active, GOOD, f"{n_active} of {n_latents} latents tell rows apart{some}.")
     told = f"The posterior has collapsed: the {n_latents} latents tell hardly a row from another"
     if known < DEPENDENT:
-        told += f"; nor is there much to tell, for by their ranks the columns share {_amount(known)} a row."
+        told += f". By their ranks the columns share {_amount(known)} a row: there may be nothing to tell."
         return Finding("active_latents", n_active, LOOK, told)
     told += f", though the columns share {_amount(known)} a row. Take a smaller beta, such as 0.3."
     return Finding("active_latents", n_active, BAD, told)
@@ -251,7 +263,7 @@ def flagged_rows(scores: np.ndarray, offset: float, contamination: str | float) 
 def _reason(known: float) -> str:
     """Why nothing was learned, and what helps."""
     if known < DEPENDENT:
-        return f". There is little to know: by their ranks the columns share {_amount(known)} a row."
+        return f". By their ranks the columns share {_amount(known)} a row: there may be nothing more to know."
     return f", though the columns share {_amount(known)} a row. Take a smaller beta or a larger max_iter."
 
 
