@@ -494,7 +494,7 @@ def test_margins_of_numbers_are_as_likely_as_scipys_own_fit(rng, df):
     for likelihood, density in ((Gaussian((1e-3,) * 2), stats.norm), (StudentT((1e-3,) * 2), stats.t)):
         found = likelier(likelihood, tensor(x), *likelihood.margins(tensor(x)))
         fitted = [density.logpdf(column, *density.fit(column)).sum() for column in x.T]
-        assert_allclose(found, fitted, atol=1.0)  # of 1,500 rows: the tail weight is one of a few
+        assert_allclose(found, fitted, atol=3)  # nats of 1,500 rows: the tail weight is one of a few
         assert (found.numpy() < np.add(fitted, 1e-3)).all()
 
 
@@ -512,17 +512,18 @@ def test_margins_of_numbers_are_those_of_the_observed_cells(rng):
 
 @every_case
 def test_no_other_outputs_are_likelier_than_the_margins(case, rng):
-    """Except that a rare value has a share of its own already."""
-    x = tensor(
-        rng.normal(size=(400, 3)) if case in NUMBER_CASES else rng.integers(0, 2, (400, case.likelihood.n_cells))
-    )
+    values = {"Bernoulli": 2, "Categorical": 4}.get(str(case))
+    shape = (400, case.likelihood.n_cells)
+    x = tensor(rng.integers(0, values, shape) if values else rng.normal(size=shape))
     outputs, shared = case.likelihood.margins(x)
     best = likelier(case.likelihood, x, outputs, shared)
     for step in (0.1, -0.1):
         for number in range(len(outputs)):
             moved = outputs.clone()
             moved[number] += step
-            assert (likelier(case.likelihood, x, moved, shared) <= best + 0.02).all()
+            assert (
+                likelier(case.likelihood, x, moved, shared) <= best + 0.2
+            ).all()  # nats of 400 rows: a value never seen has a share already
 
 
 def test_mixed_has_the_margins_of_its_blocks(mixed_x):

@@ -10,6 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
+from vae_anomaly.inference.calibration import calibrate
 from vae_anomaly.inference.latents import Latents
 from vae_anomaly.tables.frames import listed
 
@@ -34,6 +35,8 @@ FEW_ODDEST = 5  # rows, of which one column may lead all by chance
 LED = 0.9  # share of the oddest rows in which one column is the most surprising; above it once in 42
 SILENT, OFTEN = 0.5, 20  # share of columns that never lead, though each in its turn would have led so many rows
 FLAGGED, MOST_FLAGGED = 0.15, 0.3  # share of training rows; Tukey's fence flags at most 0.25
+FEW_JUDGES = 40  # rows that say what a p-value of 5 % is
+LEVEL, UNSURE, ROUGHLY = 0.05, 3.0, 0.02  # a p-value, standard errors, and what is near enough
 NAMED = 3  # columns in a sentence
 SHOWN = 16  # latents in a sentence
 
@@ -258,6 +261,47 @@ def flagged_rows(scores: np.ndarray, offset: float, contamination: str | float) 
     verdict = LOOK if share <= MOST_FLAGGED else BAD
     told += ", more than are odd in most tables: set contamination to the share that you expect."
     return Finding("flagged_rows", share, verdict, told)
+
+
+def p_values(scores: np.ndarray, contamination: str | float, rng: np.random.Generator, *, seen: bool) -> Finding:
+    """Whether normal rows get p-values as small as they should: half of the rows judge the others.
+
+    The figure is the share of normal rows whose p-value is at most 5 %.
+
+    Parameters
+    ----------
+    scores : ndarray
+        (rows,) of reference rows.
+    contamination : "auto" or float
+        Share of them that are anomalies.
+    rng : numpy.random.Generator
+        Draws the halves.
+    seen : bool
+        Whether training saw the rows, and nothing but exemplars was left out to score them.
+    """
+    if len(scores) < FEW_JUDGES:
+        told = (
+            f"{len(scores)} rows are too few to tell whether p-values hold; none is below {1 / (len(scores) + 1):.2g}."
+        )
+        return Finding("p_values", np.nan, LOOK, told)
+    one, other = np.array_split(rng.permutation(scores), 2)
+    rate = (_false_alarms(one, other, contamination) + _false_alarms(other, one, contamination)) / 2
+    told = f"{rate:.1%} of normal rows have a p-value of 5% or less"
+    if rate > LEVEL + UNSURE * (LEVEL * (1 - LEVEL) / len(scores)) ** 0.5 + ROUGHLY:
+        return Finding(
+            "p_values", rate, LOOK, f"{told}, which is too many: set contamination to the share that is odd."
+        )
+    if seen:
+        told += ", but training saw the rows that say so"
+        return Finding("p_values", rate, LOOK, f"{told}: calibration='cross' or 'split' judges by unseen ones.")
+    return Finding("p_values", rate, GOOD, f"{told}.")
+
+
+def _false_alarms(reference: np.ndarray, scores: np.ndarray, contamination: str | float) -> float:
+    """Share of the normal rows among ``scores`` whose p-value is at most 5 %, if every anomaly has so small a one."""
+    calibration = calibrate(reference, contamination=contamination, extrapolate=False)
+    flagged = np.mean(calibration.p_values(scores) <= LEVEL)
+    return float((flagged - calibration.contamination) / (1 - calibration.contamination))
 
 
 def _reason(known: float) -> str:
