@@ -495,7 +495,6 @@ def test_margins_of_numbers_are_as_likely_as_scipys_own_fit(rng, df):
         found = likelier(likelihood, tensor(x), *likelihood.margins(tensor(x)))
         fitted = [density.logpdf(column, *density.fit(column)).sum() for column in x.T]
         assert_allclose(found, fitted, atol=3)  # nats of 1,500 rows: the tail weight is one of a few
-        assert (found.numpy() < np.add(fitted, 1e-3)).all()
 
 
 def test_margins_of_numbers_are_those_of_the_observed_cells(rng):

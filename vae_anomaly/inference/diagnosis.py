@@ -154,7 +154,7 @@ def active_latents(members: Sequence[Latents], known: float) -> Finding:
     if any(alive):
         some = "" if all(alive) else f" ({alive.count(False)} of {len(members)} members have none, and add little)"
         return Finding("active_latents", n_active, GOOD, f"{n_active} of {n_latents} latents tell rows apart{some}.")
-    told = f"The posterior has collapsed: the {n_latents} latents tell hardly a row from another"
+    told = f"The posterior has collapsed: the {n_latents} latents hardly tell one row from another"
     if known < DEPENDENT:
         told += f". By their ranks the columns share {_amount(known)} a row: there may be nothing to tell."
         return Finding("active_latents", n_active, LOOK, told)
@@ -301,7 +301,7 @@ def _false_alarms(reference: np.ndarray, scores: np.ndarray, contamination: str 
     """Share of the normal rows among ``scores`` whose p-value is at most 5 %, if every anomaly has so small a one."""
     calibration = calibrate(reference, contamination=contamination, extrapolate=False)
     flagged = np.mean(calibration.p_values(scores) <= LEVEL)
-    return float((flagged - calibration.contamination) / (1 - calibration.contamination))
+    return max(0.0, float((flagged - calibration.contamination) / (1 - calibration.contamination)))
 
 
 def _reason(known: float) -> str:
