@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vae_anomaly_cli.commands import explain, features, fit, generate, info, plot, score, traverse
+from vae_anomaly_cli.commands import explain, features, fit, generate, info, plot, score, suggest, traverse
 
 EPILOG = """Examples:
 
@@ -58,6 +58,7 @@ def common(
 app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=fit.EXAMPLES)(fit.fit)
 app.command(epilog=explain.EXAMPLES)(explain.explain)
+app.command(epilog=suggest.EXAMPLES)(suggest.suggest)
 app.command(epilog=features.EXAMPLES)(features.features)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=traverse.EXAMPLES)(traverse.traverse)
