@@ -225,9 +225,9 @@ def page(right: pd.DataFrame, sums_: pd.DataFrame, times: pd.DataFrame, facts: l
                 "# Reasons",
                 "## Does the wrong cell lead?",
                 f"One cell of each of {PLANTED} normal rows is given another row's value, at least {FAR:g} deviations "
-                "from what is expected of it (mixed table: a value that none of the 50 rows most alike in the other columns "
-                "comes within a deviation of, or a category that none of them has). Share of rows in which that column "
-                f"leads, ± half of the 95 % interval; SHAP on {SHAP_ROWS} rows.",
+                "from what is expected of it (mixed table: a value that none of the 50 rows most alike in the other "
+                "columns comes within a deviation of, or a category that none of them has). Share of rows in which "
+                f"that column leads, ± half of the 95 % interval; SHAP on {SHAP_ROWS} rows.",
                 *tables,
                 "Milliseconds a row, of both settings:",
                 markdown(pace, [".2f"] * pace.shape[1], "table"),
