@@ -23,8 +23,9 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.fitted import Fitted
-from vae_anomaly.fitting import fit_model
+from vae_anomaly.fitting import comparable_scores, fit_model
 from vae_anomaly.inference.completion import complete
+from vae_anomaly.inference.drift import Drift, find_drift
 from vae_anomaly.inference.reasons import column_contributions
 from vae_anomaly.persistence import read_model, write_model
 from vae_anomaly.tables import PixelSchema, Schema, as_frame, fill, is_frame
@@ -344,6 +345,56 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         values = column_contributions(cells, kl, columns, len(self.schema_.names))
         frame = pd.DataFrame(values, columns=[*self.schema_.names, LATENT], index=_index(X))
         return frame - self.usual_ if relative else frame
+
+    def drift(
+        self,
+        X: Any,
+        *,
+        level: float = 0.05,
+        ordered: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Drift:
+        """Whether rows still come from where the training rows came from.
+
+        Every column, and the score, is tested against training rows that the model keeps (at most 4,096, so that a
+        change in some 3 % of the rows is the least that can be found). The tests take rows as independent.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns).
+        level : float in (0, 1)
+            Probability, at most, that anything is found where nothing has changed.
+        ordered : bool
+            Whether the rows are a stream: then a martingale over the scores also sees a change that begins somewhere
+            among them, and takes half of the level. False for a table whose order means nothing, or that is sorted.
+        random_state : int, RandomState or None
+            Breaks ties. In outlier detection from up to 4,096 rows also fits a second model, to half of the rows, by
+            whose scores the others and the new ones can be compared.
+
+        Returns
+        -------
+        Drift
+            ``columns``, a frame, with a sentence for whatever has drifted; ``stream``; ``drifted``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.default_rng(0).normal(size=(400, 2))
+        >>> detector = VAEDetector(novelty=True, random_state=0).fit(X[:200])
+        >>> detector.drift(X[200:], random_state=0).drifted
+        False
+        >>> detector.drift(X[200:] + [0, 1], random_state=0).columns["sentence"]["x1"]
+        'shifted up by 1 deviation'
+        """
+        if not (isinstance(level, Real) and 0 < level < 1):
+            raise ValueError(f"level must be a number between 0 and 1. Got {level!r}.")
+        fitted, x = self._checked(), self._encoded(X)
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        old, new = comparable_scores(fitted, x, Settings.of(self.get_params(deep=False)), seed)
+        cells, rng = fitted.reference.cells, np.random.default_rng(seed)
+        return find_drift(fitted.schema, cells, x, old, new, level=level, ordered=ordered, rng=rng)
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of the rows: posterior means of the first member, (rows, n_components_)."""
