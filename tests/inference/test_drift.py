@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -113,6 +114,11 @@ def test_one_new_value_in_a_hundred_rows_of_two_is_found():
     assert found.effect == pytest.approx(0.03)
 
 
+@pytest.mark.parametrize("old, new", [([0, 0, 0], [0, 0]), ([0, 1, 2], [2, 3, 0])], ids=["one value", "all rare"])
+def test_where_nothing_can_be_asked_nothing_is_found(old, new):
+    assert compare_codes(np.array(old), np.array(new), 3).p_value == 1
+
+
 def test_missing_cells_are_compared_exactly():
     old, new = np.arange(200) < 4, np.arange(100) < 15
     found = compare_missing(old, new)
@@ -140,7 +146,7 @@ CHANGES = {
     "spread": (lambda t: t.assign(height=(t["height"] - 170) * 2 + 170), r"spread (1\.[89]|2(\.\d)?) times as wide"),
     "flag": (
         lambda t: t.assign(adult=t["adult"] | (np.arange(1000) % 4 == 0)),
-        r"False: (69|7\d)%, now 5\d% of the rows",
+        r"True: [23]\d%, now 4\d% of the rows",
     ),
     "value": (lambda t: t.assign(service="ftp"), r"ftp: (9|1\d)%, now 100% of the rows"),
     "unseen": (
@@ -148,7 +154,10 @@ CHANGES = {
         "values never seen in training: 0%, now 5% of the rows",
     ),
     "later": (lambda t: t.assign(seen=t["seen"] + pd.Timedelta("364D")), r"shifted later by 3\.\d deviations"),
-    "weekday": (lambda t: t.assign(seen=t["seen"].dt.normalize() - pd.to_timedelta(t["seen"].dt.weekday, "D")), "."),
+    "weekday": (
+        lambda t: t.assign(seen=t["seen"] - pd.to_timedelta(t["seen"].dt.day_of_week % 5 // 4, "D")),  # no Friday
+        r"Friday: 1\d%, now 0% of the rows",
+    ),
     "hour": (
         lambda t: t.assign(seen=t["seen"].where(np.arange(1000) % 2 == 0, t["seen"].dt.normalize())),
         r"hour 0: [45]%, now 5\d% of the rows",
@@ -158,8 +167,8 @@ CHANGES = {
         r"missing in [456]%, now 2\d% of the rows",
     ),
     "claims": (
-        lambda t: t.assign(claims=t["claims"].where(np.arange(1000) % 2 == 0, 500.0)),
-        r"up to 0: (6|7)\d%, now 3\d% of the rows",
+        lambda t: t.assign(claims=t["claims"].where(np.arange(1000) % 4 > 0, 500.0)),
+        r"up to 0: [67]\d%, now [45]\d% of the rows",
     ),
 }
 COLUMNS = {
@@ -175,11 +184,11 @@ COLUMNS = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_has_moved_is_named_and_said_in_words(judge, change):
     table, sentence = CHANGES[change]
-    column = COLUMNS.get(change, "seen" if change == "weekday" else change)
+    column = COLUMNS.get(change, change)
     drift = judge(table)
-    assert named(drift) == [column]
     assert drift.drifted
-    assert pd.Series(drift.columns["sentence"][column]).str.fullmatch(sentence).all() or change == "weekday"
+    assert named(drift) == [column]
+    assert re.fullmatch(sentence, drift.columns["sentence"][column]), drift.columns["sentence"][column]
 
 
 def test_a_column_that_is_wholly_missing_from_now_on_is_named(judge):
@@ -189,15 +198,15 @@ def test_a_column_that_is_wholly_missing_from_now_on_is_named(judge):
 @pytest.mark.parametrize(
     "change, sentence",
     [
-        (lambda scores: scores - 1, r"rows are odder: median from -?0\.\d+ to (0\.9|1)\d* nats"),
-        (lambda scores: scores + 1, r"rows are less odd: median from -?0\.\d+ to -(0\.9|1)\d* nats"),
+        (lambda scores: scores - 1, r"rows are odder: median from -?0\.\d+ to (0\.9|1)[\d.]* nats"),
+        (lambda scores: scores + 1, r"rows are less odd: median from -?0\.\d+ to -(0\.9|1)[\d.]* nats"),
         (lambda scores: 3 * scores, r"anomaly score over -?\d\.\d+ nats: \d+%, now \d+% of the rows"),
     ],
 )
 def test_scores_that_move_are_named_and_the_stream_alarms(judge, change, sentence):
     drift = judge(scores=change)
     assert named(drift) == [SCORE]
-    assert pd.Series(drift.columns["sentence"][SCORE]).str.match(sentence).all() or sentence.startswith("rows")
+    assert re.fullmatch(sentence, drift.columns["sentence"][SCORE]), drift.columns["sentence"][SCORE]
     assert drift.stream.alarm < 300
 
 
@@ -246,7 +255,7 @@ def test_pixels_become_brighter(rng):
     new = images + [0, 0.3, 0, 0]
     drift = find_drift(schema, images, new, scores, scores, level=0.05, ordered=False, rng=rng)
     assert named(drift) == [1]
-    assert drift.columns["sentence"][1] == "shifted brighter by 2.1 deviations"
+    assert drift.columns["sentence"][1] == "shifted brighter by 2 deviations"
     assert set(drift.columns["kind"]) == {"pixel", "score"}
 
 

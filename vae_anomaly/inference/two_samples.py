@@ -61,8 +61,10 @@ def compare_codes(reference: np.ndarray, new: np.ndarray, unseen: int) -> Differ
     shares = counts / counts.sum(1, keepdims=True)
     grown = shares[1] - shares[0]
     place = int(np.abs(grown).argmax())
-    p_value = min(1.0, len(p_values) * min(p_values, default=1.0))
-    return Difference(p_value, float(np.abs(grown).sum() / 2), place, float(shares[0, place]), float(shares[1, place]))
+    p_value = min(1.0, len(p_values) * min(p_values)) if p_values else 1.0  # one value, or none that is common
+    return Difference(
+        float(p_value), float(np.abs(grown).sum() / 2), place, float(shares[0, place]), float(shares[1, place])
+    )
 
 
 def compare_missing(reference: np.ndarray, new: np.ndarray) -> Difference | None:
