@@ -16,8 +16,8 @@ import pandas as pd
 
 from benchmarks.reports import markdown, provenance, spell
 from vae_anomaly import VAEDetector, read_table
+from vae_anomaly.calibrating import comparable_scores
 from vae_anomaly.errors import DataWarning
-from vae_anomaly.fitting import comparable_scores
 from vae_anomaly.inference.drift import SCORE, Drift, find_drift
 from vae_anomaly.training.settings import Settings
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import false_discovery_control
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
@@ -221,7 +222,7 @@ def test_a_table_is_not_modified(train, table):
     kept, scored = train.copy(deep=True), table.copy(deep=True)
     fitted = tiny().fit(train)
     fitted.score_samples(table)
-    fitted.contributions(table)
+    fitted.explain(table)
     pd.testing.assert_frame_equal(train, kept)
     pd.testing.assert_frame_equal(table, scored)
 
@@ -241,27 +242,58 @@ def test_the_signs(detector, table):
     assert_array_equal(moved.predict(table) == -1, scores < scores[3])
 
 
-def test_contributions_add_up_to_the_negative_elbo(detector, table):
-    contributions = detector.contributions(table)
-    assert list(contributions.columns) == [*detector.schema_.names, "(latent)"]
-    if detector.bound == "elbo":
-        assert_allclose(contributions.sum(axis=1), detector.anomaly_score(table), rtol=1e-9)
-    else:  # a tighter bound: never odder by more than rounding
-        assert (detector.anomaly_score(table) <= contributions.sum(axis=1) + 1e-9).all()
+def test_reasons_add_up_to_the_anomaly_score(detector, table):
+    nats = detector.explain(table)["nats"]
+    assert list(nats.columns) == [*detector.schema_.names, "(latent)"]
+    assert_allclose(nats.sum(axis=1), detector.anomaly_score(table), rtol=1e-9, atol=1e-9)
     if not detector.variational:
-        assert (contributions["(latent)"] == 0).all()
+        assert (nats["(latent)"].abs() < 1e-12).all()
 
 
-def test_relative_contributions_are_measured_from_the_medians_of_training(detectors, train, table):
-    fitted = detectors["elbo"]
-    usual = fitted.contributions(train).median()
-    wanted = fitted.contributions(table) - usual
-    pd.testing.assert_frame_equal(fitted.contributions(table, relative=True), wanted, rtol=1e-9, atol=1e-12)
+def test_surprise_is_measured_from_the_means_of_training_rows_that_are_not_odd(train, table):
+    fitted = tiny(novelty=True, prior="gaussian").fit(train)  # no row of training is scored otherwise than a new one
+    usual = fitted.explain(train)["nats"][fitted.score_samples(train) >= fitted.offset_].mean()
+    explained = fitted.explain(table)
+    pd.testing.assert_frame_equal(explained["surprise"], explained["nats"] - usual, rtol=1e-9, atol=1e-9)
+
+
+def test_a_wrong_cell_leads_the_reasons_and_is_told_what_was_expected():
+    mix = [[1.0, 2.0, 0.0, 1.0, 0.5], [0.0, 1.0, 1.0, -1.0, 1.0]]
+    x = np.random.default_rng(0).normal(size=(600, 2)) @ mix
+    table, rows = (pd.DataFrame(part, columns=list("abcde")) for part in (x[:500], x[500:]))
+    fitted = VAEDetector(novelty=True, random_state=0).fit(table)
+    wrong = rows.assign(b=rows["b"] + np.where(rows["b"] > 0, -6.0, 6.0))
+    explained = fitted.explain(wrong)
+    assert (explained["surprise"].idxmax(axis=1) == "b").mean() > 0.95
+    low, high = explained["low"]["b"], explained["high"]["b"]
+    assert ((low <= rows["b"]) & (rows["b"] <= high)).mean() > 0.75
+    assert ((wrong["b"] < low) | (wrong["b"] > high)).mean() > 0.9
+    assert (explained["expected"]["b"] - rows["b"]).abs().median() < 0.5 * rows["b"].std()
+
+
+def test_long_reasons_hold_what_the_wide_ones_do(detector, table):
+    wide, long = detector.explain(table), detector.explain(table, long=True)
+    assert list(long.columns) == ["row", "column", "nats", "surprise", "value", "expected", "low", "high", "reason"]
+    assert len(long) == len(table) * (len(detector.schema_.names) + 1)
+    assert (long.groupby("row", sort=False)["surprise"].diff().dropna() <= 0).all()
+    again = long.pivot(index="row", columns="column", values="nats").loc[table.index, wide["nats"].columns]
+    assert_array_equal(again.to_numpy(), wide["nats"].to_numpy())
+    values = long[long["column"] != "(latent)"].pivot(index="row", columns="column", values="value")
+    for name in wide["value"].columns:
+        assert values[name].loc[table.index].astype(str).tolist() == table[name].astype(object).astype(str).tolist()
+
+
+def test_reasons_are_the_same_in_whatever_batch(detector, table):
+    whole = detector.explain(table)
+    alone = pd.concat([detector.explain(table.iloc[[row]]) for row in range(len(table))])
+    for figure in ("expected", "low", "high"):
+        assert whole[figure].astype(str).equals(alone[figure].astype(str))
+    assert_allclose(alone["nats"], whole["nats"], rtol=1e-7, atol=1e-9)
 
 
 def test_a_missing_cell_adds_exactly_nothing(detector, table):
     missing = table.isna()
-    contributions = detector.contributions(table)
+    contributions = detector.explain(table)["nats"]
     assert missing.to_numpy().sum() > 5
     for name in missing.columns:
         assert (contributions.loc[missing[name], name] == 0).all()
@@ -272,7 +304,7 @@ def test_a_missing_cell_adds_exactly_nothing(detector, table):
 def test_a_value_never_seen_costs_more_than_any_seen_one(detectors, train, kind):
     rows = train.head(1).loc[[0] * 4].reset_index(drop=True)
     rows["note"] = ["red", "green", "blue", "purple"]
-    costs = detectors[kind].contributions(rows)["note"]
+    costs = detectors[kind].explain(rows)["nats"]["note"]
     assert costs[3] > costs[:3].max()
     assert np.isfinite(costs).all()
 
@@ -575,7 +607,7 @@ def test_the_bound_is_that_of_the_fit_and_its_threshold(X):
 
 def test_rows_keep_their_names(train, detectors):
     named = train.head(5).set_axis(list("abcde"))
-    assert list(detectors["elbo"].contributions(named).index) == list("abcde")
+    assert list(detectors["elbo"].explain(named).index) == list("abcde")
     assert list(detectors["elbo"].reconstruct(named).index) == list("abcde")
 
 
@@ -623,7 +655,12 @@ TABLES = {
 def test_any_table_is_fitted_scored_and_made(name, parameters):
     table = TABLES[name](np.random.default_rng(2))
     fitted = tiny(**parameters, max_iter=4, n_estimators=1).fit(table)
-    for values in (fitted.score_samples(table), fitted.transform(table), fitted.contributions(table), [fitted.offset_]):
+    for values in (
+        fitted.score_samples(table),
+        fitted.transform(table),
+        fitted.explain(table)["nats"],
+        [fitted.offset_],
+    ):
         assert np.isfinite(np.asarray(values)).all()
     assert (fitted.predict(table) == 1).any()
     made = [fitted.reconstruct(table), fitted.inverse_transform(np.zeros((2, fitted.n_components_)))]
@@ -714,7 +751,7 @@ def test_an_error_of_the_table_names_the_column(bad, words):
     ],
 )
 def test_an_error_of_the_rows_to_score_names_the_column(detectors, table, change, words):
-    for call in ("score_samples", "predict", "transform", "reconstruct", "contributions"):
+    for call in ("score_samples", "predict", "transform", "reconstruct", "explain"):
         with pytest.raises(DataError, match=words):
             getattr(detectors["elbo"], call)(change(table))
 
@@ -769,7 +806,7 @@ def test_a_device_that_is_not_there_is_refused(X):
 
 
 CALLS = ["score_samples", "anomaly_score", "decision_function", "predict", "score"]
-CALLS += ["contributions", "transform", "reconstruct"]
+CALLS += ["explain", "reasons", "transform", "reconstruct"]
 
 
 @pytest.mark.parametrize("call", [*CALLS, "inverse_transform"])
@@ -880,3 +917,75 @@ def test_a_gpu_scores_as_the_processor_does(train, table, kind):
     with ThreadPoolExecutor(8) as pool:
         for scores in pool.map(lambda _: fitted.score_samples(table), range(8)):
             assert_allclose(scores, fitted.score_samples(table), rtol=1e-9)
+
+
+# How sure, and where the line is
+
+
+def test_p_values_of_rows_that_training_never_saw_are_uniform():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 3)) @ rng.normal(size=(3, 6))
+    fitted = tiny(novelty=True, calibration="split").fit(x[:1000])
+    p_values = fitted.p_values(x[1000:])
+    assert [np.mean(p_values <= level) for level in (0.05, 0.2, 0.5)] == pytest.approx([0.05, 0.2, 0.5], abs=0.06)
+
+
+def test_split_holds_a_fifth_of_the_rows_back_from_everything(X):
+    x = np.random.default_rng(1).normal(size=(200, 3))
+    fitted = tiny(calibration="split").fit(x)
+    assert fitted.n_samples_fit_ == 160
+    reference = fitted._fitted.reference
+    assert len(reference.scores) == 40
+    assert_allclose(reference.scores, fitted.score_samples(held_out := fitted._decoded(reference.cells)), rtol=1e-9)
+    assert {tuple(row.round(9)) for row in held_out} <= {tuple(row.round(9)) for row in x}
+    again = tiny(calibration="split").fit(np.where(np.isin(x.round(9), held_out.round(9)), 7.0, x))
+    assert again.schema_.to_json() == fitted.schema_.to_json()  # other held-out rows, the same training
+
+
+def test_cross_scores_every_row_under_a_model_that_did_not_see_it():
+    x = np.random.default_rng(2).normal(size=(60, 4))
+    plain, crossed = (tiny(variational=False, calibration=how).fit(x) for how in ("leave_one_out", "cross"))
+    assert_array_equal(plain.score_samples(x), crossed.score_samples(x))  # the model is the whole table's
+    own, unseen = plain._fitted.reference.scores, crossed._fitted.reference.scores
+    assert_array_equal(own, plain.score_samples(x))
+    assert len(unseen) == 60
+    assert unseen.mean() < own.mean()  # a plain autoencoder knows the rows that it was trained on
+
+
+@pytest.mark.parametrize("how", ["split", "cross"])
+def test_too_few_rows_cannot_be_divided(how):
+    with pytest.raises(DataError, match="9 rows.*leave_one_out"):
+        tiny(calibration=how).fit(np.random.default_rng(0).normal(size=(9, 2)))
+
+
+@pytest.mark.parametrize("how", ["split", "cross"])
+def test_a_calibrated_detector_is_the_same_again_and_in_a_file(tmp_path, train, table, how):
+    fitted, again = (tiny(novelty=True, calibration=how).fit(train) for _ in range(2))
+    assert_array_equal(fitted.p_values(table), again.p_values(table))
+    fitted.save(tmp_path / "model.vae")
+    assert_array_equal(load(tmp_path / "model.vae").p_values(table), fitted.p_values(table))
+
+
+def test_detect_flags_by_what_was_asked(detectors, table):
+    fitted = detectors["novelty"]
+    scores, p_values = fitted.anomaly_score(table), fitted.p_values(table)
+    plain = fitted.detect(table)
+    assert list(plain.columns) == ["anomaly_score", "p_value", "is_anomaly"]
+    assert_array_equal(plain["anomaly_score"], scores)
+    assert_array_equal(plain["p_value"], p_values)
+    assert_array_equal(plain["is_anomaly"], fitted.predict(table) == -1)
+    assert_array_equal(np.flatnonzero(fitted.detect(table, alerts=3)["is_anomaly"]), np.sort(np.argsort(-scores)[:3]))
+    assert_array_equal(fitted.detect(table, false_alarm_rate=0.2)["is_anomaly"], p_values <= 0.2)
+    assert_array_equal(fitted.detect(table, fdr=0.3)["is_anomaly"], false_discovery_control(p_values) <= 0.3)
+
+
+def test_contamination_of_the_reference_is_that_of_the_setting_unless_told(detectors, table):
+    clean, dirty = detectors["novelty"], detectors["elbo"]
+    assert_array_equal(clean.p_values(table), clean.p_values(table, contamination=0))
+    assert_array_equal(dirty.p_values(table), dirty.p_values(table, contamination="auto"))
+    assert (clean.p_values(table, contamination=0.2) < clean.p_values(table)).any()
+    odd = table.tail(1).assign(size=1e9)
+    least = 1 / (len(clean._fitted.reference.scores) + 1)
+    assert clean.p_values(odd, extrapolate=True)[0] < least <= clean.p_values(odd)[0]
+    with pytest.raises(ValueError, match="contamination must be"):
+        clean.p_values(table, contamination=0.7)

@@ -8,12 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; rooms of one floor do not know each other
-    {"errors", "threads"},
+    {"errors", "threads", "parameters"},
     {"files"},
     {"tables", "images", "model", "persistence"},
     {"training", "inference"},
     {"fitted"},
     {"fitting"},
+    {"calibrating"},
     {"detector"},
     {"reports", "integrations"},
     {"vae_anomaly_cli"},

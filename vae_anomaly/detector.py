@@ -18,23 +18,24 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from vae_anomaly.calibrating import comparable_scores, fit_calibrated, held_out_rows
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.fitted import Fitted
-from vae_anomaly.fitting import comparable_scores, fit_model
+from vae_anomaly.inference.calibration import Calibration, calibrate
 from vae_anomaly.inference.completion import complete
+from vae_anomaly.inference.detection import detection_rule
 from vae_anomaly.inference.drift import Drift, find_drift
-from vae_anomaly.inference.reasons import column_contributions
+from vae_anomaly.inference.explanation import Explanation, explain
+from vae_anomaly.parameters import check_parameters, plain
 from vae_anomaly.persistence import read_model, write_model
 from vae_anomaly.tables import PixelSchema, Schema, as_frame, fill, is_frame
 from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS
 from vae_anomaly.training.callbacks import Monitor, ProgressBar
 from vae_anomaly.training.devices import resolve_device
 from vae_anomaly.training.settings import Settings
-
-LATENT = "(latent)"  # the column of contributions that belongs to no column of the table
 
 
 class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):
@@ -85,6 +86,12 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         Share of training rows to call odd, each judged as if it had not been in training; in outlier detection also the
         share of each batch that training leaves out. "auto" puts the threshold at Tukey's fence of the scores, and
         leaves out what each batch itself shows to be far off.
+    calibration : {"leave_one_out", "split", "cross"}, default="leave_one_out"
+        Whose scores new rows are held against, for the threshold and p-values. "leave_one_out": training rows, none of
+        which explains itself; costs nothing, and is close in tables of some hundred rows under a prior of exemplars.
+        "split": a fifth of the rows, which training never sees: p-values hold exactly, training has fewer rows.
+        "cross": all rows, each under a model fitted without its fifth: for small tables and models without exemplars;
+        fit takes five times as long again.
     max_iter : int or "auto", default="auto"
         Steps of the optimiser, at most. "auto": 200 in outlier detection; in novelty detection 60, and 300 where
         the prior does not rest on exemplars; 1,000 for a representation; 30 epochs to represent images, but from 1,000
@@ -157,6 +164,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         "n_estimators": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "novelty": ["boolean"],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "calibration": [StrOptions({"leave_one_out", "split", "cross"})],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -184,6 +192,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         n_estimators: int | str = "auto",
         novelty: bool = False,
         contamination: float | str = "auto",
+        calibration: str = "leave_one_out",
         max_iter: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float = 2e-3,
@@ -207,6 +216,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.n_estimators = n_estimators
         self.novelty = novelty
         self.contamination = contamination
+        self.calibration = calibration
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -234,59 +244,32 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         VAEDetector
             The estimator itself. After an error or Ctrl-C it is what it was before.
         """
-        self._check_parameters()
+        check_parameters(self.get_params(deep=False))
         fitting = object.__new__(type(self))  # what is learned goes there, and to self at the end: all of it or nothing
         fitting.__dict__.update(self.__dict__)
         frame = fitting._new_table(X)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        rest = frame[:0]
+        if self.calibration != "leave_one_out":
+            train, held_out = held_out_rows(len(frame), seed)
+            if self.calibration == "split":
+                frame, rest = frame.iloc[train], frame.iloc[held_out]
         schema = Schema.learn(frame) if self.image_shape is None else _learn_pixels(frame, self.image_shape)
-        fitted = fit_model(
+        bars = [ProgressBar()] if self.verbose else []
+        fitted = fit_calibrated(
             schema,
             schema.encode(frame),
+            schema.encode(rest) if len(rest) else None,
             list(frame.columns),
             is_frame(X),
             settings=Settings.of(self.get_params(deep=False)),
-            seed=check_random_state(self.random_state).randint(2**31 - 1),
-            monitor=Monitor(self, [*(self.callbacks or []), *([ProgressBar()] if self.verbose else [])]),
+            seed=seed,
+            monitor=Monitor(self, [*(self.callbacks or []), *bars]),
+            fold_monitor=Monitor(self, bars),
         )
         fitting._expose(fitted)
         self.__dict__ = fitting.__dict__
         return self
-
-    def _check_parameters(self) -> None:
-        """Refuse what the constraints of single parameters cannot see."""
-        sizes = self.hidden_layer_sizes
-        whole = isinstance(sizes, str) or all(isinstance(size, Integral) and size > 0 for size in sizes)
-        if not whole or not len(sizes):
-            raise InvalidParameterError(
-                f"The 'hidden_layer_sizes' parameter must be 'auto' or whole numbers from 1 up. Got {sizes!r}."
-            )
-        self._check_images()
-        densities = {"bound": "iwae", "prior": "exemplar", "likelihood": "student_t"}
-        asked = [f"{name}={value!r}" for name, value in densities.items() if getattr(self, name) == value]
-        if asked and not self.variational:
-            raise InvalidParameterError(
-                f"A plain autoencoder (variational=False) has no density, so {asked[0]} has no meaning. Leave it out."
-            )
-
-    def _check_images(self) -> None:
-        """Refuse shapes that are none, and what only images or only tables have."""
-        if self.image_shape is None:
-            if self.likelihood == "bernoulli":
-                raise InvalidParameterError(
-                    "likelihood='bernoulli' is for pixels: give the image_shape, or leave it to 'auto'."
-                )
-            return
-        shape = list(self.image_shape)
-        if len(shape) != 3 or not all(isinstance(size, Integral) and size > 0 for size in shape):
-            raise InvalidParameterError(
-                f"The 'image_shape' parameter must be three whole numbers: channels, height and width. Got {shape!r}."
-            )
-        layers = 1 if isinstance(self.hidden_layer_sizes, str) else len(self.hidden_layer_sizes)
-        if self.purpose == "representation" and min(shape[1:]) < 2**layers:
-            raise InvalidParameterError(
-                f"Images of {shape[2]} x {shape[1]} pixels are too small for {layers} convolutions, "
-                "each of which halves the sides."
-            )
 
     def _new_table(self, X: Any) -> pd.DataFrame:
         """A training table as a frame; its columns are remembered as scikit-learn remembers them."""
@@ -324,27 +307,141 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         """Mean ELBO of the rows, in nats: what model selection makes large."""
         return float(self.score_samples(X).mean())
 
-    def contributions(self, X: Any, *, relative: bool = False) -> pd.DataFrame:
-        """What each column adds to the anomaly score.
+    def explain(self, X: Any, *, long: bool = False) -> pd.DataFrame:
+        """Why each row has its score: the nats of each column, what was seen and what was expected.
+
+        The columns and the latent term add up to the anomaly score. What a column adds is the negative log-likelihood
+        of its cell and what the cell carries of the KL, to first order (see `vae_anomaly.model.attribution`); its
+        surprise is what that is beyond the mean over training rows that are not odd. What is expected, and its usual
+        range, is that of the 16 training rows of the model that are most alike in the other columns; columns that are
+        themselves odd in the row have no say in that.
 
         Parameters
         ----------
         X : DataFrame or array-like
             (rows, columns).
-        relative : bool
-            Subtract what is usual for the column: its median over the training rows.
+        long : bool
+            A row for each cell, those of one row together, the most surprising first, and the reason in words.
 
         Returns
         -------
         DataFrame
-            Nats: a column for each column in use and one, "(latent)", for the KL. Unless ``relative``, each row adds
-            up to its negative ELBO. The index is that of ``X``, where it has one.
+            Its columns have two levels: ``nats``, ``surprise``, ``value``, ``expected``, ``low`` and ``high``, and
+            below each the columns in use, in nats and surprise also "(latent)". Columns of values, not numbers, have no
+            range. The index is that of ``X``, where it has one. If ``long``, the columns are row, column, those six,
+            and reason.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
+        >>> detector = VAEDetector(random_state=0).fit(X)
+        >>> explained = detector.explain([[1.0, -0.9]])
+        >>> bool(np.isclose(explained["nats"].sum(axis=1), detector.anomaly_score([[1.0, -0.9]])).all())
+        True
         """
-        cells, kl = self._checked().scorer.terms(self._encoded(X))
-        columns = [cell.column for cell in self.schema_.cells]
-        values = column_contributions(cells, kl, columns, len(self.schema_.names))
-        frame = pd.DataFrame(values, columns=[*self.schema_.names, LATENT], index=_index(X))
-        return frame - self.usual_ if relative else frame
+        found = self._explanation(X)
+        return found.long() if long else found.wide()
+
+    def reasons(self, X: Any, *, most: int = 3) -> pd.Series:
+        """The most surprising cells of each row in words, at most so many, worst first, (rows,)."""
+        found = self._explanation(X)
+        return pd.Series(found.reasons(most), index=found.nats.index, name="reason", dtype=object)
+
+    def _explanation(self, X: Any) -> Explanation:
+        fitted = self._checked()
+        table = self._table(X)
+        x = fitted.schema.encode(table)
+        value = table[fitted.schema.names]
+        return explain(fitted.scorer, fitted.reference, fitted.schema, fitted.record.usual, x, value)
+
+    def p_values(self, X: Any, *, contamination: float | str | None = None, extrapolate: bool = False) -> np.ndarray:
+        """How probable a score as odd as each row's is for a normal row.
+
+        They come from the scores of the model's reference rows, which it did not see (see `calibration`); those rows
+        and the normal ones among ``X`` must come from the same source.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns).
+        contamination : float in [0, 0.5] or "auto", optional
+            Share of the reference rows that are anomalies themselves; they are left out, by their scores, and what is
+            missing of the normal rows is made up for. "auto" estimates it, and 0 takes all for normal. Default: 0 in
+            novelty detection, else the detector's own contamination.
+        extrapolate : bool
+            Whether, where all reference rows are taken for normal, p-values go on below 1 / (reference rows + 1), in a
+            Pareto tail that was fitted to the oddest tenth. Where some are anomalies they always do.
+
+        Returns
+        -------
+        ndarray
+            (rows,), in (0, 1]. Without extrapolation they are conformal p-values, raised a little where that keeps the
+            order of the scores.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
+        >>> detector = VAEDetector(novelty=True, calibration="split", random_state=0).fit(X)
+        >>> bool(detector.p_values([[1.0, -0.9]])[0] < 0.05)
+        True
+        """
+        scores = self.score_samples(X)
+        return self._calibration(contamination, extrapolate).p_values(scores)
+
+    def detect(
+        self,
+        X: Any,
+        *,
+        fdr: float | None = None,
+        alerts: int | None = None,
+        false_alarm_rate: float | None = None,
+        method: str = "bh",
+        contamination: float | str | None = None,
+        extrapolate: bool = False,
+    ) -> pd.DataFrame:
+        """Flag odd rows: by the error that may be made, or by how many can be looked at. Nothing is fitted again.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns).
+        fdr : float in (0, 1), optional
+            Flag as many rows as keep the expected share of normal ones among the flagged below this.
+        alerts : int, optional
+            Flag so many rows, the oddest.
+        false_alarm_rate : float in (0, 1), optional
+            Flag this share of normal rows, at most.
+        method : {"bh", "by", "storey"}
+            How ``fdr`` is kept: Benjamini and Hochberg, Benjamini and Yekutieli (under any dependence, fewer flagged),
+            or Storey (the share of normal rows is estimated, more flagged).
+        contamination, extrapolate
+            As in `p_values`.
+
+        Returns
+        -------
+        DataFrame
+            (rows, 3): ``anomaly_score``, ``p_value``, ``is_anomaly``. With none of the three, rows are flagged by the
+            threshold, as `predict` has it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
+        >>> detector = VAEDetector(random_state=0).fit(X)
+        >>> int(detector.detect(X, alerts=5)["is_anomaly"].sum())
+        5
+        """
+        rule = detection_rule(fdr=fdr, alerts=alerts, false_alarm_rate=false_alarm_rate, method=method)
+        scores = self.score_samples(X)
+        p_values = self._calibration(contamination, extrapolate).p_values(scores)
+        flagged = scores < self.offset_ if rule is None else rule(scores, p_values)
+        table = {"anomaly_score": -scores, "p_value": p_values, "is_anomaly": flagged}
+        return pd.DataFrame(table, index=_index(X))
 
     def drift(
         self,
@@ -386,7 +483,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         >>> detector.drift(X[200:], random_state=0).drifted
         False
         >>> detector.drift(X[200:] + [0, 1], random_state=0).columns["sentence"]["x1"]
-        'shifted up by 1 deviation'
+        'shifted up by 1.1 deviations'
         """
         if not (isinstance(level, Real) and 0 < level < 1):
             raise ValueError(f"level must be a number between 0 and 1. Got {level!r}.")
@@ -395,6 +492,14 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         old, new = comparable_scores(fitted, x, Settings.of(self.get_params(deep=False)), seed)
         cells, rng = fitted.reference.cells, np.random.default_rng(seed)
         return find_drift(fitted.schema, cells, x, old, new, level=level, ordered=ordered, rng=rng)
+
+    def _calibration(self, contamination: float | str | None, extrapolate: bool) -> Calibration:
+        """From scores to p-values."""
+        if contamination is None:
+            contamination = 0 if self.novelty else self.contamination
+        if contamination != "auto" and not (isinstance(contamination, Real) and 0 <= contamination <= 0.5):
+            raise ValueError(f"contamination must be 'auto' or a number from 0 to 0.5. Got {contamination!r}.")
+        return calibrate(self._checked().reference.scores, contamination=contamination, extrapolate=extrapolate)
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of the rows: posterior means of the first member, (rows, n_components_)."""
@@ -523,7 +628,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it. Callbacks are not kept."""
         document, tensors = self._checked().to_parts()
-        parameters = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        parameters = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         write_model(path, {**document, "parameters": parameters}, tensors)
 
     def _checked(self) -> Fitted:
@@ -533,14 +638,18 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     def _encoded(self, X: Any) -> np.ndarray:
         """Rows to score as the model takes them, their columns held against those of the fit."""
+        return self._fitted.schema.encode(self._table(X))
+
+    def _table(self, X: Any) -> pd.DataFrame:
+        """Rows to score as a frame; an array's columns are those of the fit."""
         fitted = self._checked()
         if is_frame(X) and fitted.frame:
             frame = as_frame(X)
             if not len(frame):
                 raise DataError("The table to score has no rows; at least one is needed.")
-            return fitted.schema.encode(frame)
+            return frame
         array = validate_data(self, _unmasked(X), reset=False, dtype=np.float64, ensure_all_finite=False)
-        return fitted.schema.encode(pd.DataFrame(array, columns=fitted.inputs))
+        return pd.DataFrame(array, columns=fitted.inputs, index=_index(X))
 
     def _decoded(self, cells: np.ndarray, index: pd.Index | None = None) -> Any:
         """Cells as rows of a table like the one in fit."""
@@ -622,7 +731,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
     try:
         detector = VAEDetector(**document["parameters"])
         detector._validate_params()
-        detector._check_parameters()
+        check_parameters(detector.get_params(deep=False))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} does not hold the parameters of a detector: {error}") from error
     detector._remember(fitted.inputs, fitted.frame)
@@ -638,20 +747,6 @@ def _learn_pixels(frame: pd.DataFrame, shape: Sequence[int]) -> PixelSchema:
             f"The rows have {frame.shape[1]} columns; images of image_shape={tuple(shape)} have {pixels} pixels."
         )
     return PixelSchema.learn(frame)
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as JSON has it; what JSON cannot hold (a generator, callbacks) is not kept."""
-    match value:
-        case np.generic():
-            return value.item()
-        case np.ndarray() | list() | tuple():
-            items = [_plain(item) for item in value]
-            return None if None in items else items
-        case str() | bool() | int() | float():
-            return value
-        case _:
-            return None
 
 
 def _index(X: Any) -> pd.Index | None:

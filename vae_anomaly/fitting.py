@@ -10,9 +10,8 @@ import torch
 from vae_anomaly.fitted import Fitted, Record, likelihood_of, objective_of
 from vae_anomaly.inference.assembly import make_scorer
 from vae_anomaly.inference.latents import Latents
-from vae_anomaly.inference.reasons import column_contributions
+from vae_anomaly.inference.reasons import column_nats, usual_nats
 from vae_anomaly.inference.reference import Reference
-from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.tables import PixelSchema, Schema
 from vae_anomaly.training.assembly import make_design, missing_cells, number_likelihood, start
@@ -23,7 +22,7 @@ from vae_anomaly.training.plan import make_plan
 from vae_anomaly.training.settings import Settings
 
 THRESHOLD_ROWS = 4096  # training rows, at most, whose scores set the threshold
-FEW_ROWS = 4096  # of outlier detection, up to which training rows score noticeably better than others like them
+USUAL_ROWS = 1024  # of these, whose reasons say what is usual for a column
 LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
 
 
@@ -69,11 +68,14 @@ def fit_model(
         rng=rng,
     )
     some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
-    scores, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema)
+    honest = replace(scorer, leave_one_out=True)
+    scores = honest.score(some)
+    threshold = offset(scores, settings.contamination)
+    nats = column_nats(honest, some[:USUAL_ROWS], schema.cells)
+    usual = usual_nats(nats, scores[:USUAL_ROWS] < threshold).tolist()
     means, variances = scorer.posterior(some)
     latents = Latents.of(means, variances * design.variational, standard=not design.exemplars)
     extent = np.stack([np.nanmin(x, 0), np.nanmax(x, 0)])
-    threshold = offset(scores, settings.contamination)
     record = Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions())
     return Fitted(
         schema,
@@ -89,33 +91,6 @@ def fit_model(
         Reference.of(some, scores, rng),
         record,
     )
-
-
-def comparable_scores(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of training rows, and of the encoded rows ``x``, that differ by chance alone where the rows do.
-
-    In outlier detection a net that is trained on few rows scores these better than others like them, even when none
-    explains itself: with 300 rows of 20 columns by 0.13 deviations (benchmarks/results/drift.md). There a second
-    model learns half of the reference, and the other half, which it never saw, stands for training.
-    """
-    reference = fitted.reference
-    learned, others = np.array_split(np.random.default_rng(seed).permutation(reference.cells.astype(np.float64)), 2)
-    honest = settings.anchored or fitted.schema.n_rows > FEW_ROWS
-    if honest or not len(others) or np.isnan(learned).all(0).any():  # a column without a value cannot be learned
-        return reference.scores, fitted.scorer.score(x)
-    on_its_device, silent = replace(settings, device=str(fitted.scorer.device)), Monitor(None, [])
-    second = fit_model(
-        fitted.schema, learned, fitted.inputs, fitted.frame, settings=on_its_device, seed=seed, monitor=silent
-    )
-    return second.scorer.score(others), second.scorer.score(x.astype(np.float32).astype(np.float64))
-
-
-def _training_figures(honest: Scorer, x: np.ndarray, schema: Schema | PixelSchema) -> tuple[np.ndarray, list[float]]:
-    """Scores, and the median contribution of each column, of training rows of which none explains itself."""
-    cells, kl = honest.terms(x)
-    contributions = column_contributions(cells, kl, [cell.column for cell in schema.cells], len(schema.names))
-    scores = cells.sum(1) - kl if honest.bound == "elbo" else honest.score(x)
-    return scores, np.median(contributions, 0).tolist()
 
 
 def _versions() -> dict[str, str]:

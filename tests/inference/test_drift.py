@@ -57,19 +57,19 @@ def test_holm_finds_any_false_one_at_most_at_the_level(rng):
     assert 0.07 < false.mean() <= 0.1 + 3 * np.sqrt(0.09 / 4000)
 
 
-def rates(test, draw, repetitions=2000):
+def rates(test, draw, repetitions=500):
     p_values = [found.p_value for _ in range(repetitions) if (found := test(*draw())) is not None]
     return np.mean(np.array(p_values) <= 0.05), 3 * np.sqrt(0.05 * 0.95 / repetitions)
 
 
-@pytest.mark.parametrize("sizes", [(1, 1), (5, 7), (30, 400), (500, 40)])
+@pytest.mark.parametrize("sizes", [(1, 1), (5, 7), (30, 400)])
 def test_without_drift_numbers_alarm_at_most_at_the_level(rng, sizes):
     for draw in (rng.normal, lambda size: rng.integers(3, size=size)):
         rate, slack = rates(compare_numbers, lambda draw=draw: [draw(size=size).astype(float) for size in sizes])
         assert rate <= 0.05 + slack
 
 
-@pytest.mark.parametrize("sizes", [(5, 7), (30, 400), (500, 40)])
+@pytest.mark.parametrize("sizes", [(5, 7), (500, 40)])
 @pytest.mark.parametrize(
     "shares", [[0.5, 0.5], [0.98, 0.02], [0.7, 0.2, 0.06, 0.03, 0.01], np.full(60, 1 / 60)], ids=len
 )
@@ -90,7 +90,7 @@ def test_a_long_tail_of_values_that_training_happened_not_to_see_is_no_drift(rng
         codes = np.where(levels[places] == new, places, len(levels))
         return np.searchsorted(levels, old), codes, len(levels)
 
-    rate, slack = rates(compare_codes, draw, repetitions=500)
+    rate, slack = rates(compare_codes, draw)
     assert rate <= 0.05 + slack
 
 
@@ -167,8 +167,8 @@ CHANGES = {
         r"missing in [456]%, now 2\d% of the rows",
     ),
     "claims": (
-        lambda t: t.assign(claims=t["claims"].where(np.arange(1000) % 4 > 0, 500.0)),
-        r"up to 0: [67]\d%, now [45]\d% of the rows",
+        lambda t: t.assign(claims=t["claims"].where(np.arange(1000) % 4 > 0, np.linspace(1, 4000, 1000))),
+        r"up to [\d.]+: [67]\d%, now [45]\d% of the rows",
     ),
 }
 COLUMNS = {
@@ -176,8 +176,9 @@ COLUMNS = {
     "flag": "adult",
     "value": "service",
     "unseen": "service",
-    "hour": "seen",
     "later": "seen",
+    "weekday": "seen",
+    "hour": "seen",
 }
 
 

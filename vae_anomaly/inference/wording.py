@@ -28,7 +28,7 @@ def of_numbers(schema: Schema | PixelSchema, cell: int, old: np.ndarray, new: np
     by_spread = 0.24 * abs(np.log(ratio))
     if by_shift >= max(TELLING * found.effect, by_spread):
         return f"{_towards(kind, shift)} by {_deviations(abs(shift) / deviation)}"
-    if by_spread >= TELLING * found.effect and np.mean(old == found.place) < ATOM:
+    if by_spread >= TELLING * found.effect and _atom(old) < ATOM:
         return f"spread {ratio:.2g} times as wide"
     return f"up to {_spell(schema, cell, found.place)}: {_shares(found)} of the rows"
 
@@ -44,6 +44,11 @@ def of_scores(old: np.ndarray, new: np.ndarray, found: Difference) -> str:
     if 0.4 * abs(after - before) >= TELLING * found.effect * old.std():
         return f"rows are {'odder' if after > before else 'less odd'}: median from {before:.3g} to {after:.3g} nats"
     return f"anomaly score over {-found.place:.3g} nats: {_shares(found)} of the rows"
+
+
+def _atom(sample: np.ndarray) -> float:
+    """Share of the most common value."""
+    return float(np.unique(sample, return_counts=True)[1].max() / len(sample))
 
 
 def _towards(kind: str, shift: float) -> str:
