@@ -466,8 +466,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             Whether the rows are a stream: then a martingale over the scores also sees a change that begins somewhere
             among them, and takes half of the level. False for a table whose order means nothing, or that is sorted.
         random_state : int, RandomState or None
-            Breaks ties. In outlier detection from up to 4,096 rows also fits a second model, to half of the rows, by
-            whose scores the others and the new ones can be compared.
+            Breaks ties, and fits a second model: the scores of up to 4,096 training rows are too good to compare new
+            ones with, so a model of half of them scores the other half and ``X``. ``calibration="split"`` needs none.
 
         Returns
         -------
@@ -479,7 +479,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         >>> import numpy as np
         >>> from vae_anomaly import VAEDetector
         >>> X = np.random.default_rng(0).normal(size=(400, 2))
-        >>> detector = VAEDetector(novelty=True, random_state=0).fit(X[:200])
+        >>> detector = VAEDetector(calibration="split", random_state=0).fit(X[:200])
         >>> detector.drift(X[200:], random_state=0).drifted
         False
         >>> detector.drift(X[200:] + [0, 1], random_state=0).columns["sentence"]["x1"]
