@@ -28,7 +28,10 @@ from vae_anomaly.inference.calibration import Calibration, calibrate
 from vae_anomaly.inference.completion import complete
 from vae_anomaly.inference.detection import detection_rule
 from vae_anomaly.inference.drift import Drift, find_drift
-from vae_anomaly.inference.explanation import Explanation, explain
+from vae_anomaly.inference.expectation import Neighbourhood
+from vae_anomaly.inference.explanation import Explanation, cells_of, explain, rounded
+from vae_anomaly.inference.reasons import column_nats
+from vae_anomaly.inference.repair import Search
 from vae_anomaly.parameters import check_parameters, plain
 from vae_anomaly.persistence import read_model, write_model
 from vae_anomaly.tables import PixelSchema, Schema, as_frame, fill, is_frame
@@ -348,6 +351,65 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         """The most surprising cells of each row in words, at most so many, worst first, (rows,)."""
         found = self._explanation(X)
         return pd.Series(found.reasons(most), index=found.nats.index, name="reason", dtype=object)
+
+    def suggest(self, X: Any, *, most: int = 5) -> pd.DataFrame:
+        """Few cells to change for each odd row to count as normal, and what to change them to.
+
+        A greedy search: the most surprising columns are set to what is expected beside the others (see `explain`), the
+        change that helps most is kept, and what turns out not to be needed is given back. The changed row is scored.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns). Rows that are not odd need no change.
+        most : int
+            Cells to change in a row, at most.
+
+        Returns
+        -------
+        DataFrame
+            A row for each cell to change: ``row`` (from the index of ``X``, or its number from 0), ``column``,
+            ``value``, ``suggestion``, and of the whole row ``anomaly_score``, ``new_score`` after all its changes, and
+            whether it is then normal. A row that cannot be mended so has the changes that help, and ``is_normal``
+            False.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> x = np.random.default_rng(0).normal(size=(500, 1))
+        >>> detector = VAEDetector(novelty=True, random_state=0).fit(np.hstack([x, 3 * x, -x]))
+        >>> change = detector.suggest([[1.0, 3.0, 8.0]])
+        >>> change["column"].tolist(), bool(change["is_normal"].all())
+        (['x2'], True)
+        """
+        if not isinstance(most, Integral) or most < 1:
+            raise ValueError(f"most must be a whole number from 1 up. Got {most!r}.")
+        fitted, table = self._checked(), self._table(X)
+        x, value = fitted.schema.encode(table), table[fitted.schema.names]
+        usual = np.array(fitted.record.usual[:-1])
+        search = Search(
+            score=fitted.scorer.score,
+            surprise=lambda cells: column_nats(fitted.scorer, cells, fitted.schema.cells)[:, :-1] - usual,
+            threshold=float(self.offset_),
+            neighbourhood=Neighbourhood(fitted.reference, fitted.schema.cells),
+            cells=fitted.schema.cells,
+        )
+        found = search.repair(x, int(most))
+        suggestion = rounded(fitted.schema.decode(found.cells))
+        before, after = fitted.scorer.score(x), fitted.scorer.score(found.cells)
+        rows, columns = np.nonzero(found.changed)
+        return pd.DataFrame(
+            {
+                "row": value.index[rows],
+                "column": pd.Series([fitted.schema.names[column] for column in columns], dtype=object),
+                "value": cells_of(value, rows, columns),
+                "suggestion": cells_of(suggestion, rows, columns),
+                "anomaly_score": -before[rows],
+                "new_score": -after[rows],
+                "is_normal": after[rows] >= self.offset_,
+            }
+        )
 
     def _explanation(self, X: Any) -> Explanation:
         fitted = self._checked()
