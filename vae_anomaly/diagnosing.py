@@ -101,7 +101,8 @@ def _of_ranking(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
     yield diagnosis.flagged_rows(scores, fitted.record.offset, settings.contamination)
     odd = 0.0 if settings.novelty else settings.contamination
     seen = settings.calibration == "leave_one_out" and not fitted.design.exemplars
-    yield diagnosis.p_values(scores, odd, np.random.default_rng(0), seen=seen)
+    if not (seen and settings.represents):  # a code is not asked for p-values
+        yield diagnosis.p_values(scores, odd, np.random.default_rng(0), seen=seen)
 
 
 def _usual(fitted: Fitted) -> np.ndarray:
