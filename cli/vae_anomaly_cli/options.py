@@ -49,19 +49,12 @@ def _finite(number: float) -> float:
     return number
 
 
-Table = Annotated[
-    str,
-    typer.Argument(
-        metavar="FILE",
-        help="The table: CSV, TSV or Parquet, known by content (.gz and .zst are unpacked); - is standard input.",
-        show_default=False,
-    ),
-]
-OptionalTable = Annotated[
+OptionalFile = Annotated[
     str | None,
     typer.Argument(
         metavar="[FILE]",
-        help="A table to set beside what is drawn: CSV, TSV or Parquet; - is standard input.",
+        help="What to set beside the samples: a table (CSV, TSV or Parquet; - is standard input), or images "
+        "(a folder, an image file, or an IDX file).",
         show_default=False,
     ),
 ]
