@@ -15,7 +15,7 @@ from vae_anomaly import VAEDetector
 COPIES = 6  # of the 10,000 test images: 60,000
 FURTHEST = 2  # pixels that a copy is moved by
 NOISE = 0.02
-MEASURES = [LEARN, CODE, STEPS] = ["seconds to learn", "seconds to code", "steps"]
+MEASURES = [LEARN, WORK, CODE, STEPS] = ["seconds to learn", "of a processor", "seconds to code", "steps"]
 
 
 def copied(pixels: np.ndarray, copies: int, seed: int) -> np.ndarray:
@@ -38,19 +38,19 @@ class TrainingTimeTask:
 
     @property
     def measures(self) -> list[str]:
-        """Seconds and steps."""
+        """Seconds, and steps. Those of a processor count no wait for other work on the machine, and all cores in use."""
         return MEASURES
 
     def measure(self, method: Method, seed: int, lacking: Collection[str]) -> Iterator[Result]:
         """All at once."""
         rows = copied(self.pixels, self.copies, seed)
         coder = method.make(seed)
-        begin = time.perf_counter()
+        begin, worked = time.perf_counter(), time.process_time()
         coder.fit(rows)
-        learned = time.perf_counter()
+        learned, work = time.perf_counter(), time.process_time() - worked
         coder.transform(rows)
         coded = time.perf_counter()
-        values = {LEARN: learned - begin, CODE: coded - learned, STEPS: float(coder.n_iter_)}
+        values = {LEARN: learned - begin, WORK: work, CODE: coded - learned, STEPS: float(coder.n_iter_)}
         yield from (Result(name, value, coded - begin) for name, value in values.items())
 
 

@@ -3,7 +3,7 @@ from numpy.testing import assert_allclose
 from sklearn.decomposition import PCA
 
 from benchmarks.tasks import Method
-from benchmarks.training_time import CODE, LEARN, MEASURES, NOISE, STEPS, TrainingTimeTask, copied
+from benchmarks.training_time import CODE, LEARN, MEASURES, NOISE, STEPS, WORK, TrainingTimeTask, copied
 
 
 class Slow(PCA):
@@ -28,5 +28,6 @@ def test_the_task_times_a_fit_and_a_transform(rng):
     task = TrainingTimeTask(rng.random((20, 784)), [Method("slow", lambda seed: Slow(2, random_state=seed))], copies=2)
     results = {result.measure: result for result in task.measure(task.methods[0], 0, MEASURES)}
     assert results[STEPS].value == 7
+    assert results[WORK].value > 0
     assert 0 < results[LEARN].value < results[LEARN].seconds
     assert_allclose(results[LEARN].value + results[CODE].value, results[LEARN].seconds)
