@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vae_anomaly.reports import plot_traversal, write_figure
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.disentangling", description=__doc__)
-    parser.add_argument("--beta", type=float, default=4.0, metavar="B", help="price of the KL (default: 4)")
+    parser.add_argument("--beta", type=float, default=8.0, metavar="B", help="price of the KL (default: 8)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="as in benchmarks.features (default: 0)")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/traversal.png"), metavar="FILE")
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)

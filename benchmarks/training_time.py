@@ -38,7 +38,7 @@ class TrainingTimeTask:
 
     @property
     def measures(self) -> list[str]:
-        """Seconds, and steps. Those of a processor count no wait for other work on the machine, and all cores in use."""
+        """Seconds and steps; those of a processor count all cores in use, and no wait for other work."""
         return MEASURES
 
     def measure(self, method: Method, seed: int, lacking: Collection[str]) -> Iterator[Result]:
