@@ -95,6 +95,11 @@ def _judged_by_folds(fitted: Fitted, x: np.ndarray, settings: Settings, seed: in
     scores = np.empty(len(x))
     for number, fold in enumerate(_folds(len(x), seed), 1):
         rest = np.delete(x, fold, axis=0)
+        if np.isnan(rest).all(0).any():
+            raise DataError(
+                "A column has so few values that calibration='cross' leaves it without any in a fifth of its fits. "
+                "Use calibration='leave_one_out', or leave the column out."
+            )
         model = fit_model(
             fitted.schema, rest, fitted.inputs, fitted.frame, settings=settings, seed=seed + number, monitor=monitor
         )

@@ -54,19 +54,23 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     purpose : {"detection", "representation"}, default="detection"
         What "auto" serves: scores that find odd rows, or a code that is good for something else: features for another
         model, new rows, missing cells, latents with a meaning. "representation" takes one member, all rows, a warmed-up
-        KL, a standard normal prior (exemplars for images), and up to 1,000 steps that begin at principal components.
+        KL, and up to 1,000 steps that begin at principal components; convolutions for images of 16 pixels a side or
+        more.
     n_components : int or "auto", default="auto"
         Latents. "auto": 16, in novelty detection 32, never more than the encoder sees columns.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
-        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64). To represent images,
-        channels of the convolutions, each of which halves the sides; "auto": (16, 32).
+        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64). Of convolutions,
+        channels, each of which halves the sides; "auto": (16, 32).
     likelihood : {"auto", "gaussian", "student_t", "bernoulli"}, default="auto"
-        Density of numbers, with learned scales. Two-valued columns are Bernoulli, categories categorical. "auto":
+        Density of numbers, with learned scales; to represent images, and tables whose prior is then exemplar, one scale
+        for all. Two-valued columns are Bernoulli, categories categorical. "auto":
         Student-t in outlier detection, Gaussian in novelty detection and for a representation. "bernoulli" is for
         pixels, whose gray is the probability of white: "auto" to represent images that are nearly black and white.
     prior : {"auto", "gaussian", "exemplar"}, default="auto"
         What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
-        training rows (arXiv 2004.04795). "auto": exemplar; gaussian below 10 rows and to represent a table.
+        training rows (arXiv 2004.04795). "auto": exemplar; gaussian below 10 rows, and to represent a table unless no
+        cell is missing and most columns share their least and their largest value, as pixels and answers on one scale
+        do.
     beta : float, default=1.0
         Weight of the KL in training; scores always have weight 1.
     bound : {"elbo", "iwae"}, default="elbo"
@@ -76,7 +80,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
     image_shape : (channels, height, width), optional
         Rows are images of this shape, flattened channel first. All pixels have one scale, and none is left out. The
-        nets of a representation are convolutional; those that score are as for tables.
+        nets of a representation are convolutional from 16 pixels a side on; all others are as for tables.
     n_estimators : int or "auto", default="auto"
         Members of the ensemble, trained side by side; scores are means over them, codes those of the first. "auto": 3
         in outlier detection; in novelty detection 2, that measure the columns by their deviation and by their range; 1

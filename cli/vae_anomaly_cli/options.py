@@ -78,11 +78,12 @@ Table = Annotated[
         show_default=False,
     ),
 ]
-OptionalTable = Annotated[
+OptionalFile = Annotated[
     str | None,
     typer.Argument(
         metavar="[FILE]",
-        help="A table to set beside what is drawn: CSV, TSV or Parquet; - is standard input.",
+        help="What to set beside the samples: a table (CSV, TSV or Parquet; - is standard input), or images "
+        "(a folder, an image file, or an IDX file).",
         show_default=False,
     ),
 ]
