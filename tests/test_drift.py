@@ -83,7 +83,7 @@ def test_values_that_only_the_other_half_has_count_as_unseen_as_those_of_new_row
     learned, others = np.array_split(np.random.default_rng(0).permutation(kept), 2)
     only_there = ~np.isin(others[:, 1], learned[:, 1])
     assert 10 < only_there.sum() < 90
-    same_size = {size: score for size, score in zip(kept[:, 0], new, strict=True)}
+    same_size = dict(zip(kept[:, 0], new, strict=True))
     expected = [same_size[size] for size in others[only_there, 0]]
     assert old[only_there] == pytest.approx(expected)
     assert np.median(old[~only_there]) > np.median(old[only_there])
