@@ -22,6 +22,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from vae_anomaly.calibrating import comparable_scores, fit_calibrated, held_out_rows
+from vae_anomaly.diagnosing import diagnose_model
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.fitted import Fitted
 from vae_anomaly.inference.calibration import Calibration, calibrate
@@ -687,6 +688,32 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise ValueError(f"n_samples must be a whole number from 1 up. Got {n_samples!r}.")
         seed = check_random_state(random_state).randint(2**31 - 1)
         return self._decoded(fitted.scorer.sample(n_samples, seed))
+
+    def diagnose(self) -> pd.DataFrame:
+        """Whether the model is any good: what it learned, how it learned it, and what it makes of its training rows.
+
+        Computed from the up to 4,096 training rows that the model keeps, each judged as if it had not been in
+        training. A check that has no meaning for the model, such as one of dependent columns where there is one
+        column, is left out.
+
+        Returns
+        -------
+        DataFrame
+            A row for each ``check``: the ``figure`` that was measured, the ``verdict`` ("good"; "look" where a person
+            should judge; "bad" where the model does not do what it is for), and a ``sentence`` that says what was
+            found and what to do.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
+        >>> found = VAEDetector(beta=1000, random_state=0).fit(X).diagnose().set_index("check")
+        >>> found.loc["active_latents", "verdict"]
+        'bad'
+        """
+        settings = Settings.of(self.get_params(deep=False))
+        return pd.DataFrame(diagnose_model(self._checked(), settings))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it. Callbacks are not kept."""

@@ -59,6 +59,15 @@ def test_a_terminal_shows_the_oddest_rows_and_why(csv, model):
     assert re.search(r"\d+ of 40 rows are flagged; write them all with --output scores.csv", err)
 
 
+def test_a_terminal_shows_findings_in_whole_words(model):
+    status, shown, err = on_terminal("info", model)
+    assert (status, err) == (0, "")
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert max(map(len, lines)) <= 100
+    assert any(line.startswith("good  constant columns") for line in lines)
+    assert "weight (number), colour (category)" in " ".join(shown.split())
+
+
 def test_a_terminal_shows_what_has_moved_most_surely_first(csv, model, tmp_path):
     moved = pd.read_csv(csv).assign(weight=lambda rows: rows["weight"] + 20)
     moved.to_csv(tmp_path / "moved.csv", index=False)
