@@ -533,8 +533,9 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             Whether the rows are a stream: then a martingale over the scores also sees a change that begins somewhere
             among them, and takes half of the level. False for a table whose order means nothing, or that is sorted.
         random_state : int, RandomState or None
-            Breaks ties, and fits a second model: the scores of up to 4,096 training rows are too good to compare new
-            ones with, so a model of half of them scores the other half and ``X``. ``calibration="split"`` needs none.
+            Breaks ties, and fits a second model: a model scores its own rows too well to compare others with, so one
+            of half of the kept rows scores the other half and ``X``. None is needed with ``calibration="split"``, nor
+            for numbers alone in more than 4,096 rows.
 
         Returns
         -------
