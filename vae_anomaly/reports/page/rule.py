@@ -1,0 +1,42 @@
+"""The rule by which rows are flagged: the model's threshold, or one of the three that say how many to bear."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from vae_anomaly.reports.labels import counted
+from vae_anomaly.reports.page.words import nats
+
+if TYPE_CHECKING:
+    from vae_anomaly.detector import VAEDetector
+
+
+@dataclass(frozen=True)
+class Rule:
+    """At most one of the three; with none it is the threshold of the model."""
+
+    fdr: float | None = None
+    alerts: int | None = None
+    false_alarm_rate: float | None = None
+
+    def apply(self, detector: "VAEDetector", rows: Any) -> pd.DataFrame:
+        """What ``detect`` says of the rows."""
+        return detector.detect(rows, fdr=self.fdr, alerts=self.alerts, false_alarm_rate=self.false_alarm_rate)
+
+    def line(self, detector: "VAEDetector", detected: pd.DataFrame) -> float | None:
+        """Score from which on rows are flagged; None where none is."""
+        if self == Rule():
+            return -float(detector.offset_)
+        flagged = detected["anomaly_score"][detected["is_anomaly"].to_numpy(dtype=bool)]
+        return float(flagged.min()) if len(flagged) else None
+
+    def in_words(self, detector: "VAEDetector", unit: str) -> str:
+        """One sentence."""
+        if self.fdr is not None:
+            return f"Flagged so that at most {self.fdr:.3g} of the flagged rows are false alarms, on average."
+        if self.alerts is not None:
+            return f"Flagged are the {counted(self.alerts, 'rows')} with the highest scores: a budget of alerts."
+        if self.false_alarm_rate is not None:
+            return f"Flagged are rows as odd as a share of {self.false_alarm_rate:.3g} of the normal rows would be."
+        return f"Flagged are rows that score above {nats(-float(detector.offset_))} {unit}, the threshold of the model."
