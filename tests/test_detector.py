@@ -221,7 +221,7 @@ def test_a_table_is_not_modified(train, table):
     kept, scored = train.copy(deep=True), table.copy(deep=True)
     fitted = tiny().fit(train)
     fitted.score_samples(table)
-    fitted.contributions(table)
+    fitted.explain(table)
     pd.testing.assert_frame_equal(train, kept)
     pd.testing.assert_frame_equal(table, scored)
 
@@ -241,27 +241,58 @@ def test_the_signs(detector, table):
     assert_array_equal(moved.predict(table) == -1, scores < scores[3])
 
 
-def test_contributions_add_up_to_the_negative_elbo(detector, table):
-    contributions = detector.contributions(table)
-    assert list(contributions.columns) == [*detector.schema_.names, "(latent)"]
-    if detector.bound == "elbo":
-        assert_allclose(contributions.sum(axis=1), detector.anomaly_score(table), rtol=1e-9)
-    else:  # a tighter bound: never odder by more than rounding
-        assert (detector.anomaly_score(table) <= contributions.sum(axis=1) + 1e-9).all()
+def test_reasons_add_up_to_the_anomaly_score(detector, table):
+    nats = detector.explain(table)["nats"]
+    assert list(nats.columns) == [*detector.schema_.names, "(latent)"]
+    assert_allclose(nats.sum(axis=1), detector.anomaly_score(table), rtol=1e-9, atol=1e-9)
     if not detector.variational:
-        assert (contributions["(latent)"] == 0).all()
+        assert (nats["(latent)"].abs() < 1e-12).all()
 
 
-def test_relative_contributions_are_measured_from_the_medians_of_training(detectors, train, table):
-    fitted = detectors["elbo"]
-    usual = fitted.contributions(train).median()
-    wanted = fitted.contributions(table) - usual
-    pd.testing.assert_frame_equal(fitted.contributions(table, relative=True), wanted, rtol=1e-9, atol=1e-12)
+def test_surprise_is_measured_from_the_means_of_training_rows_that_are_not_odd(train, table):
+    fitted = tiny(novelty=True, prior="gaussian").fit(train)  # no row of training is scored otherwise than a new one
+    usual = fitted.explain(train)["nats"][fitted.score_samples(train) >= fitted.offset_].mean()
+    explained = fitted.explain(table)
+    pd.testing.assert_frame_equal(explained["surprise"], explained["nats"] - usual, rtol=1e-9, atol=1e-9)
+
+
+def test_a_wrong_cell_leads_the_reasons_and_is_told_what_was_expected():
+    mix = [[1.0, 2.0, 0.0, 1.0, 0.5], [0.0, 1.0, 1.0, -1.0, 1.0]]
+    x = np.random.default_rng(0).normal(size=(600, 2)) @ mix
+    table, rows = (pd.DataFrame(part, columns=list("abcde")) for part in (x[:500], x[500:]))
+    fitted = VAEDetector(novelty=True, random_state=0).fit(table)
+    wrong = rows.assign(b=rows["b"] + np.where(rows["b"] > 0, -6.0, 6.0))
+    explained = fitted.explain(wrong)
+    assert (explained["surprise"].idxmax(axis=1) == "b").mean() > 0.95
+    low, high = explained["low"]["b"], explained["high"]["b"]
+    assert ((low <= rows["b"]) & (rows["b"] <= high)).mean() > 0.75
+    assert ((wrong["b"] < low) | (wrong["b"] > high)).mean() > 0.9
+    assert (explained["expected"]["b"] - rows["b"]).abs().median() < 0.5 * rows["b"].std()
+
+
+def test_long_reasons_hold_what_the_wide_ones_do(detector, table):
+    wide, long = detector.explain(table), detector.explain(table, long=True)
+    assert list(long.columns) == ["row", "column", "nats", "surprise", "value", "expected", "low", "high", "reason"]
+    assert len(long) == len(table) * (len(detector.schema_.names) + 1)
+    assert (long.groupby("row", sort=False)["surprise"].diff().dropna() <= 0).all()
+    again = long.pivot(index="row", columns="column", values="nats").loc[table.index, wide["nats"].columns]
+    assert_array_equal(again.to_numpy(), wide["nats"].to_numpy())
+    values = long[long["column"] != "(latent)"].pivot(index="row", columns="column", values="value")
+    for name in wide["value"].columns:
+        assert values[name].loc[table.index].astype(str).tolist() == table[name].astype(object).astype(str).tolist()
+
+
+def test_reasons_are_the_same_in_whatever_batch(detector, table):
+    whole = detector.explain(table)
+    alone = pd.concat([detector.explain(table.iloc[[row]]) for row in range(len(table))])
+    for figure in ("expected", "low", "high"):
+        assert whole[figure].astype(str).equals(alone[figure].astype(str))
+    assert_allclose(alone["nats"], whole["nats"], rtol=1e-7, atol=1e-9)
 
 
 def test_a_missing_cell_adds_exactly_nothing(detector, table):
     missing = table.isna()
-    contributions = detector.contributions(table)
+    contributions = detector.explain(table)["nats"]
     assert missing.to_numpy().sum() > 5
     for name in missing.columns:
         assert (contributions.loc[missing[name], name] == 0).all()
@@ -272,7 +303,7 @@ def test_a_missing_cell_adds_exactly_nothing(detector, table):
 def test_a_value_never_seen_costs_more_than_any_seen_one(detectors, train, kind):
     rows = train.head(1).loc[[0] * 4].reset_index(drop=True)
     rows["note"] = ["red", "green", "blue", "purple"]
-    costs = detectors[kind].contributions(rows)["note"]
+    costs = detectors[kind].explain(rows)["nats"]["note"]
     assert costs[3] > costs[:3].max()
     assert np.isfinite(costs).all()
 
@@ -575,7 +606,7 @@ def test_the_bound_is_that_of_the_fit_and_its_threshold(X):
 
 def test_rows_keep_their_names(train, detectors):
     named = train.head(5).set_axis(list("abcde"))
-    assert list(detectors["elbo"].contributions(named).index) == list("abcde")
+    assert list(detectors["elbo"].explain(named).index) == list("abcde")
     assert list(detectors["elbo"].reconstruct(named).index) == list("abcde")
 
 
@@ -623,7 +654,12 @@ TABLES = {
 def test_any_table_is_fitted_scored_and_made(name, parameters):
     table = TABLES[name](np.random.default_rng(2))
     fitted = tiny(**parameters, max_iter=4, n_estimators=1).fit(table)
-    for values in (fitted.score_samples(table), fitted.transform(table), fitted.contributions(table), [fitted.offset_]):
+    for values in (
+        fitted.score_samples(table),
+        fitted.transform(table),
+        fitted.explain(table)["nats"],
+        [fitted.offset_],
+    ):
         assert np.isfinite(np.asarray(values)).all()
     assert (fitted.predict(table) == 1).any()
     made = [fitted.reconstruct(table), fitted.inverse_transform(np.zeros((2, fitted.n_components_)))]
@@ -714,7 +750,7 @@ def test_an_error_of_the_table_names_the_column(bad, words):
     ],
 )
 def test_an_error_of_the_rows_to_score_names_the_column(detectors, table, change, words):
-    for call in ("score_samples", "predict", "transform", "reconstruct", "contributions"):
+    for call in ("score_samples", "predict", "transform", "reconstruct", "explain"):
         with pytest.raises(DataError, match=words):
             getattr(detectors["elbo"], call)(change(table))
 
@@ -769,7 +805,7 @@ def test_a_device_that_is_not_there_is_refused(X):
 
 
 CALLS = ["score_samples", "anomaly_score", "decision_function", "predict", "score"]
-CALLS += ["contributions", "transform", "reconstruct"]
+CALLS += ["explain", "reasons", "transform", "reconstruct"]
 
 
 @pytest.mark.parametrize("call", [*CALLS, "inverse_transform"])

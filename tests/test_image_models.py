@@ -67,7 +67,7 @@ def test_an_image_scores_alike_alone_and_on_every_call(model):
 
 def test_contributions_of_pixels_add_up(model):
     images = bars(5, 4, upright=True)
-    assert_allclose(model.contributions(images).sum(axis=1), model.anomaly_score(images), rtol=1e-9)
+    assert_allclose(model.explain(images)["nats"].sum(axis=1), model.anomaly_score(images), rtol=1e-9)
 
 
 def test_a_model_of_images_comes_back_from_its_file(model, train, tmp_path):
@@ -108,7 +108,7 @@ def test_missing_pixels_are_filled_by_the_rest_of_the_image(models):
 def test_a_missing_pixel_adds_nothing(model):
     image = bars(1, 8, upright=False)
     image[0, 10] = np.nan
-    assert model.contributions(image)["x10"].item() == 0
+    assert model.explain(image)["nats"]["x10"].item() == 0
 
 
 @pytest.mark.parametrize("kind", ["novelty detection", "bernoulli"])

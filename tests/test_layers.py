@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; rooms of one floor do not know each other
-    {"errors", "threads"},
+    {"errors", "threads", "parameters"},
     {"files"},
     {"tables", "images", "model", "persistence"},
     {"training", "inference"},

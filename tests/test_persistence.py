@@ -120,9 +120,7 @@ def test_scores_are_the_same_bit_for_bit(fitted, table, tmp_path):
     np.testing.assert_array_equal(loaded.score_samples(table), fitted.score_samples(table))
     np.testing.assert_array_equal(loaded.predict(table), fitted.predict(table))
     np.testing.assert_array_equal(loaded.transform(table), fitted.transform(table))
-    pd.testing.assert_frame_equal(
-        loaded.contributions(table, relative=True), fitted.contributions(table, relative=True)
-    )
+    pd.testing.assert_frame_equal(loaded.explain(table, long=True), fitted.explain(table, long=True))
     pd.testing.assert_frame_equal(loaded.reconstruct(table), fitted.reconstruct(table))
     if fitted.variational:
         pd.testing.assert_frame_equal(loaded.sample(5, random_state=1), fitted.sample(5, random_state=1))

@@ -18,22 +18,21 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.fitted import Fitted
 from vae_anomaly.fitting import fit_model
 from vae_anomaly.inference.completion import complete
-from vae_anomaly.inference.reasons import column_contributions
+from vae_anomaly.inference.explanation import Explanation, explain
+from vae_anomaly.parameters import check_parameters, plain
 from vae_anomaly.persistence import read_model, write_model
 from vae_anomaly.tables import PixelSchema, Schema, as_frame, fill, is_frame
 from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS
 from vae_anomaly.training.callbacks import Monitor, ProgressBar
 from vae_anomaly.training.devices import resolve_device
 from vae_anomaly.training.settings import Settings
-
-LATENT = "(latent)"  # the column of contributions that belongs to no column of the table
 
 
 class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):
@@ -233,7 +232,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         VAEDetector
             The estimator itself. After an error or Ctrl-C it is what it was before.
         """
-        self._check_parameters()
+        check_parameters(self.get_params(deep=False))
         fitting = object.__new__(type(self))  # what is learned goes there, and to self at the end: all of it or nothing
         fitting.__dict__.update(self.__dict__)
         frame = fitting._new_table(X)
@@ -250,42 +249,6 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         fitting._expose(fitted)
         self.__dict__ = fitting.__dict__
         return self
-
-    def _check_parameters(self) -> None:
-        """Refuse what the constraints of single parameters cannot see."""
-        sizes = self.hidden_layer_sizes
-        whole = isinstance(sizes, str) or all(isinstance(size, Integral) and size > 0 for size in sizes)
-        if not whole or not len(sizes):
-            raise InvalidParameterError(
-                f"The 'hidden_layer_sizes' parameter must be 'auto' or whole numbers from 1 up. Got {sizes!r}."
-            )
-        self._check_images()
-        densities = {"bound": "iwae", "prior": "exemplar", "likelihood": "student_t"}
-        asked = [f"{name}={value!r}" for name, value in densities.items() if getattr(self, name) == value]
-        if asked and not self.variational:
-            raise InvalidParameterError(
-                f"A plain autoencoder (variational=False) has no density, so {asked[0]} has no meaning. Leave it out."
-            )
-
-    def _check_images(self) -> None:
-        """Refuse shapes that are none, and what only images or only tables have."""
-        if self.image_shape is None:
-            if self.likelihood == "bernoulli":
-                raise InvalidParameterError(
-                    "likelihood='bernoulli' is for pixels: give the image_shape, or leave it to 'auto'."
-                )
-            return
-        shape = list(self.image_shape)
-        if len(shape) != 3 or not all(isinstance(size, Integral) and size > 0 for size in shape):
-            raise InvalidParameterError(
-                f"The 'image_shape' parameter must be three whole numbers: channels, height and width. Got {shape!r}."
-            )
-        layers = 1 if isinstance(self.hidden_layer_sizes, str) else len(self.hidden_layer_sizes)
-        if self.purpose == "representation" and min(shape[1:]) < 2**layers:
-            raise InvalidParameterError(
-                f"Images of {shape[2]} x {shape[1]} pixels are too small for {layers} convolutions, "
-                "each of which halves the sides."
-            )
 
     def _new_table(self, X: Any) -> pd.DataFrame:
         """A training table as a frame; its columns are remembered as scikit-learn remembers them."""
@@ -323,27 +286,54 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         """Mean ELBO of the rows, in nats: what model selection makes large."""
         return float(self.score_samples(X).mean())
 
-    def contributions(self, X: Any, *, relative: bool = False) -> pd.DataFrame:
-        """What each column adds to the anomaly score.
+    def explain(self, X: Any, *, long: bool = False) -> pd.DataFrame:
+        """Why each row has its score: the nats of each column, what was seen and what was expected.
+
+        The columns and the latent term add up to the anomaly score. What a column adds is the negative log-likelihood
+        of its cell and what the cell carries of the KL, to first order (see `vae_anomaly.model.attribution`); its
+        surprise is what that is beyond the mean over training rows that are not odd. What is expected, and its usual
+        range, is that of the 16 training rows of the model that are most alike in the other columns; columns that are
+        themselves odd in the row have no say in that.
 
         Parameters
         ----------
         X : DataFrame or array-like
             (rows, columns).
-        relative : bool
-            Subtract what is usual for the column: its median over the training rows.
+        long : bool
+            A row for each cell, those of one row together, the most surprising first, and the reason in words.
 
         Returns
         -------
         DataFrame
-            Nats: a column for each column in use and one, "(latent)", for the KL. Unless ``relative``, each row adds
-            up to its negative ELBO. The index is that of ``X``, where it has one.
+            Its columns have two levels: ``nats``, ``surprise``, ``value``, ``expected``, ``low`` and ``high``, and
+            below each the columns in use, in nats and surprise also "(latent)". Columns of values, not numbers, have no
+            range. The index is that of ``X``, where it has one. If ``long``, the columns are row, column, those six,
+            and reason.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
+        >>> detector = VAEDetector(random_state=0).fit(X)
+        >>> explained = detector.explain([[1.0, -0.9]])
+        >>> bool(np.isclose(explained["nats"].sum(axis=1), detector.anomaly_score([[1.0, -0.9]])).all())
+        True
         """
-        cells, kl = self._checked().scorer.terms(self._encoded(X))
-        columns = [cell.column for cell in self.schema_.cells]
-        values = column_contributions(cells, kl, columns, len(self.schema_.names))
-        frame = pd.DataFrame(values, columns=[*self.schema_.names, LATENT], index=_index(X))
-        return frame - self.usual_ if relative else frame
+        found = self._explanation(X)
+        return found.long() if long else found.wide()
+
+    def reasons(self, X: Any, *, most: int = 3) -> pd.Series:
+        """The most surprising cells of each row in words, at most so many, worst first, (rows,)."""
+        found = self._explanation(X)
+        return pd.Series(found.reasons(most), index=found.nats.index, name="reason", dtype=object)
+
+    def _explanation(self, X: Any) -> Explanation:
+        fitted = self._checked()
+        table = self._table(X)
+        x = fitted.schema.encode(table)
+        value = table[fitted.schema.names]
+        return explain(fitted.scorer, fitted.reference, fitted.schema, fitted.record.usual, x, value)
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of the rows: posterior means of the first member, (rows, n_components_)."""
@@ -472,7 +462,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it. Callbacks are not kept."""
         document, tensors = self._checked().to_parts()
-        parameters = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        parameters = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         write_model(path, {**document, "parameters": parameters}, tensors)
 
     def _checked(self) -> Fitted:
@@ -482,14 +472,18 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     def _encoded(self, X: Any) -> np.ndarray:
         """Rows to score as the model takes them, their columns held against those of the fit."""
+        return self._fitted.schema.encode(self._table(X))
+
+    def _table(self, X: Any) -> pd.DataFrame:
+        """Rows to score as a frame; an array's columns are those of the fit."""
         fitted = self._checked()
         if is_frame(X) and fitted.frame:
             frame = as_frame(X)
             if not len(frame):
                 raise DataError("The table to score has no rows; at least one is needed.")
-            return fitted.schema.encode(frame)
+            return frame
         array = validate_data(self, _unmasked(X), reset=False, dtype=np.float64, ensure_all_finite=False)
-        return fitted.schema.encode(pd.DataFrame(array, columns=fitted.inputs))
+        return pd.DataFrame(array, columns=fitted.inputs, index=_index(X))
 
     def _decoded(self, cells: np.ndarray, index: pd.Index | None = None) -> Any:
         """Cells as rows of a table like the one in fit."""
@@ -571,7 +565,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
     try:
         detector = VAEDetector(**document["parameters"])
         detector._validate_params()
-        detector._check_parameters()
+        check_parameters(detector.get_params(deep=False))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} does not hold the parameters of a detector: {error}") from error
     detector._remember(fitted.inputs, fitted.frame)
@@ -587,20 +581,6 @@ def _learn_pixels(frame: pd.DataFrame, shape: Sequence[int]) -> PixelSchema:
             f"The rows have {frame.shape[1]} columns; images of image_shape={tuple(shape)} have {pixels} pixels."
         )
     return PixelSchema.learn(frame)
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as JSON has it; what JSON cannot hold (a generator, callbacks) is not kept."""
-    match value:
-        case np.generic():
-            return value.item()
-        case np.ndarray() | list() | tuple():
-            items = [_plain(item) for item in value]
-            return None if None in items else items
-        case str() | bool() | int() | float():
-            return value
-        case _:
-            return None
 
 
 def _index(X: Any) -> pd.Index | None:

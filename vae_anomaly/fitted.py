@@ -221,7 +221,7 @@ def _check_arrays(
     wanted["noise"] = ((len(tensors["noise"]), design.n_components), score_type)
     wanted["latents"] = ((len(fields(Latents)), design.n_components), "float64")
     wanted["extent"] = ((2, n_cells), "float64")
-    wanted["reference.cells"] = ((len(tensors["reference.scores"]), n_cells), "float32")
+    wanted["reference.cells"] = ((len(tensors["reference.scores"]), n_cells), "float64")
     wanted["reference.scores"] = ((len(tensors["reference.cells"]),), "float64")
     if design.exemplars:
         n = len(tensors["exemplars.keys"])

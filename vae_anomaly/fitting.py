@@ -10,9 +10,8 @@ import torch
 from vae_anomaly.fitted import Fitted, Record, likelihood_of, objective_of
 from vae_anomaly.inference.assembly import make_scorer
 from vae_anomaly.inference.latents import Latents
-from vae_anomaly.inference.reasons import column_contributions
+from vae_anomaly.inference.reasons import column_nats, usual_nats
 from vae_anomaly.inference.reference import Reference
-from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.tables import PixelSchema, Schema
 from vae_anomaly.training.assembly import make_design, missing_cells, number_likelihood, start
@@ -23,6 +22,7 @@ from vae_anomaly.training.plan import make_plan
 from vae_anomaly.training.settings import Settings
 
 THRESHOLD_ROWS = 4096  # training rows, at most, whose scores set the threshold
+USUAL_ROWS = 1024  # of these, whose reasons say what is usual for a column
 LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
 
 
@@ -68,11 +68,14 @@ def fit_model(
         rng=rng,
     )
     some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
-    scores, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema)
+    honest = replace(scorer, leave_one_out=True)
+    scores = honest.score(some)
+    threshold = offset(scores, settings.contamination)
+    nats = column_nats(honest, some[:USUAL_ROWS], schema.cells)
+    usual = usual_nats(nats, scores[:USUAL_ROWS] < threshold).tolist()
     means, variances = scorer.posterior(some)
     latents = Latents.of(means, variances * design.variational, standard=not design.exemplars)
     extent = np.stack([np.nanmin(x, 0), np.nanmax(x, 0)])
-    threshold = offset(scores, settings.contamination)
     record = Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions())
     return Fitted(
         schema,
@@ -88,14 +91,6 @@ def fit_model(
         Reference.of(some, scores, rng),
         record,
     )
-
-
-def _training_figures(honest: Scorer, x: np.ndarray, schema: Schema | PixelSchema) -> tuple[np.ndarray, list[float]]:
-    """Scores, and the median contribution of each column, of training rows of which none explains itself."""
-    cells, kl = honest.terms(x)
-    contributions = column_contributions(cells, kl, [cell.column for cell in schema.cells], len(schema.names))
-    scores = cells.sum(1) - kl if honest.bound == "elbo" else honest.score(x)
-    return scores, np.median(contributions, 0).tolist()
 
 
 def _versions() -> dict[str, str]:

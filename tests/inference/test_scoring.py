@@ -8,7 +8,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from vae_anomaly.inference import assembly, exemplars, scoring
 from vae_anomaly.inference.exemplars import row_keys
-from vae_anomaly.inference.reasons import column_contributions
 from vae_anomaly.inference.scoring import fixed_noise
 from vae_anomaly.model.bandwidth import NEAREST, leave_one_out_bandwidth
 
@@ -210,14 +209,6 @@ def test_samples_come_from_all_members_and_follow_their_seed(scorer_of, rng):
         means.append(scorer.vae.decode(z[None])[0, member].mean(0).numpy())
     assert np.abs(means[0] - means[1]).max() > 0.2
     assert_allclose(scorer.sample(8000, 5).mean(0), np.mean(means, 0), atol=0.1)
-
-
-def test_contributions_gather_the_cells_of_a_column(rng):
-    cells, kl = rng.normal(size=(7, 4)), rng.normal(size=7)
-    found = column_contributions(cells, kl, [2, 0, 2, 1], 4)
-    wanted = np.stack([-cells[:, 1], -cells[:, 3], -cells[:, 0] - cells[:, 2], np.zeros(7), kl], 1)
-    assert_allclose(found, wanted, rtol=1e-12)
-    assert_allclose(found.sum(1), kl - cells.sum(1), rtol=1e-12)
 
 
 def test_a_bandwidth_is_fitted_to_the_exemplars_only_of_an_anchored_model(scorer_of, vae, rng):

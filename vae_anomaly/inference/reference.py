@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MOST_ROWS = 4096
-MOST_CELLS = 2**20  # 4 MiB in a model file
+MOST_CELLS = 2**19  # 4 MiB in a model file
 LEAST_ROWS = 256  # of a table however wide
 
 
@@ -13,7 +13,7 @@ LEAST_ROWS = 256  # of a table however wide
 class Reference:
     """Encoded training rows and their scores, each as if the row had not been in training.
 
-    ``cells`` (rows, cells) are float32, NaN where one is missing; ``scores`` (rows,) are float64, in nats: low is odd.
+    ``cells`` are (rows, cells), NaN where one is missing; ``scores`` (rows,) are in nats: low is odd.
     """
 
     cells: np.ndarray
@@ -24,4 +24,4 @@ class Reference:
         """From encoded rows (rows, cells) and their scores: all of them, or as many drawn as a file can bear."""
         most = min(MOST_ROWS, max(LEAST_ROWS, MOST_CELLS // x.shape[1]))
         drawn = np.arange(len(x)) if len(x) <= most else np.sort(rng.permutation(len(x))[:most])
-        return cls(x[drawn].astype(np.float32), scores[drawn])
+        return cls(x[drawn], scores[drawn])

@@ -97,23 +97,23 @@ class Scorer:
             part[:] = _numpy(cells[member, torch.arange(len(part), device=self.device)])
         return rows
 
-    def _inputs(self, chunk: np.ndarray) -> tuple[VAE, Tensor, Prior, Tensor]:
+    def inputs(self, chunk: np.ndarray) -> tuple[VAE, Tensor, Prior, Tensor]:
         """What every bound of the rows of a chunk is computed from."""
         x = self.tensor(chunk)
         return self.vae, x, self._prior(chunk, x), self.noise[:, None, None]
 
     @torch.no_grad()
     def _terms(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        terms = self.objective.terms(*self._inputs(chunk))
+        terms = self.objective.terms(*self.inputs(chunk))
         return _numpy(terms.cells.mean(0)), _numpy(terms.kl.mean(0))
 
     @torch.no_grad()
     def _elbo(self, chunk: np.ndarray) -> np.ndarray:
-        return _numpy(self.objective.terms(*self._inputs(chunk)).elbo().mean(0))
+        return _numpy(self.objective.terms(*self.inputs(chunk)).elbo().mean(0))
 
     @torch.no_grad()
     def _iwae(self, chunk: np.ndarray) -> np.ndarray:
-        return _numpy(importance_weighted_bound(*self._inputs(chunk)).mean(0))
+        return _numpy(importance_weighted_bound(*self.inputs(chunk)).mean(0))
 
     @torch.no_grad()
     def _posterior(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -37,8 +37,13 @@ class ELBO:
     def terms(self, vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Terms:
         """Decode the draws; the KL, or its bound, needs none."""
         mean, log_var = vae.encode(x)
-        z = mean + (0.5 * log_var).exp() * noise
-        return Terms(vae.log_prob(x, z).mean(0), prior.kl(mean, log_var))
+        return Terms(expected_log_prob(vae, x, mean, log_var, noise), prior.kl(mean, log_var))
+
+
+def expected_log_prob(vae: VAE, x: Tensor, mean: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
+    """Mean log density of each cell over draws from the posterior, (members, rows, cells)."""
+    z = mean + (0.5 * log_var).exp() * noise
+    return vae.log_prob(x, z).mean(0)
 
 
 @dataclass(frozen=True)

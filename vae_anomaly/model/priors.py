@@ -18,6 +18,10 @@ PAIRS_AT_ONCE = 2**19  # of codes and exemplars, of one draw; measured twice as 
 class Prior(Protocol):
     """What every prior can do."""
 
+    @property
+    def variance(self) -> Tensor:
+        """Of one component in every latent, (members or 1, 1, 1)."""
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of each code, (draws, members, rows)."""
 
@@ -40,6 +44,10 @@ class GaussianPrior:
     """Standard normal in every latent; the KL has a closed form (Kingma and Welling, arXiv 1312.6114, appendix B)."""
 
     like: Tensor  # (members, 1, latents): gives shape, type and device
+
+    @property
+    def variance(self) -> Tensor:
+        return self.like.new_ones(1, 1, 1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (LOG_TWO_PI + z**2).sum(-1)
@@ -81,6 +89,10 @@ class ExemplarPrior:
     log_bandwidth: Tensor  # (members, 1, 1)
     log_share: Tensor  # (members or 1, rows or 1, exemplars)
 
+    @property
+    def variance(self) -> Tensor:
+        return (2 * self.log_bandwidth).exp()
+
     def log_prob(self, z: Tensor) -> Tensor:
         """One matrix product for all pairs: with a shared bandwidth, |u - c|^2 = |u|^2 - 2 u.c + |c|^2."""
         centre = self.codes.mean(1, keepdim=True)  # the square is taken near 0, where it is exact
@@ -114,6 +126,10 @@ class NearestPrior:
     codes: Tensor  # (members, rows, nearest, latents)
     log_bandwidth: Tensor  # (members, 1, 1)
     log_share: Tensor  # (members, rows, nearest), shares of all exemplars: they add up to less than 1
+
+    @property
+    def variance(self) -> Tensor:
+        return (2 * self.log_bandwidth).exp()
 
     def log_prob(self, z: Tensor) -> Tensor:
         squared = ((z[..., None, :] - self.codes) * (-self.log_bandwidth[..., None]).exp()).square().sum(-1)

@@ -62,7 +62,14 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (members, rows, latents)."""
-        features = self.likelihood.features(x).expand(self.n_estimators, -1, -1)
+        return self.posterior(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the encoders see of x, (members, rows, features)."""
+        return self.likelihood.features(x).expand(self.n_estimators, -1, -1)
+
+    def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x) for what the encoders see of x, each (members, rows, latents)."""
         mean, log_var = self.encoder(features).chunk(2, -1)
         return mean, log_var.clamp(*LOG_VAR_RANGE)
 
