@@ -181,8 +181,8 @@ def test_findings_on_the_model_are_told_the_worst_first(written, model, table, m
 def test_each_rule_flags_its_rows_and_is_told(written, model, table):
     flagged = {
         "the 9 rows with the highest scores": {"alerts": 9},
-        "a share of 0.02 of normal rows": {"false_alarm_rate": 0.02},
-        "at most 0.2 of the flagged rows are false alarms": {"fdr": 0.2},
+        "at most 2 % of normal rows are as odd": {"false_alarm_rate": 0.02},
+        "at most 20 % of them are false alarms": {"fdr": 0.2},
     }
     for told, rule in flagged.items():
         page = written(model, table, **rule)

@@ -32,6 +32,11 @@ class Reason:
     width: float
 
     @property
+    def otherwise(self) -> str:
+        """What was expected instead of the value seen; nothing where it is just that."""
+        return self.range or (self.expected if self.expected != self.seen else "")
+
+    @property
     def surprise(self) -> str:
         """The nats in text."""
         return nats(self.nats)
@@ -141,12 +146,12 @@ def _reason(name: Any, value: float, told: dict[str, pd.DataFrame], line: int, s
     left, width = scale.bar(value)
     if name == LATENT:
         return Reason(TOGETHER, "", "", "", value, left, width)
-    low, high = told["low"][name].iloc[line], told["high"][name].iloc[line]
+    low, high = (expected(told[figure][name].iloc[line]) for figure in ("low", "high"))
     return Reason(
         column=short_text(name, MOST),
         seen=seen(told["value"][name].iloc[line]),
         expected=expected(told["expected"][name].iloc[line]),
-        range="" if is_missing(low) or is_missing(high) else f"{expected(low)} to {expected(high)}",
+        range=f"{low} to {high}" if low != high else "",
         nats=value,
         left=left,
         width=width,

@@ -34,9 +34,9 @@ class Rule:
     def in_words(self, detector: "VAEDetector", unit: str) -> str:
         """One sentence."""
         if self.fdr is not None:
-            return f"Flagged so that at most {self.fdr:.3g} of the flagged rows are false alarms, on average."
+            return f"Rows are flagged so that on average at most {100 * self.fdr:.3g} % of them are false alarms."
         if self.alerts is not None:
-            return f"Flagged are the {counted(self.alerts, 'rows')} with the highest scores: a budget of alerts."
+            return f"Flagged are the {counted(self.alerts, 'rows')} with the highest scores."
         if self.false_alarm_rate is not None:
-            return f"Flagged are rows as odd as a share of {self.false_alarm_rate:.3g} of the normal rows would be."
-        return f"Flagged are rows that score above {nats(-float(detector.offset_))} {unit}, the threshold of the model."
+            return f"A row is flagged where at most {100 * self.false_alarm_rate:.3g} % of normal rows are as odd."
+        return f"A row is flagged where it scores above {nats(-float(detector.offset_))} {unit}, the model's threshold."
