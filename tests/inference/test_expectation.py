@@ -79,5 +79,6 @@ def test_a_value_far_beyond_all_others_draws_no_neighbours(neighbourhood):
 def test_the_oddest_column_is_not_heard_nor_are_others_that_are_very_odd():
     surprise = np.array([[0.1, -1.0, 0.2], [3.0, 2.5, -1.0], [-1.0, -2.0, -0.5]])
     assert_array_equal(heard_columns(surprise), [[True, True, False], [False, False, True], [True, True, True]])
+    assert_array_equal(heard_columns(np.array([[9.0, 4.0, 5.0]])), [[False, True, False]])
     many = np.full((1, 9), 7.0)
     assert (~heard_columns(many)).sum() == 5

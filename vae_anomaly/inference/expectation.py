@@ -20,6 +20,7 @@ from vae_anomaly.threads import in_pieces
 NEAREST = 16
 MOST_ROWS = 1024  # of the reference that are searched
 ODD_NATS = 2.3  # of surprise, a factor of ten, beyond which a column has no say
+ODD_SHARE = 0.5  # of the largest surprise, likewise: a wrong cell draws some of its surprise over the others
 ODD_COLUMNS = 5  # at most; beyond them little would be left to judge by
 CHUNK_ROWS = 256
 LARGEST = 12.0  # deviations by which cells are told apart
@@ -137,7 +138,8 @@ def heard_columns(surprise: np.ndarray) -> np.ndarray:
     order = np.argsort(-surprise, 1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(surprise.shape[1])[None], 1)
-    odd = (surprise > 0) & (ranks == 0) | (surprise > ODD_NATS) & (ranks < ODD_COLUMNS)
+    beyond = np.maximum(ODD_NATS, ODD_SHARE * surprise.max(1, keepdims=True))
+    odd = (surprise > 0) & (ranks == 0) | (surprise > beyond) & (ranks < ODD_COLUMNS)
     return ~odd
 
 
