@@ -67,4 +67,4 @@ def moved(drift: pd.DataFrame | None, name: str | int) -> Moved | None:
     if drift is None or name not in drift.index:
         return None
     said = drift.loc[[name]].iloc[0]
-    return Moved(bool(said["drifted"]), float(said["adjusted"]), short_text(said["sentence"], LONGEST))
+    return Moved(bool(said["drifted"]), float(said["adjusted_p_value"]), short_text(said["sentence"], LONGEST))

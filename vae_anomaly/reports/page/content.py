@@ -88,7 +88,7 @@ def gather(
     scores = detected["anomaly_score"].to_numpy(dtype=np.float64)
     odd = detected["is_anomaly"].to_numpy(dtype=bool)
     places = np.argsort(-scores, kind="stable")[:top]
-    drift = detector.drift(rows).columns if compare else None
+    drift = detector.drift(rows, ordered=False, random_state=0).columns if compare else None
     columns = used_columns(detector, frame, drift)
     n_missing = sum(column.n_missing for column in columns)
     training = -detector.reference_scores_ if compare else None
