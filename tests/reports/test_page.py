@@ -1,5 +1,7 @@
 """The report as a file: what it says, that it says it safely, and that it is small and whole."""
 
+import base64
+import io
 import os
 import re
 import sys
@@ -11,13 +13,16 @@ import pandas as pd
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose
+from PIL import Image
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.reports import write_report
+from vae_anomaly.reports.page.oddest import oddest_rows
+from vae_anomaly.reports.page.pictures import Pictures
 
 EVIL = "<script>window.pwned = 1</script>\"'&"
-VOID = {"meta", "input", "wbr"}
+VOID = {"meta", "input", "wbr", "img"}
 
 
 class Page(HTMLParser):
@@ -78,24 +83,20 @@ def test_the_oddest_rows_are_listed_in_their_order(written, model, table):
 
 
 def test_surprises_of_a_row_add_up_to_its_score_less_what_is_usual(model, table):
-    from vae_anomaly.reports.page.oddest import oddest_rows
-
     detected, kept = model.detect(table), table[[]]
     for row in oddest_rows(model, table, detected, kept, np.array([5, 2])):
         assert_allclose(row.score, model.anomaly_score(table)[row.row - 1])
-        assert_allclose(sum(reason.nats for reason in row.reasons) + row.others, row.surprise)
+        assert_allclose(sum(reason.nats for reason in row.reasons.shown) + row.reasons.others, row.surprise)
 
 
 def test_of_many_columns_the_most_surprising_are_told_and_the_others_counted(rng):
-    from vae_anomaly.reports.page.oddest import oddest_rows
-
     X = rng.normal(size=(60, 30))
     model = VAEDetector(max_iter=5, random_state=0).fit(X)
     (row,) = oddest_rows(model, X, model.detect(X), pd.DataFrame(index=range(60)), np.array([9]))
     surprises = model.explain(X[[9]])["surprise"].iloc[0].sort_values(ascending=False)
-    assert_allclose([reason.nats for reason in row.reasons], surprises[:12])
-    assert row.n_others == 31 - 12
-    assert_allclose(row.others, surprises[12:].sum())
+    assert_allclose([reason.nats for reason in row.reasons.shown], surprises[:12])
+    assert row.reasons.n_others == 31 - 12
+    assert_allclose(row.reasons.others, surprises[12:].sum())
 
 
 def test_only_the_rows_that_are_listed_are_explained(written, model, table, monkeypatch):
@@ -182,7 +183,7 @@ def test_each_rule_flags_its_rows_and_is_told(written, model, table):
     flagged = {
         "the 9 rows with the highest scores": {"alerts": 9},
         "at most 2 % of normal rows are as odd": {"false_alarm_rate": 0.02},
-        "at most 20 % of them are false alarms": {"fdr": 0.2},
+        "at most 20 % are false alarms": {"fdr": 0.2},
     }
     for told, rule in flagged.items():
         page = written(model, table, **rule)
@@ -264,9 +265,55 @@ def test_an_array_has_no_columns_to_keep(tmp_path, of_numbers, numbers):
         write_report(of_numbers, numbers, tmp_path / "report.html", keep=["x0"])
 
 
-def test_images_are_refused(tmp_path, of_images, numbers):
-    with pytest.raises(DataError, match="this model is one of images"):
-        write_report(of_images, numbers, tmp_path / "report.html")
+@pytest.fixture(scope="module")
+def images():
+    """Gray images of 2 x 3 pixels from 0 to 10, one of them a negative."""
+    rng = np.random.default_rng(0)
+    pixels = np.array([9.0, 9, 9, 1, 1, 1]) + rng.uniform(-1, 1, (80, 6))
+    pixels[40] = 10 - pixels[40]
+    return pixels
+
+
+def decoded(address):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))))
+
+
+def test_images_are_shown_as_they_are_and_as_they_were_expected(written, images):
+    model = VAEDetector(image_shape=(1, 2, 3), max_iter=60, random_state=0).fit(images)
+    page = written(model, images, top=1, keep=pd.DataFrame({"image": [f"{row}.png" for row in range(80)]}))
+    assert listed_rows(page) == [41]
+    assert "of 80 images" in page.text
+    assert "40.png" in page.text
+    thumbnail, seen, expected, surprise = (decoded(found["src"]) for found in page.all("img"))
+    black, white = images.min(), images.max()
+    assert_allclose(seen, np.rint(255 * (images[40] - black) / (white - black)).reshape(2, 3))
+    assert_allclose(thumbnail, seen)
+    assert expected[0].min() > 200  # bright above
+    assert expected[1].max() < 60
+    assert surprise.shape == (2, 3, 3)
+    assert all(found["alt"] for found in page.all("img"))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5), (3, 4, 2), (2, 4, 4), (3, 200, 130)], ids=str)
+def test_pictures_have_the_shape_of_their_images_and_are_small(shape, rng):
+    pixels = rng.random(np.prod(shape))
+    pixels[0] = np.nan
+    pictures = Pictures.of(pixels, pixels, np.ones(len(pixels)), shape)
+    seen = decoded(pictures.seen)
+    step = 1 if max(shape) <= 64 else 4
+    assert seen.shape == (shape[1] // step, shape[2] // step, *([3] if shape[0] == 3 else []))
+    if step == 1 and shape[0] != 2:
+        image = np.moveaxis(np.nan_to_num(pixels, nan=0.5).reshape(shape), 0, -1).squeeze()
+        assert_allclose(seen, np.rint(255 * image))
+    assert len(pictures.seen) < 20_000
+
+
+def test_the_more_a_pixel_surprises_the_darker_it_is():
+    nats = np.array([-5.0, 0, 1, 4])
+    levels = decoded(Pictures.of(nats, nats, nats, (1, 1, 4)).surprise)[0]
+    assert levels.tolist()[:2] == [[255, 255, 255]] * 2
+    assert_allclose(levels[2], (levels[1].astype(float) + levels[3]) / 2, atol=1)  # a root: a quarter is half as dark
+    assert levels[3].tolist() == [0xD5, 0x5E, 0x00]
 
 
 def test_without_jinja_the_command_that_installs_it_is_named(tmp_path, model, table, monkeypatch):

@@ -35,11 +35,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything on the page; ``unit`` is that of the scores, ``drift`` is None where nothing was compared."""
+    """Everything on the page.
+
+    ``unit`` is that of the scores; a ``noun`` has ``part``s: rows columns, images pixels. ``columns`` has no pixels.
+    """
 
     title: str
     version: str
     unit: str
+    noun: str
+    part: str
     n_rows: int
     n_trained: int
     novelty: bool
@@ -48,6 +53,8 @@ class Content:
     rule: str
     n_missing: int
     missing_share: str
+    n_columns: int
+    n_moved: int
     left_out: dict[str, str]
     histogram: Histogram
     median: float
@@ -59,11 +66,6 @@ class Content:
     columns: list[UsedColumn]
     score_moved: Moved | None
     compared: bool
-
-    @property
-    def n_moved(self) -> int:
-        """Columns that moved since training."""
-        return sum(column.moved is not None and column.moved.drifted for column in self.columns)
 
     @property
     def worst(self) -> str:
@@ -89,22 +91,28 @@ def gather(
     odd = detected["is_anomaly"].to_numpy(dtype=bool)
     places = np.argsort(-scores, kind="stable")[:top]
     drift = detector.drift(rows, ordered=False, random_state=0).columns if compare else None
-    columns = used_columns(detector, frame, drift)
-    n_missing = sum(column.n_missing for column in columns)
+    names = detector.schema_.names
+    n_missing = int(frame[names].isna().to_numpy().sum())
     training = -detector.reference_scores_ if compare else None
+    image_shape = detector.image_shape
+    noun = "row" if image_shape is None else "image"
     unit = "nats" if detector.variational else "squared errors"
     return Content(
         title=title,
         version=version("vae-anomaly"),
         unit=unit,
+        noun=noun,
+        part="column" if image_shape is None else "pixel",
         n_rows=len(scores),
         n_trained=detector.n_samples_fit_,
         novelty=detector.novelty,
         n_flagged=int(odd.sum()),
         flagged_share=share(odd.mean()),
-        rule=rule.in_words(detector, unit),
+        rule=rule.in_words(detector, noun, unit),
         n_missing=n_missing,
-        missing_share=share(n_missing / (len(scores) * len(columns))),
+        missing_share=share(n_missing / (len(scores) * len(names))),
+        n_columns=len(names),
+        n_moved=0 if drift is None else int(drift["drifted"].drop(SCORE).sum()),
         left_out=_left_out(detector, frame),
         histogram=Histogram.of(scores, training, rule.line(detector, detected)),
         median=float(np.median(scores)),
@@ -113,7 +121,7 @@ def gather(
         rows=oddest_rows(detector, rows, detected, kept, places),
         scatter=Scatter.of(detector, rows, scores, odd, places),
         findings=_findings(detector.diagnose()),
-        columns=columns,
+        columns=used_columns(detector, frame, drift) if image_shape is None else [],
         score_moved=moved(drift, SCORE),
         compared=compare,
     )

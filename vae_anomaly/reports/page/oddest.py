@@ -1,5 +1,6 @@
 """The oddest rows, each with its reasons: what every column adds to the score beyond what is usual for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.reports.labels import short_text
+from vae_anomaly.reports.page.pictures import Pictures
 from vae_anomaly.reports.page.words import MOST, chance, expected, is_missing, nats, seen
 
 if TYPE_CHECKING:
@@ -43,19 +45,30 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class Reasons:
+    """The columns that surprise most, then how many others there are and their nats: they add up to all surprise."""
+
+    shown: list[Reason]
+    telling: list[Reason]
+    n_others: int
+    others: float
+
+
+@dataclass(frozen=True)
 class OddRow:
-    """A row of the page's table; ``row`` counts from 1, ``names`` are the values that it is known by."""
+    """A row of the page's table, with ``reasons`` where it has columns, with ``pictures`` where it is an image.
+
+    ``row`` counts from 1, ``names`` are the values that it is known by, ``usual`` is the score that it would have.
+    """
 
     row: int
     names: list[str]
     score: float
     p_value: float
     odd: bool
-    telling: list[Reason]
-    reasons: list[Reason]  # surprises and "others" add up to the score less what is usual
-    n_others: int
-    others: float
     usual: float
+    reasons: Reasons | None
+    pictures: Pictures | None
 
     @property
     def score_text(self) -> str:
@@ -89,35 +102,23 @@ def oddest_rows(
     places : ndarray
         From 0.
     """
-    parts = detector.explain(taken(rows, places))
+    parts: Any = detector.explain(taken(rows, places))
     told = {figure: parts[figure].reset_index(drop=True) for figure in _FIGURES}
-    flagged = taken(detected, places)
+    usual, shape = (told["nats"] - told["surprise"]).sum(axis=1), detector.image_shape
+    flagged, known = taken(detected, places), taken(kept, places)
     return [
-        _odd_row(line, place + 1, told, flagged.iloc[line], taken(kept, places).iloc[line])
+        OddRow(
+            row=place + 1,
+            names=["" if is_missing(value) else short_text(value, MOST) for value in known.iloc[line]],
+            score=float(flagged["anomaly_score"].iloc[line]),
+            p_value=float(flagged["p_value"].iloc[line]),
+            odd=bool(flagged["is_anomaly"].iloc[line]),
+            usual=float(usual.iloc[line]),
+            reasons=_reasons(told, line) if shape is None else None,
+            pictures=None if shape is None else _pictures(told, line, shape, detector.schema_.to_json()["range"]),
+        )
         for line, place in enumerate(places.tolist())
     ]
-
-
-def _odd_row(line: int, row: int, told: dict[str, pd.DataFrame], flagged: pd.Series, known_by: pd.Series) -> OddRow:
-    """One row from what is told of it in one ``line`` of each figure."""
-    surprises = told["surprise"].iloc[line].astype(float)
-    order = surprises.sort_values(ascending=False, kind="stable").index[:_MOST_REASONS]
-    scale = _Scale.of(surprises[order])
-    reasons = [_reason(name, float(surprises[name]), told, line, scale) for name in order]
-    least = _LEAST_TELLING * max(float(surprises.sum()), 0.0)
-    telling = [reason for reason in reasons[:_TELLING] if reason.nats > least and reason.column != TOGETHER]
-    return OddRow(
-        row=row,
-        names=["" if is_missing(value) else short_text(value, MOST) for value in known_by],
-        score=float(flagged["anomaly_score"]),
-        p_value=float(flagged["p_value"]),
-        odd=bool(flagged["is_anomaly"]),
-        telling=telling or reasons[:1],
-        reasons=reasons,
-        n_others=len(surprises) - len(reasons),
-        others=float(surprises.drop(order).sum()),
-        usual=float(told["nats"].iloc[line].sum() - surprises.sum()),
-    )
 
 
 def taken(rows: Any, places: np.ndarray) -> Any:
@@ -140,6 +141,31 @@ class _Scale:
     def bar(self, value: float) -> tuple[float, float]:
         """Left end and width in percent."""
         return 100 * (min(value, 0.0) - self.low) / self.size, 100 * abs(value) / self.size
+
+
+def _reasons(told: dict[str, pd.DataFrame], line: int) -> Reasons:
+    """The reasons of one row from what is told of it in one ``line`` of each figure."""
+    surprises = told["surprise"].iloc[line].astype(float)
+    order = surprises.sort_values(ascending=False, kind="stable").index[:_MOST_REASONS]
+    scale = _Scale.of(surprises[order])
+    shown = [_reason(name, float(surprises[name]), told, line, scale) for name in order]
+    least = _LEAST_TELLING * max(float(surprises.sum()), 0.0)
+    telling = [reason for reason in shown[:_TELLING] if reason.nats > least and reason.column != TOGETHER]
+    others = surprises.drop(order)
+    return Reasons(shown, telling or shown[:1], len(others), float(others.sum()))
+
+
+def _pictures(
+    told: dict[str, pd.DataFrame], line: int, shape: Sequence[int], extremes: tuple[float, float]
+) -> Pictures:
+    """The pictures of one image from what is told of it, and the darkest and the brightest pixel of training."""
+    darkest, brightest = extremes
+    seen, likely = (
+        (told[figure].iloc[line].to_numpy(dtype=np.float64, na_value=np.nan) - darkest) / (brightest - darkest)
+        for figure in ("value", "expected")
+    )
+    surprise = told["surprise"].iloc[line].drop(LATENT).to_numpy(dtype=np.float64)
+    return Pictures.of(seen, likely, surprise, shape)
 
 
 def _reason(name: Any, value: float, told: dict[str, pd.DataFrame], line: int, scale: _Scale) -> Reason:

@@ -31,12 +31,15 @@ class Rule:
         flagged = detected["anomaly_score"][detected["is_anomaly"].to_numpy(dtype=bool)]
         return float(flagged.min()) if len(flagged) else None
 
-    def in_words(self, detector: "VAEDetector", unit: str) -> str:
-        """One sentence."""
+    def in_words(self, detector: "VAEDetector", noun: str, unit: str) -> str:
+        """One sentence on nouns, and scores in that unit."""
+        nouns, one = f"{noun}s", f"{'An' if noun == 'image' else 'A'} {noun}"
         if self.fdr is not None:
-            return f"Rows are flagged so that on average at most {100 * self.fdr:.3g} % of them are false alarms."
+            return (
+                f"{nouns.capitalize()} are flagged so that on average at most {100 * self.fdr:.3g} % are false alarms."
+            )
         if self.alerts is not None:
-            return f"Flagged are the {counted(self.alerts, 'rows')} with the highest scores."
+            return f"Flagged are the {counted(self.alerts, nouns)} with the highest scores."
         if self.false_alarm_rate is not None:
-            return f"A row is flagged where at most {100 * self.false_alarm_rate:.3g} % of normal rows are as odd."
-        return f"A row is flagged where it scores above {nats(-float(detector.offset_))} {unit}, the model's threshold."
+            return f"{one} is flagged where at most {100 * self.false_alarm_rate:.3g} % of normal {nouns} are as odd."
+        return f"{one} is flagged where it scores above {nats(-float(detector.offset_))} {unit}, the model's threshold."

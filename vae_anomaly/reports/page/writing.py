@@ -50,7 +50,7 @@ def write_report(
     Parameters
     ----------
     detector : VAEDetector
-        Fitted to a table.
+        Fitted. Of images the page has pictures where tables have reasons by column.
     X : DataFrame or array-like
         (rows, columns).
     path : path-like
@@ -69,7 +69,7 @@ def write_report(
     Raises
     ------
     DataError
-        The file has another suffix or no folder, ``X`` does not fit the model, or the model is one of images.
+        The file has another suffix or no folder, or ``X`` does not fit the model.
     MissingExtraError
         Jinja2 is not installed.
 
@@ -90,8 +90,6 @@ def write_report(
     require_jinja()
     check_path(path)
     check_is_fitted(detector)
-    if detector.image_shape is not None:
-        raise DataError("The report is one of tables, and this model is one of images. Use `plot_reconstructions`.")
     if not 1 <= top <= MOST_ROWS:
         raise DataError(f"The report lists from 1 to {MOST_ROWS:,} rows; top={top} was asked for.")
     rows = as_frame(X) if is_frame(X) else np.ma.filled(np.ma.asarray(X, dtype=np.float64), np.nan)
