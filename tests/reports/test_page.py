@@ -20,6 +20,7 @@ from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.reports import write_report
 from vae_anomaly.reports.page.oddest import oddest_rows
 from vae_anomaly.reports.page.pictures import Pictures
+from vae_anomaly.reports.page.reasons import Explained
 
 EVIL = "<script>window.pwned = 1</script>\"'&"
 VOID = {"meta", "input", "wbr", "img"}
@@ -83,8 +84,7 @@ def test_the_oddest_rows_are_listed_in_their_order(written, model, table):
 
 
 def test_surprises_of_a_row_add_up_to_its_score_less_what_is_usual(model, table):
-    detected, kept = model.detect(table), table[[]]
-    for row in oddest_rows(model, table, detected, kept, np.array([5, 2])):
+    for row in oddest_rows(model, table, table, model.detect(table), table[[]], 5):
         assert_allclose(row.score, model.anomaly_score(table)[row.row - 1])
         assert_allclose(sum(reason.nats for reason in row.reasons.shown) + row.reasons.others, row.surprise)
 
@@ -92,8 +92,9 @@ def test_surprises_of_a_row_add_up_to_its_score_less_what_is_usual(model, table)
 def test_of_many_columns_the_most_surprising_are_told_and_the_others_counted(rng):
     X = rng.normal(size=(60, 30))
     model = VAEDetector(max_iter=5, random_state=0).fit(X)
-    (row,) = oddest_rows(model, X, model.detect(X), pd.DataFrame(index=range(60)), np.array([9]))
-    surprises = model.explain(X[[9]])["surprise"].iloc[0].sort_values(ascending=False)
+    frame = pd.DataFrame(X).add_prefix("x")
+    (row,) = oddest_rows(model, X, frame, model.detect(X), frame[[]], 1)
+    surprises = model.explain(X[[row.row - 1]])["surprise"].iloc[0].sort_values(ascending=False)
     assert_allclose([reason.nats for reason in row.reasons.shown], surprises[:12])
     assert row.reasons.n_others == 31 - 12
     assert_allclose(row.reasons.others, surprises[12:].sum())
@@ -320,3 +321,18 @@ def test_without_jinja_the_command_that_installs_it_is_named(tmp_path, model, ta
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r'pip install "vae-anomaly\[report\]"'):
         write_report(model, table, tmp_path / "report.html")
+
+
+def test_a_value_that_is_no_number_is_told_with_its_frequency_and_a_number_with_its_range(model, table):
+    explained = Explained.of(model, table[:40], table)
+    figures = explained.figures
+    told = {(line, reason.column): reason for line in range(40) for reason in explained.reasons(line).shown}
+    for line, build in enumerate(table["build"][:40]):
+        share = (table["build"] == build).sum() / table["build"].notna().sum()
+        assert told[line, "build"].frequency == ("" if pd.isna(build) else f"in {100 * share:.2g} % of rows")
+        assert told[line, "build"].range == ""
+        low, high = (figures[figure]["height"].iloc[line] for figure in ("low", "high"))
+        assert [float(text) for text in told[line, "height"].range.split(" to ")] == pytest.approx(
+            [low, high], rel=1e-3
+        )
+        assert told[line, "height"].frequency == ""

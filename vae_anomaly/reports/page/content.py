@@ -12,7 +12,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly.reports.labels import counted, share, short_text
 from vae_anomaly.reports.page.columns import SCORE, Moved, UsedColumn, moved, used_columns
 from vae_anomaly.reports.page.histogram import Histogram
-from vae_anomaly.reports.page.oddest import OddRow, oddest_rows
+from vae_anomaly.reports.page.oddest import OddRow, oddest_places, oddest_rows
 from vae_anomaly.reports.page.rule import Rule
 from vae_anomaly.reports.page.scatter import Scatter
 from vae_anomaly.reports.page.words import LONGEST, MOST
@@ -89,7 +89,6 @@ def gather(
     detected = rule.apply(detector, rows)
     scores = detected["anomaly_score"].to_numpy(dtype=np.float64)
     odd = detected["is_anomaly"].to_numpy(dtype=bool)
-    places = np.argsort(-scores, kind="stable")[:top]
     drift = detector.drift(rows, ordered=False, random_state=0).columns if compare else None
     names = detector.schema_.names
     n_missing = int(frame[names].isna().to_numpy().sum())
@@ -118,8 +117,8 @@ def gather(
         median=float(np.median(scores)),
         trained_median=None if training is None else float(np.median(training)),
         kept=[short_text(name, MOST) for name in kept.columns],
-        rows=oddest_rows(detector, rows, detected, kept, places),
-        scatter=Scatter.of(detector, rows, scores, odd, places),
+        rows=oddest_rows(detector, rows, frame, detected, kept, top),
+        scatter=Scatter.of(detector, rows, scores, odd, oddest_places(detected, top)),
         findings=_findings(detector.diagnose()),
         columns=used_columns(detector, frame, drift) if image_shape is None else [],
         score_moved=moved(drift, SCORE),
