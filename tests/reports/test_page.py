@@ -249,8 +249,8 @@ def test_a_report_that_fails_leaves_the_old_file(tmp_path, model, table, monkeyp
     [
         ("report.pdf", {}, "Choose a name that ends in .html"),
         ("nowhere/report.html", {}, "there is no folder"),
-        ("report.html", {"top": 0}, "from 1 to 1,000 rows; top=0"),
-        ("report.html", {"top": 1001}, "top=1001"),
+        ("report.html", {"top": 0}, "from 1 to 500 rows; top=0"),
+        ("report.html", {"top": 501}, "top=501"),
         ("report.html", {"keep": ["nmae"]}, "There is no column 'nmae' for keep"),
         ("report.html", {"keep": pd.DataFrame({"a": [1]})}, "keep has 1 row, and the table 300"),
     ],

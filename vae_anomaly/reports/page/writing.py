@@ -23,7 +23,7 @@ from vae_anomaly.tables import as_frame, is_frame
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
 
-MOST_ROWS = 1000
+MOST_ROWS = 500
 _LONGEST_TITLE = 120
 
 
@@ -60,7 +60,7 @@ def write_report(
     keep : sequence of str or DataFrame, optional
         To know a row by: columns of ``X``, which the model need not use, or a frame with as many rows.
     top : int
-        Rows to list with their reasons, from 1 to 1,000.
+        Rows to list with their reasons, from 1 to 500.
     fdr, alerts, false_alarm_rate : optional
         How to flag rows, as in ``detect``; by default those beyond the threshold of the model.
     compare : bool
