@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import false_discovery_control
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
@@ -916,3 +917,75 @@ def test_a_gpu_scores_as_the_processor_does(train, table, kind):
     with ThreadPoolExecutor(8) as pool:
         for scores in pool.map(lambda _: fitted.score_samples(table), range(8)):
             assert_allclose(scores, fitted.score_samples(table), rtol=1e-9)
+
+
+# How sure, and where the line is
+
+
+def test_p_values_of_rows_that_training_never_saw_are_uniform():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 3)) @ rng.normal(size=(3, 6))
+    fitted = tiny(novelty=True, calibration="split").fit(x[:1000])
+    p_values = fitted.p_values(x[1000:])
+    assert [np.mean(p_values <= level) for level in (0.05, 0.2, 0.5)] == pytest.approx([0.05, 0.2, 0.5], abs=0.06)
+
+
+def test_split_holds_a_fifth_of_the_rows_back_from_everything(X):
+    x = np.random.default_rng(1).normal(size=(200, 3))
+    fitted = tiny(calibration="split").fit(x)
+    assert fitted.n_samples_fit_ == 160
+    reference = fitted._fitted.reference
+    assert len(reference.scores) == 40
+    assert_allclose(reference.scores, fitted.score_samples(held_out := fitted._decoded(reference.cells)), rtol=1e-9)
+    assert {tuple(row.round(9)) for row in held_out} <= {tuple(row.round(9)) for row in x}
+    again = tiny(calibration="split").fit(np.where(np.isin(x.round(9), held_out.round(9)), 7.0, x))
+    assert again.schema_.to_json() == fitted.schema_.to_json()  # other held-out rows, the same training
+
+
+def test_cross_scores_every_row_under_a_model_that_did_not_see_it():
+    x = np.random.default_rng(2).normal(size=(60, 4))
+    plain, crossed = (tiny(variational=False, calibration=how).fit(x) for how in ("leave_one_out", "cross"))
+    assert_array_equal(plain.score_samples(x), crossed.score_samples(x))  # the model is the whole table's
+    own, unseen = plain._fitted.reference.scores, crossed._fitted.reference.scores
+    assert_array_equal(own, plain.score_samples(x))
+    assert len(unseen) == 60
+    assert unseen.mean() < own.mean()  # a plain autoencoder knows the rows that it was trained on
+
+
+@pytest.mark.parametrize("how", ["split", "cross"])
+def test_too_few_rows_cannot_be_divided(how):
+    with pytest.raises(DataError, match="9 rows.*leave_one_out"):
+        tiny(calibration=how).fit(np.random.default_rng(0).normal(size=(9, 2)))
+
+
+@pytest.mark.parametrize("how", ["split", "cross"])
+def test_a_calibrated_detector_is_the_same_again_and_in_a_file(tmp_path, train, table, how):
+    fitted, again = (tiny(novelty=True, calibration=how).fit(train) for _ in range(2))
+    assert_array_equal(fitted.p_values(table), again.p_values(table))
+    fitted.save(tmp_path / "model.vae")
+    assert_array_equal(load(tmp_path / "model.vae").p_values(table), fitted.p_values(table))
+
+
+def test_detect_flags_by_what_was_asked(detectors, table):
+    fitted = detectors["novelty"]
+    scores, p_values = fitted.anomaly_score(table), fitted.p_values(table)
+    plain = fitted.detect(table)
+    assert list(plain.columns) == ["anomaly_score", "p_value", "is_anomaly"]
+    assert_array_equal(plain["anomaly_score"], scores)
+    assert_array_equal(plain["p_value"], p_values)
+    assert_array_equal(plain["is_anomaly"], fitted.predict(table) == -1)
+    assert_array_equal(np.flatnonzero(fitted.detect(table, alerts=3)["is_anomaly"]), np.sort(np.argsort(-scores)[:3]))
+    assert_array_equal(fitted.detect(table, false_alarm_rate=0.2)["is_anomaly"], p_values <= 0.2)
+    assert_array_equal(fitted.detect(table, fdr=0.3)["is_anomaly"], false_discovery_control(p_values) <= 0.3)
+
+
+def test_contamination_of_the_reference_is_that_of_the_setting_unless_told(detectors, table):
+    clean, dirty = detectors["novelty"], detectors["elbo"]
+    assert_array_equal(clean.p_values(table), clean.p_values(table, contamination=0))
+    assert_array_equal(dirty.p_values(table), dirty.p_values(table, contamination="auto"))
+    assert (clean.p_values(table, contamination=0.2) < clean.p_values(table)).any()
+    odd = table.tail(1).assign(size=1e9)
+    least = 1 / (len(clean._fitted.reference.scores) + 1)
+    assert clean.p_values(odd, extrapolate=True)[0] < least <= clean.p_values(odd)[0]
+    with pytest.raises(ValueError, match="contamination must be"):
+        clean.p_values(table, contamination=0.7)

@@ -14,6 +14,7 @@ FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"training", "inference"},
     {"fitted"},
     {"fitting"},
+    {"calibrating"},
     {"detector"},
     {"reports", "integrations"},
     {"vae_anomaly_cli"},

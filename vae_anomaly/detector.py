@@ -21,10 +21,12 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from vae_anomaly.calibrating import fit_calibrated, held_out_rows
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.fitted import Fitted
-from vae_anomaly.fitting import fit_model
+from vae_anomaly.inference.calibration import Calibration, calibrate
 from vae_anomaly.inference.completion import complete
+from vae_anomaly.inference.detection import detection_rule
 from vae_anomaly.inference.explanation import Explanation, explain
 from vae_anomaly.parameters import check_parameters, plain
 from vae_anomaly.persistence import read_model, write_model
@@ -83,6 +85,12 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         Share of training rows to call odd, each judged as if it had not been in training; in outlier detection also the
         share of each batch that training leaves out. "auto" puts the threshold at Tukey's fence of the scores, and
         leaves out what each batch itself shows to be far off.
+    calibration : {"leave_one_out", "split", "cross"}, default="leave_one_out"
+        Whose scores new rows are held against, for the threshold and p-values. "leave_one_out": training rows, none of
+        which explains itself; costs nothing, and is close in tables of some hundred rows under a prior of exemplars.
+        "split": a fifth of the rows, which training never sees: p-values hold exactly, training has fewer rows.
+        "cross": all rows, each under a model fitted without its fifth: for small tables and models without exemplars;
+        fit takes five times as long again.
     max_iter : int or "auto", default="auto"
         Steps of the optimiser, at most. "auto": 200 in outlier detection; in novelty detection 60, and 300 where
         the prior does not rest on exemplars; 1,000 for a representation; 30 epochs to represent images, but from 1,000
@@ -155,6 +163,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         "n_estimators": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "novelty": ["boolean"],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "calibration": [StrOptions({"leave_one_out", "split", "cross"})],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -182,6 +191,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         n_estimators: int | str = "auto",
         novelty: bool = False,
         contamination: float | str = "auto",
+        calibration: str = "leave_one_out",
         max_iter: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float = 2e-3,
@@ -205,6 +215,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.n_estimators = n_estimators
         self.novelty = novelty
         self.contamination = contamination
+        self.calibration = calibration
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -236,15 +247,24 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         fitting = object.__new__(type(self))  # what is learned goes there, and to self at the end: all of it or nothing
         fitting.__dict__.update(self.__dict__)
         frame = fitting._new_table(X)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        rest = frame[:0]
+        if self.calibration != "leave_one_out":
+            train, held_out = held_out_rows(len(frame), seed)
+            if self.calibration == "split":
+                frame, rest = frame.iloc[train], frame.iloc[held_out]
         schema = Schema.learn(frame) if self.image_shape is None else _learn_pixels(frame, self.image_shape)
-        fitted = fit_model(
+        bars = [ProgressBar()] if self.verbose else []
+        fitted = fit_calibrated(
             schema,
             schema.encode(frame),
+            schema.encode(rest) if len(rest) else None,
             list(frame.columns),
             is_frame(X),
             settings=Settings.of(self.get_params(deep=False)),
-            seed=check_random_state(self.random_state).randint(2**31 - 1),
-            monitor=Monitor(self, [*(self.callbacks or []), *([ProgressBar()] if self.verbose else [])]),
+            seed=seed,
+            monitor=Monitor(self, [*(self.callbacks or []), *bars]),
+            fold_monitor=Monitor(self, bars),
         )
         fitting._expose(fitted)
         self.__dict__ = fitting.__dict__
@@ -334,6 +354,101 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         x = fitted.schema.encode(table)
         value = table[fitted.schema.names]
         return explain(fitted.scorer, fitted.reference, fitted.schema, fitted.record.usual, x, value)
+
+    def p_values(self, X: Any, *, contamination: float | str | None = None, extrapolate: bool = False) -> np.ndarray:
+        """How probable a score as odd as each row's is for a normal row.
+
+        They come from the scores of the model's reference rows, which it did not see (see `calibration`); those rows
+        and the normal ones among ``X`` must come from the same source.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns).
+        contamination : float in [0, 0.5] or "auto", optional
+            Share of the reference rows that are anomalies themselves; they are left out, by their scores, and what is
+            missing of the normal rows is made up for. "auto" estimates it, and 0 takes all for normal. Default: 0 in
+            novelty detection, else the detector's own contamination.
+        extrapolate : bool
+            Whether, where all reference rows are taken for normal, p-values go on below 1 / (reference rows + 1), in a
+            Pareto tail that was fitted to the oddest tenth. Where some are anomalies they always do.
+
+        Returns
+        -------
+        ndarray
+            (rows,), in (0, 1]. Without extrapolation they are conformal p-values, raised a little where that keeps the
+            order of the scores.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
+        >>> detector = VAEDetector(novelty=True, calibration="split", random_state=0).fit(X)
+        >>> bool(detector.p_values([[1.0, -0.9]])[0] < 0.05)
+        True
+        """
+        scores = self.score_samples(X)
+        return self._calibration(contamination, extrapolate).p_values(scores)
+
+    def detect(
+        self,
+        X: Any,
+        *,
+        fdr: float | None = None,
+        alerts: int | None = None,
+        false_alarm_rate: float | None = None,
+        method: str = "bh",
+        contamination: float | str | None = None,
+        extrapolate: bool = False,
+    ) -> pd.DataFrame:
+        """Flag odd rows: by the error that may be made, or by how many can be looked at. Nothing is fitted again.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns).
+        fdr : float in (0, 1), optional
+            Flag as many rows as keep the expected share of normal ones among the flagged below this.
+        alerts : int, optional
+            Flag so many rows, the oddest.
+        false_alarm_rate : float in (0, 1), optional
+            Flag this share of normal rows, at most.
+        method : {"bh", "by", "storey"}
+            How ``fdr`` is kept: Benjamini and Hochberg, Benjamini and Yekutieli (under any dependence, fewer flagged),
+            or Storey (the share of normal rows is estimated, more flagged).
+        contamination, extrapolate
+            As in `p_values`.
+
+        Returns
+        -------
+        DataFrame
+            (rows, 3): ``anomaly_score``, ``p_value``, ``is_anomaly``. With none of the three, rows are flagged by the
+            threshold, as `predict` has it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
+        >>> detector = VAEDetector(random_state=0).fit(X)
+        >>> int(detector.detect(X, alerts=5)["is_anomaly"].sum())
+        5
+        """
+        rule = detection_rule(fdr=fdr, alerts=alerts, false_alarm_rate=false_alarm_rate, method=method)
+        scores = self.score_samples(X)
+        p_values = self._calibration(contamination, extrapolate).p_values(scores)
+        flagged = scores < self.offset_ if rule is None else rule(scores, p_values)
+        table = {"anomaly_score": -scores, "p_value": p_values, "is_anomaly": flagged}
+        return pd.DataFrame(table, index=_index(X))
+
+    def _calibration(self, contamination: float | str | None, extrapolate: bool) -> Calibration:
+        """From scores to p-values."""
+        if contamination is None:
+            contamination = 0 if self.novelty else self.contamination
+        if contamination != "auto" and not (isinstance(contamination, Real) and 0 <= contamination <= 0.5):
+            raise ValueError(f"contamination must be 'auto' or a number from 0 to 0.5. Got {contamination!r}.")
+        return calibrate(self._checked().reference.scores, contamination=contamination, extrapolate=extrapolate)
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of the rows: posterior means of the first member, (rows, n_components_)."""

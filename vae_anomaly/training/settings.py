@@ -23,6 +23,7 @@ class Settings:
     n_estimators: int | str
     novelty: bool
     contamination: float | str
+    calibration: str
     max_iter: int | str
     batch_size: int | str
     learning_rate: float

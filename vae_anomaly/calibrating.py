@@ -1,0 +1,91 @@
+"""Reference scores of rows that a model had not seen: whose they are, and how they are come by."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from vae_anomaly.errors import DataError
+from vae_anomaly.fitted import Fitted
+from vae_anomaly.fitting import fit_model
+from vae_anomaly.inference.reference import Reference
+from vae_anomaly.inference.thresholds import offset
+from vae_anomaly.tables import PixelSchema, Schema
+from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.settings import Settings
+
+HELD_OUT = 0.2  # share of the rows that "split" keeps from training
+FEWEST_ROWS = 10  # that can be divided
+FOLDS = 5
+
+
+def held_out_rows(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the rows to train on and of those to hold out, both rising.
+
+    Raises
+    ------
+    DataError
+        There are too few rows.
+    """
+    if n_rows < FEWEST_ROWS:
+        raise DataError(
+            f"The table has {n_rows} rows; calibration='split' and 'cross' divide {FEWEST_ROWS} at least. "
+            "Use calibration='leave_one_out'."
+        )
+    drawn = np.random.default_rng(seed).permutation(n_rows)
+    held_out = round(HELD_OUT * n_rows)
+    return np.sort(drawn[held_out:]), np.sort(drawn[:held_out])
+
+
+def fit_calibrated(
+    schema: Schema | PixelSchema,
+    x: np.ndarray,
+    held_out: np.ndarray | None,
+    inputs: list[str | int],
+    frame: bool,
+    *,
+    settings: Settings,
+    seed: int,
+    monitor: Monitor,
+    fold_monitor: Monitor,
+) -> Fitted:
+    """Train on the rows ``x`` (rows, cells), and calibrate on what the settings say."""
+    fitted = fit_model(schema, x, inputs, frame, settings=settings, seed=seed, monitor=monitor)
+    if held_out is not None:
+        return _judged_by_held_out(fitted, held_out, settings, seed)
+    if settings.calibration == "cross":
+        return _judged_by_folds(fitted, x, settings, seed, fold_monitor)
+    return fitted
+
+
+def _judged_by_held_out(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int) -> Fitted:
+    """The model with the scores of rows ``x`` (rows, cells) that it was not fitted to as its reference."""
+    return _judged_by(fitted, x, fitted.scorer.score(x), settings, seed)
+
+
+def _judged_by_folds(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int, monitor: Monitor) -> Fitted:
+    """The model with scores of its training rows ``x`` as its reference, each under a model fitted without its fold.
+
+    That is cross-conformal prediction (Vovk, arXiv 1208.0806) with the whole table's model in place of the folds' where
+    new rows are scored: it has seen a fifth more, so the reference is, if anything, the odder. The schema is the whole
+    table's: else scores would differ by how each fold is standardised.
+    """
+    scores = np.empty(len(x))
+    for number, fold in enumerate(_folds(len(x), seed), 1):
+        rest = np.delete(x, fold, axis=0)
+        model = fit_model(
+            fitted.schema, rest, fitted.inputs, fitted.frame, settings=settings, seed=seed + number, monitor=monitor
+        )
+        scores[fold] = model.scorer.score(x[fold])
+    return _judged_by(fitted, x, scores, settings, seed)
+
+
+def _folds(n_rows: int, seed: int) -> Iterator[np.ndarray]:
+    drawn = np.random.default_rng(seed).permutation(n_rows)
+    yield from np.array_split(drawn, FOLDS)
+
+
+def _judged_by(fitted: Fitted, x: np.ndarray, scores: np.ndarray, settings: Settings, seed: int) -> Fitted:
+    reference = Reference.of(x, scores, np.random.default_rng(seed))
+    record = replace(fitted.record, offset=offset(scores, settings.contamination))
+    return replace(fitted, reference=reference, record=record)
