@@ -92,7 +92,7 @@ def gather(
     drift = detector.drift(rows, ordered=False, random_state=0).columns if compare else None
     names = detector.schema_.names
     n_missing = int(frame[names].isna().to_numpy().sum())
-    training = -detector.reference_scores_ if compare else None
+    training = -detector._fitted.reference.scores if compare else None
     image_shape = detector.image_shape
     noun = "row" if image_shape is None else "image"
     unit = "nats" if detector.variational else "squared errors"
