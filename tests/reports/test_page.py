@@ -18,9 +18,11 @@ from PIL import Image
 from vae_anomaly import VAEDetector
 from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.reports import write_report
+from vae_anomaly.reports.page.judged import Judged
 from vae_anomaly.reports.page.oddest import oddest_rows
 from vae_anomaly.reports.page.pictures import Pictures
 from vae_anomaly.reports.page.reasons import Explained
+from vae_anomaly.reports.page.rule import Rule
 
 EVIL = "<script>window.pwned = 1</script>\"'&"
 VOID = {"meta", "input", "wbr", "img"}
@@ -84,7 +86,7 @@ def test_the_oddest_rows_are_listed_in_their_order(written, model, table):
 
 
 def test_surprises_of_a_row_add_up_to_its_score_less_what_is_usual(model, table):
-    for row in oddest_rows(model, table, table, model.detect(table), table[[]], 5):
+    for row in oddest_rows(model, Judged.of(model, table, None, Rule()), 5):
         assert_allclose(row.score, model.anomaly_score(table)[row.row - 1])
         assert_allclose(sum(reason.nats for reason in row.reasons.shown) + row.reasons.others, row.surprise)
 
@@ -92,8 +94,7 @@ def test_surprises_of_a_row_add_up_to_its_score_less_what_is_usual(model, table)
 def test_of_many_columns_the_most_surprising_are_told_and_the_others_counted(rng):
     X = rng.normal(size=(60, 30))
     model = VAEDetector(max_iter=5, random_state=0).fit(X)
-    frame = pd.DataFrame(X).add_prefix("x")
-    (row,) = oddest_rows(model, X, frame, model.detect(X), frame[[]], 1)
+    (row,) = oddest_rows(model, Judged.of(model, X, None, Rule()), 1)
     surprises = model.explain(X[[row.row - 1]])["surprise"].iloc[0].sort_values(ascending=False)
     assert_allclose([reason.nats for reason in row.reasons.shown], surprises[:12])
     assert row.reasons.n_others == 31 - 12

@@ -3,12 +3,13 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
 from vae_anomaly.reports.page.axes import Axis
 from vae_anomaly.reports.page.histogram import Histogram
-from vae_anomaly.reports.page.oddest import taken
+from vae_anomaly.reports.page.judged import Judged
 from vae_anomaly.reports.page.scatter import Scatter
 
 LINE = 4.0
@@ -86,16 +87,16 @@ def places_of(path):
     return np.array([step.removesuffix("h0").split() for step in path.split("M")[1:]], dtype=float)
 
 
-@pytest.fixture
-def mapped(of_numbers, numbers):
+def judged(rows, scores, odd):
+    frame = pd.DataFrame(index=range(len(scores)))
+    return Judged(rows, frame, frame, scores, np.full(len(scores), 0.5), odd)
+
+
+def test_the_map_has_every_row_once_and_the_flagged_ones_apart(of_numbers, numbers):
     scores = of_numbers.anomaly_score(numbers)
     odd = scores > np.quantile(scores, 0.9)
     listed = np.argsort(-scores)[:5]
-    return Scatter.of(of_numbers, numbers, scores, odd, listed), scores, odd, listed
-
-
-def test_the_map_has_every_row_once_and_the_flagged_ones_apart(mapped):
-    drawn, _, odd, listed = mapped
+    drawn = Scatter.of(of_numbers, judged(numbers, scores, odd), 5)
     assert (drawn.n_dots, drawn.n_odd) == ((~odd).sum(), odd.sum())
     assert len(places_of(drawn.dots)) == (~odd).sum()
     assert len(places_of(drawn.odd_dots)) == odd.sum() - len(listed)
@@ -105,9 +106,9 @@ def test_the_map_has_every_row_once_and_the_flagged_ones_apart(mapped):
 def test_of_very_many_rows_the_map_has_some_and_the_oddest_of_the_flagged_ones(of_numbers, numbers):
     rows = np.tile(numbers, (40, 1))
     scores = np.arange(len(rows), dtype=float)
-    drawn = Scatter.of(of_numbers, rows, scores, scores >= 6000, np.array([7999]))
+    drawn = Scatter.of(of_numbers, judged(rows, scores, scores >= 6000), 1)
     assert (drawn.n_dots, drawn.n_odd) == (1000, 1000)
-    few = Scatter.of(of_numbers, rows, scores, scores >= 7990, np.array([7999]))
+    few = Scatter.of(of_numbers, judged(rows, scores, scores >= 7990), 1)
     assert (few.n_dots, few.n_odd) == (1990, 10)
     assert few.marks[0].remark.startswith("row 8000: 7999")
 
@@ -115,7 +116,7 @@ def test_of_very_many_rows_the_map_has_some_and_the_oddest_of_the_flagged_ones(o
 def test_rows_of_one_code_lie_on_one_another_and_unlike_ones_apart(of_numbers, numbers):
     rows = np.concatenate([numbers, numbers])
     scores = np.zeros(len(rows))
-    drawn = Scatter.of(of_numbers, rows, scores, scores > 0, np.array([], dtype=int))
+    drawn = Scatter.of(of_numbers, judged(rows, scores, scores > 0), 1)
     places = places_of(drawn.dots)
     assert_allclose(places[: len(numbers)], places[len(numbers) :])
     codes = of_numbers.transform(numbers) / of_numbers.latents_["noise"].to_numpy()
@@ -125,6 +126,6 @@ def test_rows_of_one_code_lie_on_one_another_and_unlike_ones_apart(of_numbers, n
     assert abs(np.corrcoef(along[inner], places[: len(numbers)][inner, 0])[0, 1]) > 0.999
 
 
-def test_rows_are_taken_from_frames_and_arrays(table, numbers):
-    assert taken(table, np.array([3, 1])).index.tolist() == [3, 1]
-    assert_allclose(taken(numbers, np.array([3, 1])), numbers[[3, 1]])
+def test_equally_odd_rows_are_in_the_order_of_the_table(numbers):
+    scores = np.array([1.0, 3, 2, 3, 1])
+    assert judged(numbers[:5], scores, scores > 2).oddest(4).tolist() == [1, 3, 2, 0]

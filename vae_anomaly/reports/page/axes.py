@@ -5,6 +5,7 @@ The drawings of the page stretch with it, so that nothing in them is measured in
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Axis:
     extent: float = 100.0
 
     @classmethod
-    def over(cls, values: np.ndarray, margin: float) -> "Axis":
+    def over(cls, values: np.ndarray, margin: float) -> Self:
         """An axis for all values, or for all but a few that lie far off; ``margin`` is a share of it on each side."""
         first, last = np.quantile(values, [0.005, 0.995])
         reach = (last - first) / 2

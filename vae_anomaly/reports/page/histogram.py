@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -29,16 +30,21 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Bars of the rows, an outline of the training rows; heights go with the root of a share, so that few rows show."""
+    """Bars of the rows, an outline of the training rows; heights go with the root of a share, so that few rows show.
+
+    ``median`` is that of the rows' scores, ``trained_median`` that of the training rows where they are shown.
+    """
 
     bars: list[Bar]
     outline: str  # of an SVG path; empty without training rows
     line: float | None  # percent
     x_ticks: list[Tick]
     y_ticks: list[Tick]
+    median: float
+    trained_median: float | None
 
     @classmethod
-    def of(cls, scores: np.ndarray, training: np.ndarray | None, line: float | None) -> "Histogram":
+    def of(cls, scores: np.ndarray, training: np.ndarray | None, line: float | None) -> Self:
         """From anomaly scores (rows,), high is odd; rows from ``line`` on are flagged."""
         both = scores if training is None else np.concatenate([scores, training])
         axis = _axis(both, line)
@@ -58,6 +64,8 @@ class Histogram:
             line=None if line is None else float(axis.places(np.array(line))),
             x_ticks=x_ticks,
             y_ticks=_y_ticks(top),
+            median=float(np.median(scores)),
+            trained_median=None if training is None else float(np.median(training)),
         )
 
 

@@ -1,12 +1,10 @@
 """The oddest rows, each with its score and the reasons for it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from vae_anomaly.reports.labels import short_text
+from vae_anomaly.reports.page.judged import Judged
 from vae_anomaly.reports.page.pictures import Pictures
 from vae_anomaly.reports.page.reasons import Explained, Reasons
 from vae_anomaly.reports.page.words import MOST, chance, is_missing, nats
@@ -47,45 +45,21 @@ class OddRow:
         return self.score - self.usual
 
 
-def oddest_rows(
-    detector: "VAEDetector", rows: Any, frame: pd.DataFrame, detected: pd.DataFrame, kept: pd.DataFrame, most: int
-) -> list[OddRow]:
-    """The oddest rows of a table, at most so many; only they are explained.
-
-    Parameters
-    ----------
-    rows : DataFrame or ndarray
-        The table as the detector takes it.
-    frame : DataFrame
-        The same under the names of the model.
-    detected : DataFrame
-        What ``detect`` says of it.
-    kept : DataFrame
-        Columns to know a row by.
-    """
-    places = oddest_places(detected, most)
-    explained, shape = Explained.of(detector, taken(rows, places), frame), detector.image_shape
-    flagged, known = taken(detected, places), taken(kept, places)
+def oddest_rows(detector: "VAEDetector", judged: Judged, most: int) -> list[OddRow]:
+    """The oddest rows, at most so many; only they are explained."""
+    places, shape = judged.oddest(most), detector.image_shape
+    explained = Explained.of(detector, judged.taken(places), judged.frame)
+    extremes = (0.0, 1.0) if shape is None else detector.schema_.to_json()["range"]
     return [
         OddRow(
             row=place + 1,
-            names=["" if is_missing(value) else short_text(value, MOST) for value in known.iloc[line]],
-            score=float(flagged["anomaly_score"].iloc[line]),
-            p_value=float(flagged["p_value"].iloc[line]),
-            odd=bool(flagged["is_anomaly"].iloc[line]),
+            names=["" if is_missing(value) else short_text(value, MOST) for value in judged.kept.iloc[place]],
+            score=float(judged.scores[place]),
+            p_value=float(judged.p_values[place]),
+            odd=bool(judged.odd[place]),
             usual=explained.usual(line),
             reasons=explained.reasons(line) if shape is None else None,
-            pictures=None if shape is None else explained.pictures(line, shape, detector.schema_.to_json()["range"]),
+            pictures=None if shape is None else explained.pictures(line, shape, extremes),
         )
         for line, place in enumerate(places.tolist())
     ]
-
-
-def oddest_places(detected: pd.DataFrame, most: int) -> np.ndarray:
-    """Places of the rows of highest score, the oddest first; equally odd ones in the order of the table."""
-    return np.argsort(-detected["anomaly_score"].to_numpy(dtype=np.float64), kind="stable")[:most]
-
-
-def taken(rows: Any, places: np.ndarray) -> Any:
-    """Some rows of a frame or an array."""
-    return rows.iloc[places] if isinstance(rows, pd.DataFrame) else rows[places]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from vae_anomaly.reports.labels import counted
@@ -24,11 +25,10 @@ class Rule:
         """What ``detect`` says of the rows."""
         return detector.detect(rows, fdr=self.fdr, alerts=self.alerts, false_alarm_rate=self.false_alarm_rate)
 
-    def line(self, detector: "VAEDetector", detected: pd.DataFrame) -> float | None:
-        """Score from which on rows are flagged; None where none is."""
+    def line(self, detector: "VAEDetector", flagged: np.ndarray) -> float | None:
+        """Score from which on rows are flagged, by the scores of those that are; None where none is."""
         if self == Rule():
             return -float(detector.offset_)
-        flagged = detected["anomaly_score"][detected["is_anomaly"].to_numpy(dtype=bool)]
         return float(flagged.min()) if len(flagged) else None
 
     def in_words(self, detector: "VAEDetector", noun: str, unit: str) -> str:

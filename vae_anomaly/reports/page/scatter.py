@@ -1,13 +1,13 @@
 """The map: codes of rows along the two directions in which they differ most, the flagged ones marked."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from vae_anomaly.reports.labels import share
 from vae_anomaly.reports.page.axes import Axis
-from vae_anomaly.reports.page.oddest import taken
+from vae_anomaly.reports.page.judged import Judged
 from vae_anomaly.reports.page.words import nats
 
 if TYPE_CHECKING:
@@ -42,15 +42,14 @@ class Scatter:
     n_beyond: int
 
     @classmethod
-    def of(
-        cls, detector: "VAEDetector", rows: Any, scores: np.ndarray, odd: np.ndarray, listed: np.ndarray
-    ) -> "Scatter":
-        """From a table, its anomaly scores, which rows are flagged, and the places of those that the page lists."""
+    def of(cls, detector: "VAEDetector", judged: Judged, listed: int) -> Self:
+        """From a judged table; the page lists so many of its oddest rows."""
+        scores, odd = judged.scores, judged.odd
         drawn, noise = _drawn(scores, odd), detector.latents_["noise"].to_numpy()
-        points, names = _points(noise, detector.transform(taken(rows, drawn)), scores[drawn], odd[drawn])
+        points, names = _points(noise, detector.transform(judged.taken(drawn)), scores[drawn], odd[drawn])
         across, upwards = (Axis.over(values, _MARGIN) for values in points.T)
         places = np.column_stack([across.places(points[:, 0]), 100 - upwards.places(points[:, 1])])
-        marked = np.isin(drawn, listed) & odd[drawn]
+        marked = np.isin(drawn, judged.oddest(listed)) & odd[drawn]
         rest = odd[drawn] & ~marked
         return cls(
             dots=_path(places[~odd[drawn]]),

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.files import whole_file
-from vae_anomaly.reports.labels import short_text
-from vae_anomaly.reports.page.content import Content, gather, kept_columns
+from vae_anomaly.reports.labels import share, short_text
+from vae_anomaly.reports.page.content import Content
 from vae_anomaly.reports.page.needs import check_path, require_jinja
 from vae_anomaly.reports.page.rule import Rule
 from vae_anomaly.reports.page.words import nats
@@ -93,21 +93,14 @@ def write_report(
     if not 1 <= top <= MOST_ROWS:
         raise DataError(f"The report lists from 1 to {MOST_ROWS:,} rows; top={top} was asked for.")
     rows = as_frame(X) if is_frame(X) else np.ma.filled(np.ma.asarray(X, dtype=np.float64), np.nan)
-    content = gather(
-        detector,
-        rows,
-        title=short_text(title, _LONGEST_TITLE),
-        kept=kept_columns(rows, keep),
-        top=top,
-        rule=Rule(fdr, alerts, false_alarm_rate),
-        compare=compare,
-    )
-    page = render(content)
+    rule = Rule(fdr, alerts, false_alarm_rate)
+    content = Content.of(detector, rows, keep, top=top, rule=rule, compare=compare)
+    page = render(short_text(title, _LONGEST_TITLE), content)
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def render(content: Content) -> str:
+def render(title: str, content: Content) -> str:
     """The page; the script is known to it by its digest, so that no other script would run."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup, escape
@@ -123,10 +116,10 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(nats=nats, breakable=breakable)
+    environment.filters.update(nats=nats, share=share, breakable=breakable)
     folder = files("vae_anomaly.reports.page")
     script, style = (folder.joinpath(name).read_text("utf-8") for name in ("page.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
-        page=content, script=Markup(script), style=Markup(style), digest=digest
+        title=title, page=content, script=Markup(script), style=Markup(style), digest=digest
     )
