@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 FIT = "How to fit"
+FLAG = "Which rows to flag"
 ROWS = "What to write"
 PICTURE = "What to draw"
 
@@ -25,6 +26,14 @@ class Bound(StrEnum):
     iwae = "iwae"
 
 
+class Calibration(StrEnum):
+    """Whose scores new rows are held against."""
+
+    leave_one_out = "leave_one_out"
+    split_off = "split"  # str has a method of the shorter name
+    cross = "cross"
+
+
 def share_or_auto(text: str) -> float | str:
     """Read a contamination: ``auto``, or a share above 0 and up to 0.5."""
     if text == "auto":
@@ -41,6 +50,12 @@ def share_or_auto(text: str) -> float | str:
 def _checked(text: str) -> str:
     share_or_auto(text)
     return text
+
+
+def _open_share(number: float | None) -> float | None:
+    if number is not None and not 0 < number < 1:
+        raise typer.BadParameter(f"{number} is not a number between 0 and 1.")
+    return number
 
 
 def _finite(number: float) -> float:
@@ -132,6 +147,18 @@ Top = Annotated[
     int | None,
     typer.Option(
         "--top", "-n", metavar="N", min=1, help="Only the N oddest rows.", show_default=False, rich_help_panel=ROWS
+    ),
+]
+RowNumbers = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--row",
+        "-r",
+        metavar="N",
+        min=1,
+        help="Explain this row; 1 is the first row of data. Repeat for more.",
+        show_default=False,
+        rich_help_panel=ROWS,
     ),
 ]
 Rows = Annotated[
@@ -256,6 +283,48 @@ Contamination = Annotated[
         callback=_checked,
         help="Share of the fitted rows to flag, above 0 and up to 0.5; auto lets the scores decide.",
         rich_help_panel=FIT,
+    ),
+]
+CalibrationName = Annotated[
+    Calibration,
+    typer.Option(
+        "--calibration",
+        help="Whose scores p-values rest on: training rows, each left out in turn; a fifth of the rows, split off "
+        "before training; or all rows by cross-fitting, which takes five times as long again.",
+        rich_help_panel=FIT,
+    ),
+]
+Fdr = Annotated[
+    float | None,
+    typer.Option(
+        "--fdr",
+        metavar="X",
+        callback=_open_share,
+        help="Flag as many rows as keep the expected share of false alarms among them below X.",
+        rich_help_panel=FLAG,
+        show_default=False,
+    ),
+]
+Alerts = Annotated[
+    int | None,
+    typer.Option(
+        "--alerts",
+        metavar="N",
+        min=0,
+        help="Flag the N oddest rows: as many as somebody can look at.",
+        rich_help_panel=FLAG,
+        show_default=False,
+    ),
+]
+FalseAlarmRate = Annotated[
+    float | None,
+    typer.Option(
+        "--false-alarm-rate",
+        metavar="X",
+        callback=_open_share,
+        help="Flag at most this share of the normal rows.",
+        rich_help_panel=FLAG,
+        show_default=False,
     ),
 ]
 BoundName = Annotated[

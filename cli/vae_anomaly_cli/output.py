@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 10  # rows on a terminal
-TELLING = 3  # columns that explain a row
+TELLING = 5  # columns that explain a row
+BAR = 20  # characters of the largest surprise
 WIDEST = 32  # characters of one value
 
 
@@ -72,13 +73,15 @@ def show_rows(ranking: pd.DataFrame, whole: str) -> None:
         match name:
             case "anomaly_score":
                 return Text(f"{value:.2f}")
+            case "p_value":
+                return Text(f"{value:.2g}")
             case "is_anomaly":
                 return Text("yes", style="bold red") if value else Text("no")
         return Text(printable(str(value)) if name == whole else plain(value))
 
     table = Table()
     for name in ranking.columns:
-        if name in ("row", "anomaly_score"):
+        if name in ("row", "anomaly_score", "p_value"):
             table.add_column(name, justify="right", no_wrap=True)
         else:
             table.add_column(Text(plain(name)), overflow="fold" if name == whole else "ellipsis")
@@ -87,17 +90,38 @@ def show_rows(ranking: pd.DataFrame, whole: str) -> None:
     Console().print(table)
 
 
-def telling(rows: pd.DataFrame, contributions: pd.DataFrame) -> list[str]:
-    """For each row the values that cost it most, as ``column=value``, worst first; no value that speaks for it."""
+def show_reasons(reasons: pd.DataFrame) -> None:
+    """Draw the most surprising cells of each row on the terminal, with bars as long as the surprise."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console, longest = Console(), max(float(reasons["surprise"].to_numpy().max()), 1.0)
+    for row, cells in reasons.groupby("row", sort=False):
+        table = Table(title=f"row {row}, anomaly score {cells['anomaly_score'].iloc[0]:.2f}", title_justify="left")
+        for name in ("column", "value", "expected", "nats", "surprise"):
+            table.add_column(name, justify="right" if name == "nats" else "left")
+        for cell in cells[:TELLING].to_dict("records"):
+            bar = "█" * round(BAR * max(cell["surprise"], 0.0) / longest)
+            texts = plain(cell["column"]), _value(cell["value"]), _expected(cell)
+            table.add_row(*map(Text, texts), f"{cell['nats']:.2f}", f"{cell['surprise']:6.2f} {bar}")
+        console.print(table)
+
+
+def _expected(cell: Mapping[Any, Any]) -> str:
+    """The range, where a column has one, or the value."""
     import pandas as pd
 
-    reasons = []
-    for position in range(len(rows)):
-        nats = contributions.iloc[position, :-1].sort_values(ascending=False, kind="stable")  # the last is the latent
-        cells = {column: rows[column].iloc[position] for column in nats.index[nats > 0]}
-        observed = [f"{plain(column)}={plain(value)}" for column, value in cells.items() if not pd.isna(value)]
-        reasons.append(", ".join(observed[:TELLING]))
-    return reasons
+    low, high = cell["low"], cell["high"]
+    return _value(cell["expected"]) if pd.isna(low) else f"{_value(low)} to {_value(high)}"
+
+
+def _value(value: Any) -> str:
+    import pandas as pd
+
+    from vae_anomaly.inference.explanation import text_of
+
+    return "" if pd.isna(value) else plain(text_of(value))
 
 
 def plain(value: object) -> str:

@@ -13,7 +13,6 @@ from vae_anomaly.errors import DataError
 from vae_anomaly_cli.columns import leave_out, pick
 from vae_anomaly_cli.contents import holds_images
 from vae_anomaly_cli.errors import refuse_given
-from vae_anomaly_cli.output import telling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,12 +55,17 @@ class Table:
 
         return pd.concat([ranking, self.kept.iloc[ranking["row"] - 1].reset_index(drop=True)], axis=1)
 
-    def shown(self, ranking: pd.DataFrame, detector: VAEDetector) -> tuple[pd.DataFrame, str]:
-        """What a person sees of ranked rows: also the values that make each odd, and that column's name."""
-        rows, shown, heading = self.rows.iloc[ranking["row"] - 1], self.written(ranking), "most telling"
-        reasons = telling(rows, detector.contributions(rows, relative=True))
-        shown.insert(ranking.shape[1], heading, reasons, allow_duplicates=True)
-        return shown, heading
+    def explained(self, ranking: pd.DataFrame, detector: VAEDetector, places: list[int]) -> pd.DataFrame:
+        """Ranked rows with the reasons of those in these places, in words."""
+        explained = ranking.assign(reason="")
+        if len(places):
+            rows = self.rows.iloc[ranking["row"].iloc[places] - 1]
+            explained.loc[places, "reason"] = detector.reasons(rows).to_numpy()
+        return explained
+
+    def shown(self, ranking: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+        """What a person sees of ranked rows, and the column of which nothing is to be cut."""
+        return self.written(ranking), "reason"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +114,12 @@ class Pictures:
         written.insert(1, "image", self.named()["image"].to_numpy()[ranking["row"] - 1])
         return written
 
-    def shown(self, ranking: pd.DataFrame, detector: VAEDetector) -> tuple[pd.DataFrame, str]:
-        """What a person sees of ranked images, and the column of their names; single pixels tell a person nothing."""
+    def explained(self, ranking: pd.DataFrame, detector: VAEDetector, places: list[int]) -> pd.DataFrame:
+        """Ranked images as they are: single pixels tell a person nothing."""
+        return ranking
+
+    def shown(self, ranking: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+        """What a person sees of ranked images, and the column of their names."""
         return self.written(ranking), "image"
 
 

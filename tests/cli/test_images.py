@@ -115,7 +115,7 @@ def test_score_ranks_images_by_the_names_of_their_files(cli, place, digits):
     ended, images, detector = cli("score", place / "gray", "--model", digits), read_images(place / "gray"), load(digits)
     ranking = table_of(ended.out)
     assert (ended.status, ended.err) == (0, "")
-    assert list(ranking.columns) == ["row", "image", "anomaly_score", "is_anomaly"]
+    assert list(ranking.columns) == ["row", "image", "anomaly_score", "p_value", "is_anomaly"]
     assert (ranking["row"][0], ranking["image"][0]) == (ODD, "17.png")
     assert ranking["anomaly_score"].is_monotonic_decreasing
     assert list(ranking["image"]) == [f"{row:02}.png" for row in ranking["row"]]
@@ -161,7 +161,7 @@ def test_a_terminal_shows_names_and_no_pixels(cli, place, digits, monkeypatch):
     ended = cli("score", place / "gray", "--model", digits, "--top", 3)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in ended.out.splitlines() if "│" in line]
     flagged = (load(digits).predict(read_images(place / "gray").pixels) == -1).sum()
-    assert [len(row) for row in rows] == [4, 4, 4]
+    assert [len(row) for row in rows] == [5, 5, 5]
     assert (rows[0][:2], rows[0][3]) == (["17", "17.png"], "yes")
     assert ended.err == f"{flagged} of 40 images are flagged; write them all with --output scores.csv\n"
 

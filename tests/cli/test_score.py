@@ -25,7 +25,7 @@ def table_of(text: str) -> pd.DataFrame:
 
 def test_piped_it_writes_every_row_once_and_the_oddest_first(ranked):
     ranking = table_of(ranked)
-    assert ranked.splitlines()[0] == "row,anomaly_score,is_anomaly"
+    assert ranked.splitlines()[0] == "row,anomaly_score,p_value,is_anomaly,reason"
     assert ranking["row"][0] == ODD_ROW
     assert sorted(ranking["row"]) == list(range(1, 41))
     assert ranking["anomaly_score"].is_monotonic_decreasing
@@ -49,7 +49,7 @@ def test_fit_and_score_apart_equal_score_alone(cli, csv, model, ranked):
 def test_kept_columns_follow_with_their_values(cli, named_csv, model, frame):
     command = ("score", named_csv, "--model", model, "--keep", "name", "--keep", "height", "--exclude", "name")
     ranking = table_of(cli(*command).out)
-    assert list(ranking.columns) == ["row", "anomaly_score", "is_anomaly", "name", "height"]
+    assert list(ranking.columns) == ["row", "anomaly_score", "p_value", "is_anomaly", "reason", "name", "height"]
     np.testing.assert_array_equal(ranking["name"], frame["name"].iloc[ranking["row"] - 1])
     np.testing.assert_array_equal(ranking["height"], frame["height"].iloc[ranking["row"] - 1])
 
@@ -80,7 +80,7 @@ def test_the_suffix_chooses_the_format(cli, csv, model, tmp_path, suffix):
     ended = cli("score", csv, "--model", model, "--keep", "colour", "--output", target)
     ranking = READERS[suffix](target)
     assert (ended.status, ended.out) == (0, "")
-    assert list(ranking.columns) == ["row", "anomaly_score", "is_anomaly", "colour"]
+    assert list(ranking.columns) == ["row", "anomaly_score", "p_value", "is_anomaly", "reason", "colour"]
     assert ranking["row"][0] == ODD_ROW
     assert f"40 rows written; {ranking['is_anomaly'].sum()} of 40 are flagged" in ended.err
 
@@ -88,6 +88,12 @@ def test_the_suffix_chooses_the_format(cli, csv, model, tmp_path, suffix):
 def test_a_dash_reads_standard_input(cli, csv, model, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(csv.read_bytes())))
     assert cli("score", "-", "--model", model).out == cli("score", csv, "--model", model).out
+
+
+def test_calibration_changes_what_rows_are_held_against_not_the_model(cli, csv, ranked):
+    crossed = table_of(cli("score", csv, "--calibration", "cross").out)
+    np.testing.assert_array_equal(crossed["anomaly_score"], table_of(ranked)["anomaly_score"])
+    assert not np.allclose(crossed["p_value"], table_of(ranked)["p_value"])
 
 
 @pytest.mark.parametrize("option", [("--seed", 1), ("--bound", "iwae"), ("--novelty",)], ids=lambda option: option[0])
@@ -100,7 +106,40 @@ def test_contamination_is_the_share_that_is_flagged(cli, csv):
     assert table_of(cli("score", csv, "--contamination", 0.25).out)["is_anomaly"].sum() == 10
 
 
-@pytest.mark.parametrize("option", [("--seed", 0), ("--contamination", "auto"), ("--bound", "elbo"), ("--novelty",)])
+def test_flagged_rows_have_a_reason_and_others_none(cli, csv, ranked):
+    ranking = table_of(ranked)
+    assert ranking["is_anomaly"].sum() >= 1
+    assert (ranking["reason"].notna() == ranking["is_anomaly"]).all()
+    assert "weight 140, expected " in ranking["reason"][0]
+    top = table_of(cli("score", csv, "--top", 1).out)
+    assert top["reason"][0] == ranking["reason"][0]
+
+
+def test_p_values_are_those_of_the_library(cli, csv, model):
+    ranking = table_of(cli("score", csv, "--model", model).out).sort_values("row")
+    np.testing.assert_allclose(ranking["p_value"], load(model).p_values(pd.read_csv(csv)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("rule", [("fdr", 0.2), ("alerts", 3), ("false-alarm-rate", 0.1)], ids=lambda rule: rule[0])
+def test_rows_are_flagged_by_what_is_asked(cli, csv, model, rule):
+    name, value = rule
+    ranking = table_of(cli("score", csv, "--model", model, f"--{name}", value).out).sort_values("row")
+    wanted = load(model).detect(pd.read_csv(csv), **{name.replace("-", "_"): value})["is_anomaly"]
+    np.testing.assert_array_equal(ranking["is_anomaly"], wanted)
+    assert 0 < wanted.sum() < 40
+
+
+def test_rows_are_flagged_in_one_way(cli, csv):
+    ended = cli("score", csv, "--fdr", 0.1, "--alerts", 5)
+    assert ended.status == 2
+    assert "--fdr and --alerts" in ended.err
+
+
+FIT_OPTIONS = [("--seed", 0), ("--contamination", "auto"), ("--calibration", "split"), ("--bound", "elbo")]
+FIT_OPTIONS += [("--novelty",)]
+
+
+@pytest.mark.parametrize("option", FIT_OPTIONS)
 def test_options_of_the_fit_are_refused_beside_a_model(cli, csv, model, option):
     ended = cli("score", csv, "--model", model, *option)
     assert ended.status == 2
@@ -182,6 +221,10 @@ def test_a_table_that_lacks_a_column_of_the_model_says_which(cli, csv, model, tm
         (("--contamination", "0.7"), "0.5"),
         (("--contamination", "some"), "'auto'"),
         (("--keep", "row"), "'row'"),
+        (("--keep", "reason"), "'reason'"),
+        (("--fdr", "1.5"), "between 0 and 1"),
+        (("--false-alarm-rate", "0"), "between 0 and 1"),
+        (("--alerts", "-1"), "0"),
         (("--top", "0"), "1"),
         (("--seed", "-1"), "0"),
     ],

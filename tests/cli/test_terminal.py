@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-COMMANDS = ("score", "fit", "features", "generate", "traverse", "info", "plot")
+COMMANDS = ("score", "fit", "explain", "features", "generate", "traverse", "info", "plot")
 PICTURES = ("history", "latents", "samples", "reconstructions", "traversal")
 HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy", "matplotlib")
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -53,8 +53,8 @@ def test_a_terminal_shows_the_oddest_rows_and_why(csv, model):
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
     assert status == 0
     assert len([row for row in rows if row[0].isdigit()]) == 10
-    assert (rows[0][0], rows[0][2], rows[0][-1]) == ("17", "yes", "red")
-    assert "weight=140" in shown.replace("\n", " ")
+    assert (rows[0][0], rows[0][3], rows[0][-1]) == ("17", "yes", "red")
+    assert "weight 140" in " ".join(row[4] for row in rows[:4])
     assert re.search(r"\d+ of 40 rows are flagged; write them all with --output scores.csv", err)
 
 

@@ -35,6 +35,7 @@ def fit(
     purpose: options.PurposeName = options.Purpose.detection,
     novelty: options.Novelty = False,
     contamination: options.Contamination = "auto",
+    calibration: options.CalibrationName = options.Calibration.leave_one_out,
     bound: options.BoundName = options.Bound.elbo,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -46,7 +47,7 @@ def fit(
     check_output(output, inputs=(file,))
     with plain_warnings(quiet=quiet), naming(file):
         source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
-        detector = new_detector(novelty, contamination, bound, seed, device, quiet=quiet)
+        detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
         detector.set_params(purpose=purpose.value, image_shape=source.image_shape).fit(source.rows)
     detector.save(output)
     told = f"{output}: fitted to {trained_on(detector)}. Use it with `vae-anomaly score FILE --model {output}`."
@@ -54,7 +55,14 @@ def fit(
 
 
 def new_detector(
-    novelty: bool, contamination: str, bound: options.Bound, seed: int, device: str, *, quiet: bool
+    novelty: bool,
+    contamination: str,
+    calibration: options.Calibration,
+    bound: options.Bound,
+    seed: int,
+    device: str,
+    *,
+    quiet: bool,
 ) -> VAEDetector:
     """The detector that the options describe, not fitted yet."""
     from vae_anomaly import VAEDetector
@@ -62,6 +70,7 @@ def new_detector(
     return VAEDetector(
         novelty=novelty,
         contamination=options.share_or_auto(contamination),
+        calibration=calibration.value,
         bound=bound.value,
         device=device,
         random_state=seed,

@@ -28,14 +28,21 @@ vae-anomaly score data.csv --keep id --exclude id --output scores.csv
 
 vae-anomaly score new.parquet --model normal.vae --top 20
 
+vae-anomaly score new.csv --model normal.vae --fdr 0.05 --output alarms.csv
+
 vae-anomaly score photos/ --skip-bad --output scores.csv
 
 zcat data.csv.gz | vae-anomaly score - | head
 
-On a terminal the oddest rows are shown with the values that make them odd, or the oddest images by name; elsewhere all
-are written as CSV."""
-OURS = ("row", "anomaly_score", "is_anomaly")
-FITTING = {"novelty": "--novelty", "contamination": "--contamination", "bound": "--bound", "seed": "--seed"}
+On a terminal the oddest rows are shown, or the oddest images by name; elsewhere all are written as CSV."""
+OURS = ("row", "anomaly_score", "p_value", "is_anomaly", "reason")
+FITTING = {
+    "novelty": "--novelty",
+    "contamination": "--contamination",
+    "calibration": "--calibration",
+    "bound": "--bound",
+    "seed": "--seed",
+}
 
 
 @user_errors
@@ -47,8 +54,12 @@ def score(
     keep: options.Keep = None,
     top: options.Top = None,
     exclude: options.Exclude = None,
+    fdr: options.Fdr = None,
+    alerts: options.Alerts = None,
+    false_alarm_rate: options.FalseAlarmRate = None,
     novelty: options.Novelty = False,
     contamination: options.Contamination = "auto",
+    calibration: options.CalibrationName = options.Calibration.leave_one_out,
     bound: options.BoundName = options.Bound.elbo,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -60,12 +71,14 @@ def score(
 
     Without --model, a model is fitted to FILE itself.
 
-    Written are the columns row (1 is the first row of data), anomaly_score (in nats: the higher, the odder),
-    is_anomaly, and those that --keep names.
+    Written are the columns row (1 is the first row of data), anomaly_score (in nats: the higher, the odder), p_value
+    (how probable so odd a score is for a normal row), is_anomaly, reason (of the rows that are flagged), and those that
+    --keep names.
 
-    For images a column image follows row: the name of the file, or the number in an IDX file.
+    For images a column image follows row, the name of the file or the number in an IDX file, and there is no reason.
     """
     _check_usage(context, file, model, output, keep or [])
+    rule = detection_rule(fdr, alerts, false_alarm_rate)
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_source(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
@@ -77,28 +90,37 @@ def score(
                 refuse_known(exclude or [], detector.schema_.names)
         with naming(file):
             if model is None:
-                detector = new_detector(novelty, contamination, bound, seed, device, quiet=quiet)
+                detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
                 detector.set_params(image_shape=source.image_shape).fit(source.rows)
-            ranking = rank(detector, source.rows_for(detector))
+            ranking = rank(detector, source.rows_for(detector), rule)
             flagged, total = ranking["is_anomaly"].sum(), len(ranking)
             if output is None and is_terminal(sys.stdout):
-                show_rows(*source.shown(ranking[: top or SHOWN], detector))
+                shown = ranking[: top or SHOWN]
+                show_rows(*source.shown(source.explained(shown, detector, list(range(len(shown))))))
                 told = f"{flagged} of {total} {source.noun} are flagged; write them all with --output scores.csv"
                 remark(told, quiet=quiet)
                 return
-    written = source.written(ranking[:top])
+            ranking = ranking[:top]
+            written = source.written(source.explained(ranking, detector, ranking.index[ranking["is_anomaly"]].tolist()))
     write_rows(written, output, f"{len(written)} rows written; {flagged} of {total} are flagged.", quiet=quiet)
 
 
-def rank(detector: VAEDetector, rows: Any) -> pd.DataFrame:
+def rank(detector: VAEDetector, rows: Any, rule: dict[str, Any]) -> pd.DataFrame:
     """All rows, oddest first; equally odd ones in the order of the file."""
     import numpy as np
-    import pandas as pd
 
-    scores = detector.anomaly_score(rows)
-    order = np.argsort(-scores, kind="stable")
-    odd = scores[order] > -detector.offset_  # as predict has it, without scoring twice
-    return pd.DataFrame({"row": order + 1, "anomaly_score": scores[order], "is_anomaly": odd})
+    detected = detector.detect(rows, **rule).reset_index(drop=True)
+    detected.insert(0, "row", np.arange(1, len(detected) + 1))
+    return detected.sort_values("anomaly_score", ascending=False, kind="stable", ignore_index=True)
+
+
+def detection_rule(fdr: float | None, alerts: int | None, false_alarm_rate: float | None) -> dict[str, Any]:
+    """How rows are flagged, as `VAEDetector.detect` takes it."""
+    asked = {"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate}
+    given = [option for option, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter("rows are flagged in one way; leave out all but one.", param_hint=" and ".join(given))
+    return {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
 
 
 def _check_usage(context: typer.Context, file: str, model: str | None, output: str | None, keep: list[str]) -> None:

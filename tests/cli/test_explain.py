@@ -1,0 +1,66 @@
+"""``vae-anomaly explain``: which rows, what of them, and how it says no."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_anomaly import load
+
+ODD_ROW = 17
+COLUMNS = ["row", "anomaly_score", "column", "nats", "surprise", "value", "expected", "low", "high", "reason"]
+
+
+def table_of(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text))
+
+
+def test_the_cells_of_flagged_rows_add_up_to_the_scores_of_the_library(cli, csv, model):
+    reasons, rows, detector = table_of(cli("explain", csv, "--model", model).out), pd.read_csv(csv), load(model)
+    assert list(reasons.columns) == COLUMNS
+    assert reasons["row"][0] == ODD_ROW
+    flagged = detector.predict(rows) == -1
+    assert set(reasons["row"] - 1) == set(np.flatnonzero(flagged))
+    totals = reasons.groupby("row")["nats"].sum()
+    np.testing.assert_allclose(totals, detector.anomaly_score(rows)[totals.index - 1], rtol=1e-9)
+
+
+def test_a_cell_is_told_beside_what_was_expected(cli, csv, model):
+    reasons = table_of(cli("explain", csv, "--model", model, "--top", 1).out)
+    assert len(reasons) == 4  # three columns and the latent term
+    first = reasons.iloc[0]
+    assert (first["column"], float(first["value"])) == ("weight", 140.0)
+    assert float(first["low"]) <= float(first["expected"]) <= float(first["high"]) < 140.0
+    assert reasons["surprise"].is_monotonic_decreasing
+
+
+def test_rows_are_explained_by_number_and_known_by_kept_columns(cli, named_csv, model):
+    command = ("explain", named_csv, "--model", model, "--row", 5, "--row", 2, "--keep", "name", "--quiet")
+    reasons = table_of(cli(*command).out)
+    assert list(dict.fromkeys(reasons["row"])) == [5, 2]
+    assert list(dict.fromkeys(reasons["name"])) == ["no. 5", "no. 2"]
+
+
+def test_every_format_holds_them(cli, csv, model, tmp_path):
+    for suffix, read in ((".parquet", pd.read_parquet), (".jsonl", lambda path: pd.read_json(path, lines=True))):
+        ended = cli("explain", csv, "--model", model, "--top", 2, "--output", tmp_path / f"reasons{suffix}")
+        assert "2 rows explained" in ended.err
+        assert len(read(tmp_path / f"reasons{suffix}")) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("--row", "41"), 1, "There is no row 41; the table has 40"),
+        (("--row", "0"), 2, "1"),
+        (("--row", "3", "--top", "2"), 2, "--row says which rows"),
+        (("--keep", "nats"), 2, "'nats'"),
+        (("--output", "reasons.xlsx"), 2, ".parquet"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_cannot_be_explained_is_refused(cli, csv, model, arguments, status, said):
+    ended = cli("explain", csv, "--model", model, *arguments)
+    assert (ended.status, ended.out) == (status, "")
+    assert said in " ".join(ended.err.split())
