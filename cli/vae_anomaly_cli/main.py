@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vae_anomaly_cli.commands import explain, features, fit, generate, info, plot, score, traverse
+from vae_anomaly_cli.commands import explain, features, fit, generate, info, plot, report, score, traverse
 
 EPILOG = """Examples:
 
@@ -21,6 +21,8 @@ vae-anomaly fit normal.csv --novelty --output normal.vae
 vae-anomaly score new.csv --model normal.vae --top 20
 
 vae-anomaly explain new.csv --model normal.vae --top 5
+
+vae-anomaly report new.csv --model normal.vae --output report.html
 
 vae-anomaly features new.csv --model normal.vae --output codes.parquet
 
@@ -58,6 +60,7 @@ def common(
 app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=fit.EXAMPLES)(fit.fit)
 app.command(epilog=explain.EXAMPLES)(explain.explain)
+app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=features.EXAMPLES)(features.features)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=traverse.EXAMPLES)(traverse.traverse)
