@@ -64,6 +64,12 @@ def _finite(number: float) -> float:
     return number
 
 
+def _level(number: float) -> float:
+    if not 0 < number < 1:
+        raise typer.BadParameter(f"{number} is not a probability above 0 and below 1.")
+    return number
+
+
 Table = Annotated[
     str,
     typer.Argument(
@@ -388,6 +394,32 @@ DrawSeed = Annotated[
         max=2**32 - 1,
         help="Start of the random numbers: same seed and same model, same rows.",
         rich_help_panel=ROWS,
+    ),
+]
+TestSeed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        min=0,
+        max=2**32 - 1,
+        help="Start of the random numbers: same seed, same model and same file, same answer.",
+    ),
+]
+Level = Annotated[
+    float,
+    typer.Option(
+        "--level",
+        metavar="P",
+        callback=_level,
+        help="Probability, at most, of an alarm where nothing has changed.",
+    ),
+]
+Unordered = Annotated[
+    bool,
+    typer.Option(
+        "--unordered",
+        help="The order of the rows means nothing, or they are sorted: do not look for a change along FILE.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="D", help="Where to compute: auto, cpu or cuda.")]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-COMMANDS = ("score", "fit", "explain", "report", "features", "generate", "traverse", "info", "plot")
+COMMANDS = ("score", "fit", "explain", "report", "monitor", "features", "generate", "traverse", "info", "plot")
 PICTURES = ("history", "latents", "samples", "reconstructions", "traversal")
 HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy", "matplotlib")
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -36,6 +36,8 @@ class Schema:
         Columns that training saw but does not use, each with the reason in words.
     cells
         What each column of the matrix holds.
+    kinds
+        Of each column in use: "number", "flag", "category" or "date".
     n_rows
         Rows that the schema was learned from.
     """
@@ -46,6 +48,7 @@ class Schema:
         self.left_out = left_out
         self.n_rows = n_rows
         self.names: list[Name] = [column.name for column in layout.columns]
+        self.kinds = [column.kind for column in layout.columns]
         numbers = zip(layout.cells, scaling.floors.tolist(), strict=False)
         self.cells = [replace(cell, floor=floor) for cell, floor in numbers] + layout.cells[layout.n_numbers :]
 
