@@ -110,7 +110,7 @@ def test_of_very_many_rows_the_map_has_some_and_the_oddest_of_the_flagged_ones(o
     assert (drawn.n_dots, drawn.n_odd) == (1000, 1000)
     few = Scatter.of(of_numbers, judged(rows, scores, scores >= 7990), 1)
     assert (few.n_dots, few.n_odd) == (1990, 10)
-    assert few.marks[0].remark.startswith("row 8000: 7999")
+    assert few.marks[0].remark.startswith("row 8000: 7,999")
 
 
 def test_rows_of_one_code_lie_on_one_another_and_unlike_ones_apart(of_numbers, numbers):

@@ -13,6 +13,8 @@ from vae_anomaly.reports.labels import short_text
 MOST, LONGEST = 60, 600  # characters of a value or a name, and of a sentence
 _DIGITS = 6  # of a value that was seen; what the model expects has fewer
 _LEAST_LONG = 10_000  # from here on thousands are set apart: not in years
+_LEAST_WHOLE = 1000  # nats, from here on without decimals
+_LEAST_CHANCE = 1e-6
 
 
 def rounded(value: float, digits: int = 4) -> str:
@@ -35,16 +37,15 @@ def rounded(value: float, digits: int = 4) -> str:
 
 
 def nats(value: float) -> str:
-    """A score or a part of one: two decimals, thousands set apart where they are long.
+    """A score or a part of one: two decimals, none where they would say nothing.
 
     Examples
     --------
-    >>> [nats(value) for value in (3.14159, -0.001, 123456.7)]
-    ['3.14', '0.00', '123,457']
+    >>> [nats(value) for value in (3.14159, -0.001, 6737.49)]
+    ['3.14', '0.00', '6,737']
     """
-    large = abs(value) >= _LEAST_LONG
-    text = f"{value:,.0f}" if large else f"{value:.2f}"
-    return (text.removeprefix("-") if not float(text.replace(",", "")) else text).replace("-", "−")
+    text = f"{value:,.0f}" if abs(value) >= _LEAST_WHOLE else f"{value:.2f}"
+    return text.replace("-", "" if float(text.replace(",", "")) == 0 else "−")
 
 
 def chance(p: float) -> str:
@@ -52,12 +53,12 @@ def chance(p: float) -> str:
 
     Examples
     --------
-    >>> [chance(p) for p in (0.5, 0.0312, 0.00004)]
-    ['0.5', '0.031', '0.00004']
+    >>> [chance(p) for p in (0.5, 0.0312, 0.00004, 1e-200)]
+    ['0.5', '0.031', '0.00004', '<0.000001']
     """
-    if not p > 0:
-        return "0" if p == 0 else ""
-    return _bare(f"{p:.{max(0, 1 - math.floor(math.log10(p)))}f}") if p >= 1e-6 else rounded(p, 1)
+    if p < _LEAST_CHANCE:
+        return f"<{_LEAST_CHANCE:f}"
+    return _bare(f"{p:.{max(0, 1 - math.floor(math.log10(p)))}f}")
 
 
 def seen(value: Any, digits: int = _DIGITS) -> str:
