@@ -165,7 +165,9 @@ def test_reasons_stay_with_their_row_when_rows_are_sorted(page):
     assert reasons_of(body).text.startswith("Row 10 ")
 
 
-def test_the_filter_keeps_rows_that_hold_the_text(page):
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=str)
+def test_the_filter_keeps_rows_that_hold_the_text(page, size):
+    resize(page, size)
     (first, *_), total = column(page, 0), len(shown_rows(page))
     find(page, "#filter").send_keys(f"</SCRIPT> {int(first) - 1}")
     left = column(page, 0)
