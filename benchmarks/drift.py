@@ -33,8 +33,8 @@ NSL_KDD_ROWS = 2000
 NOTES = [
     f"table: 20 columns, mixed (`mixed_table`); with {NSL_KDD_ROWS} training rows NSL-KDD's normal rows, 41 columns, "
     "drawn without replacement",
-    "kept scores as they are: false alarms, if no second model were fitted in outlier detection, and training rows "
-    "were compared by their scores under the model itself",
+    "kept scores as they are: false alarms, if no second model were fitted, and training rows were compared by their "
+    "scores under the model itself",
     f"shift, {MOVED_DRAWS} draws of each fit: one column moved up by {SHIFT} deviations; found: it is named; another "
     "named: wrongly",
     f"patched rows, likewise: from row {BROKEN_FROM} on every {BROKEN_EVERY}th is made of cells of others, so that no "
@@ -116,7 +116,7 @@ def measure(source: Source, novelty: bool, rows: int, fits: int, draws: int) -> 
         quiet += judged[:draws]
         broken += judged[draws : draws + len(patched)]
         shifted += judged[draws + len(patched) :]
-        as_kept += [] if novelty else judge(detector, new, seed, honest=False)
+        as_kept += judge(detector, new, seed, honest=False)
     return {
         "setting": "novelty" if novelty else "outlier",
         "training rows": rows,

@@ -444,6 +444,7 @@ def test_a_plain_autoencoder_scores_the_squared_error(X):
         ("n_estimators", 3, {}),
         ("novelty", True, {}),
         ("contamination", 0.4, {}),
+        ("calibration", "split", {}),
         ("max_iter", 30, {}),
         ("batch_size", 16, {}),
         ("learning_rate", 1e-2, {}),
@@ -989,3 +990,32 @@ def test_contamination_of_the_reference_is_that_of_the_setting_unless_told(detec
     assert clean.p_values(odd, extrapolate=True)[0] < least <= clean.p_values(odd)[0]
     with pytest.raises(ValueError, match="contamination must be"):
         clean.p_values(table, contamination=0.7)
+
+
+def test_a_suggested_change_makes_the_row_normal_when_it_is_carried_out():
+    mix = [[1.0, 2.0, 0.0, 1.0, 0.5, 1.0], [0.0, 1.0, 1.0, -1.0, 1.0, 1.0]]
+    x = np.random.default_rng(0).normal(size=(540, 2)) @ mix
+    table = pd.DataFrame(x, columns=list("abcdef")).assign(whole=np.rint(10 * x[:, 0]).astype(int))
+    fitted = VAEDetector(novelty=True, random_state=0).fit(table[:500])
+    wrong = table[500:].assign(b=lambda rows: rows["b"] + np.where(rows["b"] > 0, -6.0, 6.0))
+    changes = fitted.suggest(wrong)
+    assert set(changes["row"]) == set(wrong.index[fitted.predict(wrong) == -1])
+    assert (changes.groupby("row")["column"].agg(list).map(lambda names: names == ["b"])).mean() > 0.9
+    assert changes["is_normal"].mean() > 0.9
+    mended = wrong.copy()
+    for change in changes.itertuples():
+        assert change.value == wrong.at[change.row, change.column]
+        mended.loc[change.row, change.column] = change.suggestion
+    normal = changes.groupby("row")["is_normal"].first()
+    assert_array_equal(fitted.predict(mended.loc[normal.index]) == 1, normal)
+    assert_allclose(changes["new_score"], fitted.anomaly_score(mended.loc[changes["row"]]), rtol=1e-6)
+    assert_allclose(changes["anomaly_score"], fitted.anomaly_score(wrong.loc[changes["row"]]), rtol=1e-9)
+
+
+def test_suggestions_are_made_for_every_kind_of_model_and_column(detector, table):
+    changes = detector.suggest(table, most=2)
+    assert (changes.groupby("row").size() <= 2).all()
+    assert set(changes["row"]) <= set(table.index[detector.predict(table) == -1])
+    assert (changes["new_score"] < changes["anomaly_score"]).all()
+    with pytest.raises(ValueError, match="most must be"):
+        detector.suggest(table, most=0)

@@ -13,7 +13,7 @@ FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"tables", "images", "model", "persistence"},
     {"training", "inference"},
     {"fitted"},
-    {"fitting"},
+    {"fitting", "diagnosing"},
     {"calibrating"},
     {"detector"},
     {"reports", "integrations"},

@@ -62,15 +62,16 @@ def fit_calibrated(
 def comparable_scores(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Scores of reference rows and of the encoded rows ``x`` (rows, cells) that differ only where the rows do.
 
-    In outlier detection a net that was trained on few rows scores these better than others like them, even if none is
-    its own exemplar; many new rows beside them make that certain (benchmarks/results/drift.md). A second model, of half
-    of the reference, then scores the other half, which it never saw. Models of folds differ from the whole one, too.
+    A model scores the rows that it was trained on better than others like them, even if none is its own exemplar: a
+    net that was trained on few rows knows them, and no value of theirs is unseen. One row does not show it, but a
+    thousand rows do (benchmarks/results/drift.md). So a second model, of half of the reference, scores the other half,
+    which it never saw. Rows held out by "split" need none; convolutions would take minutes.
     """
     reference = fitted.reference
     learned, others = np.array_split(np.random.default_rng(seed).permutation(reference.cells.astype(np.float64)), 2)
-    alike = settings.calibration == "split" or (settings.calibration == "leave_one_out" and settings.anchored)
+    alike = settings.calibration == "split" or settings.convolutional or fitted.schema.n_rows > FEW_ROWS
     possible = len(others) and not np.isnan(learned).all(0).any()  # a column without a value cannot be learned
-    if alike or fitted.schema.n_rows > FEW_ROWS or not possible:
+    if alike or not possible:
         return reference.scores, fitted.scorer.score(x)
     on_its_device, silent = replace(settings, device=str(fitted.scorer.device)), Monitor(None, [])
     second = fit_model(

@@ -22,13 +22,17 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from vae_anomaly.calibrating import comparable_scores, fit_calibrated, held_out_rows
+from vae_anomaly.diagnosing import diagnose_model
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.fitted import Fitted
 from vae_anomaly.inference.calibration import Calibration, calibrate
 from vae_anomaly.inference.completion import complete
 from vae_anomaly.inference.detection import detection_rule
 from vae_anomaly.inference.drift import Drift, find_drift
-from vae_anomaly.inference.explanation import Explanation, explain
+from vae_anomaly.inference.expectation import Neighbourhood
+from vae_anomaly.inference.explanation import Explanation, cells_of, explain, rounded
+from vae_anomaly.inference.reasons import column_nats
+from vae_anomaly.inference.repair import Search
 from vae_anomaly.parameters import check_parameters, plain
 from vae_anomaly.persistence import read_model, write_model
 from vae_anomaly.tables import PixelSchema, Schema, as_frame, fill, is_frame
@@ -349,6 +353,65 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         found = self._explanation(X)
         return pd.Series(found.reasons(most), index=found.nats.index, name="reason", dtype=object)
 
+    def suggest(self, X: Any, *, most: int = 5) -> pd.DataFrame:
+        """Few cells to change for each odd row to count as normal, and what to change them to.
+
+        A greedy search: the most surprising columns are set to what is expected beside the others (see `explain`), the
+        change that helps most is kept, and what turns out not to be needed is given back. The changed row is scored.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns). Rows that are not odd need no change.
+        most : int
+            Cells to change in a row, at most.
+
+        Returns
+        -------
+        DataFrame
+            A row for each cell to change: ``row`` (from the index of ``X``, or its number from 0), ``column``,
+            ``value``, ``suggestion``, and of the whole row ``anomaly_score``, ``new_score`` after all its changes, and
+            whether it is then normal. A row that cannot be mended so has the changes that help, and ``is_normal``
+            False.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> x = np.random.default_rng(0).normal(size=(500, 1))
+        >>> detector = VAEDetector(novelty=True, random_state=0).fit(np.hstack([x, 3 * x, -x]))
+        >>> change = detector.suggest([[1.0, 3.0, 8.0]])
+        >>> change["column"].tolist(), bool(change["is_normal"].all())
+        (['x2'], True)
+        """
+        if not isinstance(most, Integral) or most < 1:
+            raise ValueError(f"most must be a whole number from 1 up. Got {most!r}.")
+        fitted, table = self._checked(), self._table(X)
+        x, value = fitted.schema.encode(table), table[fitted.schema.names]
+        usual = np.array(fitted.record.usual[:-1])
+        search = Search(
+            score=fitted.scorer.score,
+            surprise=lambda cells: column_nats(fitted.scorer, cells, fitted.schema.cells)[:, :-1] - usual,
+            threshold=float(self.offset_),
+            neighbourhood=Neighbourhood(fitted.reference, fitted.schema.cells),
+            cells=fitted.schema.cells,
+        )
+        found = search.repair(x, int(most))
+        suggestion = rounded(fitted.schema.decode(found.cells))
+        before, after = fitted.scorer.score(x), fitted.scorer.score(found.cells)
+        rows, columns = np.nonzero(found.changed)
+        return pd.DataFrame(
+            {
+                "row": value.index[rows],
+                "column": pd.Series([fitted.schema.names[column] for column in columns], dtype=object),
+                "value": cells_of(value, rows, columns),
+                "suggestion": cells_of(suggestion, rows, columns),
+                "anomaly_score": -before[rows],
+                "new_score": -after[rows],
+                "is_normal": after[rows] >= self.offset_,
+            }
+        )
+
     def _explanation(self, X: Any) -> Explanation:
         fitted = self._checked()
         table = self._table(X)
@@ -466,8 +529,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             Whether the rows are a stream: then a martingale over the scores also sees a change that begins somewhere
             among them, and takes half of the level. False for a table whose order means nothing, or that is sorted.
         random_state : int, RandomState or None
-            Breaks ties. In outlier detection from up to 4,096 rows also fits a second model, to half of the rows, by
-            whose scores the others and the new ones can be compared.
+            Breaks ties, and fits a second model: the scores of up to 4,096 training rows are too good to compare new
+            ones with, so a model of half of them scores the other half and ``X``. ``calibration="split"`` needs none.
 
         Returns
         -------
@@ -479,7 +542,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         >>> import numpy as np
         >>> from vae_anomaly import VAEDetector
         >>> X = np.random.default_rng(0).normal(size=(400, 2))
-        >>> detector = VAEDetector(novelty=True, random_state=0).fit(X[:200])
+        >>> detector = VAEDetector(calibration="split", random_state=0).fit(X[:200])
         >>> detector.drift(X[200:], random_state=0).drifted
         False
         >>> detector.drift(X[200:] + [0, 1], random_state=0).columns["sentence"]["x1"]
@@ -624,6 +687,32 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise ValueError(f"n_samples must be a whole number from 1 up. Got {n_samples!r}.")
         seed = check_random_state(random_state).randint(2**31 - 1)
         return self._decoded(fitted.scorer.sample(n_samples, seed))
+
+    def diagnose(self) -> pd.DataFrame:
+        """Whether the model is any good: what it learned, how it learned it, and what it makes of its training rows.
+
+        Computed from the up to 4,096 training rows that the model keeps, each judged as if it had not been in
+        training. A check that has no meaning for the model, such as one of dependent columns where there is one
+        column, is left out.
+
+        Returns
+        -------
+        DataFrame
+            A row for each ``check``: the ``figure`` that was measured, the ``verdict`` ("good"; "look" where a person
+            should judge; "bad" where the model does not do what it is for), and a ``sentence`` that says what was
+            found and what to do.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
+        >>> found = VAEDetector(beta=1000, random_state=0).fit(X).diagnose().set_index("check")
+        >>> found.loc["active_latents", "verdict"]
+        'bad'
+        """
+        settings = Settings.of(self.get_params(deep=False))
+        return pd.DataFrame(diagnose_model(self._checked(), settings))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it. Callbacks are not kept."""

@@ -155,6 +155,10 @@ Top = Annotated[
         "--top", "-n", metavar="N", min=1, help="Only the N oddest rows.", show_default=False, rich_help_panel=ROWS
     ),
 ]
+MostChanges = Annotated[
+    int,
+    typer.Option("--most", metavar="N", min=1, help="Change so many cells of a row, at most.", rich_help_panel=ROWS),
+]
 RowNumbers = Annotated[
     list[int] | None,
     typer.Option(

@@ -162,7 +162,7 @@ def test_a_terminal_shows_names_and_no_pixels(cli, place, digits, monkeypatch):
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in ended.out.splitlines() if "│" in line]
     flagged = (load(digits).predict(read_images(place / "gray").pixels) == -1).sum()
     assert [len(row) for row in rows] == [5, 5, 5]
-    assert (rows[0][:2], rows[0][3]) == (["17", "17.png"], "yes")
+    assert (rows[0][:2], rows[0][4]) == (["17", "17.png"], "yes")
     assert ended.err == f"{flagged} of 40 images are flagged; write them all with --output scores.csv\n"
 
 

@@ -45,16 +45,17 @@ class Explanation:
 
     def long(self) -> pd.DataFrame:
         """A row for each cell, those of one row of the table together, the most surprising first."""
-        order, names, cells = self._order(), self.nats.columns, range(self.nats.shape[1])
-        places = [(row, int(column)) for row in range(len(order)) for column in order[row]]
+        order, names = self._order(), self.nats.columns
+        rows, columns = np.repeat(np.arange(len(order)), order.shape[1]), order.ravel()
+        figures = {name: cells_of(getattr(self, name), rows, columns) for name in ("value", "expected", "low", "high")}
         return pd.DataFrame(
             {
-                "row": self.nats.index.repeat(len(cells)),
-                "column": pd.Series([names[column] for _, column in places], dtype=object),
-                "nats": np.take_along_axis(self.nats.to_numpy(), order, 1).ravel(),
-                "surprise": np.take_along_axis(self.surprise.to_numpy(), order, 1).ravel(),
-                **{name: self._in_places(getattr(self, name), places) for name in ("value", "expected", "low", "high")},
-                "reason": [self._reason(*place) for place in places],
+                "row": self.nats.index[rows],
+                "column": pd.Series([names[column] for column in columns], dtype=object),
+                "nats": self.nats.to_numpy()[rows, columns],
+                "surprise": self.surprise.to_numpy()[rows, columns],
+                **figures,
+                "reason": [self._reason(*place) for place in zip(rows.tolist(), columns.tolist(), strict=True)],
             }
         )
 
@@ -71,12 +72,6 @@ class Explanation:
     def _order(self) -> np.ndarray:
         """Columns of each row, the most surprising first."""
         return np.argsort(-self.surprise.to_numpy(), 1, kind="stable")
-
-    def _in_places(self, frame: pd.DataFrame, places: list[tuple[int, int]]) -> pd.Series:
-        """Values of any types; the latent term has none."""
-        columns = [frame.iloc[:, place].astype(object).tolist() for place in range(frame.shape[1])]
-        columns.append([None] * len(frame))
-        return pd.Series([columns[column][row] for row, column in places], dtype=object)
 
     def _reason(self, row: int, column: int) -> str:
         """One cell in words; nothing of a missing one."""
@@ -123,7 +118,7 @@ def explain(
     heard = heard_columns(surprise.to_numpy()[:, :-1])
     found = Neighbourhood(reference, schema.cells).expected(x, heard)
     expected, low, high = (
-        _rounded(schema.decode(cells)).set_axis(value.index) for cells in (found.cells, found.low, found.high)
+        rounded(schema.decode(cells)).set_axis(value.index) for cells in (found.cells, found.low, found.high)
     )
     share = _shares(reference.cells, x, schema.cells)
     without_range = [name for name, of_column in zip(schema.names, share.T, strict=True) if not np.isnan(of_column[0])]
@@ -131,7 +126,7 @@ def explain(
     return Explanation(nats, surprise, value, expected, low, high, share)
 
 
-def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
+def rounded(frame: pd.DataFrame) -> pd.DataFrame:
     """Numbers as they were before they were standardised: the last digits are rounding."""
     for name in frame.select_dtypes("float").columns:
         frame[name] = _to_digits(frame[name].to_numpy())
@@ -143,6 +138,13 @@ def _to_digits(numbers: np.ndarray) -> np.ndarray:
         unit = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(numbers))))
         rounded = np.rint(numbers * unit) / unit
     return np.where(np.isfinite(rounded), rounded, numbers)
+
+
+def cells_of(frame: pd.DataFrame, rows: np.ndarray, columns: np.ndarray) -> pd.Series:
+    """Single cells of a frame, whatever their types, (cells,); None beyond its last column."""
+    values = [*(frame.iloc[:, column].astype(object).tolist() for column in range(frame.shape[1])), [None] * len(frame)]
+    cells = [values[column][row] for row, column in zip(rows.tolist(), columns.tolist(), strict=True)]
+    return pd.Series(cells, dtype=object)
 
 
 def text_of(value: object) -> str:

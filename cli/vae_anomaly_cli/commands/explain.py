@@ -109,6 +109,6 @@ def reasons_of(detector: VAEDetector, frame: pd.DataFrame, chosen: np.ndarray) -
 def as_text(reasons: pd.DataFrame) -> pd.DataFrame:
     """Values of columns of all kinds stand below one another: as text, for a column of a file has one kind."""
     text = reasons.assign(column=reasons["column"].astype(str))
-    for name in ("value", "expected", "low", "high"):
+    for name in reasons.columns.intersection(["value", "expected", "low", "high", "suggestion"]):
         text[name] = reasons[name].map(str, na_action="ignore")
     return text
