@@ -128,7 +128,7 @@ class ModelFacts:
         """Ask the model."""
         told = detector.diagnose()[["check", "verdict", "sentence"]]
         findings = [
-            Finding(short_text(check, MOST), str(verdict), short_text(sentence, LONGEST))
+            Finding(short_text(check, MOST).replace("_", " "), str(verdict), short_text(sentence, LONGEST))
             for check, verdict, sentence in told.itertuples(index=False)
         ]
         return cls(
