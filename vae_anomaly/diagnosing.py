@@ -12,6 +12,7 @@ from vae_anomaly.inference.dependence import dependence, shuffled
 from vae_anomaly.inference.diagnosis import Finding
 from vae_anomaly.inference.latents import Latents
 from vae_anomaly.inference.reasons import column_nats
+from vae_anomaly.training.assembly import Design
 from vae_anomaly.training.plan import make_plan
 from vae_anomaly.training.settings import Settings
 
@@ -69,11 +70,19 @@ def _of_knowledge(fitted: Fitted) -> Iterator[Finding]:
         yield diagnosis.latent_nats(fitted.latents)
     if len(first) == 1:
         return
-    honest = replace(fitted.scorer, leave_one_out=True)
     if design.variational:
         usual = _usual(fitted)
-        yield diagnosis.independent_columns(scores[usual], _margins(fitted, x[usual]), known, len(first))
-    yield diagnosis.shuffled_columns(scores, honest.score(shuffled(x, columns, rng)), known)
+        margins, remedy = _margins(fitted, x[usual]), _remedy(design, "a larger max_iter")
+        yield diagnosis.independent_columns(scores[usual], margins, known, len(first), remedy=remedy)
+    others = replace(fitted.scorer, leave_one_out=True).score(shuffled(x, columns, rng))
+    yield diagnosis.shuffled_columns(scores, others, known, remedy=_remedy(design, "a smaller beta, such as 0.3"))
+
+
+def _remedy(design: Design, usual: str) -> str:
+    """What helps a model that knows too little: kernels at the codes of clean rows are crude in many dimensions."""
+    if not design.variational:
+        return "a larger max_iter"
+    return "prior='gaussian'" if design.anchored and design.exemplars else usual
 
 
 def _of_ranking(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
@@ -92,7 +101,8 @@ def _of_ranking(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
     yield diagnosis.flagged_rows(scores, fitted.record.offset, settings.contamination)
     odd = 0.0 if settings.novelty else settings.contamination
     seen = settings.calibration == "leave_one_out" and not fitted.design.exemplars
-    yield diagnosis.p_values(scores, odd, np.random.default_rng(0), seen=seen)
+    if not (seen and settings.represents):  # a code is not asked for p-values
+        yield diagnosis.p_values(scores, odd, np.random.default_rng(0), seen=seen)
 
 
 def _usual(fitted: Fitted) -> np.ndarray:

@@ -140,7 +140,9 @@ def held_out_elbo(elbo: np.ndarray, *, ended: bool, meant: bool, unit: str = "na
     if not ended or rise < max(LEAST_RISE, RISEN * way):
         return Finding("held_out_elbo", rise, GOOD, "Held-out rows had stopped gaining when training ended.")
     if meant:
-        return Finding("held_out_elbo", rise, GOOD, f"{told}; 'auto' stops there, for odd rows gain no more.")
+        return Finding(
+            "held_out_elbo", rise, GOOD, f"{told}; 'auto' stops there, for more steps tell odd rows no better."
+        )
     return Finding("held_out_elbo", rise, LOOK, f"{told}, and it was not over: take a larger max_iter.")
 
 
@@ -171,7 +173,9 @@ def latent_nats(latents: Latents) -> Finding:
     return Finding("latent_nats", total, verdict, f"The latents carry {_amount(total)} a row: {each}{more}.")
 
 
-def independent_columns(scores: np.ndarray, margins: np.ndarray, known: float, n_columns: int) -> Finding:
+def independent_columns(
+    scores: np.ndarray, margins: np.ndarray, known: float, n_columns: int, *, remedy: str
+) -> Finding:
     """Whether the model knows more than the margins.
 
     Parameters
@@ -184,6 +188,8 @@ def independent_columns(scores: np.ndarray, margins: np.ndarray, known: float, n
         How many nats a row the columns say of one another.
     n_columns : int
         Columns, of which each costs some nats where nothing is found.
+    remedy : str
+        The parameter that helps, and its value.
     """
     gain = float(np.mean(scores - margins))
     if gain > 0:
@@ -193,10 +199,10 @@ def independent_columns(scores: np.ndarray, margins: np.ndarray, known: float, n
     if gain < -max(1.0, WORSE * n_columns):
         told += ". Take a smaller learning_rate or beta, or a larger max_iter."
         return Finding("independent_columns", gain, BAD, told)
-    return Finding("independent_columns", gain, LOOK, told + _reason(known))
+    return Finding("independent_columns", gain, LOOK, told + _reason(known, remedy))
 
 
-def shuffled_columns(scores: np.ndarray, shuffled: np.ndarray, known: float) -> Finding:
+def shuffled_columns(scores: np.ndarray, shuffled: np.ndarray, known: float, *, remedy: str) -> Finding:
     """Whether the model sees what joins the columns; ``shuffled`` (rows,) are scores of rows put together at random."""
     order = np.sort(shuffled)
     below = (np.searchsorted(order, scores) + np.searchsorted(order, scores, side="right")) / 2
@@ -206,7 +212,7 @@ def shuffled_columns(scores: np.ndarray, shuffled: np.ndarray, known: float) -> 
         return Finding("shuffled_columns", share, GOOD, f"{told}.")
     told = f"The model knows next to nothing beyond the margins: {told[0].lower()}{told[1:]}"
     blind = share < COIN and known >= DEPENDENT
-    return Finding("shuffled_columns", share, BAD if blind else LOOK, told + _reason(known))
+    return Finding("shuffled_columns", share, BAD if blind else LOOK, told + _reason(known, remedy))
 
 
 def seed_stability(by_member: np.ndarray) -> Finding:
@@ -304,11 +310,11 @@ def _false_alarms(reference: np.ndarray, scores: np.ndarray, contamination: str 
     return max(0.0, float((flagged - calibration.contamination) / (1 - calibration.contamination)))
 
 
-def _reason(known: float) -> str:
+def _reason(known: float, remedy: str) -> str:
     """Why nothing was learned, and what helps."""
     if known < DEPENDENT:
         return f". By their ranks the columns share {_amount(known)} a row: there may be nothing more to know."
-    return f", though the columns share {_amount(known)} a row. Take a smaller beta or a larger max_iter."
+    return f", though the columns share {_amount(known)} a row. Take {remedy}."
 
 
 def _chosen(names: Names, which: np.ndarray) -> list[str | int]:
