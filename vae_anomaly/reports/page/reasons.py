@@ -10,7 +10,7 @@ import pandas as pd
 from vae_anomaly.reports.columns import columns_in_use
 from vae_anomaly.reports.labels import short_text
 from vae_anomaly.reports.page.pictures import Pictures
-from vae_anomaly.reports.page.words import MOST, expected, is_missing, nats, seen
+from vae_anomaly.reports.page.words import MOST, expected, is_missing, nats, seen, without_dust
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
@@ -107,7 +107,8 @@ class Explained:
         left, width = scale.bar(surprise)
         if name == LATENT:
             return Reason(TOGETHER, "", "", "", "", surprise, left, width)
-        value, likely, low, high = (self.figures[figure][name].iloc[line] for figure in _FIGURES[2:])
+        value, *others = (self.figures[figure][name].iloc[line] for figure in _FIGURES[2:])
+        likely, low, high = without_dust(others)
         return Reason(
             column=short_text(name, MOST),
             seen=seen(value),

@@ -15,6 +15,7 @@ _DIGITS = 6  # of a value that was seen; what the model expects has fewer
 _LEAST_LONG = 10_000  # from here on thousands are set apart: not in years
 _LEAST_WHOLE = 1000  # nats, from here on without decimals
 _LEAST_CHANCE = 1e-6
+_DUST = 1e-6
 
 
 def rounded(value: float, digits: int = 4) -> str:
@@ -90,6 +91,19 @@ def seen(value: Any, digits: int = _DIGITS) -> str:
 def expected(value: Any) -> str:
     """What the model expects in a cell; nothing where it expects nothing."""
     return "" if is_missing(value) else seen(value, 4)
+
+
+def without_dust(values: list[Any]) -> list[Any]:
+    """Values in which a number is 0 that is nothing beside the largest: what rounding left of a 0.
+
+    Examples
+    --------
+    >>> without_dust([1e-17, 0.0, 0.08]), without_dust([None, "a", 1e-17])
+    ([0.0, 0.0, 0.08], [None, 'a', 1e-17])
+    """
+    sizes = [abs(value) for value in values if isinstance(value, float | np.floating) and math.isfinite(value)]
+    least = _DUST * max(sizes, default=0.0)
+    return [0.0 if isinstance(value, float | np.floating) and abs(value) < least else value for value in values]
 
 
 def is_missing(value: Any) -> bool:
