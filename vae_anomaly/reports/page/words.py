@@ -101,9 +101,9 @@ def without_dust(values: list[Any]) -> list[Any]:
     >>> without_dust([1e-17, 0.0, 0.08]), without_dust([None, "a", 1e-17])
     ([0.0, 0.0, 0.08], [None, 'a', 1e-17])
     """
-    sizes = [abs(value) for value in values if isinstance(value, float | np.floating) and math.isfinite(value)]
-    least = _DUST * max(sizes, default=0.0)
-    return [0.0 if isinstance(value, float | np.floating) and abs(value) < least else value for value in values]
+    sizes = [abs(float(value)) if isinstance(value, float | np.floating) else math.inf for value in values]
+    least = _DUST * max((size for size in sizes if math.isfinite(size)), default=0.0)
+    return [0.0 if size < least else value for value, size in zip(values, sizes, strict=True)]
 
 
 def is_missing(value: Any) -> bool:
