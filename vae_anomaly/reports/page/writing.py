@@ -64,7 +64,8 @@ def write_report(
     fdr, alerts, false_alarm_rate : optional
         How to flag rows, as in ``detect``; by default those beyond the threshold of the model.
     compare : bool
-        Whether to hold the rows against those of training. It says nothing where they are the same rows.
+        Whether to hold the rows against those of training, by `VAEDetector.drift`, which may fit a second model. It
+        says nothing where they are the same rows.
 
     Raises
     ------
