@@ -1,4 +1,7 @@
-"""From errors to exit statuses: 0 done, 1 the data or the model is at fault, 2 wrong usage, 130 interrupted."""
+"""From errors to exit statuses: 0 done, 1 the data or the model is at fault, 2 wrong usage, 130 interrupted.
+
+Status 3, drift, is no error: the command `monitor` gives it.
+"""
 
 import functools
 import os

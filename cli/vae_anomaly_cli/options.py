@@ -64,6 +64,12 @@ def _finite(number: float) -> float:
     return number
 
 
+def _level(number: float) -> float:
+    if not 0 < number < 1:
+        raise typer.BadParameter(f"{number} is not a probability above 0 and below 1.")
+    return number
+
+
 Table = Annotated[
     str,
     typer.Argument(
@@ -72,11 +78,12 @@ Table = Annotated[
         show_default=False,
     ),
 ]
-OptionalTable = Annotated[
+OptionalFile = Annotated[
     str | None,
     typer.Argument(
         metavar="[FILE]",
-        help="A table to set beside what is drawn: CSV, TSV or Parquet; - is standard input.",
+        help="What to set beside the samples: a table (CSV, TSV or Parquet; - is standard input), or images "
+        "(a folder, an image file, or an IDX file).",
         show_default=False,
     ),
 ]
@@ -165,6 +172,18 @@ RowNumbers = Annotated[
         rich_help_panel=ROWS,
     ),
 ]
+TopRows = Annotated[
+    int,
+    typer.Option(
+        "--top",
+        "-n",
+        metavar="N",
+        min=1,
+        max=500,
+        help="How many of the oddest rows to list with their reasons.",
+        rich_help_panel=ROWS,
+    ),
+]
 Rows = Annotated[
     int,
     typer.Option(
@@ -176,6 +195,27 @@ Rows = Annotated[
         help="How many rows to draw.",
         show_default=False,
         rich_help_panel=ROWS,
+    ),
+]
+PageOut = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write the page: a name that ends in .html.",
+        rich_help_panel=ROWS,
+        show_default=False,
+    ),
+]
+Title = Annotated[
+    str | None,
+    typer.Option(
+        "--title",
+        metavar="TEXT",
+        help="What stands above the page; by default it names FILE.",
+        rich_help_panel=ROWS,
+        show_default=False,
     ),
 ]
 PictureOut = Annotated[
@@ -359,6 +399,32 @@ DrawSeed = Annotated[
         max=2**32 - 1,
         help="Start of the random numbers: same seed and same model, same rows.",
         rich_help_panel=ROWS,
+    ),
+]
+TestSeed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        min=0,
+        max=2**32 - 1,
+        help="Start of the random numbers: same seed, same model and same file, same answer.",
+    ),
+]
+Level = Annotated[
+    float,
+    typer.Option(
+        "--level",
+        metavar="P",
+        callback=_level,
+        help="Probability, at most, of an alarm where nothing has changed.",
+    ),
+]
+Unordered = Annotated[
+    bool,
+    typer.Option(
+        "--unordered",
+        help="The order of the rows means nothing, or they are sorted: do not look for a change along FILE.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="D", help="Where to compute: auto, cpu or cuda.")]

@@ -51,12 +51,16 @@ def test_fit_names_a_file_that_is_not_there(cli, tmp_path):
 
 def test_info_tells_what_the_model_knows(cli, model):
     ended = cli("info", model)
-    facts = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in ended.out.splitlines()}
+    told, _, findings = ended.out.partition("\n\n")
+    facts = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in told.splitlines()}
     assert (ended.status, ended.err) == (0, "")
     assert facts["rows"] == "40"
     assert facts["columns"].startswith("height (")
     assert float(facts["threshold"]) == pytest.approx(-load(model).offset_, abs=1e-3)
     assert "torch" in facts["versions"]
+    diagnosed = load(model).diagnose()
+    lines = [line.split(maxsplit=2) for line in findings.splitlines()]
+    assert lines == diagnosed[["verdict", "check", "sentence"]].to_numpy().tolist()
 
 
 def test_info_as_json_holds_the_same(cli, model):
@@ -64,6 +68,18 @@ def test_info_as_json_holds_the_same(cli, model):
     assert facts["rows"] == 40
     assert list(facts["columns"]) == ["height", "weight", "colour"]
     assert facts["threshold"] == -load(model).offset_
+    found = facts["findings"]
+    assert list(found[0]) == ["check", "figure", "verdict", "sentence"]
+    assert [row["check"] for row in found] == load(model).diagnose()["check"].tolist()
+
+
+def test_info_of_what_could_not_be_measured_is_null_in_json(cli, csv, tmp_path):
+    csv.with_name("few.csv").write_text("\n".join(csv.read_text().splitlines()[:13]))
+    cli("fit", csv.with_name("few.csv"), "--output", tmp_path / "few.vae")
+    found = {row["check"]: row for row in json.loads(cli("info", tmp_path / "few.vae", "--json").out)["findings"]}
+    assert found["p_values"]["figure"] is None
+    assert "too few" in found["p_values"]["sentence"]
+    assert found["rows_per_column"]["verdict"] == "look"
 
 
 def test_info_of_a_file_that_is_no_model(cli, csv):

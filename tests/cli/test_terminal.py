@@ -10,9 +10,22 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-COMMANDS = ("score", "fit", "explain", "suggest", "features", "generate", "traverse", "info", "plot")
+COMMANDS = (
+    "score",
+    "fit",
+    "explain",
+    "suggest",
+    "monitor",
+    "report",
+    "features",
+    "generate",
+    "traverse",
+    "info",
+    "plot",
+)
 PICTURES = ("history", "latents", "samples", "reconstructions", "traversal")
 HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy", "matplotlib")
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -56,6 +69,41 @@ def test_a_terminal_shows_the_oddest_rows_and_why(csv, model):
     assert (rows[0][0], rows[0][3], rows[0][-1]) == ("17", "yes", "red")
     assert "weight 140" in " ".join(row[4] for row in rows[:4])
     assert re.search(r"\d+ of 40 rows are flagged; write them all with --output scores.csv", err)
+
+
+def test_a_terminal_shows_findings_in_whole_words(model):
+    status, shown, err = on_terminal("info", model)
+    assert (status, err) == (0, "")
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert max(map(len, lines)) <= 100
+    assert any(line.startswith("good  constant columns") for line in lines)
+    assert "weight (number), colour (category)" in " ".join(shown.split())
+
+
+def test_a_terminal_shows_what_has_moved_most_surely_first(csv, model, tmp_path):
+    moved = pd.read_csv(csv).assign(weight=lambda rows: rows["weight"] + 20)
+    moved.to_csv(tmp_path / "moved.csv", index=False)
+    status, shown, err = on_terminal("monitor", tmp_path / "moved.csv", "--model", model, "--unordered")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert status == 3
+    assert sorted(row[0] for row in rows) == ["(score)", "colour", "height", "weight"]
+    assert re.fullmatch(r"shifted up by 1\.\d deviations", next(row[-1] for row in rows if row[0] == "weight"))
+    p_values = [float(row[1]) for row in rows]
+    assert p_values == sorted(p_values)
+    assert re.match(r"drift in 1 of 3 columns( and the score)?\.", err)
+
+
+def test_of_many_columns_a_terminal_shows_those_that_moved_most_surely(tmp_path):
+    numbers = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 30))).rename(columns="x{}".format)
+    numbers.to_csv(tmp_path / "wide.csv", index=False)
+    numbers.assign(x17=9.0).to_csv(tmp_path / "moved.csv", index=False)
+    model = tmp_path / "wide.vae"
+    assert on_terminal("fit", tmp_path / "wide.csv", "--novelty", "--output", model)[0] == 0
+    status, shown, err = on_terminal("monitor", tmp_path / "moved.csv", "--model", model, "--unordered")
+    names = [line.split("│")[1].strip() for line in shown.splitlines() if "│" in line]
+    assert (status, len(names)) == (3, 20)
+    assert "x17" in names[:2]
+    assert "the first 20 of 31 are shown; write them all with --output drift.csv" in err
 
 
 def test_a_closed_pipe_is_no_error(csv, model):

@@ -217,3 +217,22 @@ def test_a_bandwidth_is_fitted_to_the_exemplars_only_of_an_anchored_model(scorer
     trained, fitted = (scorer_of(x, anchored=anchored).vae.log_bandwidth for anchored in (False, True))
     torch.testing.assert_close(trained, vae.log_bandwidth.data)
     assert (fitted - trained).abs().min() > 0.01
+
+
+@pytest.mark.parametrize("bound", ["elbo", "iwae"])
+def test_the_score_is_the_mean_of_the_members_own(scorer_of, rng, bound):
+    x = rng.normal(size=(600, 3))
+    scorer = scorer_of(x, bound=bound)
+    found = scorer.by_member(x)
+    assert found.shape == (2, 600)
+    assert_allclose(found.mean(0), scorer.score(x), rtol=1e-12)
+    assert np.abs(found[0] - found[1]).max() > 0.1
+
+
+def test_the_posterior_is_that_of_the_first_of_all_members(scorer_of, rng):
+    x = rng.normal(size=(600, 3))
+    scorer = scorer_of(x)
+    for every, first in zip(scorer.posteriors(x), scorer.posterior(x), strict=True):
+        assert every.shape == (2, 600, 2)
+        assert_array_equal(every[0], first)
+        assert np.abs(every[0] - every[1]).max() > 0.1

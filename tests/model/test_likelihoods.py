@@ -479,3 +479,61 @@ def test_an_unknown_value_and_a_missing_one_are_told_apart_by_the_indicator_alon
     unseen, missing = likelihood.features(tensor([[2.0], [NAN]]))
     assert unseen.tolist() == [0.5, 0]
     assert missing.tolist() == [0.5, 1]
+
+
+# Margins
+
+
+def likelier(likelihood, x, outputs, shared):
+    return likelihood.log_prob(x, outputs.expand(len(x), -1), shared).sum(0)
+
+
+@pytest.mark.parametrize("df", [2.5, 4, 30])
+def test_margins_of_numbers_are_as_likely_as_scipys_own_fit(rng, df):
+    x = stats.t.rvs(df, size=(1500, 2), random_state=rng) * [1.0, 0.4] + [0.5, -2.0]
+    for likelihood, density in ((Gaussian((1e-3,) * 2), stats.norm), (StudentT((1e-3,) * 2), stats.t)):
+        found = likelier(likelihood, tensor(x), *likelihood.margins(tensor(x)))
+        fitted = [density.logpdf(column, *density.fit(column)).sum() for column in x.T]
+        assert_allclose(found, fitted, atol=3)  # nats of 1,500 rows: the tail weight is one of a few
+
+
+def test_margins_of_numbers_are_those_of_the_observed_cells(rng):
+    x = tensor(rng.normal(size=(300, 3)))
+    x[::3, 0], x[:, 1] = NAN, NAN
+    for likelihood in (Gaussian(FLOORS), StudentT(FLOORS)):
+        outputs, shared = likelihood.margins(x)
+        alone, alone_shared = type(likelihood)(FLOORS[:1]).margins(x[~x[:, 0].isnan(), :1])
+        assert_allclose(outputs[0], alone[0], atol=1e-9)
+        assert_allclose(shared.unflatten(0, (-1, 3))[:, 0], alone_shared, atol=1e-9)
+        assert outputs.isfinite().all()
+        assert shared.isfinite().all()
+
+
+@every_case
+def test_no_other_outputs_are_likelier_than_the_margins(case, rng):
+    values = {"Bernoulli": 2, "Categorical": 4}.get(str(case))
+    shape = (400, case.likelihood.n_cells)
+    x = tensor(rng.integers(0, values, shape) if values else rng.normal(size=shape))
+    outputs, shared = case.likelihood.margins(x)
+    best = likelier(case.likelihood, x, outputs, shared)
+    for step in (0.1, -0.1):
+        for number in range(len(outputs)):
+            moved = outputs.clone()
+            moved[number] += step
+            assert (
+                likelier(case.likelihood, x, moved, shared) <= best + 0.2
+            ).all()  # nats of 400 rows: a value never seen has a share already
+
+
+def test_mixed_has_the_margins_of_its_blocks(mixed_x):
+    cells = mixed_x.split([3, 3, 3, 1], -1)
+    outputs, shared = MIXED.margins(mixed_x)
+    found = [CASES[i].likelihood.margins(cells[i]) for i in range(4)]
+    assert torch.equal(outputs, torch.cat([block for block, _ in found]))
+    assert torch.equal(shared, torch.cat([block for _, block in found]))
+
+
+def test_the_plain_autoencoders_margins_are_the_means_of_the_features(rng):
+    x = tensor(rng.normal(size=(50, 2)))
+    outputs, _ = SquaredError(Gaussian(FLOORS[:2])).margins(x)
+    assert_allclose(outputs, x.mean(0))

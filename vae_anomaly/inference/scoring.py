@@ -70,6 +70,10 @@ class Scorer:
         """Mean over the members of the importance-weighted bound, (rows,), in nats."""
         return self._of_distinct(self._iwae, x)
 
+    def by_member(self, x: np.ndarray) -> np.ndarray:
+        """Score of each row in each member, (members, rows), in nats; `score` is their mean."""
+        return np.concatenate(self.by_chunk(self._by_member, x), 1)
+
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Posterior means of the first member, (rows, latents)."""
         return self.posterior(x)[0]
@@ -78,6 +82,11 @@ class Scorer:
         """Posterior means and variances of the first member, each (rows, latents)."""
         parts = self.by_chunk(self._posterior, x)
         return np.concatenate([means for means, _ in parts]), np.concatenate([variances for _, variances in parts])
+
+    def posteriors(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior means and variances of every member, each (members, rows, latents)."""
+        parts = self.by_chunk(self._posteriors, x)
+        return np.concatenate([means for means, _ in parts], 1), np.concatenate([spread for _, spread in parts], 1)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Expected cells (rows, cells) for codes of the first member."""
@@ -116,9 +125,19 @@ class Scorer:
         return _numpy(importance_weighted_bound(*self.inputs(chunk)).mean(0))
 
     @torch.no_grad()
+    def _by_member(self, chunk: np.ndarray) -> np.ndarray:
+        inputs = self.inputs(chunk)
+        iwae = self.bound == "iwae"
+        return _numpy(importance_weighted_bound(*inputs) if iwae else self.objective.terms(*inputs).elbo())
+
     def _posterior(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means, variances = self._posteriors(chunk)
+        return means[0], variances[0]
+
+    @torch.no_grad()
+    def _posteriors(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mean, log_var = self.vae.encode(self.tensor(chunk))
-        return _numpy(mean[0]), _numpy(log_var[0].exp())
+        return _numpy(mean), _numpy(log_var.exp())
 
     @torch.no_grad()
     def _cells(self, chunk: np.ndarray) -> np.ndarray:

@@ -18,6 +18,9 @@ from torch.nn.functional import log_softmax, logsigmoid, one_hot, softplus
 
 START_SCALE = 0.3  # noise scale of a standardised number before training, where there is no anchor
 DISCRETE_GAIN = 4.0  # slope of the logit at one half: how a linear path starts to move a probability
+LEAST_SCALE = 1e-3  # of a standardised number's margin: below every floor, and no division by zero
+TAIL_WEIGHTS = (2.1, 3.0, 4.5, 8.0, 20.0, 100.0)  # degrees of freedom tried for a margin
+EM_ROUNDS = 12  # for each of them
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -49,6 +52,9 @@ class Likelihood(Protocol):
         ``noise`` (features,) is the scale at which the noise of each feature starts, where it has one.
         """
 
+    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and shared numbers under which ``x`` is likeliest if the decoder says the same of every row."""
+
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         """Log density of each cell; unobserved cells count 0."""
 
@@ -76,6 +82,12 @@ def _zero_if_unseen(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _column_means(x: Tensor) -> Tensor:
     return x.nanmean(0).nan_to_num(0.0)
+
+
+def _started(likelihood: Likelihood, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Margins of a density that has no noise scale: where it starts, it is likeliest."""
+    outputs, _, shared = likelihood.start(x, x.new_ones(likelihood.n_features))
+    return outputs, shared
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,12 @@ class Gaussian(Numbers):
         means = _column_means(x)
         return means, torch.ones_like(means), raw_scale(noise, self._floor(means))
 
+    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value, seen = _zero_if_unseen(x)
+        means = _column_means(x)
+        variances = ((value - means).square() * seen).sum(0) / seen.sum(0).clamp_min(1)
+        return means, raw_scale(variances.sqrt().clamp_min(LEAST_SCALE), self._floor(means))
+
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         value, seen = _zero_if_unseen(x)
         scale = floored_scale(shared, self._floor(shared))
@@ -144,6 +162,24 @@ class StudentT(Numbers):
         means = _column_means(x)
         log_scale = raw_scale(noise, self._floor(means))
         return means, torch.ones_like(means), torch.cat([log_scale, torch.full_like(log_scale, 3.0)])
+
+    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Location and scale by parameter-expanded EM (Liu, Rubin and Wu 1998) for each of a few tail weights."""
+        (value, seen), loc = _zero_if_unseen(x), x.nanmedian(0).values.nan_to_num(0.0)
+        scale = ((value - loc).abs() * seen).sum(0) / seen.sum(0).clamp_min(1) + LEAST_SCALE
+        found: list[tuple[Tensor, Tensor]] = []
+        for df in TAIL_WEIGHTS:
+            for _ in range(EM_ROUNDS):
+                weight = seen / (df + ((value - loc) / scale).square())
+                total = weight.sum(0).clamp_min(1e-12)
+                loc = (weight * value).sum(0) / total
+                scale = ((weight * (value - loc).square()).sum(0) / total).sqrt() + LEAST_SCALE
+            raw_df = torch.full_like(scale, math.log(math.expm1(df - 2)))
+            found.append((loc, torch.stack([raw_scale(scale, self._floor(scale)), raw_df])))
+        likely = torch.stack([self.log_prob(x, loc, shared.flatten()).sum(0) for loc, shared in found])
+        best, columns = likely.argmax(0), torch.arange(x.shape[1], device=x.device)
+        locs, shareds = torch.stack([loc for loc, _ in found]), torch.stack([shared for _, shared in found], -1)
+        return locs[best, columns], shareds[:, columns, best].flatten()
 
     def _scale_and_df(self, shared: Tensor) -> tuple[Tensor, Tensor]:
         log_scale, raw_df = shared.chunk(2, -1)
@@ -179,6 +215,9 @@ class BernoulliPixels(Numbers):
     def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rate = _column_means(x).clamp(5e-3, 1 - 5e-3)
         return rate.logit(), torch.full_like(rate, DISCRETE_GAIN), rate.new_zeros(0)
+
+    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return _started(self, x)
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         value, seen = _zero_if_unseen(x)
@@ -223,6 +262,9 @@ class Bernoulli:
     def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rate = _column_means(torch.where(x > 1, torch.nan, x)).clamp(0.5 * self.unseen, 1 - 0.5 * self.unseen)
         return rate.logit(), torch.full_like(rate, DISCRETE_GAIN), rate.new_zeros(0)
+
+    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return _started(self, x)
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         value, seen = _zero_if_unseen(x)
@@ -280,6 +322,9 @@ class Categorical:
         share = self.features(x).mean(0)
         return share.clamp_min(self.unseen).log(), torch.full_like(share, DISCRETE_GAIN), share.new_zeros(0)
 
+    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return _started(self, x)
+
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         any_code = math.log(self.unseen / (self.n_codes + 1))
         known = log_softmax(outputs, -1) + math.log1p(-self.unseen)
@@ -329,6 +374,9 @@ class SquaredError:
     def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         means = self.features(x).mean(0)
         return means, torch.ones_like(means), means.new_zeros(0)
+
+    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return _started(self, x)
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         error = ((self.features(x) - outputs) ** 2).unflatten(-1, (self.n_cells, -1)).sum(-1)
@@ -394,6 +442,11 @@ class Mixed:
         starts = [b.start(x[:, cells], n) for (b, cells, _, _), n in zip(self._parts, noises, strict=True)]
         outputs, gains, shared = (torch.cat(parts) for parts in zip(*starts, strict=True))
         return outputs, gains, shared
+
+    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = [block.margins(x[..., cells]) for block, cells, _, _ in self._parts]
+        outputs, shared = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return outputs, shared
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         return torch.cat([b.log_prob(x[..., c], outputs[..., o], shared[..., s]) for b, c, o, s in self._parts], -1)

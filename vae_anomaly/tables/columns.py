@@ -63,6 +63,11 @@ class Cell:
     n_codes: int = 0
     spread: tuple[float, ...] = ()
 
+    @property
+    def unseen(self) -> int:
+        """What a flag or a code is where training never saw its value."""
+        return self.n_codes if self.kind == "code" else 2
+
 
 class Column(Protocol):
     """One column of the table, as training saw it."""

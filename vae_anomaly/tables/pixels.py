@@ -30,12 +30,15 @@ class PixelSchema:
         Empty: a pixel that never changes is still one of the image.
     cells
         What each column of the matrix holds.
+    kinds
+        "pixel", for each column.
     n_rows
         Images that the schema was learned from.
     """
 
     def __init__(self, names: list[Name], darkest: float, brightest: float, n_rows: int) -> None:
         self.names = names
+        self.kinds = ["pixel"] * len(names)
         self.n_rows = n_rows
         self.left_out: dict[Name, str] = {}
         self.cells = [Cell("number", column) for column in range(len(names))]
@@ -71,6 +74,10 @@ class PixelSchema:
     def missing(self, cells: np.ndarray) -> np.ndarray:
         """Which pixels are missing, (rows, columns)."""
         return np.isnan(cells)
+
+    def has_one_measure(self, cells: np.ndarray) -> bool:
+        """Pixels have."""
+        return True
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""

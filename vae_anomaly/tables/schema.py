@@ -21,6 +21,9 @@ from vae_anomaly.tables.values import Values
 Name = str | int
 
 
+SAME = 1e-6  # of a range: what rounding may do to its ends
+
+
 class Schema:
     """
     What a table is made of.
@@ -36,6 +39,8 @@ class Schema:
         Columns that training saw but does not use, each with the reason in words.
     cells
         What each column of the matrix holds.
+    kinds
+        Of each column in use: "number", "flag", "category" or "date".
     n_rows
         Rows that the schema was learned from.
     """
@@ -46,6 +51,7 @@ class Schema:
         self.left_out = left_out
         self.n_rows = n_rows
         self.names: list[Name] = [column.name for column in layout.columns]
+        self.kinds = [column.kind for column in layout.columns]
         numbers = zip(layout.cells, scaling.floors.tolist(), strict=False)
         self.cells = [replace(cell, floor=floor) for cell, floor in numbers] + layout.cells[layout.n_numbers :]
 
@@ -96,6 +102,20 @@ class Schema:
     def missing(self, cells: np.ndarray) -> np.ndarray:
         """Which values of the columns in use are missing, (rows, columns), by the encoded table."""
         return np.isnan(cells[:, [slots[0] for slots in self._layout.slots]])
+
+    def has_one_measure(self, cells: np.ndarray) -> bool:
+        """
+        Tell whether most columns are numbers that share their least and their largest value in the encoded table.
+
+        Pixels do, coordinates in one frame, answers on one scale: there a column's range means the same as another's.
+        """
+        numbers = cells[:, : self._layout.n_numbers]
+        if not numbers.size:
+            return False
+        lows, highs = self._scaling.undo(np.stack([np.nanmin(numbers, axis=0), np.nanmax(numbers, axis=0)]))
+        least, largest = lows.min(), highs.max()
+        near = 2 * SAME * (largest / 2 - least / 2)  # the difference itself may be more than a float holds
+        return bool(np.sum((lows <= least + near) & (highs >= largest - near)) > len(self.names) / 2)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""

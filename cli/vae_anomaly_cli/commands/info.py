@@ -1,16 +1,22 @@
-"""``vae-anomaly info``: what a model file holds."""
+"""``vae-anomaly info``: what a model file holds, and whether the model is any good."""
 
 from __future__ import annotations
 
 import json
+import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
+from vae_anomaly_cli.output import is_terminal, printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from vae_anomaly import VAEDetector
 
 EXAMPLES = """Examples:
@@ -20,19 +26,58 @@ vae-anomaly info data.vae
 vae-anomaly info data.vae --json"""
 
 
+STYLES = {"good": "green", "look": "yellow", "bad": "bold red"}
+
+
 @user_errors
 def info(model: options.SavedModel, as_json: options.Json = False) -> None:
-    """Show what MODEL was fitted to, its size, its threshold and the versions that made it."""
-    from vae_anomaly import load
+    """Show what MODEL was fitted to, its size, its threshold, the versions that made it, and whether it is any good.
 
+    Each finding is good, look (a person should judge) or bad (the model does not do what it is for).
+    """
+    detector = read_fitted(model, "cpu")
     with naming(model):
-        facts = describe(load(model, device="cpu"))
+        facts, findings = describe(detector), as_plain(detector.diagnose())
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({**facts, "findings": findings}, indent=2, ensure_ascii=False))
         return
+    texts = {name: as_text(value) for name, value in facts.items()}
+    draw(texts, findings) if is_terminal(sys.stdout) else write(texts, findings)
+
+
+def write(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
+    """One line for each fact, then one for each finding, its verdict and its check first."""
     width = max(map(len, facts))
-    for name, value in facts.items():
-        typer.echo(f"{name:<{width}}  {as_text(value)}")
+    for name, text in facts.items():
+        typer.echo(f"{name:<{width}}  {text}")
+    typer.echo()
+    width = max(len(found["check"]) for found in findings)
+    for found in findings:
+        typer.echo(f"{found['verdict']}  {found['check']:<{width}}  {printable(found['sentence'])}")
+
+
+def draw(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
+    """The same on a terminal: verdicts in colour, long texts broken between words."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    known, found_out = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+    for name, text in facts.items():
+        known.add_row(Text(name), Text(printable(text)))
+    for found in findings:
+        verdict, name = Text(found["verdict"], style=STYLES[found["verdict"]]), found["check"].replace("_", " ")
+        found_out.add_row(verdict, Text(name, no_wrap=True), Text(printable(found["sentence"])))
+    console = Console()
+    console.print(known)
+    console.print()
+    console.print(found_out)
+
+
+def as_plain(findings: pd.DataFrame) -> list[dict[str, Any]]:
+    """The findings as JSON has them: a figure that could not be measured is null."""
+    rows = [{str(name): value for name, value in row.items()} for row in findings.to_dict("records")]
+    return [{**row, "figure": None if math.isnan(row["figure"]) else row["figure"]} for row in rows]
 
 
 def describe(detector: VAEDetector) -> dict[str, Any]:

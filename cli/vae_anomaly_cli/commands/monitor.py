@@ -1,0 +1,106 @@
+"""``vae-anomaly monitor``: whether rows or images still come from where those of the training came from."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from vae_anomaly_cli import options
+from vae_anomaly_cli.columns import refuse_known
+from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
+from vae_anomaly_cli.output import is_terminal, plain, plain_warnings, printable, remark, write_rows
+from vae_anomaly_cli.paths import check_table_output
+from vae_anomaly_cli.source import read_source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vae_anomaly.inference.drift import Drift
+
+EXAMPLES = """Examples:
+
+vae-anomaly monitor today.csv --model normal.vae
+
+vae-anomaly monitor today.parquet --model normal.vae --level 0.01 --output drift.csv
+
+vae-anomaly monitor sorted.csv --model normal.vae --unordered || echo "has moved, or failed"
+
+Exit status: 0 no drift, 3 drift, 1 the data or the model is at fault, 2 wrong usage."""
+DRIFTED = 3
+LISTED = 20  # columns on a terminal
+
+
+@user_errors
+def monitor(
+    context: typer.Context,
+    file: options.File,
+    model: options.FittedModel,
+    output: options.TableOut = None,
+    exclude: options.Exclude = None,
+    level: options.Level = 0.05,
+    unordered: options.Unordered = False,
+    seed: options.TestSeed = 0,
+    device: options.Device = "auto",
+    encoding: options.Encoding = "utf-8",
+    skip_bad: options.SkipBad = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Ask whether FILE still looks like what MODEL was fitted to: each column, the score, and along the rows.
+
+    Written are the columns column, kind, p_value, adjusted_p_value (at most the level where there is drift), drifted,
+    effect (the largest difference in the share of rows, 0 to 1) and sentence (what the drift is).
+
+    The rows are taken as a stream, in which a change may begin anywhere, unless --unordered is given.
+
+    The exit status is 3 if anything has drifted, 0 if nothing has.
+    """
+    check_table_output(output, inputs=(file, model))
+    with plain_warnings(quiet=quiet):
+        with naming(file):
+            source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
+
+        detector = read_fitted(model, device)
+        with naming(model):
+            refuse_known(exclude or [], detector.schema_.names)
+        with naming(file):
+            rows = source.rows_for(detector)
+            drift = detector.drift(rows, level=level, ordered=not unordered, random_state=seed)
+    columns = drift.columns.sort_values(["adjusted_p_value", "p_value"], kind="stable").reset_index()
+    if output is None and is_terminal(sys.stdout):
+        _show(columns)
+        if len(columns) > LISTED:
+            told = f"the first {LISTED} of {len(columns)} are shown; write them all with --output drift.csv"
+            remark(told, quiet=quiet)
+    else:
+        write_rows(columns, output, f"{len(columns)} rows written.", quiet=quiet)
+    remark(summary(drift, source.noun), quiet=quiet)
+    raise typer.Exit(DRIFTED if drift.drifted else 0)
+
+
+def summary(drift: Drift, noun: str) -> str:
+    """One line for people."""
+    moved = drift.columns["drifted"]
+    columns = f"{moved[:-1].sum()} of {len(moved) - 1} columns{' and the score' if moved.iloc[-1] else ''}"
+    told = f"drift in {columns}" if moved.any() else f"no drift in {len(moved) - 1} columns and the score"
+    if (stream := drift.stream) is None:
+        return f"{told}."
+    if stream.alarm is None:
+        return f"{told}; none along the {noun} (evidence {stream.largest:.2g}, alarm at {stream.threshold:.3g})."
+    return f"{told}; along the {noun}, the alarm is at number {stream.alarm + 1} (evidence up to {stream.largest:.2g})."
+
+
+def _show(columns: pd.DataFrame) -> None:
+    """Draw the columns on the terminal, those that moved most surely first."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("column", "adjusted p", "effect", "what")
+    shown = columns[:LISTED][["column", "adjusted_p_value", "effect", "sentence", "drifted"]]
+    for column, p_value, effect, sentence, drifted in shown.itertuples(index=False, name=None):
+        cells = plain(column), f"{p_value:.2g}", f"{effect:.2f}", printable(sentence)
+        table.add_row(*(Text(cell, style="bold red" if drifted else "") for cell in cells))
+    Console().print(table)
