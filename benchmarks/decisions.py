@@ -77,7 +77,7 @@ def uniform_trials() -> list[Trial]:
             partial(_ours, novelty=True, prior=prior, calibration=calibration),
             n_train=n_train,
             rows=(500, 0),
-            times=(20, 1),
+            times=(6, 1) if (prior, calibration) == ("gaussian", "cross") else (20, 1),
             uniform=True,
         )
         for source, n_train, prior in [
