@@ -38,8 +38,8 @@ ABOUT = {
         "reference rows are a sample as well, so that it is the test of two samples. It finds both sides: p-values "
         "that are too large are safe, as where usual rows repeat (three in ten of 23_mammography) and have the p-value "
         "1. Whether they are too small, the shares say. First the fits of the last section, then 20 fits each of small "
-        "tables and of models without exemplars (prior='gaussian'; with calibration='cross' 6 fits), each judged on 500 "
-        "normal rows.",
+        "tables and of models without exemplars (prior='gaussian'; 6 fits with calibration='cross'), each judged on "
+        "500 normal rows.",
     ),
     TAINTED: (
         "Anomalies among the reference rows",
