@@ -24,7 +24,7 @@ ODD_SHARE = 0.5  # of the largest surprise, likewise: a wrong cell draws some of
 ODD_COLUMNS = 5  # at most; beyond them little would be left to judge by
 CHUNK_ROWS = 256
 LARGEST = 12.0  # deviations by which cells are told apart
-FINENESS = 2.0**10  # of squared distances: of rows no further than that, the first is the nearer, in any batch
+FINENESS = 2.0**10  # of squared distances: what is less differs with the batch, by rounding
 OUTSIDE = 0.05  # share of all rows on either side that a range does not span
 MISSING = 1.0  # squared distance from the middle at which a missing cell of the reference lies
 
@@ -108,9 +108,8 @@ class Neighbourhood:
         keys = row_keys(chunk)
         for row in np.flatnonzero(np.isin(keys, self._keys)):
             distances[row, torch.as_tensor(self._keys == keys[row])] = torch.inf
-        steps = (distances.double() * FINENESS).round() + torch.arange(len(self._keys)) / len(self._keys)
         count = min(NEAREST, max(1, len(self._keys) - 1))
-        return steps.topk(count, largest=False, sorted=False).indices.numpy()
+        return distances.mul_(FINENESS).round_().topk(count, largest=False, sorted=False).indices.numpy()
 
     def _summary(self, near: np.ndarray, outside: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Median, least and largest of ``near`` (rows, nearest, cells), but for a share ``outside`` on either side.

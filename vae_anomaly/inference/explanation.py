@@ -15,6 +15,8 @@ from vae_anomaly.tables import Cell, PixelSchema, Schema
 LATENT = "(latent)"  # the part of a score that belongs to no column
 TOGETHER = "columns that do not go together"
 DIGITS = 12  # of a number that come back as they were
+LARGEST_POWER = 250  # of ten, up to which a number is rounded
+POWERS = 10.0 ** np.arange(-LARGEST_POWER - DIGITS, LARGEST_POWER + DIGITS + 1)
 LONGEST = 40  # letters of a value in a reason
 
 
@@ -128,16 +130,17 @@ def explain(
 
 def rounded(frame: pd.DataFrame) -> pd.DataFrame:
     """Numbers as they were before they were standardised: the last digits are rounding."""
-    for name in frame.select_dtypes("float").columns:
-        frame[name] = _to_digits(frame[name].to_numpy())
+    floats = frame.dtypes.map(lambda dtype: dtype == np.float64).to_numpy()
+    frame.isetitem(np.flatnonzero(floats).tolist(), _to_digits(frame.iloc[:, floats].to_numpy()))
     return frame
 
 
 def _to_digits(numbers: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        unit = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(numbers))))
-        rounded = np.rint(numbers * unit) / unit
-    return np.where(np.isfinite(rounded), rounded, numbers)
+    size = np.abs(numbers)
+    usual = (size > 10.0**-LARGEST_POWER) & (size < 10.0**LARGEST_POWER)
+    order = np.floor(np.log10(size, where=usual, out=np.zeros_like(size))).astype(int)
+    unit = POWERS[DIGITS - 1 - order + LARGEST_POWER + DIGITS]
+    return np.where(usual, np.rint(np.where(usual, numbers, 0.0) * unit) / unit, numbers)
 
 
 def cells_of(frame: pd.DataFrame, rows: np.ndarray, columns: np.ndarray) -> pd.Series:
