@@ -16,7 +16,9 @@ def as_numbers(values: pd.Series, column: dict) -> np.ndarray:
     match column["kind"]:
         case "category":
             codes = dict(zip(column["levels"], column["codes"], strict=True))
-            found = values.map(lambda value: codes.get(value, codes.get(str(value), column["unseen"])), na_action="ignore")
+            found = values.map(
+                lambda value: codes.get(value, codes.get(str(value), column["unseen"])), na_action="ignore"
+            )
             return found.to_numpy(np.float64, na_value=np.nan)
         case "date":
             dates = pd.to_datetime(values, utc=True, format="ISO8601")

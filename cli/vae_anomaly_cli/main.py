@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from vae_anomaly_cli.commands import explain, export, features, fit, generate, info, monitor, plot, score, suggest, traverse
+from vae_anomaly_cli.commands import (
+    explain,
+    export,
+    features,
+    fit,
+    generate,
+    info,
+    monitor,
+    plot,
+    score,
+    suggest,
+    traverse,
+)
 
 EPILOG = """Examples:
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -145,8 +145,9 @@ def _difference(model: bytes, fitted: Fitted) -> float:
 
 
 def probe(fitted: Fitted) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to compare, as plain numbers (rows, columns) and as cells (rows, cells): some that the model keeps, and the
-    same again with cells missing, far off, or never seen.
+    """Rows to compare, as plain numbers (rows, columns) and as cells (rows, cells).
+
+    Some that the model keeps, and the same again with cells missing, far off, or never seen.
     """
     schema, rng = fitted.schema, np.random.default_rng(0)
     kept = fitted.reference.cells

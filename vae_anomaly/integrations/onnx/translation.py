@@ -1,7 +1,7 @@
-"""Operations of torch that torch.onnx translates wrongly, or into what onnxruntime lacks in float64, said in ONNX's own.
+"""Operations of torch that torch.onnx translates badly, or into what onnxruntime lacks in float64, in ONNX's own.
 
-Each function takes what the torch operation takes, and builds nodes. Constants keep their type: torch.onnx has them pass
-through float32.
+Each function takes what the torch operation takes, and builds nodes. Constants keep their type: torch.onnx has them
+pass through float32.
 """
 
 import math
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx_ir
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from onnxscript import opset20 as op
 
 OPSET = 20
@@ -19,9 +19,9 @@ STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680)
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def constant(value: float, dtype: int = onnx_ir.DataType.FLOAT, *_place: object, **_where: object) -> Any:
+def constant(value: float, dtype: int = TensorProto.FLOAT, *_place: object, **_where: object) -> Any:
     """A number of this type."""
-    return op.Constant(value=onnx_ir.tensor(np.array(value, dtype=onnx_ir.DataType(dtype).numpy())))
+    return op.Constant(value=numpy_helper.from_array(np.array(value, dtype=helper.tensor_dtype_to_np_dtype(dtype))))
 
 
 def full_like(x: Any, value: float, dtype: int = -1, *_place: object, **_where: object) -> Any:
