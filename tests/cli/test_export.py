@@ -37,8 +37,8 @@ def test_the_graph_scores_new_rows_as_the_model_does(exported, model):
 
 
 def test_what_cannot_be_exported_is_one_sentence_that_names_the_model(cli, tmp_path):
-    pixels = np.random.default_rng(0).random((40, 64))
-    code = VAEDetector(purpose="representation", image_shape=(1, 8, 8), max_iter=2, random_state=0).fit(pixels)
+    pixels = np.random.default_rng(0).random((40, 256))
+    code = VAEDetector(purpose="representation", image_shape=(1, 16, 16), max_iter=2, random_state=0).fit(pixels)
     code.save(tmp_path / "code.vae")
     ended = cli("export", tmp_path / "code.vae", "--output", tmp_path / "code.onnx")
     assert (ended.status, ended.out) == (1, "")

@@ -212,8 +212,8 @@ def test_images_are_scored_as_the_detector_does():
 
 
 def test_convolutional_nets_are_refused(tmp_path):
-    pixels = np.random.default_rng(0).random((40, 64))
-    code = VAEDetector(purpose="representation", image_shape=(1, 8, 8), max_iter=2, random_state=0).fit(pixels)
+    pixels = np.random.default_rng(0).random((40, 256))
+    code = VAEDetector(purpose="representation", image_shape=(1, 16, 16), max_iter=2, random_state=0).fit(pixels)
     with pytest.raises(ExportError, match="^Convolutional nets are not exported"):
         export(code, tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ vae-anomaly export data.vae --output data.onnx"""
 def export(model: options.SavedModel, output: options.GraphOut, quiet: options.Quiet = False) -> None:
     """Write MODEL as an ONNX graph from the columns, as numbers, to anomaly_score and is_anomaly.
 
-    What the numbers are stands in the graph's metadata; examples/score_onnx.py reads it, to score a table without this package.
+    What the numbers are stands in the metadata of the graph; examples/score_onnx.py reads it, and scores a table.
     The graph is written only if it scores as MODEL does. It takes every row for a new one.
     """
     check_output(output, inputs=(model,))
