@@ -29,6 +29,11 @@ def full_like(x: Any, value: float, dtype: int = -1, *_place: object, **_where: 
     return op.Expand(constant(value, x.dtype if dtype == -1 else dtype), op.Shape(x))
 
 
+def silu(x: Any) -> Any:
+    """``x / (1 + exp(-x))``; onnxruntime 1.20 fuses ``x * sigmoid(x)`` into what it has for float32 alone."""
+    return op.Div(x, op.Add(constant(1.0, x.dtype), op.Exp(op.Neg(x))))
+
+
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """``log(1 + exp(x))``, without overflow."""
     one = constant(1.0, x.dtype)
@@ -51,6 +56,7 @@ def lgamma(x: Any) -> Any:
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.scalar_tensor.default: constant,
     torch.ops.aten.full_like.default: full_like,
+    torch.ops.aten.silu.default: silu,
     torch.ops.aten.softplus.default: softplus,
     torch.ops.aten.lgamma.default: lgamma,
 }
