@@ -41,7 +41,8 @@ def export(detector: VAEDetector, path: str | os.PathLike[str]) -> float:
 
     Standardisation, the score's fixed draws, and the threshold are inside the graph; category levels, the order of the
     columns and the threshold are in its metadata. The rows to score are taken for new ones: in outlier detection a row
-    that was in training explains itself, which the detector's own scores prevent.
+    that was in training explains itself, which the detector's own scores prevent. All rows are compared with all
+    exemplars at once, so score a long table in parts: 1,000 rows by 20,000 exemplars take 160 MB for each member.
 
     Parameters
     ----------
