@@ -11,6 +11,7 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.columns import refuse_known, refuse_written
 from vae_anomaly_cli.commands.fit import new_detector
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import read_source
@@ -83,10 +84,8 @@ def score(
         with naming(file):
             source = read_source(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
         if model is not None:
-            from vae_anomaly import load  # brings torch, which takes seconds: after the file has been read
-
+            detector = read_fitted(model, device)
             with naming(model):
-                detector = load(model, device=device)
                 refuse_known(exclude or [], detector.schema_.names)
         with naming(file):
             if model is None:
