@@ -17,6 +17,10 @@ class ModelFileError(VaeAnomalyError, ValueError):
     """The model file is damaged, foreign, or of a format that this version does not know."""
 
 
+class ExportError(VaeAnomalyError, ValueError):
+    """The model cannot be written in another format, or what would be written does not score as it does."""
+
+
 class MissingExtraError(VaeAnomalyError, ImportError):
     """A package that one of our extras brings is not installed: the message has the command that installs it."""
 

@@ -8,6 +8,7 @@ import typer
 
 from vae_anomaly_cli.commands import (
     explain,
+    export,
     features,
     fit,
     generate,
@@ -43,6 +44,8 @@ vae-anomaly features new.csv --model normal.vae --output codes.parquet
 vae-anomaly generate --model normal.vae --rows 1000 --output drawn.csv
 
 vae-anomaly plot latents new.csv --model normal.vae --output latents.png
+
+vae-anomaly export normal.vae --output normal.onnx
 
 Exit status: 0 done, 1 the data or the model is at fault, 2 wrong usage; of `monitor` also 3, the data has moved."""
 
@@ -81,6 +84,7 @@ app.command(epilog=features.EXAMPLES)(features.features)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=traverse.EXAMPLES)(traverse.traverse)
 app.command(epilog=info.EXAMPLES)(info.info)
+app.command(epilog=export.EXAMPLES)(export.export)
 app.add_typer(plot.app, name="plot", rich_help_panel="Pictures")
 
 

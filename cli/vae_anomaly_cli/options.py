@@ -116,6 +116,9 @@ FittedModel = Annotated[
 ModelOut = Annotated[
     str, typer.Option("--output", "-o", metavar="MODEL", help="Where to write the model.", show_default=False)
 ]
+GraphOut = Annotated[
+    str, typer.Option("--output", "-o", metavar="FILE", help="Where to write the ONNX graph.", show_default=False)
+]
 TableOut = Annotated[
     str | None,
     typer.Option(

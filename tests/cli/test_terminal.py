@@ -24,10 +24,11 @@ COMMANDS = (
     "generate",
     "traverse",
     "info",
+    "export",
     "plot",
 )
 PICTURES = ("history", "latents", "samples", "reconstructions", "traversal")
-HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy", "matplotlib")
+HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy", "matplotlib", "onnx", "onnxruntime")
 README = (Path(__file__).parents[2] / "README.md").read_text()
 HELPS = [
     ("--help",),

@@ -101,8 +101,11 @@ class ExemplarPrior:
         c = (self.codes - centre) * inverse
         u_and_one = torch.cat([u, torch.ones_like(u[..., :1])], -1)
         c_and_square = torch.cat([c, -0.5 * (c**2).sum(-1, keepdim=True)], -1)
-        log_kernels = _log_kernels(u_and_one, c_and_square, self.log_share)
+        log_kernels = self._log_kernels(u_and_one, c_and_square)
         return log_kernels - 0.5 * (u**2).sum(-1) - _log_volume(self.log_bandwidth, z.shape[-1])
+
+    def _log_kernels(self, u: Tensor, c: Tensor) -> Tensor:
+        return _log_kernels(u, c, self.log_share)
 
     def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
         return mixture_kl(self, self.log_bandwidth, mean, log_var)

@@ -32,9 +32,9 @@ from vae_anomaly.tables.storage import (
 from vae_anomaly.tables.values import LAST_INSTANT, NO_INSTANT, Level, Reading, Values, scalar
 
 MOST_CODES = 255
-_HOUR = 3_600_000_000  # µs
-_DAY = 24 * _HOUR
-_STEPS = (_DAY, _HOUR, 60_000_000, 1_000_000, 1_000, 1)
+HOUR = 3_600_000_000  # µs
+DAY = 24 * HOUR
+_STEPS = (DAY, HOUR, 60_000_000, 1_000_000, 1_000, 1)
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,10 @@ class Column(Protocol):
     def takes_numbers(self) -> bool:
         """Whether plain numbers are its raw cells as they are."""
 
+    @property
+    def origin(self) -> int:
+        """What counts as 0 in the first raw cell."""
+
     def cells(self, column: int) -> list[Cell]:
         """List its cells, given its position in the schema."""
 
@@ -103,6 +107,7 @@ class NumberColumn:
     storage: str
 
     kind: ClassVar[str] = "number"
+    origin: ClassVar[int] = 0
 
     @classmethod
     def learn(cls, values: Values) -> Self | None:
@@ -156,6 +161,7 @@ class FlagColumn:
     storage: str
 
     kind: ClassVar[str] = "flag"
+    origin: ClassVar[int] = 0
     takes_numbers: ClassVar[bool] = True
 
     @classmethod
@@ -200,6 +206,7 @@ class CategoryColumn:
     ordered: bool = False
 
     kind: ClassVar[str] = "category"
+    origin: ClassVar[int] = 0
     takes_numbers: ClassVar[bool] = False
 
     @classmethod
@@ -307,7 +314,7 @@ class DateColumn:
         if len(misfits) or len(seen) == 0:
             return None
         origin = int(np.sort(seen)[len(seen) // 2])
-        weekday, hour = len(np.unique(_weekday(seen))) > 1, bool((seen % _DAY != 0).any())
+        weekday, hour = len(np.unique(_weekday(seen))) > 1, bool((seen % DAY != 0).any())
         step = next(step for step in _STEPS if not (seen % step).any())
         return cls(values.name, storage_of(values), origin, step, weekday, hour)
 
@@ -320,7 +327,7 @@ class DateColumn:
     def encode(self, values: Values) -> list[np.ndarray]:
         """Give microseconds since the origin, weekday (Monday is 0) and hour."""
         instants = _fitting(values.instants, values, "dates")
-        parts = [instants - self.origin, _weekday(instants), instants // _HOUR % 24]
+        parts = [instants - self.origin, _weekday(instants), instants // HOUR % 24]
         chosen = [part for part, used in zip(parts, (True, self.weekday, self.hour), strict=True) if used]
         return [np.where(instants == NO_INSTANT, np.nan, part.astype(np.float64)) for part in chosen]
 
@@ -329,7 +336,7 @@ class DateColumn:
         gaps = np.isnan(parts[0])
         elapsed = np.rint(np.clip(np.where(gaps, 0.0, parts[0]), -LAST_INSTANT, LAST_INSTANT)).astype(np.int64)
         instants = (elapsed + self.origin + self.step // 2) // self.step * self.step
-        return store_instants(np.where(gaps, NO_INSTANT, instants), self.storage, has_time=self.step < _DAY)
+        return store_instants(np.where(gaps, NO_INSTANT, instants), self.storage, has_time=self.step < DAY)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the column in JSON."""
@@ -350,7 +357,7 @@ class DateColumn:
         if storage != TEXT:
             check_storage(storage, "M")
         origin = documents.whole(document, "origin", -LAST_INSTANT, LAST_INSTANT)
-        step = documents.whole(document, "step", 1, _DAY)
+        step = documents.whole(document, "step", 1, DAY)
         weekday, hour = documents.truth(document, "weekday"), documents.truth(document, "hour")
         return cls(documents.name(document, "name"), storage, origin, step, weekday, hour)
 
@@ -404,5 +411,5 @@ def _by_frequency(values: Values) -> tuple[Level, ...]:
 
 
 def _weekday(instants: np.ndarray) -> np.ndarray:
-    weekdays: np.ndarray = (instants // _DAY + 3) % 7  # 1970 began on a Thursday
+    weekdays: np.ndarray = (instants // DAY + 3) % 7  # 1970 began on a Thursday
     return weekdays

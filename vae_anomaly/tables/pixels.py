@@ -58,12 +58,16 @@ class PixelSchema:
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Encode images as a matrix (rows, pixels) of values from 0 to 1, NaN where a pixel is missing."""
+        pixels = self.as_numbers(frame)
+        return ((pixels - self._darkest) / (self._brightest - self._darkest)).clip(0.0, 1.0)
+
+    def as_numbers(self, frame: pd.DataFrame) -> np.ndarray:
+        """See images as plain numbers (rows, pixels), as they come; errors are those of ``encode``."""
         given = column_names(frame)
         present = set(given)
         if missing := [name for name in self.names if name not in present]:
             raise DataError(f"Pixels of the fit that the table lacks: {listed(missing)}. It has: {listed(given)}.")
-        pixels = _pixels(frame if given == self.names else frame[self.names])
-        return ((pixels - self._darkest) / (self._brightest - self._darkest)).clip(0.0, 1.0)
+        return _pixels(frame if given == self.names else frame[self.names])
 
     def decode(self, cells: np.ndarray) -> pd.DataFrame:
         """Decode a matrix (rows, pixels) as images within training's range."""

@@ -93,6 +93,16 @@ class Schema:
         raw[:, :n_numbers] = self._scaling.apply(raw[:, :n_numbers])
         return raw
 
+    def as_numbers(self, frame: pd.DataFrame) -> np.ndarray:
+        """
+        See a table as plain numbers, (rows, columns): one for each column in use, nothing standardised yet.
+
+        Numbers are themselves, durations seconds, flags 0 and 1, categories codes, dates microseconds since 1970 in
+        UTC; NaN is a missing value. Errors and warnings are those of ``encode``.
+        """
+        raw = self._layout.gather(self._aligned(frame), {})
+        return raw[:, [slots[0] for slots in self._layout.slots]] + [column.origin for column in self._layout.columns]
+
     def decode(self, cells: np.ndarray) -> pd.DataFrame:
         """Decode a matrix (rows, cells) as a table with the columns, types and category names of training."""
         raw, n_numbers = np.array(cells, dtype=np.float64), self._layout.n_numbers

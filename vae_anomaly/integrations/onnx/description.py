@@ -1,0 +1,52 @@
+"""What a graph says of itself: all that is needed to score a table with it where this package is not installed."""
+
+from importlib.metadata import version
+from typing import Any
+
+from vae_anomaly.fitted import Fitted
+from vae_anomaly.tables import PixelSchema
+
+KEY = "vae_anomaly"  # of the graph's metadata, under which the description stands as JSON
+FORMAT = 1  # raised when a reader of an older one would go wrong
+UNITS = {"date": "microseconds since 1970-01-01 in UTC", "duration": "seconds"}
+
+
+def describe(fitted: Fitted) -> dict[str, Any]:
+    """The description in JSON's own types.
+
+    ``columns`` are the inputs in their order, each with name and kind; a category has its levels, the code of each, and
+    the code of any other value. ``threshold`` is the anomaly score beyond which a row is odd.
+    """
+    return {
+        "format": FORMAT,
+        "columns": _columns(fitted),
+        "threshold": -fitted.record.offset,
+        "bound": fitted.scorer.bound if fitted.design.variational else "squared error",
+        "unit": "nats" if fitted.design.variational else "squared deviations",
+        "rows": "new: a row that was in training explains itself" if fitted.design.exemplars else "any",
+        "fitted_with": fitted.record.versions,
+        "exported_with": {name: version(name) for name in ("vae-anomaly", "torch", "onnx", "onnxscript")},
+    }
+
+
+def _columns(fitted: Fitted) -> list[dict[str, Any]]:
+    schema = fitted.schema
+    if isinstance(schema, PixelSchema):
+        return [{"name": name, "kind": "pixel"} for name in schema.names]
+    n_codes = {cell.column: cell.n_codes for cell in schema.cells if cell.kind == "code"}
+    documents = schema.to_json()["columns"]
+    return [_column(document, n_codes.get(place, 0)) for place, document in enumerate(documents)]
+
+
+def _column(document: dict[str, Any], n_codes: int) -> dict[str, Any]:
+    described = {"name": document["name"], "kind": document["kind"]}
+    match document["kind"]:
+        case "category":
+            levels = document["levels"]
+            codes = [min(place, n_codes - 1) for place in range(len(levels))]
+            return {**described, "levels": levels, "codes": codes, "unseen": n_codes}
+        case "date":
+            return {**described, "unit": UNITS["date"]}
+        case "number" if document["storage"].startswith(("timedelta", "duration")):
+            return {**described, "unit": UNITS["duration"]}
+    return described

@@ -1,0 +1,108 @@
+"""The whole way from a table's plain numbers to scores as one torch module that can be traced.
+
+The mathematics is the model's own. Only what leaves torch (keys of rows, the search among exemplars), or cuts rows into
+parts by their number, is said anew.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from vae_anomaly.fitted import Fitted
+from vae_anomaly.inference.exemplars import Exemplars
+from vae_anomaly.integrations.onnx.cells import PixelCells, TableCells
+from vae_anomaly.model.bandwidth import NEAREST, Products
+from vae_anomaly.model.objectives import importance_weighted_bound
+from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_share
+from vae_anomaly.model.vae import VAE
+from vae_anomaly.tables import PixelSchema
+
+
+class ScoreGraph(nn.Module):
+    """Plain numbers (rows, columns) to the anomaly score and whether it is beyond the threshold, each (rows,).
+
+    Rows are new: one that was in training explains itself. All arithmetic is float64.
+    """
+
+    def __init__(self, fitted: Fitted) -> None:
+        super().__init__()
+        schema, scorer = fitted.schema, fitted.scorer
+        self.cells = PixelCells(schema) if isinstance(schema, PixelSchema) else TableCells(schema)
+        self.vae = copy.deepcopy(scorer.vae).cpu().double()
+        self.prior = _prior_of(scorer.exemplars)
+        self.noise: Tensor
+        self.register_buffer("noise", scorer.noise.cpu().double()[:, None, None])
+        self._objective, self._iwae, self._offset = scorer.objective, scorer.bound == "iwae", fitted.record.offset
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Anomaly score and verdict; a score that is no number counts as odd."""
+        x = self.cells(rows)
+        inputs = self.vae, x, self.prior(self.vae, x), self.noise
+        bounds = importance_weighted_bound(*inputs) if self._iwae else self._objective.terms(*inputs).elbo()
+        score = bounds.mean(0)
+        return -score, ~(score >= self._offset)
+
+
+def traced(fitted: Fitted) -> ExportedProgram:
+    """The graph of torch operations from plain numbers to scores, for any number of rows."""
+    graph = ScoreGraph(fitted).eval().requires_grad_(False)
+    rows = torch.zeros(3, len(fitted.schema.names), dtype=torch.float64)
+    return torch.export.export(graph, (rows,), dynamic_shapes=({0: Dim("rows")},))
+
+
+class _Normal(nn.Module):
+    """The prior that rests on no rows."""
+
+    def forward(self, vae: VAE, x: Tensor) -> Prior:
+        """The same for all rows."""
+        return vae.standard_normal()
+
+
+class _Whole(nn.Module):
+    """The prior of few exemplars, of which every row sees all."""
+
+    def __init__(self, exemplars: Exemplars) -> None:
+        super().__init__()
+        self.codes: Tensor
+        self.log_share: Tensor
+        self.register_buffer("codes", exemplars.codes.cpu().double())
+        self.register_buffer("log_share", log_share(exemplars.counts.cpu().double())[None, None])
+
+    def forward(self, vae: VAE, x: Tensor) -> Prior:
+        """The same for all rows."""
+        return _AllAtOnce(self.codes, vae.log_bandwidth, self.log_share)
+
+
+class _AllAtOnce(ExemplarPrior):
+    """An exemplar prior that does not cut the rows into parts."""
+
+    def _log_kernels(self, u: Tensor, c: Tensor) -> Tensor:
+        return (u @ c.transpose(-1, -2) + self.log_share).logsumexp(-1)
+
+
+class _Nearest(nn.Module):
+    """The prior of many exemplars, of which each row sees the nearest: every product, and the largest of them."""
+
+    def __init__(self, exemplars: Exemplars) -> None:
+        super().__init__()
+        counts = exemplars.counts.cpu().double()
+        self.codes: Tensor
+        self.log_share: Tensor
+        self.register_buffer("codes", exemplars.codes.cpu().double())
+        self.register_buffer("log_share", log_share(counts))
+        self._searches = [Products(codes) for codes in self.codes]
+
+    def forward(self, vae: VAE, x: Tensor) -> Prior:
+        """The exemplars nearest to the rows' own codes."""
+        codes = vae.encode(x)[0]
+        near = [search.nearest(z, NEAREST) for search, z in zip(self._searches, codes.unbind(0), strict=True)]
+        around = torch.stack([codes[places] for codes, places in zip(self.codes, near, strict=True)])
+        return NearestPrior(around, vae.log_bandwidth, self.log_share[torch.stack(near)])
+
+
+def _prior_of(exemplars: Exemplars | None) -> nn.Module:
+    if exemplars is None:
+        return _Normal()
+    return _Whole(exemplars) if exemplars.are_few else _Nearest(exemplars)
