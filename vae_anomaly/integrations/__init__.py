@@ -1,0 +1,1 @@
+"""Doors to the outside, each with an optional extra of its own."""
