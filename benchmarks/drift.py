@@ -31,8 +31,8 @@ MOVED_DRAWS = 3  # of each fit, on which a shift and patched rows are tried
 SIZES = (300, 1000)  # training rows
 NSL_KDD_ROWS = 2000
 NOTES = [
-    f"table: 20 columns, mixed (`mixed_table`); with {NSL_KDD_ROWS} training rows NSL-KDD's normal rows, 41 columns, "
-    "drawn without replacement",
+    f"table: 20 columns, mixed (`mixed_table`); with `--data` also NSL-KDD's normal rows, 41 columns, "
+    f"{NSL_KDD_ROWS} of them learned, drawn without replacement",
     "kept scores as they are: false alarms, if no second model were fitted, and training rows were compared by their "
     "scores under the model itself",
     f"shift, {MOVED_DRAWS} draws of each fit: one column moved up by {SHIFT} deviations; found: it is named; another "

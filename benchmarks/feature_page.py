@@ -16,6 +16,7 @@ from benchmarks.codes import (
     RAW,
     UNSCALED,
 )
+from benchmarks.disentangling import named
 from benchmarks.mnist import OURS_AS_IMAGE, PRINCIPAL_ERROR
 from benchmarks.peers import OURS
 from benchmarks.reports import markdown
@@ -54,6 +55,7 @@ TARGETS = [
     *(Target("nsl_kdd", measure, 0.0, f"{ONE_HOT}, {PRINCIPAL}") for measure in (MACRO, ACCURACY)),
     Target("samples", MEAN, 0.9),
     Target("one_class", MEAN, 0.0, PRINCIPAL_ERROR, OURS_AS_IMAGE),
+    *(Target("disentanglement", MEAN, 0.0, named(1), named(beta)) for beta in (4, 8, 16)),
 ]
 
 

@@ -1019,3 +1019,10 @@ def test_suggestions_are_made_for_every_kind_of_model_and_column(detector, table
     assert (changes["new_score"] < changes["anomaly_score"]).all()
     with pytest.raises(ValueError, match="most must be"):
         detector.suggest(table, most=0)
+
+
+def test_a_column_that_a_fold_would_have_no_value_of_is_an_error_that_says_what_helps():
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    x[1:, 1] = np.nan
+    with pytest.raises(DataError, match="leave_one_out"):
+        tiny(calibration="cross").fit(x)

@@ -7,6 +7,7 @@ from scipy import stats
 
 from vae_anomaly import VAEDetector, load
 from vae_anomaly.calibrating import comparable_scores
+from vae_anomaly.errors import DataWarning
 from vae_anomaly.training.settings import Settings
 
 
@@ -69,3 +70,43 @@ def test_the_order_of_the_rows_counts_unless_told_otherwise(halves):
 def test_a_level_of_drift_is_a_probability(halves, level):
     with pytest.raises(ValueError, match="level must be a number between 0 and 1"):
         tiny().fit(halves[0]).drift(halves[1], level=level)
+
+
+def test_values_that_only_the_other_half_has_count_as_unseen_as_those_of_new_rows_do():
+    names = np.array([f"v{i}" for i in range(100)])
+    train = pd.DataFrame({"name": np.repeat(names, 2), "size": np.random.default_rng(4).normal(size=200)})
+    fitted = tiny(novelty=True).fit(train)
+    settings = Settings.of(fitted.get_params(deep=False))
+    strange = train.assign(name="never seen")
+    old, new = comparable_scores(fitted._fitted, fitted._encoded(strange), settings, 0)
+    kept = fitted._fitted.reference.cells
+    learned, others = np.array_split(np.random.default_rng(0).permutation(kept), 2)
+    only_there = ~np.isin(others[:, 1], learned[:, 1])
+    assert 10 < only_there.sum() < 90
+    same_size = dict(zip(kept[:, 0], new, strict=True))
+    expected = [same_size[size] for size in others[only_there, 0]]
+    assert old[only_there] == pytest.approx(expected)
+    assert np.median(old[~only_there]) > np.median(old[only_there])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_few_rows_are_no_drift_and_no_error(rows):
+    x = np.random.default_rng(3).normal(size=(rows, 2))
+    drift = tiny().fit(x).drift(x[:1] + 9, random_state=0)
+    assert not drift.drifted
+
+
+def test_a_column_that_half_of_the_rows_do_not_have_leaves_the_kept_scores(halves):
+    train = halves[0][:40].copy()
+    train[1:, 2] = np.nan  # one value: whoever learns half of the rows may not see it
+    fitted = tiny().fit(train)
+    drifts = [fitted.drift(halves[1][:20], random_state=seed) for seed in range(4)]
+    assert all(drift.columns["drifted"]["x2"] for drift in drifts)
+    assert len({drift.columns["p_value"]["(score)"] for drift in drifts}) > 1
+
+
+def test_what_the_model_does_not_use_is_not_tested(halves):
+    train = pd.DataFrame(halves[0], columns=["a", "b", "c"]).assign(name=[f"no. {i}" for i in range(200)])
+    with pytest.warns(DataWarning, match="name"):
+        fitted = tiny(novelty=True).fit(train)
+    assert "name" not in fitted.drift(train, random_state=0).columns.index

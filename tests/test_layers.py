@@ -8,11 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; rooms of one floor do not know each other
-    {"errors", "threads", "parameters"},
+    {"errors", "threads"},
     {"files"},
     {"tables", "images", "model", "persistence"},
     {"training", "inference"},
-    {"fitted"},
+    {"fitted", "parameters"},
     {"fitting", "diagnosing"},
     {"calibrating"},
     {"detector"},

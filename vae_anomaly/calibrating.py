@@ -67,17 +67,26 @@ def comparable_scores(fitted: Fitted, x: np.ndarray, settings: Settings, seed: i
     thousand rows do (benchmarks/results/drift.md). So a second model, of half of the reference, scores the other half,
     which it never saw. Rows held out by "split" need none; convolutions would take minutes.
     """
-    reference = fitted.reference
-    learned, others = np.array_split(np.random.default_rng(seed).permutation(reference.cells.astype(np.float64)), 2)
-    alike = settings.calibration == "split" or settings.convolutional or fitted.schema.n_rows > FEW_ROWS
+    schema, reference = fitted.schema, fitted.reference
+    many = schema.n_rows > FEW_ROWS and all(cell.kind != "code" for cell in schema.cells)
+    learned, others = np.array_split(np.random.default_rng(seed).permutation(reference.cells), 2)
     possible = len(others) and not np.isnan(learned).all(0).any()  # a column without a value cannot be learned
-    if alike or not possible:
+    if settings.calibration == "split" or settings.convolutional or many or not possible:
         return reference.scores, fitted.scorer.score(x)
     on_its_device, silent = replace(settings, device=str(fitted.scorer.device)), Monitor(None, [])
-    second = fit_model(
-        fitted.schema, learned, fitted.inputs, fitted.frame, settings=on_its_device, seed=seed, monitor=silent
-    )
-    return second.scorer.score(others), second.scorer.score(x.astype(np.float32).astype(np.float64))
+    second = fit_model(schema, learned, fitted.inputs, fitted.frame, settings=on_its_device, seed=seed, monitor=silent)
+    old, new = (second.scorer.score(_as_unseen(schema, rows, learned)) for rows in (others, x))
+    return old, new
+
+
+def _as_unseen(schema: Schema | PixelSchema, x: np.ndarray, learned: np.ndarray) -> np.ndarray:
+    """The rows ``x`` as they would be encoded, had the schema been learned from the rows ``learned`` alone."""
+    x = x.copy()
+    for place, cell in enumerate(schema.cells):
+        if cell.kind != "number":
+            strange = ~np.isin(x[:, place], learned[:, place]) & ~np.isnan(x[:, place])
+            x[strange, place] = cell.unseen
+    return x
 
 
 def _judged_by_held_out(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int) -> Fitted:
@@ -95,6 +104,11 @@ def _judged_by_folds(fitted: Fitted, x: np.ndarray, settings: Settings, seed: in
     scores = np.empty(len(x))
     for number, fold in enumerate(_folds(len(x), seed), 1):
         rest = np.delete(x, fold, axis=0)
+        if np.isnan(rest).all(0).any():
+            raise DataError(
+                "A column has so few values that calibration='cross' leaves it without any in a fifth of its fits. "
+                "Use calibration='leave_one_out', or leave the column out."
+            )
         model = fit_model(
             fitted.schema, rest, fitted.inputs, fitted.frame, settings=settings, seed=seed + number, monitor=monitor
         )

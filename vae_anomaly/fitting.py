@@ -43,14 +43,15 @@ def fit_model(
     generator = torch.Generator(device).manual_seed(seed)
     indicators = () if settings.convolutional else missing_cells(x)  # convolutions see pixels alone
     sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
-    design = make_design(settings, len(x), sees)
+    one_measure = schema.has_one_measure(x) and (settings.image_shape is not None or not indicators)
+    design = make_design(settings, len(x), sees, one_measure=one_measure)
     numbers = number_likelihood(settings, x)
-    plan = make_plan(settings, len(x), exemplars=design.exemplars)
+    plan = make_plan(settings, len(x), exemplars=design.exemplars, one_measure=one_measure)
     objective = objective_of(design)
 
     vae = design.build(likelihood_of(schema, design, numbers, indicators)).to(device, train_type)
     rows = torch.as_tensor(x, dtype=train_type, device=device)
-    start(vae, rows, design, generator)
+    start(vae, rows, design, generator, common_noise=plan.common_noise)
     trainer = Trainer(vae, rows, plan, objective, exemplars=design.exemplars, generator=generator)
     history = trainer.run(monitor).rounds
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import InvalidParameterError
 
+from vae_anomaly.training.settings import LEAST_SIDE
+
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Refuse what the constraints of single parameters cannot see."""
@@ -38,7 +40,7 @@ def _check_images(image_shape: Sequence[Any], convolutions: int) -> None:
         raise InvalidParameterError(
             f"The 'image_shape' parameter must be three whole numbers: channels, height and width. Got {shape!r}."
         )
-    if min(shape[1:]) < 2**convolutions:
+    if LEAST_SIDE <= min(shape[1:]) < 2**convolutions:
         raise InvalidParameterError(
             f"Images of {shape[2]} x {shape[1]} pixels are too small for {convolutions} convolutions, "
             "each of which halves the sides."

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from vae_anomaly_cli.commands import explain, features, fit, generate, info, monitor, plot, score, suggest, traverse
+from vae_anomaly_cli.commands import (
+    explain,
+    features,
+    fit,
+    generate,
+    info,
+    monitor,
+    plot,
+    report,
+    score,
+    suggest,
+    traverse,
+)
 
 EPILOG = """Examples:
 
@@ -23,6 +35,8 @@ vae-anomaly score new.csv --model normal.vae --top 20
 vae-anomaly explain new.csv --model normal.vae --top 5
 
 vae-anomaly monitor new.csv --model normal.vae
+
+vae-anomaly report new.csv --model normal.vae --output report.html
 
 vae-anomaly features new.csv --model normal.vae --output codes.parquet
 
@@ -62,6 +76,7 @@ app.command(epilog=fit.EXAMPLES)(fit.fit)
 app.command(epilog=explain.EXAMPLES)(explain.explain)
 app.command(epilog=suggest.EXAMPLES)(suggest.suggest)
 app.command(epilog=monitor.EXAMPLES)(monitor.monitor)
+app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=features.EXAMPLES)(features.features)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=traverse.EXAMPLES)(traverse.traverse)

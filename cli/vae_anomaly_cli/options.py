@@ -78,11 +78,12 @@ Table = Annotated[
         show_default=False,
     ),
 ]
-OptionalTable = Annotated[
+OptionalFile = Annotated[
     str | None,
     typer.Argument(
         metavar="[FILE]",
-        help="A table to set beside what is drawn: CSV, TSV or Parquet; - is standard input.",
+        help="What to set beside the samples: a table (CSV, TSV or Parquet; - is standard input), or images "
+        "(a folder, an image file, or an IDX file).",
         show_default=False,
     ),
 ]
@@ -171,6 +172,18 @@ RowNumbers = Annotated[
         rich_help_panel=ROWS,
     ),
 ]
+TopRows = Annotated[
+    int,
+    typer.Option(
+        "--top",
+        "-n",
+        metavar="N",
+        min=1,
+        max=500,
+        help="How many of the oddest rows to list with their reasons.",
+        rich_help_panel=ROWS,
+    ),
+]
 Rows = Annotated[
     int,
     typer.Option(
@@ -182,6 +195,27 @@ Rows = Annotated[
         help="How many rows to draw.",
         show_default=False,
         rich_help_panel=ROWS,
+    ),
+]
+PageOut = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write the page: a name that ends in .html.",
+        rich_help_panel=ROWS,
+        show_default=False,
+    ),
+]
+Title = Annotated[
+    str | None,
+    typer.Option(
+        "--title",
+        metavar="TEXT",
+        help="What stands above the page; by default it names FILE.",
+        rich_help_panel=ROWS,
+        show_default=False,
     ),
 ]
 PictureOut = Annotated[

@@ -45,6 +45,17 @@ def check_picture_output(target: str, inputs: tuple[str | None, ...]) -> None:
         raise _wrong_output(str(error)) from error
 
 
+def check_page_output(target: str, inputs: tuple[str | None, ...]) -> None:
+    """Refuse what ``check_output`` refuses and a suffix that is not that of a page."""
+    from vae_anomaly.reports.page.needs import check_path
+
+    check_output(target, inputs)
+    try:
+        check_path(target)
+    except DataError as error:
+        raise _wrong_output(str(error)) from error
+
+
 def is_picture(target: str | None) -> bool:
     """Whether a file's suffix is that of a picture."""
     from vae_anomaly.reports.writing import picture_format

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 READ_RANGE = [0.0, 1.0]  # black and white, as images are read
 SHORTEST_SIDE = 2
-OF_TABLES = {"exclude": "--exclude", "keep": "--keep", "encoding": "--encoding"}
+OF_TABLES = {"exclude": "--exclude", "keep": "--keep", "color": "--color", "encoding": "--encoding"}
 
 
 @dataclass(frozen=True, eq=False)

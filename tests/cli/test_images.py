@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vae_anomaly import VAEDetector, load, read_images
+from vae_anomaly import VAEDetector, load, read_images, reports
 from vae_anomaly_cli.contents import holds_images
 from vae_anomaly_cli.main import main
 
@@ -404,3 +404,110 @@ def test_standard_input_is_a_table_even_beside_a_folder_of_that_name(cli, csv, m
 def test_a_pipe_is_not_looked_into_for_it_could_not_be_read_again(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert not holds_images(str(tmp_path / "pipe"))
+
+
+@pytest.fixture(scope="module")
+def coded(place):
+    """A model that represents the gray images, hardly fitted."""
+    images = read_images(place / "gray")
+    path = place / "coded.vae"
+    detector = VAEDetector(purpose="representation", n_components=3, image_shape=images.shape, max_iter=5)
+    detector.set_params(random_state=0).fit(images.pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def plotted(monkeypatch):
+    """The rows that the plotting functions were handed, and the pictures that they drew, call by call."""
+    calls = []
+
+    def spy(name):
+        plot = getattr(reports, name)
+
+        def call(detector, rows=None, **options):
+            figure = plot(detector, rows, **options) if rows is not None else plot(detector, **options)
+            calls.append((rows, figure))
+            return figure
+
+        monkeypatch.setattr(reports, name, call, raising=False)
+
+    for name in ("latents", "samples", "reconstructions", "traversal"):
+        spy(f"plot_{name}")
+    return calls
+
+
+@pytest.mark.parametrize("file", ["gray", "plain.idx", "packed.bin"])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("latents", "the codes of 40 images drawn."),
+        ("samples", "samples out of {model} drawn."),
+        ("reconstructions", "40 images and what the model makes of them drawn."),
+    ],
+)
+def test_images_are_plotted_from_a_folder_and_from_idx_files(
+    cli, place, levels, coded, tmp_path, plotted, file, name, told
+):
+    target = tmp_path / "picture.png"
+    ended = cli("plot", name, place / file, "--model", coded, "--output", target)
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err == f"{target}: {told.format(model=coded)}\n"
+    ((rows, _),) = plotted
+    np.testing.assert_allclose(rows, levels.reshape(40, -1) / 255)
+    assert target.read_bytes().startswith(b"\x89PNG")
+
+
+def test_gray_images_are_plotted_with_a_model_of_colour(cli, place, coloured, tmp_path, plotted):
+    assert (
+        cli("plot", "reconstructions", place / "gray", "--model", coloured, "--output", tmp_path / "a.png").status == 0
+    )
+    assert plotted[0][0].shape == (40, 3 * 64)
+
+
+def test_a_walk_of_a_model_of_images_is_a_grid_of_what_it_decodes(cli, coded, tmp_path, plotted):
+    for words in (("plot", "traversal"), ("traverse",)):
+        target = tmp_path / f"{words[0]}.png"
+        assert cli(*words, "--model", coded, "--dimension", 2, "--dimension", 0, "--output", target).status == 0
+        assert target.exists()
+        _, figure = plotted.pop()
+        shown = np.stack([image.get_array() for image in figure.axes[0].get_images()])
+        walks = np.concatenate([load(coded).traverse(place) for place in (2, 0)])
+        np.testing.assert_allclose(shown, walks.reshape(22, 8, 8))
+
+
+def test_images_that_cannot_be_read_are_left_out_of_a_picture_on_request(cli, levels, coded, tmp_path, plotted):
+    save(tmp_path / "some", levels[:5])
+    (tmp_path / "some" / "03.png").write_bytes(b"\x89PNG, but no more")
+    command = ("plot", "latents", tmp_path / "some", "--model", coded, "--output", tmp_path / "a.png")
+    ended = cli(*command)
+    assert ended.status == 1
+    assert "03.png" in ended.err
+    assert cli(*command, "--skip-bad").status == 0
+    np.testing.assert_allclose(plotted[0][0], levels[[0, 1, 3, 4]].reshape(4, -1) / 255)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("latents", "gray", "--color", "label"), "it concerns tables, and gray holds images; leave it out."),
+        (("latents", "gray", "--encoding", "latin-1"), "it concerns tables, and gray holds images; leave it out."),
+        (("reconstructions", "plain.idx", "--skip-bad"), "plain.idx is no folder; leave it out."),
+        (("samples", "--skip-bad"), "it says how to read FILE, and there is none; leave it out."),
+        (("samples", "--encoding", "latin-1"), "it says how to read FILE, and there is none; leave it out."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+@pytest.mark.usefixtures("_there")
+def test_options_without_a_meaning_are_wrong_usage_of_plot(cli, coded, arguments, words):
+    ended = cli("plot", *arguments, "--model", coded, "--output", "new.png")
+    assert (ended.status, ended.out) == (2, "")
+    assert words in said(ended)
+
+
+@pytest.mark.parametrize("name", ["latents", "samples", "reconstructions"])
+def test_a_picture_of_a_table_by_a_model_of_images_is_one_sentence(cli, csv, model, place, coded, tmp_path, name):
+    for file, used, words in ((csv, coded, "This is a table"), (place / "gray", model, "These are images")):
+        ended = cli("plot", name, file, "--model", used, "--output", tmp_path / "a.png")
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err.startswith(f"error: {file}: {words}, and the model was fitted to ")
+        assert not (tmp_path / "a.png").exists()

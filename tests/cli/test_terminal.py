@@ -13,7 +13,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-COMMANDS = ("score", "fit", "explain", "suggest", "monitor", "features", "generate", "traverse", "info", "plot")
+COMMANDS = (
+    "score",
+    "fit",
+    "explain",
+    "suggest",
+    "monitor",
+    "report",
+    "features",
+    "generate",
+    "traverse",
+    "info",
+    "plot",
+)
 PICTURES = ("history", "latents", "samples", "reconstructions", "traversal")
 HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy", "matplotlib")
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -234,7 +234,7 @@ def test_without_order_the_columns_have_the_whole_level(judge, rng):
     assert_allclose(found[1]["adjusted_p_value"], holm(found[1]["p_value"].to_numpy()))
 
 
-def test_cells_that_were_rounded_in_the_reference_still_tie(rng):
+def test_cells_that_differ_in_the_last_bits_tie(rng):
     cells, scores = np.repeat(rng.normal(size=(10, 1)), 100, axis=0), rng.normal(size=1000)
     schema = Schema.learn(pd.DataFrame(cells, columns=["a"]))
     drift = find_drift(schema, cells.astype(np.float32), cells, scores, scores, level=0.05, ordered=False, rng=rng)

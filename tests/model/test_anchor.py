@@ -87,6 +87,16 @@ def test_members_measure_the_columns_by_deviation_and_by_range_in_turn(x):
     assert not np.allclose(torch.pdist(codes[0]), torch.pdist(codes[1]), rtol=0.05)
 
 
+@pytest.mark.parametrize("member", [0, 1])
+def test_common_noise_is_one_share_of_each_columns_range(x, member):
+    anchor = fit_exemplar_anchor(torch.tensor(x), 2, member, seed=0, common_noise=True)
+    units = units_of(x, 1)
+    pca = PCA(2).fit(x / units)
+    untold = np.square(x / units - pca.inverse_transform(pca.transform(x / units))).mean()
+    kernel = NOISE_SHARE * anchor.log_bandwidth.exp().item()
+    assert_allclose(anchor.noise.numpy(), np.sqrt(untold + kernel**2) * units)
+
+
 def test_with_latents_for_all_columns_nothing_is_lost_on_the_way_there_and_back(x, rng):
     far = np.vstack([x, 100 * rng.standard_normal((5, 6))])
     for latents in (6, 9):

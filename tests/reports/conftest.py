@@ -60,8 +60,17 @@ def plain(table):
     return VAEDetector(variational=False, n_components=3, max_iter=40, random_state=0).fit(table)
 
 
-@pytest.fixture
-def of_images(of_numbers, monkeypatch):
-    """A model of images, one row of five pixels each."""
-    monkeypatch.setattr(of_numbers, "image_shape", (1, 1, 5), raising=False)
-    return of_numbers
+@pytest.fixture(scope="session")
+def of_images(numbers):
+    """A model of images, one row of five pixels each, in a range of their own."""
+    return VAEDetector(image_shape=(1, 1, 5), max_iter=40, random_state=0).fit(numbers)
+
+
+@pytest.fixture(scope="session")
+def bright(numbers):
+    """How bright a pixel of those images is drawn: 0 the darkest of the fit, 1 the brightest."""
+
+    def brightness(pixels):
+        return np.clip((np.asarray(pixels) - numbers.min()) / np.ptp(numbers), 0, 1)
+
+    return brightness

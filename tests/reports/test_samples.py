@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose
@@ -88,11 +89,26 @@ def test_a_plain_autoencoder_has_nothing_to_draw_from(plain):
         plot_samples(plain)
 
 
-def test_a_model_of_images_gives_a_grid(of_images, numbers):
+def pixels_in(figure):
+    return np.concatenate([image.get_array() for image in figure.axes[0].get_images()])
+
+
+def test_a_model_of_images_gives_a_grid(of_images, bright):
     figure = plot_samples(of_images, n_samples=10, random_state=0)
-    images = figure.axes[0].get_images()
-    expected = np.clip(of_images.sample(10, random_state=0), 0, 1)
-    assert_allclose(np.concatenate([image.get_array() for image in images]), expected)
+    assert_allclose(pixels_in(figure), bright(of_images.sample(10, random_state=0)))
+    assert figure.get_suptitle() == "10 images out of the model"
     assert len(plot_samples(of_images).axes[0].get_images()) == 64
-    with pytest.raises(DataError, match="leave X out"):
-        plot_samples(of_images, numbers)
+
+
+def test_images_of_the_file_stand_above_those_of_the_model(of_images, numbers, bright):
+    figure = plot_samples(of_images, numbers, n_samples=10, random_state=0)
+    pixels = pixels_in(figure)
+    assert_allclose(pixels[:32], bright(numbers[:32]))
+    assert_allclose(pixels[32:42], bright(of_images.sample(10, random_state=0)))
+    assert_allclose(pixels[42:], 0.5)  # the rest of the last line
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == 4 * ["observed"] + 2 * ["model"]
+    assert figure.get_suptitle() == "10 images out of the model below 32 of 200 observed"
+    few = plot_samples(of_images, numbers[:3], n_samples=5, random_state=0)
+    assert len(pixels_in(few)) == 2 * 5
+    with pytest.raises(DataError, match="Pixels of the fit that the table lacks"):
+        plot_samples(of_images, pd.DataFrame({"a": [0.0]}))

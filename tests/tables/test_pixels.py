@@ -65,6 +65,12 @@ def test_what_is_no_image_is_refused(images, words):
         PixelSchema.learn(images)
 
 
+def test_pixels_have_one_measure_whatever_they_show():
+    images = frame([[0, 1, 2], [5, 6, 9]])
+    schema = PixelSchema.learn(images)
+    assert schema.has_one_measure(schema.encode(images))
+
+
 def test_a_schema_comes_back_from_json():
     images = frame([[0, 100, 255], [3, 30, 200]])
     schema = PixelSchema.learn(images)

@@ -420,6 +420,34 @@ def test_the_smallest_tables_are_learned(n):
     same_cells(frame["x"], round_trip(frame)["x"])
 
 
+def answers(columns, least=1.0, largest=5.0, n=50):
+    """Columns that all reach both ends of a scale."""
+    table = np.random.default_rng(0).uniform(least, largest, (n, columns))
+    table[0], table[1] = least, largest
+    return {f"q{place}": table[:, place] for place in range(columns)}
+
+
+MEASURES = {
+    "answers on one scale": (answers(3), True),
+    "far from 0": (answers(3, 1e9, 1e9 + 1), True),
+    "nearly all that floats hold": ({name: 1.7e308 * column for name, column in answers(3, -1, 1).items()}, True),
+    "most of the columns": (answers(3) | {"a": np.linspace(2, 4, 50), "b": np.linspace(2, 3, 50)}, True),
+    "half of the columns": (answers(2) | {"a": np.linspace(2, 4, 50), "b": np.linspace(2, 3, 50)}, False),
+    "a column that reaches further": (answers(3) | {"a": np.linspace(0, 6, 50)}, False),
+    "one end in common": ({"a": np.linspace(0, 1, 50), "b": np.linspace(0, 2, 50)}, False),
+    "categories": (answers(1) | {name: np.array(list("abcde") * 10) for name in "st"}, False),
+    "flags": ({"a": np.arange(50) % 2, "b": np.arange(50) % 3 == 0}, False),
+    "unlike": ({"a": np.linspace(0, 1, 50), "b": np.linspace(7, 900, 50)}, False),
+}
+
+
+@pytest.mark.parametrize("columns, told", MEASURES.values(), ids=MEASURES)
+def test_columns_have_one_measure_if_most_of_them_share_their_ends(columns, told):
+    frame = pd.DataFrame(columns)
+    schema = Schema.learn(frame)
+    assert schema.has_one_measure(schema.encode(frame)) is told
+
+
 NESTED = {
     "list": (objects([1], [2]), "list", 1),
     "dict": (objects("a", {"b": 1}), "dict", 2),

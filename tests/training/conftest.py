@@ -23,20 +23,21 @@ def settings_of():
 def make_trainer(settings_of):
     """A trainer for rows of numbers, in float64, its weights started but not trained."""
 
-    def make(x, *, seed=0, **parameters):
+    def make(x, *, seed=0, one_measure=False, **parameters):
         settings = settings_of(**{**TINY, **parameters})
-        design = make_design(settings, len(x), x.shape[1])
+        design = make_design(settings, len(x), x.shape[1], one_measure=one_measure)
         cells = [Cell("number", column) for column in range(x.shape[1])]
         density = cells_likelihood(
             cells, n_rows=len(x), numbers=number_likelihood(settings, x), variational=design.variational, indicators=()
         )
         vae = design.build(density).double()
         rows, generator = torch.as_tensor(x, dtype=torch.float64), torch.Generator().manual_seed(seed)
-        start(vae, rows, design, generator)
+        plan = make_plan(settings, len(x), exemplars=design.exemplars, one_measure=one_measure)
+        start(vae, rows, design, generator, common_noise=plan.common_noise)
         return Trainer(
             vae,
             rows,
-            make_plan(settings, len(x), exemplars=design.exemplars),
+            plan,
             objective_of(design),
             exemplars=design.exemplars,
             generator=generator,

@@ -38,6 +38,24 @@ def test_beta_is_the_price_of_the_kl_in_training(make_trainer, x):
     assert kls[1] > kls[2] + 0.5
 
 
+def test_common_noise_keeps_its_ratios_while_it_is_learned(make_trainer, x):
+    """Also where the columns' own noise would part: the first column is all but constant, the last wide."""
+    rows = x * [0.1, 1.0, 1.0, 3.0]
+    free, common = (
+        make_trainer(rows, purpose=purpose, novelty=True, max_iter=100, n_estimators=2, one_measure=True)
+        for purpose in ("detection", "representation")
+    )
+    assert (free.plan.common_noise, common.plan.common_noise) == (False, True)
+    ratios = []
+    for trainer in (free, common):
+        before = trainer.vae.shared.detach().clone()
+        trainer.run(ALONE)
+        ratios.append((trainer.vae.shared.detach() - before).squeeze(1))
+    assert (ratios[1].abs() > 0.05).all()  # it is learned
+    torch.testing.assert_close(ratios[1], ratios[1][:, :1].expand_as(ratios[1]), rtol=0, atol=1e-5)
+    assert np.ptp(ratios[0].numpy(), axis=1).min() > 0.05
+
+
 def test_members_do_not_touch_one_another(make_trainer, x):
     """Also not through the clipping of gradients: the disturbed member's gradient is far above its limit."""
     calm, disturbed = make_trainer(x), make_trainer(x)

@@ -66,10 +66,50 @@ def test_a_representation_trains_long_on_all_rows_and_stops_by_held_out_ones(set
 @pytest.mark.parametrize("share, name", [(0.0, "bernoulli"), (0.1, "bernoulli"), (0.3, "gaussian")])
 def test_pixels_are_black_or_white_unless_many_are_gray(settings_of, share, name):
     images = np.where(np.arange(100) < 100 * share, 0.5, np.arange(100) % 2)[None]
-    shown = settings_of(purpose="representation", image_shape=(1, 10, 10))
+    shown = settings_of(purpose="representation", image_shape=(1, 16, 16))
     assert number_likelihood(shown, images) == name
     assert number_likelihood(settings_of(image_shape=(1, 10, 10), novelty=True), images) == "gaussian"
     assert number_likelihood(settings_of(image_shape=(1, 10, 10)), images) == "student_t"
+
+
+def test_codes_rest_on_rows_where_the_columns_are_of_one_measure(settings_of):
+    codes = settings_of(purpose="representation")
+    assert make_design(codes, 300, 40, one_measure=True).prior == "exemplar"
+    assert make_design(codes, 9, 40, one_measure=True).prior == "gaussian"
+    for one_measure in (False, True):
+        assert make_design(settings_of(), 300, 40, one_measure=one_measure).prior == "exemplar"
+
+
+@pytest.mark.parametrize(
+    "asked, exemplars, common",
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"image_shape": (1, 8, 5)}, False, True),
+        ({"likelihood": "gaussian"}, True, True),
+        ({"likelihood": "student_t"}, True, False),
+        ({"purpose": "detection"}, True, False),
+        ({"purpose": "detection", "novelty": True, "image_shape": (1, 8, 5)}, True, False),
+    ],
+    ids=str,
+)
+def test_noise_is_common_where_the_measure_is_and_codes_are_the_purpose(settings_of, asked, exemplars, common):
+    asked = settings_of(**{"purpose": "representation"} | asked)
+    for one_measure in (False, True):
+        plan = planning.make_plan(asked, 300, exemplars=exemplars, one_measure=one_measure)
+        assert plan.common_noise is (common and one_measure)
+
+
+@pytest.mark.parametrize(
+    "sides, convolutional", [((16, 16), True), ((28, 28), True), ((15, 40), False), ((8, 8), False)]
+)
+def test_only_images_large_enough_are_convolved_and_only_for_codes(settings_of, sides, convolutional):
+    shape = (1, *sides)
+    codes = settings_of(purpose="representation", image_shape=shape)
+    assert make_design(codes, 300, 64).convolutional is convolutional
+    assert make_design(codes, 300, 64).anchored is not convolutional
+    assert make_design(codes, 300, 64).hidden_layer_sizes == ((16, 32) if convolutional else (64, 64))
+    assert not make_design(settings_of(image_shape=shape), 300, 64).convolutional
 
 
 def test_the_kl_of_a_representation_is_warmed_up_and_that_of_a_detector_is_not(settings_of):

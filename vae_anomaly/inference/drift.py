@@ -67,7 +67,7 @@ def find_drift(
     level : float
         Of it the stream takes half, where the rows are ``ordered``, and the columns and the score all the rest.
     """
-    old, new = old.astype(np.float32), new.astype(np.float32)  # the reference was rounded so: ties stay ties
+    old, new = old.astype(np.float32), new.astype(np.float32)  # ties stay ties, whatever the last bit
     places: list[list[int]] = [[] for _ in schema.names]
     for place, cell in enumerate(schema.cells):
         places[cell.column].append(place)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 SMALL = 10_000  # pairs of rows, up to which the exact distribution is taken; beyond, it is ten times as slow
-RARE = 5.0  # rows of the smaller sample, fewer than which chi-squared cannot be trusted with (Cochran's rule)
+RARE = 5.0  # expected rows of the smaller sample, below which chi-squared is not to be trusted (Cochran's rule)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,20 @@ NOISE_SHARE = 0.5  # of the bandwidth: the noise of a cell that the code tells i
 LEAST_NOISE = 0.02  # of a standardised number
 MAX_ROWS = 10_000
 DISTINCT_ROWS = 4096  # rows among which the bandwidth is found, each once
-UNITS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (lambda rows: rows.std(0), lambda rows: np.ptp(rows, 0))
+
+
+def deviations(rows: np.ndarray) -> np.ndarray:
+    """Standard deviation of each column."""
+    return rows.std(0)
+
+
+def ranges(rows: np.ndarray) -> np.ndarray:
+    """Distance from the least to the largest value of each column."""
+    return np.ptp(rows, 0)
+
+
+Unit = Callable[[np.ndarray], np.ndarray]
+UNITS: tuple[Unit, ...] = (deviations, ranges)
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,13 @@ class Anchor:
 
 
 def fit_exemplar_anchor(
-    features: Tensor, n_components: int, member: int, *, seed: int, one_scale: bool = False
+    features: Tensor,
+    n_components: int,
+    member: int,
+    *,
+    seed: int,
+    one_scale: bool = False,
+    common_noise: bool = False,
 ) -> Anchor:
     """Kernel density on the principal directions, in units of the member's own.
 
@@ -70,8 +89,10 @@ def fit_exemplar_anchor(
         For the randomised solver that scikit-learn takes for wide tables.
     one_scale : bool
         Whether the columns are of one measure already, as pixels are.
+    common_noise : bool
+        Whether the noise of every column is the same share of its unit, which then is the range for all members.
     """
-    unit = UNITS[member % len(UNITS)]
+    unit = ranges if common_noise else UNITS[member % len(UNITS)]
     units = torch.ones(features.shape[1]) if one_scale else torch.as_tensor(_units(features.numpy(), unit))
     rows = features / units
     centre, directions, _ = _principal(rows, n_components, seed)
@@ -80,6 +101,9 @@ def fit_exemplar_anchor(
     bandwidth = torch.tensor(leave_one_out_bandwidth(codes[np.sort(first)], NEAREST), dtype=features.dtype)
     noise = NOISE_SHARE * bandwidth
     untold = (rows - centre - codes @ directions).square().mean(0)
+    left = untold + noise**2
+    if common_noise:
+        left = left.mean().expand_as(left)
     used = directions.any(1)  # the posterior of a latent that nothing depends on is the kernel, at a KL of 0
     variance = torch.where(used, 1 / (bandwidth**-2 + noise**-2), bandwidth**2)
     return Anchor(
@@ -88,7 +112,7 @@ def fit_exemplar_anchor(
         directions * units,
         variance.log(),
         bandwidth.log(),
-        ((untold + noise**2).sqrt() * units).clamp_min(LEAST_NOISE),
+        (left.sqrt() * units).clamp_min(LEAST_NOISE),
     )
 
 
@@ -114,11 +138,11 @@ def anchor_rows(n_rows: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(n_rows)[:MAX_ROWS]
 
 
-def _units(rows: np.ndarray, unit: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _units(rows: np.ndarray, unit: Unit) -> np.ndarray:
     """Unit of each column, 1 for a constant one; scaled so that the standard deviation is typically 1."""
-    deviations, units = UNITS[0](rows), unit(rows)
-    moving = deviations > 1e-6
-    typical = np.exp(np.log(deviations[moving] / units[moving]).mean()) if moving.any() else 1.0
+    spread, units = deviations(rows), unit(rows)
+    moving = spread > 1e-6
+    typical = np.exp(np.log(spread[moving] / units[moving]).mean()) if moving.any() else 1.0
     return np.where(moving, units * typical, 1.0)
 
 

@@ -1,7 +1,8 @@
-"""Pictures of a fitted detector: how it trained, its codes, its rows. They need matplotlib, the extra ``plots``.
+"""Pictures of a fitted detector, and a report on what it finds. They need the extras ``plots`` and ``report``.
 
-Each ``plot_`` function gives a matplotlib ``Figure``, for `write_figure` or for the figure's own ``savefig``. Nothing
-global is changed: no ``pyplot``, no settings. The names are resolved when they are first used.
+`write_report` writes one HTML page. Each ``plot_`` function gives a matplotlib ``Figure``, for `write_figure` or for
+the figure's own ``savefig``. Nothing global is changed: no ``pyplot``, no settings. The names are resolved when they
+are first used.
 """
 
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vae_anomaly.reports.history import plot_history
     from vae_anomaly.reports.latents import plot_latents
+    from vae_anomaly.reports.page.writing import write_report
     from vae_anomaly.reports.pixels import image_grid
     from vae_anomaly.reports.reconstructions import plot_reconstructions
     from vae_anomaly.reports.samples import plot_samples
@@ -24,6 +26,7 @@ __all__ = [
     "plot_samples",
     "plot_traversal",
     "write_figure",
+    "write_report",
 ]
 
 _HOMES = {
@@ -34,6 +37,7 @@ _HOMES = {
     "plot_samples": "samples",
     "plot_traversal": "traversal",
     "write_figure": "writing",
+    "write_report": "page.writing",
 }
 
 

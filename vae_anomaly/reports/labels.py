@@ -13,11 +13,14 @@ def label(value: object, most: int = 24) -> str:
     >>> label("systolic_blood_pressure_standing", 16)
     'systoli…standing'
     """
+    return short_text(value, most).replace("$", r"\$")
+
+
+def short_text(value: object, most: int) -> str:
+    """A name or value in at most ``most`` printable characters, its middle left out where it is longer."""
     text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
     text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
-    if len(text) > most:
-        text = f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}"
-    return text.replace("$", r"\$")
+    return text if len(text) <= most else f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}"
 
 
 def number(value: float, _place: object = None) -> str:

@@ -2,16 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.reports.figures import SMALL, new_figure, require_matplotlib
+from vae_anomaly.tables import as_frame, is_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from vae_anomaly.detector import VAEDetector
 
 Shape = Sequence[int]  # channels, height and width
 _GAP = 0.08  # of an image's width, around each image
@@ -71,6 +75,17 @@ def image_grid(
     _frame(axes, (-width * _GAP, across * step_x), (down * step_y, -width * _GAP))
     axes.set_yticks([line * step_y + height / 2 for line in range(len(rows))], rows, fontsize=SMALL)
     return figure
+
+
+def pixels_of(detector: "VAEDetector", rows: Any) -> np.ndarray:
+    """Rows of a model of images as pixels from 0 to 1, whatever range the fit saw."""
+    named = rows if is_frame(rows) else pd.DataFrame(np.ma.filled(rows, np.nan), columns=detector.schema_.names)
+    return detector.schema_.encode(as_frame(named))
+
+
+def whole_lines(pixels: np.ndarray, across: int) -> np.ndarray:
+    """The images, and unknown ones after them until the last line is whole."""
+    return np.pad(pixels, ((0, -len(pixels) % across), (0, 0)), constant_values=np.nan)
 
 
 def _images(pixels: np.ndarray, shape: Shape, columns: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from vae_anomaly.reports.figures import (
     require_matplotlib,
 )
 from vae_anomaly.reports.labels import counted, label, of_all, share
-from vae_anomaly.reports.pixels import Shape, image_grid
+from vae_anomaly.reports.pixels import Shape, image_grid, pixels_of, whole_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,18 +88,13 @@ def plot_reconstructions(detector: "VAEDetector", X: Any) -> "Figure":
 
 def _plot_images(detector: "VAEDetector", shape: Shape, X: Any) -> "Figure":
     """Lines of images, each above the line of what the model makes of them; a short last line is filled with grey."""
-    pixels = np.asarray(X, dtype=np.float64)
-    first = pixels[:_MOST_IMAGES]
-    made = np.asarray(detector.reconstruct(first), dtype=np.float64)
+    first = X[:_MOST_IMAGES]
     across = min(len(first), _IMAGES_ACROSS)
-    lines = []
-    for start in range(0, len(first), across):
-        for images in (first, made):
-            line = images[start : start + across]
-            lines.append(np.pad(line, ((0, across - len(line)), (0, 0)), constant_values=np.nan))
-    title = f"Observed, and below it reconstructed: {of_all(len(first), len(pixels), 'images')}"
-    names = ["observed", "model"] * (len(lines) // 2)
-    return image_grid(np.concatenate(lines), shape, across, title=title, rows=names)
+    seen, made = (whole_lines(pixels_of(detector, rows), across) for rows in (first, detector.reconstruct(first)))
+    in_turn = np.stack([seen.reshape(-1, across, seen.shape[1]), made.reshape(-1, across, made.shape[1])], axis=1)
+    title = f"Observed, and below it reconstructed: {of_all(len(first), len(X), 'images')}"
+    names = ["observed", "model"] * len(in_turn)
+    return image_grid(in_turn.reshape(-1, seen.shape[1]), shape, across, title=title, rows=names)
 
 
 def _draw_numbers(axes: "Axes", column: Shown, table: pd.DataFrame, made: pd.DataFrame) -> None:

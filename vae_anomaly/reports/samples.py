@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from vae_anomaly.errors import DataError
 from vae_anomaly.reports.columns import OTHERS, Shown, columns_in_use, decoded, grouped, most_frequent, observed
 from vae_anomaly.reports.figures import (
     MODEL,
@@ -19,7 +18,7 @@ from vae_anomaly.reports.figures import (
     require_matplotlib,
 )
 from vae_anomaly.reports.labels import counted, label, of_all, share
-from vae_anomaly.reports.pixels import Shape, image_grid
+from vae_anomaly.reports.pixels import Shape, image_grid, pixels_of, whole_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
 
 _ROWS, _IMAGES, _IMAGES_ACROSS = 1000, 64, 8
+_MOST_BESIDE = 32
 _MOST_LEVELS = 6
 _BINS = 24
 _TAIL = 0.5  # percent of the rows on each side that need not lie in the picture
@@ -49,7 +49,7 @@ def plot_samples(
     detector : VAEDetector
         Fitted.
     X : DataFrame or array-like, optional
-        (rows, columns): their distribution stands beside that of the samples. A model of images takes none.
+        (rows, columns): their distribution stands beside that of the samples. Of images, the first 32 stand above them.
     n_samples : int, optional
         Rows to draw; by default 1,000, or 64 images.
     random_state : int, RandomState or None
@@ -66,7 +66,7 @@ def plot_samples(
     NoDensityError
         The model is a plain autoencoder.
     DataError
-        ``X`` does not fit the model, or was given to a model of images.
+        ``X`` does not fit the model.
     MissingExtraError
         matplotlib is not installed.
 
@@ -99,10 +99,18 @@ def plot_samples(
 
 
 def _plot_images(detector: "VAEDetector", shape: Shape, X: Any, n_samples: int, random_state: Any) -> "Figure":
-    if X is not None:
-        raise DataError("Samples of a model of images stand alone: leave X out.")
-    pixels = np.asarray(detector.sample(n_samples, random_state=random_state))
-    return image_grid(pixels, shape, _IMAGES_ACROSS, title=f"{counted(n_samples, 'images')} out of the model")
+    """Lines of samples; images of ``X`` in lines above them, of which a short last one is filled with grey."""
+    drawn = pixels_of(detector, detector.sample(n_samples, random_state=random_state))
+    title = f"{counted(n_samples, 'images')} out of the model"
+    if X is None:
+        return image_grid(drawn, shape, _IMAGES_ACROSS, title=title)
+    given = pixels_of(detector, X)
+    first = given[:_MOST_BESIDE]
+    across = min(_IMAGES_ACROSS, max(len(first), n_samples))
+    lines = [whole_lines(first, across), whole_lines(drawn, across)]
+    names = [name for name, line in zip(("observed", "model"), lines, strict=True) for _ in range(len(line) // across)]
+    title = f"{title} below {of_all(len(first), len(given), 'observed')}"
+    return image_grid(np.concatenate(lines), shape, across, title=title, rows=names)
 
 
 def _title(drawn: pd.DataFrame, table: pd.DataFrame | None, shown: int, total: int) -> str:

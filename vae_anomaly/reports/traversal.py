@@ -13,7 +13,7 @@ from vae_anomaly.reports.columns import OTHERS, Shown, columns_in_use, decoded, 
 from vae_anomaly.reports.figures import MODEL, SMALL, USUAL, WIDTH, dress, name_panel, new_figure, require_matplotlib
 from vae_anomaly.reports.labels import label, number, of_all
 from vae_anomaly.reports.latents import by_weight, latent_name
-from vae_anomaly.reports.pixels import image_grid
+from vae_anomaly.reports.pixels import image_grid, pixels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def plot_traversal(
     title = f"Walks along {of_all(len(tables), detector.n_components_, 'latents')}"
     shape = detector.image_shape
     if shape is not None:
-        pixels = np.concatenate([table.to_numpy(dtype=np.float64) for table in tables.values()])
+        pixels = np.concatenate([pixels_of(detector, table) for table in tables.values()])
         return image_grid(
             pixels, shape, n_samples, title=title, rows=[latent_name(detector, place) for place in tables]
         )

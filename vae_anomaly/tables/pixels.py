@@ -75,6 +75,10 @@ class PixelSchema:
         """Which pixels are missing, (rows, columns)."""
         return np.isnan(cells)
 
+    def has_one_measure(self, cells: np.ndarray) -> bool:
+        """Pixels have."""
+        return True
+
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""
         return {

@@ -21,6 +21,9 @@ from vae_anomaly.tables.values import Values
 Name = str | int
 
 
+SAME = 1e-6  # of a range: what rounding may do to its ends
+
+
 class Schema:
     """
     What a table is made of.
@@ -99,6 +102,20 @@ class Schema:
     def missing(self, cells: np.ndarray) -> np.ndarray:
         """Which values of the columns in use are missing, (rows, columns), by the encoded table."""
         return np.isnan(cells[:, [slots[0] for slots in self._layout.slots]])
+
+    def has_one_measure(self, cells: np.ndarray) -> bool:
+        """
+        Tell whether most columns are numbers that share their least and their largest value in the encoded table.
+
+        Pixels do, coordinates in one frame, answers on one scale: there a column's range means the same as another's.
+        """
+        numbers = cells[:, : self._layout.n_numbers]
+        if not numbers.size:
+            return False
+        lows, highs = self._scaling.undo(np.stack([np.nanmin(numbers, axis=0), np.nanmax(numbers, axis=0)]))
+        least, largest = lows.min(), highs.max()
+        near = 2 * SAME * (largest / 2 - least / 2)  # the difference itself may be more than a float holds
+        return bool(np.sum((lows <= least + near) & (highs >= largest - near)) > len(self.names) / 2)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""

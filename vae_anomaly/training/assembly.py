@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -96,8 +97,8 @@ def missing_cells(x: np.ndarray) -> tuple[int, ...]:
     return tuple(int(cell) for cell in np.flatnonzero(np.isnan(x).any(0)))
 
 
-def make_design(settings: Settings, n_rows: int, n_features: int) -> Design:
-    """Choose what was left to "auto".
+def make_design(settings: Settings, n_rows: int, n_features: int, *, one_measure: bool = False) -> Design:
+    """Choose what was left to "auto"; ``one_measure`` says whether the columns are of one, as pixels are.
 
     A prior that follows the rows needs rows to follow: below 10 it is the standard normal. The plain autoencoder
     compresses, so its code is at most half as wide as what it sees.
@@ -108,7 +109,7 @@ def make_design(settings: Settings, n_rows: int, n_features: int) -> Design:
         n_components=int(latents),
         hidden_layer_sizes=tuple(int(width) for width in _sizes(settings)),
         n_estimators=int(members),
-        prior=_prior(settings, n_rows) if settings.prior == "auto" else settings.prior,
+        prior=_prior(settings, n_rows, one_measure) if settings.prior == "auto" else settings.prior,
         variational=settings.variational,
         anchored=settings.anchored and not settings.convolutional,
         convolutional=settings.convolutional,
@@ -146,17 +147,18 @@ def _members(settings: Settings) -> int:
     return 2 if settings.novelty else 3
 
 
-def _prior(settings: Settings, n_rows: int) -> str:
+def _prior(settings: Settings, n_rows: int, one_measure: bool) -> str:
     """Rows to rest on, if there are enough.
 
-    The code of a table has a standard normal prior, under which each latent has a meaning of its own; codes of images
+    The code of a table has a standard normal prior, under which each latent has a meaning of its own and missing cells
+    are filled better. Where the columns are of one measure, how far rows lie apart means something, and their codes
     tell classes apart better where they may gather around one another (benchmarks/results/features.md).
     """
     few = n_rows < MIN_EXEMPLAR_ROWS
-    return "gaussian" if few or (settings.represents and not settings.convolutional) else "exemplar"
+    return "gaussian" if few or (settings.represents and not one_measure) else "exemplar"
 
 
-def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> None:
+def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator, *, common_noise: bool = False) -> None:
     """Anchor the linear paths on the rows ``x``, if the design says so, and draw the rest."""
     anchors = []
     if design.anchored:
@@ -165,10 +167,13 @@ def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator) -> No
         if design.prior == "gaussian":
             anchors = [fit_gaussian_anchor(features, design.n_components, seed=seed)] * design.n_estimators
         else:
-            members = range(design.n_estimators)
-            pixels = design.image_shape is not None
-            anchors = [
-                fit_exemplar_anchor(features, design.n_components, member, seed=seed, one_scale=pixels)
-                for member in members
-            ]
+            fit = partial(
+                fit_exemplar_anchor,
+                features,
+                design.n_components,
+                seed=seed,
+                one_scale=design.image_shape is not None,
+                common_noise=common_noise,
+            )
+            anchors = [fit(member) for member in range(design.n_estimators)]
     vae.start([anchor.to(x.device) for anchor in anchors], x, generator)

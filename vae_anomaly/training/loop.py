@@ -97,6 +97,8 @@ class Trainer:
         self.x, self.held_out = _split(x, plan.held_out, generator)
         self.source = ExemplarSource(self.x, plan.n_exemplars) if exemplars else PriorSource()
         rates = dict.fromkeys(vae.parameters(), plan.learning_rate)
+        if plan.common_noise:
+            vae.shared.register_hook(_evened)
         self.optimizer = Adam(rates | dict.fromkeys(vae.scales(), SCALE_RATE * plan.learning_rate))
         self.history = History()
 
@@ -192,6 +194,11 @@ class Trainer:
 def rate_factor(step: int, max_iter: int) -> float:
     """Share of the peak rate: linear warm-up over the first 5 %, then a cosine down to zero."""
     return min(1.0, (step + 1) / (0.05 * max_iter)) * 0.5 * (1 + math.cos(math.pi * step / max_iter))
+
+
+def _evened(gradient: Tensor) -> Tensor:
+    """Each member's mean in every place: logarithms that move by the same step keep their differences."""
+    return gradient.mean(-1, keepdim=True).expand_as(gradient)
 
 
 def _split(x: Tensor, held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from vae_anomaly.training.trimming import Fence, Share, Trimming
 
 WARM_UP = 0.2  # share of the steps, where a code is learned
 IMAGE_BATCH, IMAGE_EPOCHS = 128, 30
+TABLE_EXEMPLARS = 512  # a step, where a code is learned and the nets are quick
 MIN_HELD_OUT = 10  # rows; fewer cannot tell when to stop
 
 
@@ -16,7 +17,8 @@ class Plan:
 
     ``trimming`` says which rows of a batch are left out of the loss. ``patience`` counts evaluations on held-out rows
     without improvement; with no held-out rows all steps are done. ``warm_up`` is the share of the steps over which the
-    weight of the KL rises to ``beta``. ``n_exemplars`` is the number drawn for each step.
+    weight of the KL rises to ``beta``. ``n_exemplars`` is the number drawn for each step. With ``common_noise`` the
+    noise scales of all numbers grow and shrink together.
     """
 
     max_iter: int
@@ -29,6 +31,7 @@ class Plan:
     patience: int = 3
     evaluations: int = 20
     n_exemplars: int = 128
+    common_noise: bool = False
 
     @property
     def interval(self) -> int:
@@ -40,7 +43,7 @@ class Plan:
         return self.beta * min(1.0, (step + 1) / max(1.0, self.warm_up * self.max_iter))
 
 
-def make_plan(settings: Settings, n_rows: int, *, exemplars: bool) -> Plan:
+def make_plan(settings: Settings, n_rows: int, *, exemplars: bool, one_measure: bool = False) -> Plan:
     """Choose what was left to "auto".
 
     Both train short. In novelty detection an anchor with exemplars is near its best from the start: more steps find
@@ -61,7 +64,19 @@ def make_plan(settings: Settings, n_rows: int, *, exemplars: bool) -> Plan:
         trimming=_trimming(settings),
         held_out=held_out if held_out >= MIN_HELD_OUT else 0,
         warm_up=WARM_UP if settings.represents else 0.0,
+        n_exemplars=TABLE_EXEMPLARS if settings.represents and not settings.convolutional else Plan.n_exemplars,
+        common_noise=one_measure and _commons_noise(settings, exemplars),
     )
+
+
+def _commons_noise(settings: Settings, exemplars: bool) -> bool:
+    """Whether columns of one measure have one noise as well.
+
+    With noise of their own, likelihood whitens them: a column that the code tells well has little noise, so it counts
+    for more, so it is told better still; and what the columns have in common, which a code is for, counts for less.
+    """
+    asked = settings.likelihood in ("auto", "gaussian")
+    return asked and settings.represents and (exemplars or settings.image_shape is not None)
 
 
 def _steps(settings: Settings, n_rows: int, exemplars: bool) -> int:

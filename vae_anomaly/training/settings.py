@@ -6,6 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
+LEAST_SIDE = 16  # pixels of an image that is convolved; in smaller ones there is little that repeats
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -44,8 +46,12 @@ class Settings:
 
     @property
     def convolutional(self) -> bool:
-        """Whether the nets are convolutions: their codes of images are the better ones, their scores are not."""
-        return self.represents and self.image_shape is not None
+        """Whether the nets are convolutions: their codes of images are the better ones, their scores are not.
+
+        Codes of small images are better where the nets start at principal components, as for tables (8 x 8 digits:
+        benchmarks/results/features.md).
+        """
+        return self.represents and self.image_shape is not None and min(self.image_shape[1:]) >= LEAST_SIDE
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:

@@ -9,6 +9,7 @@ import typer
 from vae_anomaly_cli import options
 from vae_anomaly_cli.columns import refuse_written
 from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import plain_warnings, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import read_source
@@ -51,11 +52,7 @@ def features(
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_source(context, file, [], keep or [], encoding, skip_bad=skip_bad)
-
-        from vae_anomaly import load  # brings torch, which takes seconds: after the file has been read
-
-        with naming(model):
-            detector = load(model, device=device)
+        detector = read_fitted(model, device)
         refuse_written(keep or [], detector.get_feature_names_out())
         with naming(file):
             codes = encode(detector, source.rows_for(detector))

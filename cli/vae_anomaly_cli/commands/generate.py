@@ -9,6 +9,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import plain_warnings, remark, write_rows
 from vae_anomaly_cli.paths import check_output, check_table_output
 
@@ -46,16 +47,14 @@ def generate(
         check_table_output(output, inputs=(model,))
     else:
         check_output(picture, inputs=(model,))
-
-    from vae_anomaly import load
-
-    with plain_warnings(quiet=quiet), naming(model):
-        detector = load(model, device=device)
+    with plain_warnings(quiet=quiet):
+        detector = read_fitted(model, device)
         shape = detector.get_params()["image_shape"]
         if picture is not None and shape is None:
             message = f"a .png shows images, and {model} was fitted to a table; choose .csv, .tsv, .parquet or .jsonl."
             raise typer.BadParameter(message, param_hint="--output")
-        drawn = draw(detector, rows, seed)
+        with naming(model):
+            drawn = draw(detector, rows, seed)
     if picture is None:
         write_rows(drawn, output, f"{rows} rows written, drawn from {model}.", quiet=quiet)
         return

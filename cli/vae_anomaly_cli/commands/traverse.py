@@ -8,6 +8,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.plot import draw_traversal
 from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import plain_warnings, write_rows
 from vae_anomaly_cli.paths import check_picture_output, check_table_output, is_picture
 
@@ -47,10 +48,10 @@ def traverse(
         return
     check_table_output(output, inputs=(model,))
 
-    from vae_anomaly import load
-
-    with plain_warnings(quiet=quiet), naming(model):
-        table = walk(load(model, device=device), dimensions, span)
+    with plain_warnings(quiet=quiet):
+        detector = read_fitted(model, device)
+        with naming(model):
+            table = walk(detector, dimensions, span)
     told = f"{len(table)} rows written, {len(table) // table['latent'].nunique()} along each latent."
     write_rows(table, output, told, quiet=quiet)
 

@@ -1,6 +1,6 @@
 """MLflow: fits are tracked, models are kept, named and served. The extra ``mlflow``.
 
-`MLflowCallback` logs a fit. `save_model`, `log_model` and `load_model` are a flavor of MLflow's own kind around the file
+`MLflowCallback` logs a fit. `save_model`, `log_model` and `load_model` are a flavor of MLflow, around the file
 that `VAEDetector.save` writes: no pickle is written or read. `as_request` brings a table into the form of a model's
 signature. The names are resolved, and MLflow is imported, when they are first used.
 """

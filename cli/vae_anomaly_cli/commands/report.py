@@ -1,0 +1,98 @@
+"""``vae-anomaly report``: what a model finds in a table, as one page to pass on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from vae_anomaly.reports.page.needs import require_jinja
+from vae_anomaly_cli import options
+from vae_anomaly_cli.columns import refuse_known
+from vae_anomaly_cli.commands.fit import new_detector
+from vae_anomaly_cli.commands.score import FITTING, detection_rule
+from vae_anomaly_cli.errors import naming, refuse_given, user_errors
+from vae_anomaly_cli.output import plain_warnings, remark
+from vae_anomaly_cli.paths import check_page_output
+from vae_anomaly_cli.source import read_source
+
+EXAMPLES = """Examples:
+
+vae-anomaly report data.csv --output report.html
+
+vae-anomaly report new.csv --model normal.vae --keep id --output report.html
+
+vae-anomaly report new.csv --model normal.vae --fdr 0.05 --top 200 --output report.html"""
+
+
+@user_errors
+def report(
+    context: typer.Context,
+    file: options.File,
+    output: options.PageOut,
+    model: options.ModelIn = None,
+    title: options.Title = None,
+    keep: options.Keep = None,
+    top: options.TopRows = 100,
+    fdr: options.Fdr = None,
+    alerts: options.Alerts = None,
+    false_alarm_rate: options.FalseAlarmRate = None,
+    exclude: options.Exclude = None,
+    novelty: options.Novelty = False,
+    contamination: options.Contamination = "auto",
+    calibration: options.CalibrationName = options.Calibration.leave_one_out,
+    bound: options.BoundName = options.Bound.elbo,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    encoding: options.Encoding = "utf-8",
+    skip_bad: options.SkipBad = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write what a model finds in FILE as one HTML page, which any browser opens, offline too.
+
+    Without --model, a model is fitted to FILE itself; with one, the rows are also held against those of its training.
+
+    The page has the oddest rows with the reasons for each, how the scores are distributed, a map of the rows, what the
+    model says of itself, and the columns.
+    """
+    if model is not None:
+        reason = f"it concerns fitting, and {model} is fitted already; leave one of the two out."
+        refuse_given(context, FITTING, reason)
+    detection_rule(fdr, alerts, false_alarm_rate)  # refuses more than one
+    check_page_output(output, inputs=(file, model))
+    require_jinja()
+
+    with plain_warnings(quiet=quiet):
+        with naming(file):
+            source = read_source(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
+        if model is not None:
+            from vae_anomaly import load  # brings torch, which takes seconds: after the file has been read
+
+            with naming(model):
+                detector = load(model, device=device)
+                refuse_known(exclude or [], detector.schema_.names)
+        with naming(file):
+            if model is None:
+                detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+                detector.set_params(image_shape=source.image_shape).fit(source.rows)
+
+            from vae_anomaly.reports import write_report
+
+            rows = source.rows_for(detector)
+            write_report(
+                detector,
+                rows,
+                output,
+                title=f"Odd {source.noun} of {_name(file)}" if title is None else title,
+                keep=source.named(),
+                top=top,
+                fdr=fdr,
+                alerts=alerts,
+                false_alarm_rate=false_alarm_rate,
+                compare=model is not None,
+            )
+    remark(f"{output}: a report on {len(rows)} {source.noun}.", quiet=quiet)
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == "-" else Path(file).name
