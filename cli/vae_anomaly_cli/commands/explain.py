@@ -11,6 +11,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.columns import refuse_written
 from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import is_terminal, plain_warnings, remark, show_reasons, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import Table, read_source
@@ -61,11 +62,7 @@ def explain(
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_source(context, file, [], keep or [], encoding, skip_bad=False)
-
-        from vae_anomaly import load
-
-        with naming(model):
-            detector = load(model, device=device)
+        detector = read_fitted(model, device)
         with naming(file):
             if not isinstance(source, Table):
                 raise DataError("Single pixels tell a person nothing; explain is for tables.")

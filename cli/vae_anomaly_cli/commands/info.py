@@ -11,6 +11,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import is_terminal, printable
 
 if TYPE_CHECKING:
@@ -34,10 +35,8 @@ def info(model: options.SavedModel, as_json: options.Json = False) -> None:
 
     Each finding is good, look (a person should judge) or bad (the model does not do what it is for).
     """
-    from vae_anomaly import load
-
+    detector = read_fitted(model, "cpu")
     with naming(model):
-        detector = load(model, device="cpu")
         facts, findings = describe(detector), as_plain(detector.diagnose())
     if as_json:
         typer.echo(json.dumps({**facts, "findings": findings}, indent=2, ensure_ascii=False))

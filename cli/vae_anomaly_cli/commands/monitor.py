@@ -10,6 +10,7 @@ import typer
 from vae_anomaly_cli import options
 from vae_anomaly_cli.columns import refuse_known
 from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import is_terminal, plain, plain_warnings, printable, remark, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import read_source
@@ -60,11 +61,8 @@ def monitor(
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
-
-        from vae_anomaly import load  # brings torch, which takes seconds: after the file has been read
-
+        detector = read_fitted(model, device)
         with naming(model):
-            detector = load(model, device=device)
             refuse_known(exclude or [], detector.schema_.names)
         with naming(file):
             rows = source.rows_for(detector)

@@ -12,6 +12,7 @@ from vae_anomaly_cli.columns import refuse_known
 from vae_anomaly_cli.commands.fit import new_detector
 from vae_anomaly_cli.commands.score import FITTING, detection_rule
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import plain_warnings, remark
 from vae_anomaly_cli.paths import check_page_output
 from vae_anomaly_cli.source import read_source
@@ -66,10 +67,8 @@ def report(
         with naming(file):
             source = read_source(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
         if model is not None:
-            from vae_anomaly import load  # brings torch, which takes seconds: after the file has been read
-
+            detector = read_fitted(model, device)
             with naming(model):
-                detector = load(model, device=device)
                 refuse_known(exclude or [], detector.schema_.names)
         with naming(file):
             if model is None:

@@ -8,6 +8,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.explain import as_text
 from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import plain_warnings, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import Table, read_source
@@ -39,11 +40,7 @@ def suggest(
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_source(context, file, [], [], encoding, skip_bad=False)
-
-        from vae_anomaly import load
-
-        with naming(model):
-            detector = load(model, device=device)
+        detector = read_fitted(model, device)
         with naming(file):
             if not isinstance(source, Table):
                 raise DataError("Single pixels are not mended; suggest is for tables.")

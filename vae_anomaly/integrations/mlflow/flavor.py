@@ -1,5 +1,7 @@
 """The flavor: a fitted detector as an MLflow model. Inside is the file that `VAEDetector.save` writes; no pickle."""
 
+import json
+from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
@@ -16,7 +17,6 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
-import vae_anomaly
 from vae_anomaly.detector import VAEDetector, load
 from vae_anomaly.errors import ModelFileError, VaeAnomalyError
 from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained, example_of, signature_of
@@ -57,7 +57,7 @@ def save_model(
     _save_example(model, example_of(detector) if input_example is None else input_example, str(folder))
     conda, python = "conda.yaml", "python_env.yaml"
     mlflow.pyfunc.add_to_model(model, loader_module=MODULE, data=DATA, conda_env=conda, python_env=python)
-    model.add_flavor(FLAVOR, vae_anomaly_version=vae_anomaly.__version__, data=DATA)
+    model.add_flavor(FLAVOR, vae_anomaly_version=version("vae-anomaly"), data=DATA)
     model.save(str(folder / MLMODEL_FILE_NAME))
     _write_requirements(detector, folder, conda, python)
 
@@ -169,8 +169,8 @@ def _load_pyfunc(data_path: str) -> Predictor:
 def _write_requirements(detector: VAEDetector, folder: Path, conda: str, python: str) -> None:
     """What an environment for the model must hold: our release and the torch that fitted it."""
     torch = detector.versions_["torch"].partition("+")[0]  # which build it was is the machine's affair
-    needs = [f"vae-anomaly[mlflow]=={vae_anomaly.__version__}", f"torch=={torch}"]
+    needs = [f"vae-anomaly[mlflow]=={version('vae-anomaly')}", f"torch=={torch}"]
     environment = _mlflow_conda_env(additional_pip_deps=needs)
-    (folder / conda).write_text(yaml.safe_dump(environment, sort_keys=False))
+    (folder / conda).write_text(json.dumps(environment, indent=2))  # which is YAML too
     (folder / "requirements.txt").write_text("\n".join([f"mlflow=={mlflow.__version__}", *needs]) + "\n")
     _PythonEnv.current().to_yaml(str(folder / python))

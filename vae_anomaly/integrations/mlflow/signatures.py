@@ -41,12 +41,11 @@ class Form:
 
 def signature_of(detector: VAEDetector) -> ModelSignature:
     """Declare what ``pyfunc.predict`` takes and gives; the columns of an array have no names."""
+    inputs: list[Any] = [ColSpec(DataType.double)] * detector.n_features_in_
     if detector._fitted.frame:
         inputs = [ColSpec(form.kind, str(name)) for name, form in _forms(detector).items()]
-    else:
-        inputs = [ColSpec(DataType.double)] * detector.n_features_in_
     answer = [ColSpec(kind, name) for name, kind in _ANSWER.items()]
-    outputs = [*answer, ColSpec(DataType.string, "reason", required=False)]
+    outputs: list[Any] = [*answer, ColSpec(DataType.string, "reason", required=False)]
     params = [ParamSpec(name, kind, default) for name, (kind, default) in PARAMETERS.items()]
     return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(params))
 

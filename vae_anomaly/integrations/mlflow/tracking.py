@@ -21,7 +21,7 @@ from mlflow.entities import Metric, Param, RunTag
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import FitWarning, TrackingError
 from vae_anomaly.integrations.mlflow.connection import FAILURES, first_line, manners, store
-from vae_anomaly.integrations.mlflow.datasets import dataset_of
+from vae_anomaly.integrations.mlflow.datasets import TableDataset
 from vae_anomaly.integrations.mlflow.flavor import log_model
 from vae_anomaly.integrations.mlflow.signatures import example_of, signature_of
 from vae_anomaly.reports import plot_history, write_figure
@@ -225,8 +225,7 @@ def _log_fit(run: _Run, fitted: VAEDetector, X: Any, source: str | None) -> None
     figures = {"threshold": -float(fitted.offset_), "active_latents": float(fitted.latents_["active"].sum())}
     versions = {f"version.{library}": version for library, version in fitted.versions_.items()}
     _log(run.run_id, params=chosen, metrics=figures, tags=versions)
-    dataset = dataset_of(X, source, signature_of(fitted).inputs)
-    mlflow.log_input(dataset, context="training")
+    mlflow.log_input(TableDataset(X, source, signature_of(fitted).inputs), context="training")
     log_model(fitted, run_id=run.run_id, input_example=example_of(fitted, X))
     _log_pictures(run, fitted)
 
