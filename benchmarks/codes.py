@@ -147,11 +147,11 @@ def build_mnist(data: Path) -> CodingTask:
     digits = read_digits(data / "mnist")
     image = partial(represent, image_shape=SHAPE)
     methods = [
-        Method(OURS, image, seeds=3),
+        Method(OURS, image),
         Method(f"{OURS}, standard normal prior", partial(image, prior="gaussian"), seeds=1),
         Method(f"{OURS}, plain autoencoder", partial(image, variational=False), seeds=1),
         Method(PRINCIPAL, principal),
-        Method(RAW, as_they_are, seeds=3),
+        Method(RAW, as_they_are),
         Method("PyOD VAE", PyODCodes, seeds=3),
     ]
     return CodingTask(digits.pixels, digits.labels, methods, DIGIT_MEASURES, judge_digits)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_anomaly_cli.output import plain, show_rows, telling
+from vae_anomaly_cli.output import plain, show_reasons, show_rows
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,20 @@ def test_a_value_is_shown_short_and_harmless(value, shown):
     assert plain(value) == shown
 
 
-def test_the_most_telling_values_cost_most_and_none_that_speaks_for_the_row_is_named():
-    rows = pd.DataFrame({"a": [1.0, 1.0], "b": ["x", None], "c": [3, 3], "d": [4, 4], "e": [5, 5]})
-    nats = pd.DataFrame(
-        [[0.5, 2.0, 1.0, -3.0, 0.1, 99.0], [-1.0, 9.0, 0.0, -3.0, -0.1, 99.0]], columns=[*rows, "(latent)"]
-    )
-    assert telling(rows, nats) == ["b=x, c=3, a=1", ""]
+def test_reasons_are_shown_with_bars_as_long_as_the_surprise(capsys):
+    cells = {"row": 3, "anomaly_score": 9.5, "nats": 1.0, "low": None, "high": None}
+    rows = [
+        {**cells, "column": "size", "value": 5.1e6, "expected": 2e3, "low": 100.0, "high": 4e3, "surprise": 8.0},
+        {**cells, "column": "kind", "value": "[red]x[/red]", "expected": "y", "surprise": 4.0},
+        {**cells, "column": "gone", "value": None, "expected": 1.0, "low": 0.0, "high": 2.0, "surprise": -1.0},
+    ]
+    show_reasons(pd.DataFrame(rows).astype({"value": object, "expected": object, "low": object, "high": object}))
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    size, kind, gone = (line for line in lines if len(line) == 5 and line[0] in ("size", "kind", "gone"))
+    assert size[1:3] == ["5.1e+06", "100 to 4000"]
+    assert kind[1:3] == ["[red]x[/red]", "y"]
+    assert gone[1:3] == ["", "0 to 2"]
+    assert [line[4].count("█") for line in (size, kind, gone)] == [20, 10, 0]
 
 
 def test_what_looks_like_markup_is_text(capsys):

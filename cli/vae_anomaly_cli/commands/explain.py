@@ -62,6 +62,7 @@ def explain(
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_source(context, file, [], keep or [], encoding, skip_bad=False)
+
         detector = read_fitted(model, device)
         with naming(file):
             if not isinstance(source, Table):

@@ -61,6 +61,7 @@ def monitor(
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
+
         detector = read_fitted(model, device)
         with naming(model):
             refuse_known(exclude or [], detector.schema_.names)

@@ -40,6 +40,7 @@ def suggest(
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_source(context, file, [], [], encoding, skip_bad=False)
+
         detector = read_fitted(model, device)
         with naming(file):
             if not isinstance(source, Table):
