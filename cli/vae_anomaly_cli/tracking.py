@@ -42,5 +42,5 @@ def tell_run(tracker: MLflowCallback | None, *, quiet: bool) -> None:
 def quiet_mlflow() -> None:
     """Have MLflow say on standard error only what went wrong; to be called before it is imported."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    for name in ("alembic", "mlflow"):
+    for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -24,6 +24,8 @@ COMMANDS = (
     "generate",
     "traverse",
     "info",
+    "register",
+    "serve",
     "plot",
 )
 PICTURES = ("history", "latents", "samples", "reconstructions", "traversal")

@@ -37,11 +37,15 @@ def manners(wanted: Mapping[str, str] = _MANNERS) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What went wrong, short: MLflow's errors go on for pages."""
+    """What went wrong, short and without a password: MLflow's errors go on for pages."""
     text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return _without_password(text.splitlines()[0]) if text else type(error).__name__
 
 
 def store() -> str:
     """Where runs are kept, without the password that an address may hold."""
-    return re.sub(r"//[^@/]*@", "//", mlflow.get_tracking_uri())
+    return _without_password(mlflow.get_tracking_uri())
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^@/\s]*@", "//", text)
