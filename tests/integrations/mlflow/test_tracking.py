@@ -101,7 +101,15 @@ def test_the_digest_depends_on_the_order_of_rows_and_on_names(table, detector):
 def test_the_history_is_there_as_a_picture(store, table):
     callback = MLflowCallback()
     tracked(table, callback)
-    assert "history.png" in [artifact.path for artifact in store.list_artifacts(callback.run_id)]
+    assert [artifact.path for artifact in store.list_artifacts(callback.run_id)] == ["history.png"]
+
+
+def test_the_report_is_there_where_it_is_asked_for(store, table):
+    callback = MLflowCallback(report=True)
+    tracked(table, callback)
+    [page] = [each.path for each in store.list_artifacts(callback.run_id) if each.path.endswith(".html")]
+    address = f"runs:/{callback.run_id}/{page}"
+    assert "<h1>Odd rows of the training table</h1>" in mlflow.artifacts.load_text(address)
 
 
 def test_a_run_has_the_name_and_the_experiment_that_were_asked_for(store, run_of, table):

@@ -73,8 +73,8 @@ def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
     >>> from vae_anomaly.integrations.mlflow import as_request
     >>> table = pd.DataFrame({"day": pd.date_range("2026-01-01", periods=40), "count": [3, 5, 4, 6] * 10})
     >>> detector = VAEDetector(max_iter=20, random_state=0).fit(table)
-    >>> as_request(detector, table).iloc[0].tolist()
-    ['2026-01-01 00:00:00', 3.0]
+    >>> as_request(detector, table)[:1].to_dict("records")
+    [{'day': '2026-01-01 00:00:00', 'count': 3.0}]
     """
     table = detector._table(X)
     detector.schema_.encode(table)  # a table that the detector would not take is refused as it would refuse it

@@ -24,7 +24,8 @@ from vae_anomaly.integrations.mlflow.connection import FAILURES, first_line, man
 from vae_anomaly.integrations.mlflow.datasets import TableDataset
 from vae_anomaly.integrations.mlflow.flavor import log_model
 from vae_anomaly.integrations.mlflow.signatures import example_of, signature_of
-from vae_anomaly.reports import plot_history, write_figure
+from vae_anomaly.reports import plot_history, write_figure, write_report
+from vae_anomaly.reports.page.needs import require_jinja
 from vae_anomaly.training.callbacks import Context
 
 SEND_EVERY = 5.0  # seconds
@@ -101,6 +102,8 @@ class MLflowCallback:
         The file that the table is from.
     required : bool
         Whether a store that does not answer when training begins is a TrackingError.
+    report : bool
+        Whether to log the page of `vae_anomaly.reports.write_report` on the training table as well; it takes seconds.
 
     Attributes
     ----------
@@ -121,11 +124,15 @@ class MLflowCallback:
         run_name: str | None = None,
         source: str | None = None,
         required: bool = False,
+        report: bool = False,
     ) -> None:
+        if report:
+            require_jinja()
         self.experiment = experiment
         self.run_name = run_name
         self.source = source
         self.required = required
+        self.report = report
         self.run_id: str | None = None
         self._run: _Run | None = None
         self._manners = ExitStack()
@@ -152,6 +159,8 @@ class MLflowCallback:
         with self._manners:
             if self._run is not None and fitted_estimator is not None:
                 self._try(partial(_log_fit, self._run, fitted_estimator, X, self.source))
+            if self._run is not None and fitted_estimator is not None:
+                self._try(partial(_log_pages, self._run, fitted_estimator, X if self.report else None))
             if self._run is not None:
                 self._try(partial(self._run.end, "FAILED" if fitted_estimator is None else "FINISHED"))
             self._run = None
@@ -227,16 +236,16 @@ def _log_fit(run: _Run, fitted: VAEDetector, X: Any, source: str | None) -> None
     _log(run.run_id, params=chosen, metrics=figures, tags=versions)
     mlflow.log_input(TableDataset(X, source, signature_of(fitted).inputs), context="training")
     log_model(fitted, run_id=run.run_id, input_example=example_of(fitted, X))
-    _log_pictures(run, fitted)
 
 
-def _log_pictures(run: _Run, fitted: VAEDetector) -> None:
-    if find_spec("matplotlib") is None:
-        return
+def _log_pages(run: _Run, fitted: VAEDetector, X: Any) -> None:
+    """Log a picture of the history, where it can be drawn, and a report on ``X``, where it is given."""
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder, "history.png")
-        write_figure(plot_history(fitted), picture)
-        mlflow.log_artifact(str(picture), run_id=run.run_id)
+        if find_spec("matplotlib") is not None:
+            write_figure(plot_history(fitted), Path(folder, "history.png"))
+        if X is not None:
+            write_report(fitted, X, Path(folder, "report.html"), title="Odd rows of the training table", compare=False)
+        mlflow.log_artifacts(folder, run_id=run.run_id)
 
 
 def _log(
