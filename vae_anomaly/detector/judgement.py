@@ -167,8 +167,9 @@ class Judgement(Rows, OutlierMixin):
             (rows, columns).
         contamination : float in [0, 0.5] or "auto", optional
             Share of the reference rows that are anomalies themselves; they are left out, by their scores, and what is
-            missing of the normal rows is made up for. "auto" estimates it, and 0 takes all for normal. Default: 0 in
-            novelty detection, else the detector's own contamination.
+            missing of the normal rows is made up for: an estimate, which fails where normal rows themselves score far
+            apart. "auto" estimates the share, and 0 takes all for normal, which errs on the safe side: anomalies among
+            them make others look usual. Default: 0 in novelty detection, else the detector's own contamination.
         extrapolate : bool
             Whether, where all reference rows are taken for normal, p-values go on below 1 / (reference rows + 1), in a
             Pareto tail that was fitted to the oddest tenth. Where some are anomalies they always do.

@@ -14,8 +14,10 @@ from scipy.stats import genpareto
 
 from vae_anomaly.inference.thresholds import offset
 
+RAISED = 1e-3  # of a reference row, by which order costs p-values: a whole one would cost most of what can be flagged
 TAIL_SHARE = 0.1  # of clean reference rows, the oddest, that tell how the tail goes on
 CORE_SHARE = 0.3  # of a core, likewise: it is cut off, so more of it is needed
+CORE_SHAPE = 0.2  # of the tail beyond a core, which itself hardly tells; clean rows of tables have 0 to 1
 LEAST_TAIL = 10  # rows from which a tail's shape can be learned; below, it is exponential
 WIDEST = 20.0  # of the part of a truncated tail that was seen, its scale: beyond, rows say nothing of it
 
@@ -36,9 +38,9 @@ class Conformal:
     """Conformal p-values: super-uniform whatever the scores are like, if the rows are exchangeable with the reference.
 
     The share of reference rows at least as odd, the row itself included (Vovk, Gammerman and Shafer 2005; Bates et al.,
-    arXiv 2104.08279), never below 1 / (reference rows + 1). Between two reference scores it is interpolated upwards,
-    beyond the oddest one it falls from twice to once that least value: so p-values keep the order of the scores, and
-    are never smaller than the conformal ones.
+    arXiv 2104.08279), never below 1 / (reference rows + 1). It is raised by up to a thousandth of that, the more the
+    less odd the row is between two reference scores or beyond the oddest one: so p-values keep the order of the scores,
+    and are never smaller than the conformal ones.
     """
 
     reference: np.ndarray
@@ -54,7 +56,7 @@ class Conformal:
             between = np.where(above > below, (scores - below) / (above - below), 0.0)
             beyond = 1 / (1 + (ordered[0] - scores) / self._unit)
         fraction = np.where(as_odd == 0, beyond, np.where(as_odd == len(ordered), 0.0, between))
-        return np.minimum((1 + as_odd + fraction) / (len(ordered) + 1), 1.0)
+        return np.minimum((1 + as_odd + RAISED * fraction) / (len(ordered) + 1), 1.0)
 
     @cached_property
     def _ordered(self) -> np.ndarray:
@@ -101,16 +103,18 @@ class Tail:
         """Fit the tail to the odder rows of the core, as far as the core goes.
 
         The core are the rows that would not be called odd at this ``contamination``. That it ends there is allowed for:
-        an exponential tail, cut off, of which the mean tells the scale (Cohen 1991, Truncated and Censored Samples).
-        Normal rows that lie beyond are estimated by the tail and counted as such; the rest are anomalies.
+        a Pareto tail, cut off, of which the mean tells the scale. A core that is cut off does not tell how heavy its
+        tail is; an exponential one would take the odder normal rows of many tables for anomalies, so a heavier shape
+        is assumed. Normal rows that lie beyond are estimated by the tail and counted as such; the rest are anomalies.
         """
         fence = offset(reference, contamination)
         core = np.sort(reference[reference >= fence])
         start = float(np.quantile(core, CORE_SHARE))
         excess, reach = start - core[core < start], start - fence
         scale = _positive(_truncated_scale(_mean(excess), reach), start)
-        beyond = min(len(excess) / np.expm1(min(reach / scale, 700.0)), float(len(reference) - len(core)))
-        return cls(core, beyond, start, scale, 0.0, 1 - (len(core) + beyond) / len(reference))
+        tail = genpareto(CORE_SHAPE, scale=scale)
+        beyond = min(len(excess) * tail.sf(reach) / tail.cdf(reach), float(len(reference) - len(core)))
+        return cls(core, beyond, start, scale, CORE_SHAPE, 1 - (len(core) + beyond) / len(reference))
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """P-value of each score, (rows,)."""
@@ -144,15 +148,17 @@ def _mean(excess: np.ndarray) -> float:
 
 
 def _truncated_scale(mean: float, reach: float) -> float:
-    """Scale of an exponential density that is cut off at ``reach`` and has this ``mean`` below."""
+    """Scale of a Pareto tail of ``CORE_SHAPE`` that is cut off at ``reach`` and has this ``mean`` below."""
     if not 0 < mean < reach:
         return mean
     most = WIDEST * reach
 
     def excess_mean(scale: float) -> float:
-        return scale - reach / np.expm1(min(reach / scale, 700.0)) - mean
+        beyond = genpareto.sf(reach, CORE_SHAPE, scale=scale)
+        survival = scale / (1 - CORE_SHAPE) * (1 - beyond * (1 + CORE_SHAPE * reach / scale))  # its integral
+        return float((survival - reach * beyond) / (1 - beyond)) - mean
 
-    return float(brentq(excess_mean, reach / 700.0, most)) if excess_mean(most) > 0 else most
+    return float(brentq(excess_mean, mean * (1 - CORE_SHAPE) / 2, most)) if excess_mean(most) > 0 else most
 
 
 def _positive(scale: float, start: float) -> float:
