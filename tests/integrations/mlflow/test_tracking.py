@@ -1,6 +1,7 @@
 """What a tracked fit leaves in MLflow's store, and what becomes of a fit whose store is away."""
 
 import os
+import pickle
 import time
 
 import mlflow
@@ -40,6 +41,42 @@ def test_each_round_is_logged_with_the_figures_of_the_history(store, table):
     seconds = [metric.value for metric in store.get_metric_history(callback.run_id, "step_seconds")]
     assert len(seconds) == len(steps)
     assert min(seconds) > 0
+
+
+def test_figures_are_sent_together_and_not_round_by_round(store, table, monkeypatch):
+    sent, send = [], mlflow.MlflowClient.log_batch
+
+    def counted(client, run_id, metrics=(), **more):
+        sent.append(len(metrics))
+        send(client, run_id, metrics=metrics, **more)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", counted)
+    detector = tracked(table, MLflowCallback())
+    assert max(sent) == len(detector.history_["step"]) * len(detector.history_)
+    assert len(sent) < 6
+
+
+def test_a_long_fit_is_seen_while_it_goes_on(store, table, monkeypatch):
+    monkeypatch.setattr("vae_anomaly.integrations.mlflow.tracking.SEND_EVERY", 0.0)
+    callback, seen = MLflowCallback(), []
+
+    class Watcher:
+        def on_fit_task_end(self, estimator, context):
+            seen.append(len(store.get_metric_history(callback.run_id, "elbo")))
+
+    VAEDetector(max_iter=4, callbacks=[callback, Watcher()]).fit(table)
+    assert seen[:4] == [1, 2, 3, 4]
+
+
+def test_the_machine_is_measured(store, table, run_of, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.01")
+    callback = MLflowCallback()
+    tracked(table, callback, max_iter=200)
+    assert "system/cpu_utilization_percentage" in run_of(callback).data.metrics
+
+
+def test_a_callback_goes_to_other_processes_with_its_estimator():
+    assert pickle.loads(pickle.dumps(MLflowCallback(experiment="sensors"))).experiment == "sensors"
 
 
 def test_what_auto_chose_stands_beside_what_was_asked_for(run_of, table):
