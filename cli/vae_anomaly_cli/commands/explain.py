@@ -73,13 +73,14 @@ def explain(
             if watched and not (rows or top):
                 chosen = chosen[:SHOWN_ROWS]
             reasons = reasons_of(detector, frame, chosen)
+    told = f"{len(chosen)} row{'s' * (len(chosen) != 1)} explained"
     if watched:
         show_reasons(reasons)
-        remark(f"{len(chosen)} rows explained; write all cells with --output reasons.csv", quiet=quiet)
+        remark(f"{told}; write all cells with --output reasons.csv", quiet=quiet)
         return
     kept = source.named().iloc[reasons["row"] - 1].reset_index(drop=True)
     written = reasons.join(kept) if len(kept.columns) else reasons
-    write_rows(as_text(written), output, f"{len(chosen)} rows explained.", quiet=quiet)
+    write_rows(as_text(written), output, f"{told}.", quiet=quiet)
 
 
 def choose(detector: VAEDetector, frame: pd.DataFrame, rows: list[int] | None, top: int | None) -> np.ndarray:
