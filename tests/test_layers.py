@@ -16,7 +16,8 @@ FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"fitting", "diagnosing"},
     {"calibrating"},
     {"detector"},
-    {"reports", "integrations"},
+    {"reports"},
+    {"integrations"},
     {"vae_anomaly_cli"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

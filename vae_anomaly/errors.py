@@ -25,6 +25,10 @@ class MissingExtraError(VaeAnomalyError, ImportError):
     """A package that one of our extras brings is not installed: the message has the command that installs it."""
 
 
+class TrackingError(VaeAnomalyError, RuntimeError):
+    """The store of runs and models that was asked for does not answer, or does not have what was asked for."""
+
+
 class NoDensityError(VaeAnomalyError, TypeError):
     """The model is a plain autoencoder: it has no density, so nothing can be drawn from it."""
 

@@ -15,8 +15,10 @@ from vae_anomaly_cli.commands import (
     info,
     monitor,
     plot,
+    register,
     report,
     score,
+    serve,
     suggest,
     traverse,
 )
@@ -85,6 +87,8 @@ app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=traverse.EXAMPLES)(traverse.traverse)
 app.command(epilog=info.EXAMPLES)(info.info)
 app.command(epilog=export.EXAMPLES)(export.export)
+app.command(epilog=register.EXAMPLES, rich_help_panel="MLflow")(register.register)
+app.command(epilog=serve.EXAMPLES, rich_help_panel="MLflow")(serve.serve)
 app.add_typer(plot.app, name="plot", rich_help_panel="Pictures")
 
 

@@ -1,4 +1,4 @@
-"""The model that a command uses, read from its file."""
+"""The model that a command uses, read from its file or from MLflow's store."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from vae_anomaly_cli.errors import naming
 if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
 
+ADDRESSES = ("models:/", "runs:/", "mlflow-artifacts:/")  # of MLflow's
+
 
 def read_fitted(model: str, device: str) -> VAEDetector:
     """Load MODEL; this brings torch, which takes seconds, so that data is read first: its faults are told sooner."""
+    if model.startswith(ADDRESSES):
+        from vae_anomaly_cli.tracking import quiet_mlflow
+
+        quiet_mlflow()
+
+        from vae_anomaly.integrations.mlflow import open_model
+
+        with naming(model):
+            return open_model(model, device=device)
+
     from vae_anomaly import load
 
     with naming(model):

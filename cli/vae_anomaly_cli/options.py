@@ -10,6 +10,7 @@ FIT = "How to fit"
 FLAG = "Which rows to flag"
 ROWS = "What to write"
 PICTURE = "What to draw"
+TRACK = "Where to track it, with MLflow"
 
 
 class Purpose(StrEnum):
@@ -87,7 +88,14 @@ OptionalFile = Annotated[
         show_default=False,
     ),
 ]
-SavedModel = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` wrote.", show_default=False)]
+SavedModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model file that `fit` wrote, or one in MLflow's store, such as models:/NAME@champion.",
+        show_default=False,
+    ),
+]
 File = Annotated[
     str,
     typer.Argument(
@@ -103,14 +111,19 @@ ModelIn = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="Score with this model, that `fit` wrote, instead of fitting.",
+        help="Score with this model, that `fit` wrote, instead of fitting; or with one in MLflow's store, such as "
+        "models:/NAME@champion.",
         show_default=False,
     ),
 ]
 FittedModel = Annotated[
     str,
     typer.Option(
-        "--model", "-m", metavar="MODEL", help="The model to use: a file that `fit` wrote.", show_default=False
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="The model to use: a file that `fit` wrote, or one in MLflow's store, such as models:/NAME@champion.",
+        show_default=False,
     ),
 ]
 ModelOut = Annotated[
@@ -429,6 +442,64 @@ Unordered = Annotated[
         "--unordered",
         help="The order of the rows means nothing, or they are sorted: do not look for a change along FILE.",
     ),
+]
+Track = Annotated[
+    bool,
+    typer.Option(
+        "--track",
+        help="Log this run in MLflow's store: MLFLOW_TRACKING_URI, or mlflow.db in this folder.",
+        rich_help_panel=TRACK,
+    ),
+]
+Experiment = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment",
+        metavar="NAME",
+        help="In this experiment, made where it does not exist. Implies --track.",
+        show_default=False,
+        rich_help_panel=TRACK,
+    ),
+]
+RunName = Annotated[
+    str | None,
+    typer.Option(
+        "--run-name",
+        metavar="NAME",
+        help="Under this name. Implies --track.",
+        show_default=False,
+        rich_help_panel=TRACK,
+    ),
+]
+TrackRequired = Annotated[
+    bool,
+    typer.Option(
+        "--track-required",
+        help="End with an error where the store does not answer; else the run goes on untracked. Implies --track.",
+        rich_help_panel=TRACK,
+    ),
+]
+RegisteredName = Annotated[
+    str,
+    typer.Option("--name", metavar="NAME", help="The name to register it under, as a new version.", show_default=False),
+]
+Alias = Annotated[
+    str | None,
+    typer.Option(
+        "--alias",
+        metavar="ALIAS",
+        help="Have this point at the new version, for models:/NAME@ALIAS; for instance champion.",
+        show_default=False,
+    ),
+]
+Host = Annotated[
+    str,
+    typer.Option("--host", metavar="H", help="The address to listen at; 0.0.0.0 lets other machines in."),
+]
+Port = Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="The port to listen at.")]
+MostMegabytes = Annotated[
+    float,
+    typer.Option("--max-body", metavar="MB", min=0.001, help="Refuse a request of more megabytes."),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="D", help="Where to compute: auto, cpu or cuda.")]
 Encoding = Annotated[str, typer.Option("--encoding", metavar="E", help="Character encoding of a CSV file.")]

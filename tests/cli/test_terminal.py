@@ -25,6 +25,8 @@ COMMANDS = (
     "traverse",
     "info",
     "export",
+    "register",
+    "serve",
     "plot",
 )
 PICTURES = ("history", "latents", "samples", "reconstructions", "traversal")

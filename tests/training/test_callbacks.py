@@ -168,3 +168,42 @@ def test_scikit_learns_own_progress_bar_works_here(X, capsys):
     detector = tiny(callback.ProgressBar()).fit(X)
     assert detector.n_iter_ == 4
     assert "VAEDetector" in capsys.readouterr().out
+
+
+class Witness:
+    """Keeps what it is told when all of a fit is over."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_fit_over(self, estimator, *, fitted_estimator=None, X=None):
+        self.told.append((fitted_estimator, X))
+
+
+@pytest.mark.parametrize("calibration", ["leave_one_out", "cross"])
+def test_when_all_of_a_fit_is_over_the_fitted_estimator_is_told_with_its_table(X, calibration):
+    witness = Witness()
+    detector = tiny(witness, calibration=calibration).fit(X)
+    [(fitted, table)] = witness.told
+    assert table is X
+    assert fitted.offset_ == detector.offset_
+    assert (fitted.score_samples(X) == detector.score_samples(X)).all()
+
+
+def test_a_fit_that_fails_is_over_without_a_fitted_estimator(X):
+    witness = Witness()
+    with pytest.raises(RuntimeError, match="broken"):
+        tiny(witness, Recorder("end 1", fail(RuntimeError("broken")))).fit(X)
+    [(fitted, _)] = witness.told
+    assert fitted is None
+
+
+def test_an_error_when_the_fit_is_over_leaves_the_estimator_as_it_was(X):
+    class Broken:
+        def on_fit_over(self, estimator):
+            raise RuntimeError("broken")
+
+    detector = tiny(Broken())
+    with pytest.raises(RuntimeError, match="broken"):
+        detector.fit(X)
+    assert not detector.__sklearn_is_fitted__()

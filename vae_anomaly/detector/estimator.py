@@ -252,18 +252,20 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
                 frame, rest = frame.iloc[train], frame.iloc[held_out]
         schema = Schema.learn(frame) if self.image_shape is None else _learn_pixels(frame, self.image_shape)
         bars = [ProgressBar()] if self.verbose else []
-        fitted = fit_calibrated(
-            schema,
-            schema.encode(frame),
-            schema.encode(rest) if len(rest) else None,
-            list(frame.columns),
-            is_frame(X),
-            settings=Settings.of(self.get_params(deep=False)),
-            seed=seed,
-            monitor=Monitor(self, [*(self.callbacks or []), *bars]),
-            fold_monitor=Monitor(self, bars),
-        )
-        fitting._expose(fitted)
+        monitor = Monitor(self, [*(self.callbacks or []), *bars])
+        with monitor.whole_fit(fitting, X):
+            fitted = fit_calibrated(
+                schema,
+                schema.encode(frame),
+                schema.encode(rest) if len(rest) else None,
+                list(frame.columns),
+                is_frame(X),
+                settings=Settings.of(self.get_params(deep=False)),
+                seed=seed,
+                monitor=monitor,
+                fold_monitor=Monitor(self, bars),
+            )
+            fitting._expose(fitted)
         self.__dict__ = fitting.__dict__
         return self
 

@@ -11,8 +11,8 @@ scikit-learn's own ``ProgressBar`` works here too.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -41,6 +41,17 @@ class Monitor:
         self._teardowns = ExitStack()
         self._context = Context(type(estimator).__name__, "fit", 0, 0)
 
+    @contextmanager
+    def whole_fit(self, fitting: object, X: object) -> Iterator[None]:
+        """Around all of the fit of ``fitting``, which has its attributes when the block ends without an error."""
+        fitted = None
+        try:
+            yield
+            fitted = fitting
+        finally:
+            for callback in self._callbacks:
+                _tell(callback, "on_fit_over", self._estimator, fitted_estimator=fitted, X=X)
+
     def begin(self, rounds: int) -> None:
         """Announce a fit of at most ``rounds`` rounds."""
         self._context = Context(type(self._estimator).__name__, "fit", 0, rounds)
@@ -66,10 +77,10 @@ class Monitor:
         return [_tell(callback, name, self._estimator, context, **details) for callback in self._callbacks]
 
 
-def _tell(callback: object, name: str, estimator: object, context: Context, **details: Any) -> Any:
+def _tell(callback: object, name: str, *known: object, **details: Any) -> Any:
     """Call a callback's method, if it has it, with those details that it takes."""
     hook = getattr(callback, name, None)
-    return None if hook is None else hook(estimator, context, **_taken(hook, details))
+    return None if hook is None else hook(*known, **_taken(hook, details))
 
 
 def _taken(hook: Callable[..., Any], details: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.output import plain_warnings, remark, wants_progress
 from vae_anomaly_cli.paths import check_output
 from vae_anomaly_cli.source import read_source, trained_on
+from vae_anomaly_cli.tracking import callbacks_of, new_tracker, tell_run
 
 if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
@@ -22,6 +23,8 @@ vae-anomaly fit data.csv --output data.vae
 vae-anomaly fit normal.csv --novelty --exclude id --output normal.vae
 
 vae-anomaly fit data.parquet --contamination 0.02 --output data.vae
+
+vae-anomaly fit data.csv --track --experiment sensors --output data.vae
 
 vae-anomaly fit digits/ --purpose representation --skip-bad --output digits.vae"""
 
@@ -41,17 +44,24 @@ def fit(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     skip_bad: options.SkipBad = False,
+    track: options.Track = False,
+    experiment: options.Experiment = None,
+    run_name: options.RunName = None,
+    track_required: options.TrackRequired = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Fit a model to the rows or images of FILE and write it, for the commands that take a --model."""
     check_output(output, inputs=(file,))
+    tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with plain_warnings(quiet=quiet), naming(file):
         source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
         detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-        detector.set_params(purpose=purpose.value, image_shape=source.image_shape).fit(source.rows)
+        detector.set_params(purpose=purpose.value, image_shape=source.image_shape, callbacks=callbacks_of(tracker))
+        detector.fit(source.rows)
     detector.save(output)
     told = f"{output}: fitted to {trained_on(detector)}. Use it with `vae-anomaly score FILE --model {output}`."
     remark(told, quiet=quiet)
+    tell_run(tracker, quiet=quiet)
 
 
 def new_detector(

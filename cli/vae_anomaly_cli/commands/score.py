@@ -15,6 +15,7 @@ from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import read_source
+from vae_anomaly_cli.tracking import callbacks_of, new_tracker, tell_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,8 @@ vae-anomaly score data.csv --keep id --exclude id --output scores.csv
 vae-anomaly score new.parquet --model normal.vae --top 20
 
 vae-anomaly score new.csv --model normal.vae --fdr 0.05 --output alarms.csv
+
+vae-anomaly score new.csv --model models:/sensors@champion --track --output scores.csv
 
 vae-anomaly score photos/ --skip-bad --output scores.csv
 
@@ -66,6 +69,10 @@ def score(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     skip_bad: options.SkipBad = False,
+    track: options.Track = False,
+    experiment: options.Experiment = None,
+    run_name: options.RunName = None,
+    track_required: options.TrackRequired = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Rank the rows or images of FILE by how odd they are, oddest first.
@@ -80,6 +87,7 @@ def score(
     """
     _check_usage(context, file, model, output, keep or [])
     rule = detection_rule(fdr, alerts, false_alarm_rate)
+    tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_source(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
@@ -90,18 +98,22 @@ def score(
         with naming(file):
             if model is None:
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.set_params(image_shape=source.image_shape).fit(source.rows)
+                detector.set_params(image_shape=source.image_shape, callbacks=callbacks_of(tracker)).fit(source.rows)
             ranking = rank(detector, source.rows_for(detector), rule)
+            if tracker is not None:
+                tracker.log_scores(ranking, model=model)
             flagged, total = ranking["is_anomaly"].sum(), len(ranking)
             if output is None and is_terminal(sys.stdout):
                 shown = ranking[: top or SHOWN]
                 show_rows(*source.shown(source.explained(shown, detector, list(range(len(shown))))))
                 told = f"{flagged} of {total} {source.noun} are flagged; write them all with --output scores.csv"
                 remark(told, quiet=quiet)
+                tell_run(tracker, quiet=quiet)
                 return
             ranking = ranking[:top]
             written = source.written(source.explained(ranking, detector, ranking.index[ranking["is_anomaly"]].tolist()))
     write_rows(written, output, f"{len(written)} rows written; {flagged} of {total} are flagged.", quiet=quiet)
+    tell_run(tracker, quiet=quiet)
 
 
 def rank(detector: VAEDetector, rows: Any, rule: dict[str, Any]) -> pd.DataFrame:

@@ -1,0 +1,20 @@
+# The model server:  docker build -t vae-anomaly .
+#                    docker run --rm -p 127.0.0.1:5001:5001 -v "$PWD/data.vae:/model.vae:ro" vae-anomaly
+FROM python:3.11-slim
+
+COPY . /src
+# The CPU build of the release that we test with; from the usual index it would bring the GPU libraries.
+RUN pip install --no-cache-dir torch==2.13.0 \
+    && pip install --no-cache-dir "/src[mlflow]" \
+    && rm -rf /src
+
+RUN useradd --create-home server
+USER server
+WORKDIR /home/server
+ENV MLFLOW_DISABLE_TELEMETRY=true
+
+EXPOSE 5001
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5001/health', timeout=4)"]
+ENTRYPOINT ["vae-anomaly", "serve", "--host", "0.0.0.0"]
+CMD ["/model.vae"]

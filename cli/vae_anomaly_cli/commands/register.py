@@ -1,0 +1,33 @@
+"""``vae-anomaly register``: put a model into MLflow's registry, under a name that others load it by."""
+
+from __future__ import annotations
+
+from vae_anomaly_cli import options
+from vae_anomaly_cli.errors import user_errors
+from vae_anomaly_cli.output import remark
+from vae_anomaly_cli.tracking import quiet_mlflow
+
+EXAMPLES = """Examples:
+
+vae-anomaly register data.vae --name sensors --alias champion
+
+vae-anomaly register runs:/0123456789abcdef0123456789abcdef/model --name sensors
+
+The store is MLFLOW_TRACKING_URI, or the file mlflow.db in this folder."""
+
+
+@user_errors
+def register(
+    model: options.SavedModel,
+    name: options.RegisteredName,
+    alias: options.Alias = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Register MODEL in MLflow as a new version of a name; the commands then take --model models:/NAME@ALIAS."""
+    quiet_mlflow()
+
+    from vae_anomaly.integrations.mlflow import register as register_model
+
+    version = register_model(model, name, alias=alias)
+    pointed = f" and models:/{name}@{alias}" if alias else ""
+    remark(f"{model}: registered as models:/{name}/{version}{pointed}.", quiet=quiet)

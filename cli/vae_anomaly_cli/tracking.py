@@ -1,0 +1,46 @@
+"""Tracking on the command line: what its options ask for, and MLflow kept from talking."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from vae_anomaly_cli.output import remark
+
+if TYPE_CHECKING:
+    from vae_anomaly.integrations.mlflow import MLflowCallback
+
+
+def new_tracker(
+    file: str, *, track: bool, experiment: str | None, run_name: str | None, required: bool
+) -> MLflowCallback | None:
+    """What follows a fit in MLflow, where one of the options asks for it."""
+    if not (track or required or experiment is not None or run_name is not None):
+        return None
+    quiet_mlflow()
+
+    from vae_anomaly.integrations.mlflow import MLflowCallback
+
+    source = None if file == "-" else os.path.abspath(file)
+    return MLflowCallback(experiment=experiment, run_name=run_name, source=source, required=required)
+
+
+def callbacks_of(tracker: MLflowCallback | None) -> list[object] | None:
+    """What the detector is to tell of its fit."""
+    return None if tracker is None else [tracker]
+
+
+def tell_run(tracker: MLflowCallback | None, *, quiet: bool) -> None:
+    """Say where a run was tracked."""
+    if tracker is not None and tracker.run_id is not None:
+        from vae_anomaly.integrations.mlflow.connection import store
+
+        remark(f"tracked as run {tracker.run_id} in {store()}", quiet=quiet)
+
+
+def quiet_mlflow() -> None:
+    """Have MLflow say on standard error only what went wrong; to be called before it is imported."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    for name in ("alembic", "mlflow", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)

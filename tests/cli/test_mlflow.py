@@ -1,0 +1,197 @@
+"""Tracking, registry and server from the command line; the last test starts real servers."""
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from numpy.testing import assert_allclose
+
+from vae_anomaly import load, read_table
+
+MODULE = [sys.executable, "-m", "vae_anomaly_cli"]
+AWAY = "http://127.0.0.1:9"  # nobody listens at the port of "discard"
+
+
+def only_run(store, experiment: str = "Default"):
+    [run] = store.search_runs([store.get_experiment_by_name(experiment).experiment_id])
+    return run
+
+
+def test_fit_is_tracked(cli, csv, store, tmp_path):
+    target = tmp_path / "people.vae"
+    ended = cli("fit", csv, "--experiment", "people", "--run-name", "first", "--output", target)
+    run = only_run(store, "people")
+    assert (ended.status, ended.out) == (0, "")
+    assert f"tracked as run {run.info.run_id} in sqlite:" in ended.err
+    assert "INFO" not in ended.err
+    assert (run.info.run_name, run.data.params["n_samples_fit_"]) == ("first", "40")
+    assert run.inputs.dataset_inputs[0].dataset.name == "people.csv"
+    assert load(target).score_samples(read_table(csv)).shape == (40,)
+
+
+def test_a_tracked_fit_writes_the_model_that_an_untracked_one_writes(cli, csv, model, store, tmp_path):
+    cli("fit", csv, "--track", "--output", tmp_path / "people.vae")
+    table = read_table(csv)
+    assert (load(tmp_path / "people.vae").score_samples(table) == load(model).score_samples(table)).all()
+
+
+def test_scores_are_tracked_with_the_fit_that_they_come_from(cli, csv, store, ranked):
+    ended = cli("score", csv, "--track")
+    assert (ended.status, ended.out) == (0, ranked)
+    assert only_run(store).data.metrics["scored_rows"] == 40
+    assert only_run(store).data.params["n_samples_fit_"] == "40"
+
+
+def test_scores_of_a_fitted_model_are_tracked_with_its_name(cli, csv, model, store):
+    cli("score", csv, "--model", model, "--track", "--alerts", 3)
+    run = only_run(store)
+    assert (run.data.params["model"], run.data.metrics["flagged_rows"]) == (str(model), 3)
+
+
+@pytest.mark.parametrize("option", [["--track"], ["--experiment", "people"]])
+def test_a_store_that_is_away_costs_the_tracking_and_not_the_model(cli, csv, tmp_path, monkeypatch, option):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
+    ended = cli("fit", csv, *option, "--output", tmp_path / "people.vae")
+    assert ended.status == 0
+    assert ended.err.count("warning: ") == 1
+    assert f"This is not tracked any further: MLflow's store, {AWAY}, fails" in ended.err
+    assert "tracked as run" not in ended.err
+    assert (tmp_path / "people.vae").exists()
+
+
+def test_a_store_that_is_away_ends_a_fit_that_requires_it(cli, csv, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
+    ended = cli("fit", csv, "--track-required", "--output", tmp_path / "people.vae")
+    assert ended.status == 1
+    assert f"MLflow's store, {AWAY}, does not answer" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_registered_model_is_taken_wherever_a_file_is(cli, csv, model, store, ranked):
+    ended = cli("register", model, "--name", "people", "--alias", "champion")
+    assert (ended.status, ended.out) == (0, "")
+    assert f"{model}: registered as models:/people/1 and models:/people@champion." in ended.err
+    address = "models:/people@champion"
+    assert cli("score", csv, "--model", address).out == cli("score", csv, "--model", model).out
+    assert cli("info", address).out == cli("info", model).out
+    assert cli("generate", "--model", address, "--rows", 3).out == cli("generate", "--model", model, "--rows", 3).out
+
+
+@pytest.mark.parametrize("command", ["score", "features", "explain", "suggest", "monitor"])
+def test_a_name_that_is_not_registered_is_an_error(cli, csv, store, command):
+    ended = cli(command, csv, "--model", "models:/nobody@champion")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("error: models:/nobody@champion cannot be had from MLflow's store, sqlite:")
+
+
+def test_without_mlflow_the_command_that_installs_it_is_named(cli, csv, tmp_path, monkeypatch):
+    for name in ("mlflow", "mlflow.pyfunc"):
+        monkeypatch.setitem(sys.modules, name, None)
+    ended = cli("fit", csv, "--track", "--output", tmp_path / "people.vae")
+    assert ended.status == 1
+    assert 'pip install "vae-anomaly[mlflow]"' in ended.err
+
+
+def test_an_address_in_use_is_an_error(cli, model):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = cli("serve", model, "--port", port)
+    assert ended.status == 1
+    assert f"error: cannot listen at 127.0.0.1:{port}" in ended.err
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return held.getsockname()[1]
+
+
+@contextmanager
+def server(command: list[str], port: int, log: Path, **environment: str):
+    """Run a server until it answers and for the block; SIGTERM to its process must end it and all its children."""
+    with log.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream, env=environment) as process:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", process, log)
+            started = [process, *psutil.Process(process.pid).children(recursive=True)]
+            yield started
+        finally:
+            process.terminate()
+            process.wait(30)
+    _, alive = psutil.wait_procs(started[1:], timeout=10)
+    assert alive == []
+
+
+def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(240):
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                assert answer.status == 200
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(log.read_text())
+
+
+def ask(port: int, body: str, kind: str) -> np.ndarray:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations", body.encode(), {"Content-Type": kind}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return pd.DataFrame(json.load(answer)["predictions"])["anomaly_score"].to_numpy()
+
+
+@pytest.mark.slow
+def test_from_a_table_to_an_answered_request(tmp_path, monkeypatch):
+    """Fit with --track, find the run, register, load by alias, serve, ask: real servers, and what they say is equal."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    days = pd.date_range("2026-01-01", periods=300, freq="5h")
+    frame = pd.DataFrame({"x": x, "count": rng.poisson(5, 300), "state": np.where(x > 0, "on", "off"), "day": days})
+    frame.loc[[3, 4], "x"], frame.loc[5, "state"], frame["alarm"] = np.nan, None, x > 1
+    frame.to_csv(tmp_path / "sensors.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    tracking, serving = free_port(), free_port()
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{tracking}",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "kept"),
+    ]
+    track = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(tracking), *store]
+
+    def run(*arguments: str) -> None:
+        subprocess.run([*MODULE, *arguments], env=environment, check=True, timeout=300)
+
+    with server(track, tracking, tmp_path / "tracking.log", **environment):
+        run("fit", "sensors.csv", "--experiment", "sensors", "--run-name", "first", "--output", "sensors.vae")
+        client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+        [found] = client.search_runs([client.get_experiment_by_name("sensors").experiment_id])
+        assert found.info.run_name == "first"
+        run("register", f"runs:/{found.info.run_id}/model", "--name", "sensors", "--alias", "champion")
+        serve = [*MODULE, "serve", "models:/sensors@champion", "--port", str(serving)]
+        with server(serve, serving, tmp_path / "serving.log", **environment):
+            table = read_table(tmp_path / "sensors.csv")
+            expected = -load(tmp_path / "sensors.vae").score_samples(table)
+            csv = (tmp_path / "sensors.csv").read_text()
+            assert_allclose(ask(serving, csv, "text/csv"), expected, rtol=1e-6)
+            rows = pd.read_csv(io.StringIO(csv)).astype(object).replace({np.nan: None}).to_dict("records")
+            body = json.dumps({"dataframe_records": rows})
+            assert_allclose(ask(serving, body, "application/json"), expected, rtol=1e-6)

@@ -1,0 +1,53 @@
+"""Models under names: registered, found again, and refused in one sentence where there is none."""
+
+import pytest
+
+from vae_anomaly import VAEDetector
+from vae_anomaly.errors import ModelFileError, TrackingError
+from vae_anomaly.integrations.mlflow import MLflowCallback, open_model, register
+
+
+@pytest.fixture
+def file(detector, tmp_path):
+    path = tmp_path / "sensors.vae"
+    detector.save(path)
+    return str(path)
+
+
+def test_a_file_is_registered_and_found_by_version_and_alias(store, file, detector, table):
+    assert register(file, "sensors", alias="champion") == 1
+    for address in ("models:/sensors/1", "models:/sensors@champion"):
+        assert (open_model(address).score_samples(table) == detector.score_samples(table)).all()
+
+
+def test_an_alias_moves_to_the_newer_version(store, file):
+    register(file, "sensors", alias="champion")
+    assert register(file, "sensors", alias="champion") == 2
+    assert int(store.get_model_version_by_alias("sensors", "champion").version) == 2
+
+
+def test_the_model_of_a_run_is_found_and_registered(store, table, detector):
+    callback = MLflowCallback()
+    VAEDetector(max_iter=20, random_state=0, callbacks=[callback]).fit(table)
+    address = f"runs:/{callback.run_id}/model"
+    assert (open_model(address).score_samples(table) == detector.score_samples(table)).all()
+    assert register(address, "sensors", alias="champion") == 1
+    assert (open_model("models:/sensors@champion").score_samples(table) == detector.score_samples(table)).all()
+
+
+@pytest.mark.parametrize("address", ["models:/sensors@nobody", "models:/nothing/1", "runs:/0123/model"])
+def test_a_model_that_is_not_there_is_one_sentence_that_names_it(store, file, address):
+    register(file, "sensors")
+    with pytest.raises(TrackingError, match=f"^{address} cannot be had from MLflow's store, sqlite:"):
+        open_model(address)
+
+
+def test_a_file_that_is_not_there_reaches_no_store(store):
+    with pytest.raises(ModelFileError, match="Cannot read the model"):
+        register("missing.vae", "sensors")
+    assert store.search_registered_models() == []
+
+
+def test_a_name_that_the_registry_does_not_take_is_an_error(store, file):
+    with pytest.raises(TrackingError, match="cannot be registered"):
+        register(file, "a/b")

@@ -1,0 +1,62 @@
+"""MLflow: fits are tracked, models are kept, named and served. The extra ``mlflow``.
+
+`MLflowCallback` logs a fit. `save_model`, `log_model` and `load_model` are a flavor of MLflow, around the file
+that `VAEDetector.save` writes: no pickle is written or read. `as_request` brings a table into the form of a model's
+signature. The names are resolved, and MLflow is imported, when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vae_anomaly.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from vae_anomaly.integrations.mlflow.flavor import _load_pyfunc, load_model, log_model, save_model
+    from vae_anomaly.integrations.mlflow.registry import open_model, register
+    from vae_anomaly.integrations.mlflow.serving import serve
+    from vae_anomaly.integrations.mlflow.signatures import as_request
+    from vae_anomaly.integrations.mlflow.tracking import MLflowCallback
+
+__all__ = [
+    "MLflowCallback",
+    "_load_pyfunc",
+    "as_request",
+    "load_model",
+    "log_model",
+    "open_model",
+    "register",
+    "save_model",
+    "serve",
+]
+
+_HOMES = {
+    "MLflowCallback": "tracking",
+    "_load_pyfunc": "flavor",
+    "as_request": "signatures",
+    "load_model": "flavor",
+    "log_model": "flavor",
+    "open_model": "registry",
+    "register": "registry",
+    "save_model": "flavor",
+    "serve": "serving",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _require_mlflow()
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _require_mlflow() -> None:
+    """Say which command installs MLflow where it is missing: a MissingExtraError."""
+    try:
+        import_module("mlflow.pyfunc")
+    except ModuleNotFoundError as error:
+        message = 'Tracking and serving need MLflow, which is not installed. Run: pip install "vae-anomaly[mlflow]"'
+        raise MissingExtraError(message) from error

@@ -1,0 +1,176 @@
+"""The flavor: a fitted detector as an MLflow model. Inside is the file that `VAEDetector.save` writes; no pickle."""
+
+import json
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
+from mlflow.models.utils import _save_example
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
+from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
+
+from vae_anomaly.detector import VAEDetector, load
+from vae_anomaly.errors import ModelFileError, VaeAnomalyError
+from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained, example_of, signature_of
+
+FLAVOR = "vae_anomaly"
+MODULE = "vae_anomaly.integrations.mlflow"
+DATA = "model.vae"
+
+
+def save_model(
+    detector: VAEDetector,
+    path: str | PathLike[str],
+    *,
+    mlflow_model: Model | None = None,
+    signature: ModelSignature | None = None,
+    input_example: Any = None,
+) -> None:
+    """
+    Write a fitted detector as an MLflow model, a folder.
+
+    Parameters
+    ----------
+    detector : VAEDetector
+        Fitted.
+    path : path-like
+        A folder that does not exist yet, or an empty one.
+    mlflow_model : Model, optional
+        The description to complete; MLflow gives it where it logs a model.
+    signature : ModelSignature, optional
+        Default: that of the table that the detector was fitted to.
+    input_example : DataFrame, optional
+        In the form of the signature, as `as_request` brings it. Default: a training row that the model keeps.
+    """
+    folder, model = Path(path).absolute(), mlflow_model or Model()
+    _validate_and_prepare_target_save_path(str(folder))
+    detector.save(folder / DATA)
+    model.signature = signature_of(detector) if signature is None else signature
+    _save_example(model, example_of(detector) if input_example is None else input_example, str(folder))
+    conda, python = "conda.yaml", "python_env.yaml"
+    mlflow.pyfunc.add_to_model(model, loader_module=MODULE, data=DATA, conda_env=conda, python_env=python)
+    model.add_flavor(FLAVOR, vae_anomaly_version=version("vae-anomaly"), data=DATA)
+    model.save(str(folder / MLMODEL_FILE_NAME))
+    _write_requirements(detector, folder, conda, python)
+
+
+def log_model(
+    detector: VAEDetector,
+    name: str = "model",
+    *,
+    run_id: str | None = None,
+    registered_model_name: str | None = None,
+    input_example: Any = None,
+) -> ModelInfo:
+    """
+    Log a fitted detector as an MLflow model, in the active run where there is one.
+
+    Parameters
+    ----------
+    detector : VAEDetector
+        Fitted.
+    name : str
+        Of the model in its run.
+    run_id : str, optional
+        Another run than the active one.
+    registered_model_name : str, optional
+        Also register it under this name, as a new version.
+    input_example : DataFrame, optional
+        As in `save_model`.
+
+    Returns
+    -------
+    ModelInfo
+        MLflow's; its ``model_uri`` is what `load_model` takes.
+    """
+    from vae_anomaly.integrations import mlflow as flavor
+
+    return Model.log(
+        artifact_path=None,
+        name=name,
+        flavor=flavor,
+        run_id=run_id,
+        registered_model_name=registered_model_name,
+        detector=detector,
+        input_example=input_example,
+    )
+
+
+def load_model(model_uri: str, *, device: str = "auto") -> VAEDetector:
+    """
+    Load a detector from an MLflow model.
+
+    Parameters
+    ----------
+    model_uri : str
+        ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``runs:/RUN/NAME``, or a folder.
+    device : str
+        Where to score; "auto" takes CUDA where there is one.
+
+    Returns
+    -------
+    VAEDetector
+        Fitted; it takes every table that it took before, in whatever types.
+
+    Raises
+    ------
+    ModelFileError
+        The model is not one of ours, or damaged.
+    """
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
+    flavors = Model.load(str(folder)).flavors
+    if FLAVOR not in flavors:
+        raise ModelFileError(f"{model_uri} is a model of {', '.join(flavors)}, and none of vae-anomaly.")
+    return load(folder / flavors[FLAVOR]["data"], device=device)
+
+
+class Predictor:
+    """What ``pyfunc.predict`` calls: rows in the form of the signature in, a frame of answers out."""
+
+    def __init__(self, detector: VAEDetector):
+        self.detector = detector
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Give ``anomaly_score``, ``p_value`` and ``is_anomaly`` of each row, and ``reason`` where it is asked for.
+
+        Reasons are given for the flagged rows; the others have an empty text.
+        """
+        asked = {name: default for name, (_, default) in PARAMETERS.items()} | (params or {})
+        explain = asked.pop("explain")
+        try:
+            rows = as_trained(self.detector, model_input)
+            found = self.detector.detect(rows, **asked).reset_index(drop=True)
+            if explain:
+                found["reason"] = self._reasons(rows, found["is_anomaly"].to_numpy())
+        except (VaeAnomalyError, ValueError) as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+        return found
+
+    def _reasons(self, rows: Any, flagged: np.ndarray) -> np.ndarray:
+        reasons = np.full(len(flagged), "", dtype=object)
+        if flagged.any():
+            reasons[flagged] = self.detector.reasons(rows[flagged]).to_numpy()
+        return reasons
+
+
+def _load_pyfunc(data_path: str) -> Predictor:
+    """Load what ``mlflow.pyfunc.load_model`` wraps, given the file in the model's folder."""
+    return Predictor(load(data_path))
+
+
+def _write_requirements(detector: VAEDetector, folder: Path, conda: str, python: str) -> None:
+    """What an environment for the model must hold: our release and the torch that fitted it."""
+    torch = detector.versions_["torch"].partition("+")[0]  # which build it was is the machine's affair
+    needs = [f"vae-anomaly[mlflow]=={version('vae-anomaly')}", f"torch=={torch}"]
+    environment = _mlflow_conda_env(additional_pip_deps=needs)
+    (folder / conda).write_text(json.dumps(environment, indent=2))  # which is YAML too
+    (folder / "requirements.txt").write_text("\n".join([f"mlflow=={mlflow.__version__}", *needs]) + "\n")
+    _PythonEnv.current().to_yaml(str(folder / python))

@@ -1,0 +1,169 @@
+"""What a detector takes and gives, in MLflow's words: its signature, tables in the form of it, and the way back.
+
+JSON and CSV know numbers and text. So numbers are declared double, whole ones too, for a column of whole numbers with a
+missing cell holds floats; 0 and 1 likewise; everything else is declared string: categories, dates, durations, and truth
+values, which a CSV spells out. A missing cell is NaN, null, or empty.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+from vae_anomaly.detector import VAEDetector
+from vae_anomaly.errors import DataError
+from vae_anomaly.inference.explanation import rounded
+from vae_anomaly.tables.values import Level, Values
+
+PARAMETERS = {  # of predict: type, and what holds unless told otherwise
+    "explain": (DataType.boolean, False),
+    "fdr": (DataType.double, None),
+    "alerts": (DataType.long, None),
+    "false_alarm_rate": (DataType.double, None),
+}
+_ANSWER = {"anomaly_score": DataType.double, "p_value": DataType.double, "is_anomaly": DataType.boolean}
+_TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a column is declared, written into a request, and read out of one."""
+
+    kind: DataType
+    write: Callable[[Values], pd.Series]
+    read: Callable[[pd.Series], pd.Series] = lambda series: series
+
+
+def signature_of(detector: VAEDetector) -> ModelSignature:
+    """Declare what ``pyfunc.predict`` takes and gives; the columns of an array have no names."""
+    inputs: list[Any] = [ColSpec(DataType.double)] * detector.n_features_in_
+    if detector._fitted.frame:
+        inputs = [ColSpec(form.kind, str(name)) for name, form in _forms(detector).items()]
+    answer = [ColSpec(kind, name) for name, kind in _ANSWER.items()]
+    outputs: list[Any] = [*answer, ColSpec(DataType.string, "reason", required=False)]
+    params = [ParamSpec(name, kind, default) for name, (kind, default) in PARAMETERS.items()]
+    return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(params))
+
+
+def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
+    """
+    Bring a table into the form of the signature: what ``pyfunc.predict`` takes, and what JSON and CSV can hold.
+
+    Parameters
+    ----------
+    detector : VAEDetector
+        Fitted.
+    X : DataFrame or array-like
+        (rows, columns), as the detector takes them.
+
+    Returns
+    -------
+    DataFrame
+        Columns of float64, and of text with None for missing cells.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from vae_anomaly import VAEDetector
+    >>> from vae_anomaly.integrations.mlflow import as_request
+    >>> table = pd.DataFrame({"day": pd.date_range("2026-01-01", periods=40), "count": [3, 5, 4, 6] * 10})
+    >>> detector = VAEDetector(max_iter=20, random_state=0).fit(table)
+    >>> as_request(detector, table)[:1].to_dict("records")
+    [{'day': '2026-01-01 00:00:00', 'count': 3.0}]
+    """
+    table = detector._table(X)
+    detector.schema_.encode(table)  # a table that the detector would not take is refused as it would refuse it
+    if not detector._fitted.frame:
+        return table
+    forms = _forms(detector).items()
+    written = {str(name): form.write(Values(name, table[name].reset_index(drop=True))) for name, form in forms}
+    return pd.DataFrame(written).set_axis(table.index)
+
+
+def example_of(detector: VAEDetector, X: Any = None) -> pd.DataFrame:
+    """Give a real row in that form, of the table ``X``, or of the training rows that the model keeps.
+
+    If there is one without a missing cell, that is taken.
+    """
+    if X is None:
+        kept = detector._fitted.reference.cells
+        X = rounded(detector.schema_.decode(kept[_first(~np.isnan(kept).any(axis=1))]))
+        if not detector._fitted.frame:  # columns left out are zeros: whatever stands there is ignored
+            X = X.reindex(columns=detector._fitted.inputs, fill_value=0.0).to_numpy(dtype=np.float64)
+    table = detector._table(X)
+    chosen = table.iloc[_first(table[detector.schema_.names].notna().all(axis=1).to_numpy())].reset_index(drop=True)
+    return as_request(detector, chosen if detector._fitted.frame else chosen.to_numpy())
+
+
+def as_trained(detector: VAEDetector, request: Any) -> Any:
+    """Turn rows in the form of the signature into a table of the kinds that the detector was fitted to."""
+    if not detector._fitted.frame:
+        return np.asarray(request, dtype=np.float64)
+    read = {}
+    for name, form in _forms(detector).items():
+        if str(name) not in request:
+            raise DataError(f"The column {str(name)!r} is missing.")
+        read[name] = form.read(request[str(name)])
+    return pd.DataFrame(read)
+
+
+def _first(complete: np.ndarray) -> np.ndarray:
+    """The position of the first complete row, of the first at all where none is, (1,)."""
+    return np.array([complete.argmax()])
+
+
+def _forms(detector: VAEDetector) -> dict[str | int, Form]:
+    """The form of each column in use, in the order of the table."""
+    if detector.image_shape is not None:
+        return dict.fromkeys(detector.schema_.names, _NUMBER)
+    return {column["name"]: _form(column) for column in detector.schema_.to_json()["columns"]}
+
+
+def _form(column: Mapping[str, Any]) -> Form:
+    others = [level for level in column.get("levels", []) if not isinstance(level, str)]
+    match column["kind"], column["storage"]:
+        case "number", str(storage) if storage.startswith(("timedelta", "duration")):
+            return _DURATION
+        case "flag", "bool" | "boolean" | "object" | "bool[pyarrow]":
+            return _TRUTH
+        case "number" | "flag", _:
+            return _NUMBER
+        case "category", "category" if others:
+            return Form(DataType.string, _text, partial(_levels, known={str(level): level for level in others}))
+    return _TEXT
+
+
+def _floats(values: Values) -> pd.Series:
+    return pd.Series(values.numbers.values, dtype=np.float64)
+
+
+def _text(values: Values) -> pd.Series:
+    texts = [None if missing else str(value) for value, missing in zip(values.series, values.missing, strict=True)]
+    return pd.Series(texts, dtype=object)
+
+
+def _truths(series: pd.Series) -> pd.Series:
+    """Truth values, or their names; what is neither stays, for the detector to refuse."""
+    return series.map(lambda value: _TRUTHS.get(str(value).strip().lower(), value), na_action="ignore")
+
+
+def _durations(series: pd.Series) -> pd.Series:
+    try:
+        return pd.to_timedelta(series)
+    except ValueError as error:
+        raise DataError(f"Column {series.name!r} held durations in fit, such as '1 days 02:30:00': {error}.") from error
+
+
+def _levels(series: pd.Series, known: Mapping[str, Level]) -> pd.Series:
+    return series.map(lambda value: known.get(str(value), value), na_action="ignore")
+
+
+_NUMBER = Form(DataType.double, _floats)
+_TEXT = Form(DataType.string, _text)
+_TRUTH = Form(DataType.string, _text, _truths)
+_DURATION = Form(DataType.string, _text, _durations)
