@@ -22,7 +22,7 @@ MOST_ROWS = 1024  # of the reference that are searched
 ODD_NATS = 2.3  # of surprise, a factor of ten, beyond which a column has no say
 ODD_SHARE = 0.5  # of the largest surprise, likewise: a wrong cell draws some of its surprise over the others
 ODD_COLUMNS = 5  # at most; beyond them little would be left to judge by
-CHUNK_ROWS = 256
+CHUNK_ROWS, CHUNK_VALUES = 2048, 2**21  # at a time, of rows and of their neighbours' cells
 LARGEST = 12.0  # deviations by which cells are told apart
 FINENESS = 2.0**10  # of squared distances: what is less differs with the batch, by rounding
 OUTSIDE = 0.05  # share of all rows on either side that a range does not span
@@ -47,7 +47,8 @@ class Neighbourhood:
 
     def expected(self, x: np.ndarray, heard: np.ndarray) -> Expected:
         """What each cell of ``x`` (rows, cells) should be, by the columns that are ``heard`` (rows, columns)."""
-        chunks = [(x[a : a + CHUNK_ROWS], heard[a : a + CHUNK_ROWS]) for a in range(0, len(x), CHUNK_ROWS)]
+        size = max(1, min(CHUNK_ROWS, CHUNK_VALUES // (NEAREST * x.shape[1])))
+        chunks = [(x[a : a + size], heard[a : a + size]) for a in range(0, len(x), size)]
         found = in_pieces(lambda chunk: self._of_nearest(*chunk), chunks, torch.get_num_threads())
         return Expected(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
