@@ -19,6 +19,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from vae_anomaly import load, read_table
+from vae_anomaly_cli.models import read_fitted
 
 MODULE = [sys.executable, "-m", "vae_anomaly_cli"]
 AWAY = "http://127.0.0.1:9"  # nobody listens at the port of "discard"
@@ -85,6 +86,8 @@ def test_a_registered_model_is_taken_wherever_a_file_is(cli, csv, model, store, 
     assert f"{model}: registered as models:/people/1 and models:/people@champion." in ended.err
     address = "models:/people@champion"
     assert cli("score", csv, "--model", address).out == cli("score", csv, "--model", model).out
+    table = read_table(csv)
+    assert_allclose(read_fitted(address, "cpu").score_samples(table), load(model).score_samples(table), rtol=0)
     assert cli("info", address).out == cli("info", model).out
     assert cli("generate", "--model", address, "--rows", 3).out == cli("generate", "--model", model, "--rows", 3).out
 
@@ -92,6 +95,14 @@ def test_a_registered_model_is_taken_wherever_a_file_is(cli, csv, model, store, 
 @pytest.mark.parametrize("command", ["score", "features", "explain", "suggest", "monitor"])
 def test_a_name_that_is_not_registered_is_an_error(cli, csv, store, command):
     ended = cli(command, csv, "--model", "models:/nobody@champion")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("error: models:/nobody@champion cannot be had from MLflow's store, sqlite:")
+
+
+@pytest.mark.parametrize("command", ["info", "export", "serve"])
+def test_a_command_whose_argument_is_a_model_looks_there_too(cli, store, tmp_path, command):
+    output = ["--output", tmp_path / "out.onnx"] if command == "export" else []
+    ended = cli(command, "models:/nobody@champion", *output)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith("error: models:/nobody@champion cannot be had from MLflow's store, sqlite:")
 

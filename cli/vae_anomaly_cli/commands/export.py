@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import plain_warnings, remark
 from vae_anomaly_cli.paths import check_output
 
@@ -21,11 +22,12 @@ def export(model: options.SavedModel, output: options.GraphOut, quiet: options.Q
     """
     check_output(output, inputs=(model,))
 
-    with plain_warnings(quiet=quiet), naming(model):
-        from vae_anomaly import load
+    with plain_warnings(quiet=quiet):
+        detector = read_fitted(model, "cpu")
+
         from vae_anomaly.integrations.onnx import export as write_graph
 
-        detector = load(model, device="cpu")
-        difference = write_graph(detector, output)
+        with naming(model):
+            difference = write_graph(detector, output)
     columns = len(detector.schema_.names)
     remark(f"{output}: scores of {columns} columns, as {model} has them to {difference:.0e} of a score.", quiet=quiet)
