@@ -3,8 +3,10 @@
 FROM python:3.11-slim
 
 COPY . /src
-# The CPU build of the release that we test with; from the usual index it would bring the GPU libraries.
-RUN pip install --no-cache-dir torch==2.13.0 \
+# Some gigabytes of GPU libraries stay out where TORCH_INDEX names an index of PyTorch's CPU builds:
+#     docker build --build-arg TORCH_INDEX=ADDRESS -t vae-anomaly .
+ARG TORCH_INDEX
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0 \
     && pip install --no-cache-dir "/src[mlflow]" \
     && rm -rf /src
 
