@@ -61,7 +61,7 @@ def _of_training(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
 
 def _of_knowledge(fitted: Fitted) -> Iterator[Finding]:
     """Checks of what the model has learned of how columns depend on one another."""
-    x, scores, design = fitted.reference.cells.astype(np.float64), fitted.reference.scores, fitted.design
+    x, scores, design = fitted.reference.cells, fitted.reference.scores, fitted.design
     columns, rng = [cell.column for cell in fitted.schema.cells], np.random.default_rng(0)
     _, first = np.unique(columns, return_index=True)
     known = dependence(x[:, first], rng)
@@ -87,7 +87,7 @@ def _remedy(design: Design, usual: str) -> str:
 
 def _of_ranking(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
     """Checks of which rows come out as odd."""
-    x, scores, names = fitted.reference.cells.astype(np.float64), fitted.reference.scores, fitted.schema.names
+    x, scores, names = fitted.reference.cells, fitted.reference.scores, fitted.schema.names
     honest = replace(fitted.scorer, leave_one_out=True)
     if fitted.design.n_estimators > 1 or not settings.represents:
         yield diagnosis.seed_stability(honest.by_member(x) if fitted.design.n_estimators > 1 else scores[None])

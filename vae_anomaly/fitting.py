@@ -12,6 +12,7 @@ from vae_anomaly.inference.assembly import make_scorer
 from vae_anomaly.inference.latents import Latents
 from vae_anomaly.inference.reasons import column_nats, usual_nats
 from vae_anomaly.inference.reference import Reference
+from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.tables import PixelSchema, Schema
 from vae_anomaly.training.assembly import make_design, missing_cells, number_likelihood, start
@@ -69,15 +70,8 @@ def fit_model(
         rng=rng,
     )
     some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
-    honest = replace(scorer, leave_one_out=True)
-    scores = honest.score(some)
-    threshold = offset(scores, settings.contamination)
-    nats = column_nats(honest, some[:USUAL_ROWS], schema.cells)
-    usual = usual_nats(nats, scores[:USUAL_ROWS] < threshold).tolist()
+    scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
     means, variances = scorer.posterior(some)
-    latents = Latents.of(means, variances * design.variational, standard=not design.exemplars)
-    extent = np.stack([np.nanmin(x, 0), np.nanmax(x, 0)])
-    record = Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions())
     return Fitted(
         schema,
         inputs,
@@ -87,11 +81,21 @@ def fit_model(
         indicators,
         train_type,
         scorer,
-        latents,
-        extent,
+        Latents.of(means, variances * design.variational, standard=not design.exemplars),
+        np.stack([np.nanmin(x, 0), np.nanmax(x, 0)]),
         Reference.of(some, scores, rng),
-        record,
+        Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions()),
     )
+
+
+def _training_figures(
+    honest: Scorer, x: np.ndarray, schema: Schema | PixelSchema, settings: Settings
+) -> tuple[np.ndarray, float, list[float]]:
+    """Scores (rows,) of training rows of which none explains itself, the threshold, and what columns usually add."""
+    scores = honest.score(x)
+    threshold = offset(scores, settings.contamination)
+    nats = column_nats(honest, x[:USUAL_ROWS], schema.cells)
+    return scores, threshold, usual_nats(nats, scores[:USUAL_ROWS] < threshold).tolist()
 
 
 def _versions() -> dict[str, str]:
