@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from vae_anomaly_cli.columns import refuse_known
 from vae_anomaly_cli.errors import naming
 
 if TYPE_CHECKING:
@@ -12,8 +14,18 @@ if TYPE_CHECKING:
 ADDRESSES = ("models:/", "runs:/", "mlflow-artifacts:/")  # of MLflow's
 
 
-def read_fitted(model: str, device: str) -> VAEDetector:
-    """Load MODEL; this brings torch, which takes seconds, so that data is read first: its faults are told sooner."""
+def read_fitted(model: str, device: str, *, excluded: Collection[str] = ()) -> VAEDetector:
+    """Load MODEL; this brings torch, which takes seconds, so that data is read first: its faults are told sooner.
+
+    Columns that are ``excluded`` must not be among those that it was fitted to.
+    """
+    with naming(model):
+        detector = _open(model, device)
+        refuse_known(excluded, detector.schema_.names)
+    return detector
+
+
+def _open(model: str, device: str) -> VAEDetector:
     if model.startswith(ADDRESSES):
         from vae_anomaly_cli.tracking import quiet_mlflow
 
@@ -21,10 +33,8 @@ def read_fitted(model: str, device: str) -> VAEDetector:
 
         from vae_anomaly.integrations.mlflow import open_model
 
-        with naming(model):
-            return open_model(model, device=device)
+        return open_model(model, device=device)
 
     from vae_anomaly import load
 
-    with naming(model):
-        return load(model, device=device)
+    return load(model, device=device)

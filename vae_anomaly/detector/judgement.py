@@ -134,7 +134,6 @@ class Judgement(Rows, OutlierMixin):
         )
         found = search.repair(x, int(most))
         suggestion = rounded(fitted.schema.decode(found.cells))
-        before, after = fitted.scorer.score(x), fitted.scorer.score(found.cells)
         rows, columns = np.nonzero(found.changed)
         return pd.DataFrame(
             {
@@ -142,9 +141,9 @@ class Judgement(Rows, OutlierMixin):
                 "column": pd.Series([fitted.schema.names[column] for column in columns], dtype=object),
                 "value": cells_of(value, rows, columns),
                 "suggestion": cells_of(suggestion, rows, columns),
-                "anomaly_score": -before[rows],
-                "new_score": -after[rows],
-                "is_normal": after[rows] >= self.offset_,
+                "anomaly_score": -found.before[rows],
+                "new_score": -found.after[rows],
+                "is_normal": found.after[rows] >= self.offset_,
             }
         )
 

@@ -13,10 +13,12 @@ CANDIDATES = 8  # most surprising columns of a row that are tried at each step
 
 @dataclass(frozen=True)
 class Repair:
-    """Encoded rows after the change (rows, cells), and which columns it changed (rows, columns)."""
+    """Encoded rows after the change (rows, cells), the columns changed (rows, columns), and scores (rows,) of both."""
 
     cells: np.ndarray
     changed: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Search:
         """
         owner = np.array([cell.column for cell in self.cells])
         cells, changed = x.copy(), np.zeros((len(x), owner.max() + 1), bool)
-        scores = self.score(x)
+        before = self.score(x)
+        scores = before.copy()
         odd = np.flatnonzero(scores < self.threshold)
         for _ in range(min(most, changed.shape[1])):
             if not len(odd):
@@ -55,8 +58,8 @@ class Search:
             cells[rows], scores[rows] = new[places, best], found[places, best]
             changed[rows, columns[places, best]] = True
             odd = rows[scores[rows] < self.threshold]
-        self._give_back(x, cells, changed, owner)
-        return Repair(cells, changed)
+        self._give_back(x, cells, changed, scores, owner)
+        return Repair(cells, changed, before, scores)
 
     def _candidates(self, cells: np.ndarray, changed: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Columns to try (rows, candidates), and the rows with each of them changed (rows, candidates, cells)."""
@@ -71,14 +74,16 @@ class Search:
             new[:, candidate] = np.where(owner == of_rows[:, None], expected, cells)
         return columns, new
 
-    def _give_back(self, x: np.ndarray, cells: np.ndarray, changed: np.ndarray, owner: np.ndarray) -> None:
+    def _give_back(
+        self, x: np.ndarray, cells: np.ndarray, changed: np.ndarray, scores: np.ndarray, owner: np.ndarray
+    ) -> None:
         """Undo, in place, each change without which the row is normal as well."""
-        scores = self.score(cells)
         for column in range(changed.shape[1]):
             rows = np.flatnonzero(changed[:, column] & (changed.sum(1) > 1) & (scores >= self.threshold))
             if not len(rows):
                 continue
-            before = np.where(owner == column, x[rows], cells[rows])
-            enough = self.score(before) >= self.threshold
-            cells[rows[enough]] = before[enough]
+            without = np.where(owner == column, x[rows], cells[rows])
+            found = self.score(without)
+            enough = found >= self.threshold
+            cells[rows[enough]], scores[rows[enough]] = without[enough], found[enough]
             changed[rows[enough], column] = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vae_anomaly_cli import options
-from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.errors import naming, refuse_given, user_errors
 from vae_anomaly_cli.output import plain_warnings, remark, wants_progress
 from vae_anomaly_cli.paths import check_output
 from vae_anomaly_cli.source import read_source, trained_on
@@ -27,6 +27,13 @@ vae-anomaly fit data.parquet --contamination 0.02 --output data.vae
 vae-anomaly fit data.csv --track --experiment sensors --output data.vae
 
 vae-anomaly fit digits/ --purpose representation --skip-bad --output digits.vae"""
+FITTING = {
+    "novelty": "--novelty",
+    "contamination": "--contamination",
+    "calibration": "--calibration",
+    "bound": "--bound",
+    "seed": "--seed",
+}
 
 
 @user_errors
@@ -86,3 +93,10 @@ def new_detector(
         random_state=seed,
         verbose=wants_progress(quiet=quiet),
     )
+
+
+def refuse_fitting(context: typer.Context, model: str | None) -> None:
+    """Refuse the options that say how to fit, where a fitted model is given."""
+    if model is not None:
+        reason = f"it concerns fitting, and {model} is fitted already; leave one of the two out."
+        refuse_given(context, FITTING, reason)

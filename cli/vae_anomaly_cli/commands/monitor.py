@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import refuse_known
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import is_terminal, plain, plain_warnings, printable, remark, write_rows
@@ -62,9 +61,7 @@ def monitor(
         with naming(file):
             source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
 
-        detector = read_fitted(model, device)
-        with naming(model):
-            refuse_known(exclude or [], detector.schema_.names)
+        detector = read_fitted(model, device, excluded=exclude or [])
         with naming(file):
             rows = source.rows_for(detector)
             drift = detector.drift(rows, level=level, ordered=not unordered, random_state=seed)

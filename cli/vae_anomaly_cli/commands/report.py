@@ -8,10 +8,9 @@ import typer
 
 from vae_anomaly.reports.page.needs import require_jinja
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import refuse_known
-from vae_anomaly_cli.commands.fit import new_detector
-from vae_anomaly_cli.commands.score import FITTING, detection_rule
-from vae_anomaly_cli.errors import naming, refuse_given, user_errors
+from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
+from vae_anomaly_cli.commands.score import detection_rule
+from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import plain_warnings, remark
 from vae_anomaly_cli.paths import check_page_output
@@ -56,9 +55,7 @@ def report(
     The page has the oddest rows with the reasons for each, how the scores are distributed, a map of the rows, what the
     model says of itself, and the columns.
     """
-    if model is not None:
-        reason = f"it concerns fitting, and {model} is fitted already; leave one of the two out."
-        refuse_given(context, FITTING, reason)
+    refuse_fitting(context, model)
     detection_rule(fdr, alerts, false_alarm_rate)  # refuses more than one
     check_page_output(output, inputs=(file, model))
     require_jinja()
@@ -67,9 +64,7 @@ def report(
         with naming(file):
             source = read_source(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
         if model is not None:
-            detector = read_fitted(model, device)
-            with naming(model):
-                refuse_known(exclude or [], detector.schema_.names)
+            detector = read_fitted(model, device, excluded=exclude or [])
         with naming(file):
             if model is None:
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import refuse_known, refuse_written
-from vae_anomaly_cli.commands.fit import new_detector
-from vae_anomaly_cli.errors import naming, refuse_given, user_errors
+from vae_anomaly_cli.columns import refuse_written
+from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
+from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, write_rows
 from vae_anomaly_cli.paths import check_table_output
@@ -40,13 +40,6 @@ zcat data.csv.gz | vae-anomaly score - | head
 
 On a terminal the oddest rows are shown, or the oddest images by name; elsewhere all are written as CSV."""
 OURS = ("row", "anomaly_score", "p_value", "is_anomaly", "reason")
-FITTING = {
-    "novelty": "--novelty",
-    "contamination": "--contamination",
-    "calibration": "--calibration",
-    "bound": "--bound",
-    "seed": "--seed",
-}
 
 
 @user_errors
@@ -92,9 +85,7 @@ def score(
         with naming(file):
             source = read_source(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
         if model is not None:
-            detector = read_fitted(model, device)
-            with naming(model):
-                refuse_known(exclude or [], detector.schema_.names)
+            detector = read_fitted(model, device, excluded=exclude or [])
         with naming(file):
             if model is None:
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
@@ -135,8 +126,6 @@ def detection_rule(fdr: float | None, alerts: int | None, false_alarm_rate: floa
 
 
 def _check_usage(context: typer.Context, file: str, model: str | None, output: str | None, keep: list[str]) -> None:
-    if model is not None:
-        reason = f"it concerns fitting, and {model} is fitted already; leave one of the two out."
-        refuse_given(context, FITTING, reason)
+    refuse_fitting(context, model)
     refuse_written(keep, OURS)
     check_table_output(output, inputs=(file, model))
