@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector, load
     from vae_anomaly.images import read_images, write_image_grid
-    from vae_anomaly.tables import read_table, write_table
+    from vae_anomaly.tables import Dataset, read_table, write_table
 
 __version__ = "0.1.0"
-__all__ = ["VAEDetector", "__version__", "load", "read_images", "read_table", "write_image_grid", "write_table"]
+__all__ = [
+    "Dataset",
+    "VAEDetector",
+    "__version__",
+    "load",
+    "read_images",
+    "read_table",
+    "write_image_grid",
+    "write_table",
+]
 
 _HOMES = {
+    "Dataset": "vae_anomaly.tables",
     "VAEDetector": "vae_anomaly.detector",
     "load": "vae_anomaly.detector",
     "read_images": "vae_anomaly.images",
