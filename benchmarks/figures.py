@@ -64,7 +64,8 @@ class FigureFile:
     def read(self) -> pd.DataFrame:
         """Every row; of two with the same key the later one."""
         text = {column.name: str for column in fields(self.row) if column.type is str}
-        table = pd.read_csv(self.path, dtype=text, keep_default_na=False)
+        unknown = {column.name: ["nan"] for column in fields(self.row) if column.type is float}
+        table = pd.read_csv(self.path, dtype=text, keep_default_na=False, na_values=unknown)
         return table.drop_duplicates(self.key, keep="last", ignore_index=True)
 
 
