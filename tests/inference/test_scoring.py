@@ -204,7 +204,7 @@ def test_samples_come_from_all_members_and_follow_their_seed(scorer_of, rng):
     assert not np.array_equal(scorer.sample(6, 1), scorer.sample(6, 2))
     means = []
     for member in range(2):  # where a member alone would put its samples
-        prior = scorer.exemplars.whole_prior(scorer.vae.log_bandwidth, None)
+        prior = scorer.exemplars.whole_prior(scorer.vae.log_bandwidth)
         z = prior.sample(2, 4000, torch.Generator().manual_seed(3))
         means.append(scorer.vae.decode(z[None])[0, member].mean(0).numpy())
     assert np.abs(means[0] - means[1]).max() > 0.2

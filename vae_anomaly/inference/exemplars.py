@@ -44,10 +44,24 @@ class Exemplars:
         """Whether every row sees all of them."""
         return len(self.keys) <= FEW
 
-    def whole_prior(self, log_bandwidth: Tensor, keys: np.ndarray | None) -> ExemplarPrior:
-        """The prior that rests on all of them; see `weights` for ``keys``."""
-        weights = self.weights(keys, self.codes.device).to(self.codes.dtype)
-        return ExemplarPrior(self.codes, log_bandwidth, log_share(weights))
+    def whole_prior(self, log_bandwidth: Tensor) -> ExemplarPrior:
+        """The prior that rests on all of them, for rows that are known to be others."""
+        return ExemplarPrior(self.codes, log_bandwidth, log_share(self.counts.to(self.codes))[None, None])
+
+    def leaving_out(self, prior: ExemplarPrior, keys: np.ndarray) -> ExemplarPrior:
+        """The whole prior for rows of these keys: one that is itself an exemplar does not explain itself.
+
+        Its double may, and an only exemplar stays.
+        """
+        own = self._own(keys)
+        itself = np.flatnonzero(own >= 0)
+        if not len(itself) or self.counts.sum() <= 1:
+            return prior
+        weights = self.counts.to(self.codes).repeat(len(itself), 1)
+        weights[range(len(itself)), own[itself]] -= 1
+        shares = prior.log_share.repeat(1, len(keys), 1)
+        shares[0, itself] = log_share(weights)
+        return prior.sharing(shares)
 
     def nearest_prior(self, log_bandwidth: Tensor, keys: np.ndarray | None, z: Tensor) -> NearestPrior:
         """The prior that rests on the exemplars nearest to the rows' own codes ``z`` (members, rows, latents)."""
@@ -68,26 +82,6 @@ class Exemplars:
         """Place of the exemplar that each row is, -1 for none, (rows,)."""
         place = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
         return np.where(self.keys[place] == keys, place, -1)
-
-    def weights(self, keys: np.ndarray | None, device: torch.device) -> Tensor:
-        """How often each exemplar counts for each row, (1, rows or 1, exemplars).
-
-        Parameters
-        ----------
-        keys : ndarray or None
-            Keys of the rows to score, where a row that is itself an exemplar must not explain itself; its double may.
-            None where the rows are known to be others.
-        """
-        counts = self.counts.to(device)[None, None]
-        if keys is None:
-            return counts
-        own = self._own(keys)
-        itself = np.flatnonzero(own >= 0)
-        if not len(itself) or self.counts.sum() <= 1:
-            return counts
-        weights = counts.repeat(1, len(keys), 1)
-        weights[0, itself, own[itself]] -= 1
-        return weights
 
 
 def choose_exemplars(x: np.ndarray, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

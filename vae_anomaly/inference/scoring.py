@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from vae_anomaly.inference.exemplars import Exemplars, row_keys
 from vae_anomaly.model.objectives import Objective, importance_weighted_bound
-from vae_anomaly.model.priors import Prior
+from vae_anomaly.model.priors import ExemplarPrior, Prior
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.threads import in_pieces
 
@@ -96,8 +97,7 @@ class Scorer:
     def sample(self, n_rows: int, seed: int) -> np.ndarray:
         """New rows (n_rows, cells), each from a member drawn at random: code from the prior, cells from the decoder."""
         vae, generator = self.vae, torch.Generator(self.device).manual_seed(seed)
-        normal, exemplars = vae.standard_normal(), self.exemplars
-        prior = normal if exemplars is None else exemplars.whole_prior(vae.log_bandwidth, None)
+        prior = vae.standard_normal() if self.exemplars is None else self._whole_prior
         rows = np.empty((n_rows, vae.likelihood.n_cells))
         for part in np.array_split(rows, range(SAMPLE_ROWS, n_rows, SAMPLE_ROWS)):
             z = prior.sample(vae.n_estimators, len(part), generator)
@@ -161,14 +161,19 @@ class Scorer:
         chunks = [x[first : first + rows] for first in range(0, len(x), rows)]
         return in_pieces(work, chunks, torch.get_num_threads() if cpu else 1)
 
+    @cached_property
+    def _whole_prior(self) -> ExemplarPrior:
+        assert self.exemplars is not None
+        return self.exemplars.whole_prior(self.vae.log_bandwidth)
+
     def _prior(self, chunk: np.ndarray, x: Tensor) -> Prior:
         """The prior for the rows of a chunk."""
         if self.exemplars is None:
             return self.vae.standard_normal()
         keys = row_keys(chunk) if self.leave_one_out else None
-        if self.exemplars.are_few:
-            return self.exemplars.whole_prior(self.vae.log_bandwidth, keys)
-        return self.exemplars.nearest_prior(self.vae.log_bandwidth, keys, self.vae.encode(x)[0])
+        if not self.exemplars.are_few:
+            return self.exemplars.nearest_prior(self.vae.log_bandwidth, keys, self.vae.encode(x)[0])
+        return self._whole_prior if keys is None else self.exemplars.leaving_out(self._whole_prior, keys)
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """The array where and as the arithmetic has it."""
