@@ -73,8 +73,9 @@ def test_rows_that_repeat_are_scored_once_each(scorer_of, rng, monkeypatch, scor
     scorer, places = scorer_of(distinct[:3]), rng.integers(12, size=300)
     wanted, scored = getattr(scorer, score)(distinct), []
     monkeypatch.setattr(
-        scoring, "in_pieces", lambda work, chunks, _: [scored.append(len(c)) or work(c) for c in chunks]
+        scoring, "in_pieces", lambda work, chunks, _: [scored.append(len(c[0])) or work(c) for c in chunks]
     )
+    monkeypatch.setattr(scoring, "CHUNK_ROWS", 100)
     assert_allclose(getattr(scorer, score)(distinct[places]), wanted[places], rtol=1e-12)
     assert scored == [12]
 

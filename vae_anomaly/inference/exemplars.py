@@ -11,6 +11,7 @@ from vae_anomaly.inference.neighbours import Neighbours
 from vae_anomaly.model.bandwidth import NEAREST
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, log_share
 
+KEYS_AT_ONCE = 4096  # rows, which stay in a processor's cache
 FEW = 256  # exemplars up to which every row sees all of them, as in training
 MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
@@ -21,14 +22,24 @@ def row_keys(x: np.ndarray) -> np.ndarray:
     The cells are rounded to float32 first, so that the last bit of a logarithm, which may differ between machines,
     does not count. The mixing is that of splitmix64 (Steele, Lea and Flood 2014).
     """
-    bits = (np.where(np.isnan(x), np.float32(np.nan), x.astype(np.float32)) + np.float32(0)).view(np.uint32)
     keys = np.zeros(len(x), np.uint64)
-    step, first, second = MIX
-    for column in bits.T:
-        keys = keys * second + column + step
-        keys = (keys ^ (keys >> np.uint64(30))) * first
-        keys = keys ^ (keys >> np.uint64(27))
+    for begin in range(0, len(x), KEYS_AT_ONCE):
+        _mix_rows(keys[begin : begin + KEYS_AT_ONCE], x[begin : begin + KEYS_AT_ONCE])
     return keys
+
+
+def _mix_rows(keys: np.ndarray, x: np.ndarray) -> None:
+    """Mix the cells of rows into their keys, in place."""
+    cells = x.astype(np.float32)
+    cells[np.isnan(cells)] = np.nan  # one of the many that there are
+    cells += 0  # no negative zero
+    step, first, second = MIX
+    for column in cells.view(np.uint32).T:
+        keys *= second
+        keys += column + step
+        keys ^= keys >> np.uint64(30)
+        keys *= first
+        keys ^= keys >> np.uint64(27)
 
 
 @dataclass(frozen=True)

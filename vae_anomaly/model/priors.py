@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-LOG_TWO_PI = math.log(2 * math.pi)
+LOG_TWO_PI, LOG2_E = math.log(2 * math.pi), math.log2(math.e)
 NEGLIGIBLE = -60.0  # log of a share that double precision does not see beside 1
 PAIRS_AT_ONCE = 2**19  # of codes and exemplars, of one draw; measured twice as fast as all at once
 
@@ -181,6 +181,8 @@ def _log_sum_exp(logits: Tensor) -> Tensor:
     """
     if not logits.requires_grad:
         largest = logits.amax(-1, keepdim=True)
-        return logits.sub_(largest).clamp_min_(NEGLIGIBLE).exp_().sum(-1).log_() + largest.squeeze(-1)
+        shares = logits.sub_(largest).clamp_min_(NEGLIGIBLE)
+        shares = shares.mul_(LOG2_E).exp2_() if shares.dtype == torch.float64 else shares.exp_()  # half of exp's time
+        return shares.sum(-1).log_() + largest.squeeze(-1)
     largest = logits.detach().amax(-1, keepdim=True)
     return (logits - largest).clamp_min(NEGLIGIBLE).exp().sum(-1).log() + largest.squeeze(-1)
