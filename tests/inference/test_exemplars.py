@@ -13,8 +13,6 @@ from scipy.special import logsumexp
 from vae_anomaly.inference import exemplars
 from vae_anomaly.inference.exemplars import Exemplars, choose_exemplars, row_keys
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior
-
-CPU = torch.device("cpu")
 CELLS = st.sampled_from([0.0, -0.0, 1.0, -1.0, np.nan, 0.5, 2.0, 1e-3, 700.0])
 
 
@@ -96,23 +94,27 @@ def three():
     return Exemplars(np.array([5, 8, 2**63], np.uint64), torch.tensor([1, 3, 2]), torch.zeros(1, 3, 2))
 
 
+def shares(found, keys):
+    return found.leaving_out(found.whole_prior(torch.zeros(1, 1, 1)), keys).log_share.exp().numpy()
+
+
 def test_a_row_among_the_exemplars_counts_once_less_for_itself(three):
     keys = np.array([8, 5, 7, 2**63, 2**64 - 1, 0], np.uint64)
-    weights = three.weights(keys, CPU)
-    assert weights.tolist() == [[[1, 2, 2], [0, 3, 2], [1, 3, 2], [1, 3, 1], [1, 3, 2], [1, 3, 2]]]
+    weights = np.array([[1, 2, 2], [0, 3, 2], [1, 3, 2], [1, 3, 1], [1, 3, 2], [1, 3, 2]])
+    assert_allclose(shares(three, keys), (weights / weights.sum(1, keepdims=True))[None], rtol=1e-6)
     assert three.counts.tolist() == [1, 3, 2]  # as before
 
 
 def test_rows_known_to_be_others_count_every_exemplar(three):
-    assert three.weights(None, CPU).tolist() == [[[1, 3, 2]]]
-    assert three.weights(np.array([6], np.uint64), CPU).tolist() == [[[1, 3, 2]]]
+    whole = [[[1 / 6, 3 / 6, 2 / 6]]]
+    assert_allclose(three.whole_prior(torch.zeros(1, 1, 1)).log_share.exp(), whole, rtol=1e-6)
+    assert_allclose(shares(three, np.array([6], np.uint64)), whole, rtol=1e-6)
 
 
-def test_an_only_exemplar_stays(three):
-    single = Exemplars(np.array([5], np.uint64), torch.tensor([1]), torch.zeros(1, 1, 2))
-    assert single.weights(np.array([5], np.uint64), CPU).tolist() == [[[1]]]
-    double = Exemplars(np.array([5], np.uint64), torch.tensor([2]), torch.zeros(1, 1, 2))
-    assert double.weights(np.array([5], np.uint64), CPU).tolist() == [[[1]]]
+def test_an_only_exemplar_stays():
+    key = np.array([5], np.uint64)
+    for count in (1, 2):
+        assert shares(Exemplars(key, torch.tensor([count]), torch.zeros(1, 1, 2)), key) == [[[1]]]
 
 
 # Of many exemplars a row sees the nearest
@@ -189,7 +191,8 @@ def test_few_and_many_exemplars_agree_where_the_nearest_are_all(many, rng, monke
     for few in (ROWS, ROWS - 1):
         monkeypatch.setattr(exemplars, "FEW", few)
         assert many.are_few == (few == ROWS)
-    priors = [many.whole_prior(LOG_BANDWIDTH, keys), many.nearest_prior(LOG_BANDWIDTH, keys, z)]
+    whole = many.whole_prior(LOG_BANDWIDTH)
+    priors = [many.leaving_out(whole, keys) if known else whole, many.nearest_prior(LOG_BANDWIDTH, keys, z)]
     assert [type(prior) for prior in priors] == [ExemplarPrior, NearestPrior]
     assert_allclose(priors[1].log_prob(z[None]), priors[0].log_prob(z[None]), rtol=1e-10)
     assert_allclose(priors[1].kl(z, log_var), priors[0].kl(z, log_var), rtol=1e-10)
@@ -208,7 +211,7 @@ def test_of_many_exemplars_a_row_sees_the_same_in_whatever_batch(many, few_are_f
 
 def test_many_exemplars_give_samples_from_all_of_them(many, few_are_five, rng):
     """What a row sees does not matter to new rows: they come from the whole prior."""
-    whole = many.whole_prior(LOG_BANDWIDTH, None)
+    whole = many.whole_prior(LOG_BANDWIDTH)
     assert isinstance(whole, ExemplarPrior)
     assert_allclose(whole.log_share.exp(), (many.counts / many.counts.sum())[None, None].expand_as(whole.log_share))
     z = torch.tensor(rng.standard_normal((MEMBERS, 9, LATENTS)))

@@ -73,8 +73,9 @@ def test_rows_that_repeat_are_scored_once_each(scorer_of, rng, monkeypatch, scor
     scorer, places = scorer_of(distinct[:3]), rng.integers(12, size=300)
     wanted, scored = getattr(scorer, score)(distinct), []
     monkeypatch.setattr(
-        scoring, "in_pieces", lambda work, chunks, _: [scored.append(len(c)) or work(c) for c in chunks]
+        scoring, "in_pieces", lambda work, chunks, _: [scored.append(len(c[0])) or work(c) for c in chunks]
     )
+    monkeypatch.setattr(scoring, "CHUNK_ROWS", 100)
     assert_allclose(getattr(scorer, score)(distinct[places]), wanted[places], rtol=1e-12)
     assert scored == [12]
 
@@ -204,7 +205,7 @@ def test_samples_come_from_all_members_and_follow_their_seed(scorer_of, rng):
     assert not np.array_equal(scorer.sample(6, 1), scorer.sample(6, 2))
     means = []
     for member in range(2):  # where a member alone would put its samples
-        prior = scorer.exemplars.whole_prior(scorer.vae.log_bandwidth, None)
+        prior = scorer.exemplars.whole_prior(scorer.vae.log_bandwidth)
         z = prior.sample(2, 4000, torch.Generator().manual_seed(3))
         means.append(scorer.vae.decode(z[None])[0, member].mean(0).numpy())
     assert np.abs(means[0] - means[1]).max() > 0.2

@@ -11,6 +11,7 @@ from vae_anomaly.inference.neighbours import Neighbours
 from vae_anomaly.model.bandwidth import NEAREST
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, log_share
 
+KEYS_AT_ONCE = 4096  # rows, which stay in a processor's cache
 FEW = 256  # exemplars up to which every row sees all of them, as in training
 MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
@@ -21,14 +22,24 @@ def row_keys(x: np.ndarray) -> np.ndarray:
     The cells are rounded to float32 first, so that the last bit of a logarithm, which may differ between machines,
     does not count. The mixing is that of splitmix64 (Steele, Lea and Flood 2014).
     """
-    bits = (np.where(np.isnan(x), np.float32(np.nan), x.astype(np.float32)) + np.float32(0)).view(np.uint32)
     keys = np.zeros(len(x), np.uint64)
-    step, first, second = MIX
-    for column in bits.T:
-        keys = keys * second + column + step
-        keys = (keys ^ (keys >> np.uint64(30))) * first
-        keys = keys ^ (keys >> np.uint64(27))
+    for begin in range(0, len(x), KEYS_AT_ONCE):
+        _mix_rows(keys[begin : begin + KEYS_AT_ONCE], x[begin : begin + KEYS_AT_ONCE])
     return keys
+
+
+def _mix_rows(keys: np.ndarray, x: np.ndarray) -> None:
+    """Mix the cells of rows into their keys, in place."""
+    cells = x.astype(np.float32)
+    cells[np.isnan(cells)] = np.nan  # one of the many that there are
+    cells += 0  # no negative zero
+    step, first, second = MIX
+    for column in cells.view(np.uint32).T:
+        keys *= second
+        keys += column + step
+        keys ^= keys >> np.uint64(30)
+        keys *= first
+        keys ^= keys >> np.uint64(27)
 
 
 @dataclass(frozen=True)
@@ -44,10 +55,24 @@ class Exemplars:
         """Whether every row sees all of them."""
         return len(self.keys) <= FEW
 
-    def whole_prior(self, log_bandwidth: Tensor, keys: np.ndarray | None) -> ExemplarPrior:
-        """The prior that rests on all of them; see `weights` for ``keys``."""
-        weights = self.weights(keys, self.codes.device).to(self.codes.dtype)
-        return ExemplarPrior(self.codes, log_bandwidth, log_share(weights))
+    def whole_prior(self, log_bandwidth: Tensor) -> ExemplarPrior:
+        """The prior that rests on all of them, for rows that are known to be others."""
+        return ExemplarPrior(self.codes, log_bandwidth, log_share(self.counts.to(self.codes))[None, None])
+
+    def leaving_out(self, prior: ExemplarPrior, keys: np.ndarray) -> ExemplarPrior:
+        """The whole prior for rows of these keys: one that is itself an exemplar does not explain itself.
+
+        Its double may, and an only exemplar stays.
+        """
+        own = self._own(keys)
+        itself = np.flatnonzero(own >= 0)
+        if not len(itself) or self.counts.sum() <= 1:
+            return prior
+        weights = self.counts.to(self.codes).repeat(len(itself), 1)
+        weights[range(len(itself)), own[itself]] -= 1
+        shares = prior.log_share.repeat(1, len(keys), 1)
+        shares[0, itself] = log_share(weights)
+        return prior.sharing(shares)
 
     def nearest_prior(self, log_bandwidth: Tensor, keys: np.ndarray | None, z: Tensor) -> NearestPrior:
         """The prior that rests on the exemplars nearest to the rows' own codes ``z`` (members, rows, latents)."""
@@ -68,26 +93,6 @@ class Exemplars:
         """Place of the exemplar that each row is, -1 for none, (rows,)."""
         place = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
         return np.where(self.keys[place] == keys, place, -1)
-
-    def weights(self, keys: np.ndarray | None, device: torch.device) -> Tensor:
-        """How often each exemplar counts for each row, (1, rows or 1, exemplars).
-
-        Parameters
-        ----------
-        keys : ndarray or None
-            Keys of the rows to score, where a row that is itself an exemplar must not explain itself; its double may.
-            None where the rows are known to be others.
-        """
-        counts = self.counts.to(device)[None, None]
-        if keys is None:
-            return counts
-        own = self._own(keys)
-        itself = np.flatnonzero(own >= 0)
-        if not len(itself) or self.counts.sum() <= 1:
-            return counts
-        weights = counts.repeat(1, len(keys), 1)
-        weights[0, itself, own[itself]] -= 1
-        return weights
 
 
 def choose_exemplars(x: np.ndarray, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -10,12 +11,12 @@ from torch import Tensor
 
 from vae_anomaly.inference.exemplars import Exemplars, row_keys
 from vae_anomaly.model.objectives import Objective, importance_weighted_bound
-from vae_anomaly.model.priors import Prior
+from vae_anomaly.model.priors import ExemplarPrior, Prior
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.threads import in_pieces
 
 CHUNK_BYTES = 16 * 2**20  # of the largest array that the nets make
-CHUNK_ROWS = 256
+CHUNK_ROWS = 512
 SAMPLE_ROWS = 4096  # drawn at a time
 GPU_CHUNKS = 16  # times as much at once, so that a GPU has enough to do
 
@@ -96,8 +97,7 @@ class Scorer:
     def sample(self, n_rows: int, seed: int) -> np.ndarray:
         """New rows (n_rows, cells), each from a member drawn at random: code from the prior, cells from the decoder."""
         vae, generator = self.vae, torch.Generator(self.device).manual_seed(seed)
-        normal, exemplars = vae.standard_normal(), self.exemplars
-        prior = normal if exemplars is None else exemplars.whole_prior(vae.log_bandwidth, None)
+        prior = vae.standard_normal() if self.exemplars is None else self._whole_prior
         rows = np.empty((n_rows, vae.likelihood.n_cells))
         for part in np.array_split(rows, range(SAMPLE_ROWS, n_rows, SAMPLE_ROWS)):
             z = prior.sample(vae.n_estimators, len(part), generator)
@@ -106,10 +106,12 @@ class Scorer:
             part[:] = _numpy(cells[member, torch.arange(len(part), device=self.device)])
         return rows
 
-    def inputs(self, chunk: np.ndarray) -> tuple[VAE, Tensor, Prior, Tensor]:
-        """What every bound of the rows of a chunk is computed from."""
+    def inputs(self, chunk: np.ndarray, keys: np.ndarray | None = None) -> tuple[VAE, Tensor, Prior, Tensor]:
+        """What every bound of the rows of a chunk is computed from; ``keys`` are theirs, where they are known."""
         x = self.tensor(chunk)
-        return self.vae, x, self._prior(chunk, x), self.noise[:, None, None]
+        if keys is None and self.leave_one_out and self.exemplars is not None:
+            keys = row_keys(chunk)
+        return self.vae, x, self._prior(x, keys), self.noise[:, None, None]
 
     @torch.no_grad()
     def _terms(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,12 +119,12 @@ class Scorer:
         return _numpy(terms.cells.mean(0)), _numpy(terms.kl.mean(0))
 
     @torch.no_grad()
-    def _elbo(self, chunk: np.ndarray) -> np.ndarray:
-        return _numpy(self.objective.terms(*self.inputs(chunk)).elbo().mean(0))
+    def _elbo(self, chunk: np.ndarray, keys: np.ndarray | None = None) -> np.ndarray:
+        return _numpy(self.objective.terms(*self.inputs(chunk, keys)).elbo().mean(0))
 
     @torch.no_grad()
-    def _iwae(self, chunk: np.ndarray) -> np.ndarray:
-        return _numpy(importance_weighted_bound(*self.inputs(chunk)).mean(0))
+    def _iwae(self, chunk: np.ndarray, keys: np.ndarray | None = None) -> np.ndarray:
+        return _numpy(importance_weighted_bound(*self.inputs(chunk, keys)).mean(0))
 
     @torch.no_grad()
     def _by_member(self, chunk: np.ndarray) -> np.ndarray:
@@ -144,31 +146,51 @@ class Scorer:
         codes = self.tensor(chunk).expand(1, self.vae.n_estimators, -1, -1)
         return _numpy(self.vae.likelihood.expected(self.vae.decode(codes), self.vae.shared)[0, 0])
 
-    def _of_distinct(self, work: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    def _of_distinct(self, work: Callable[..., np.ndarray], x: np.ndarray) -> np.ndarray:
         """``work`` on each distinct row once, (rows,): long tables of few values repeat themselves."""
-        _, first, places = np.unique(row_keys(x), return_index=True, return_inverse=True)
+        if len(x) <= self._chunk_rows:
+            return work(x) if len(x) == 1 else np.concatenate(self.by_chunk(work, x))
+        keys = row_keys(x)
+        ordered = np.sort(keys)
+        if (ordered[1:] != ordered[:-1]).all():
+            return np.concatenate(self.by_chunk(work, x, keys))
+        _, first, places = np.unique(keys, return_index=True, return_inverse=True)
         distinct = x[first]
-        if len(first) == len(x) or not np.array_equal(distinct[places], x, equal_nan=True):
-            return np.concatenate(self.by_chunk(work, x))
-        return np.concatenate(self.by_chunk(work, distinct))[places]
+        if not np.array_equal(distinct[places], x, equal_nan=True):
+            return np.concatenate(self.by_chunk(work, x, keys))
+        return np.concatenate(self.by_chunk(work, distinct, keys[first]))[places]
 
-    def by_chunk(self, work: Callable[[np.ndarray], Result], x: np.ndarray) -> list[Result]:
-        """``work`` on slices of rows that fit the memory: side by side on a processor, one after the other on a GPU."""
-        likelihood, cpu = self.vae.likelihood, self.device.type == "cpu"
+    def by_chunk(self, work: Callable[..., Result], *arrays: np.ndarray) -> list[Result]:
+        """``work`` on slices of rows that fit the memory: side by side on a processor, one after the other on a GPU.
+
+        The arrays are sliced alike; ``work`` takes a slice of each.
+        """
+        rows = self._chunk_rows
+        chunks = [[array[first : first + rows] for array in arrays] for first in range(0, len(arrays[0]), rows)]
+        workers = torch.get_num_threads() if self.device.type == "cpu" else 1
+        return in_pieces(lambda chunk: work(*chunk), chunks, workers)
+
+    @property
+    def _chunk_rows(self) -> int:
+        """Rows that are scored at once."""
+        likelihood = self.vae.likelihood
         widest = max(likelihood.n_cells, likelihood.n_features, likelihood.n_outputs, self.vae.n_components)
         rows = CHUNK_BYTES // (8 * self.vae.n_estimators * len(self.noise) * widest)
-        rows = max(1, min(CHUNK_ROWS, rows) if cpu else GPU_CHUNKS * rows)
-        chunks = [x[first : first + rows] for first in range(0, len(x), rows)]
-        return in_pieces(work, chunks, torch.get_num_threads() if cpu else 1)
+        return max(1, min(CHUNK_ROWS, rows) if self.device.type == "cpu" else GPU_CHUNKS * rows)
 
-    def _prior(self, chunk: np.ndarray, x: Tensor) -> Prior:
-        """The prior for the rows of a chunk."""
+    @cached_property
+    def _whole_prior(self) -> ExemplarPrior:
+        assert self.exemplars is not None
+        return self.exemplars.whole_prior(self.vae.log_bandwidth)
+
+    def _prior(self, x: Tensor, keys: np.ndarray | None) -> Prior:
+        """The prior for rows of which those with the ``keys`` of exemplars must not explain themselves."""
         if self.exemplars is None:
             return self.vae.standard_normal()
-        keys = row_keys(chunk) if self.leave_one_out else None
-        if self.exemplars.are_few:
-            return self.exemplars.whole_prior(self.vae.log_bandwidth, keys)
-        return self.exemplars.nearest_prior(self.vae.log_bandwidth, keys, self.vae.encode(x)[0])
+        keys = keys if self.leave_one_out else None
+        if not self.exemplars.are_few:
+            return self.exemplars.nearest_prior(self.vae.log_bandwidth, keys, self.vae.encode(x)[0])
+        return self._whole_prior if keys is None else self.exemplars.leaving_out(self._whole_prior, keys)
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """The array where and as the arithmetic has it."""
