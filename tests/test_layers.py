@@ -16,7 +16,7 @@ FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"fitting", "diagnosing"},
     {"calibrating"},
     {"detector"},
-    {"reports"},
+    {"reports", "comparison"},
     {"integrations"},
     {"vae_anomaly_cli"},
 ]

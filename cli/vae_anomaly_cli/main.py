@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vae_anomaly_cli.commands import (
+    benchmark,
     explain,
     export,
     features,
@@ -40,6 +41,8 @@ vae-anomaly explain new.csv --model normal.vae --top 5
 vae-anomaly monitor new.csv --model normal.vae
 
 vae-anomaly report new.csv --model normal.vae --output report.html
+
+vae-anomaly benchmark labelled.csv --label fault
 
 vae-anomaly features new.csv --model normal.vae --output codes.parquet
 
@@ -82,6 +85,7 @@ app.command(epilog=explain.EXAMPLES)(explain.explain)
 app.command(epilog=suggest.EXAMPLES)(suggest.suggest)
 app.command(epilog=monitor.EXAMPLES)(monitor.monitor)
 app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=benchmark.EXAMPLES)(benchmark.benchmark)
 app.command(epilog=features.EXAMPLES)(features.features)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=traverse.EXAMPLES)(traverse.traverse)

@@ -311,6 +311,44 @@ Exclude = Annotated[
         show_default=False,
     ),
 ]
+Label = Annotated[
+    str,
+    typer.Option(
+        "--label",
+        "-l",
+        metavar="COLUMN",
+        help="The column that says which rows are odd; no method sees it.",
+        show_default=False,
+    ),
+]
+OddValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--odd",
+        metavar="VALUE",
+        help="A label that means odd. Repeat for more; without it, true and every number but 0.",
+        show_default=False,
+    ),
+]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds",
+        metavar="N",
+        min=1,
+        help="Measure with so many seeds, --seed and those after it.",
+        rich_help_panel=FIT,
+    ),
+]
+HeldOut = Annotated[
+    bool,
+    typer.Option(
+        "--novelty",
+        help="Learn from a half of the normal rows, and score the other half and all odd rows. Without it, every row "
+        "is learned from and scored.",
+        rich_help_panel=FIT,
+    ),
+]
 SkipBad = Annotated[
     bool,
     typer.Option(

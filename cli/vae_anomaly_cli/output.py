@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import typer
 
@@ -15,6 +15,7 @@ from vae_anomaly.errors import DataWarning, FitWarning
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
 SHOWN = 10  # rows on a terminal
 TELLING = 5  # columns that explain a row
 BAR = 20  # characters of the largest surprise
@@ -52,6 +53,26 @@ def is_terminal(stream: TextIO | None) -> bool:
 def wants_progress(*, quiet: bool) -> int:
     """The library's ``verbose``: a bar is for people who watch."""
     return int(not quiet and is_terminal(sys.stderr))
+
+
+def watched(items: Sequence[T], names: Sequence[str], *, quiet: bool) -> Iterator[T]:
+    """Give one item after the other, with a bar that names it on standard error, where a person reads along."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    progress = Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
+    if not progress.disable:  # rich before 14 ends even a disabled bar with a line
+        progress.start()
+    task = progress.add_task("", total=len(items))
+    try:
+        for item, name in zip(items, names, strict=True):
+            progress.update(task, description=name)
+            yield item
+            progress.advance(task)
+    finally:
+        if not progress.disable:
+            progress.stop()
 
 
 def write_rows(rows: pd.DataFrame, output: str | None, told: str, *, quiet: bool) -> None:

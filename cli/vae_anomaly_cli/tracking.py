@@ -9,21 +9,41 @@ from typing import TYPE_CHECKING
 from vae_anomaly_cli.output import remark
 
 if TYPE_CHECKING:
-    from vae_anomaly.integrations.mlflow import MLflowCallback
+    from vae_anomaly.integrations.mlflow import ComparisonTracker, MLflowCallback
 
 
 def new_tracker(
     file: str, *, track: bool, experiment: str | None, run_name: str | None, required: bool
 ) -> MLflowCallback | None:
     """What follows a fit in MLflow, where one of the options asks for it."""
-    if not (track or required or experiment is not None or run_name is not None):
+    if not _is_wanted(track, experiment, run_name, required):
         return None
     quiet_mlflow()
 
     from vae_anomaly.integrations.mlflow import MLflowCallback
 
-    source = None if file == "-" else os.path.abspath(file)
-    return MLflowCallback(experiment=experiment, run_name=run_name, source=source, required=required)
+    return MLflowCallback(experiment=experiment, run_name=run_name, source=_source(file), required=required)
+
+
+def new_comparison_tracker(
+    file: str, *, track: bool, experiment: str | None, run_name: str | None, required: bool
+) -> ComparisonTracker | None:
+    """What follows a comparison in MLflow, where one of the options asks for it."""
+    if not _is_wanted(track, experiment, run_name, required):
+        return None
+    quiet_mlflow()
+
+    from vae_anomaly.integrations.mlflow import ComparisonTracker
+
+    return ComparisonTracker(experiment=experiment, run_name=run_name, source=_source(file), required=required)
+
+
+def _is_wanted(track: bool, experiment: str | None, run_name: str | None, required: bool) -> bool:
+    return track or required or experiment is not None or run_name is not None
+
+
+def _source(file: str) -> str | None:
+    return None if file == "-" else os.path.abspath(file)
 
 
 def callbacks_of(tracker: MLflowCallback | None) -> list[object] | None:
@@ -31,7 +51,7 @@ def callbacks_of(tracker: MLflowCallback | None) -> list[object] | None:
     return None if tracker is None else [tracker]
 
 
-def tell_run(tracker: MLflowCallback | None, *, quiet: bool) -> None:
+def tell_run(tracker: MLflowCallback | ComparisonTracker | None, *, quiet: bool) -> None:
     """Say where a run was tracked."""
     if tracker is not None and tracker.run_id is not None:
         from vae_anomaly.integrations.mlflow.connection import store

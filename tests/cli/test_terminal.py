@@ -20,6 +20,7 @@ COMMANDS = (
     "suggest",
     "monitor",
     "report",
+    "benchmark",
     "features",
     "generate",
     "traverse",

@@ -20,6 +20,11 @@ def test_a_file_is_registered_and_found_by_version_and_alias(store, file, detect
         assert (open_model(address).score_samples(table) == detector.score_samples(table)).all()
 
 
+def test_registering_prints_nothing_of_mlflows(store, file, capsys):
+    register(file, "sensors")
+    assert capsys.readouterr().err == ""
+
+
 def test_an_alias_moves_to_the_newer_version(store, file):
     register(file, "sensors", alias="champion")
     assert register(file, "sensors", alias="champion") == 2
@@ -50,4 +55,4 @@ def test_a_file_that_is_not_there_reaches_no_store(store):
 
 def test_a_name_that_the_registry_does_not_take_is_an_error(store, file):
     with pytest.raises(TrackingError, match="cannot be registered"):
-        register(file, "a/b")
+        register(file, "")

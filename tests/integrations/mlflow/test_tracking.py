@@ -57,7 +57,7 @@ def test_figures_are_sent_together_and_not_round_by_round(store, table, monkeypa
 
 
 def test_a_long_fit_is_seen_while_it_goes_on(store, table, monkeypatch):
-    monkeypatch.setattr("vae_anomaly.integrations.mlflow.tracking.SEND_EVERY", 0.0)
+    monkeypatch.setattr("vae_anomaly.integrations.mlflow.runs.SEND_EVERY", 0.0)
     callback, seen = MLflowCallback(), []
 
     class Watcher:

@@ -1,8 +1,8 @@
 """MLflow: fits are tracked, models are kept, named and served. The extra ``mlflow``.
 
-`MLflowCallback` logs a fit. `save_model`, `log_model` and `load_model` are a flavor of MLflow, around the file
-that `VAEDetector.save` writes: no pickle is written or read. `as_request` brings a table into the form of a model's
-signature. The names are resolved, and MLflow is imported, when they are first used.
+`MLflowCallback` logs a fit, `ComparisonTracker` a comparison. `save_model`, `log_model` and `load_model` are a flavor
+of MLflow, around the file that `VAEDetector.save` writes: no pickle is written or read. `as_request` brings a table
+into the form of a model's signature. The names are resolved, and MLflow is imported, when they are first used.
 """
 
 from importlib import import_module
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vae_anomaly.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from vae_anomaly.integrations.mlflow.comparing import ComparisonTracker
     from vae_anomaly.integrations.mlflow.flavor import _load_pyfunc, load_model, log_model, save_model
     from vae_anomaly.integrations.mlflow.registry import open_model, register
     from vae_anomaly.integrations.mlflow.serving import serve
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vae_anomaly.integrations.mlflow.tracking import MLflowCallback
 
 __all__ = [
+    "ComparisonTracker",
     "MLflowCallback",
     "_load_pyfunc",
     "as_request",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ComparisonTracker": "comparing",
     "MLflowCallback": "tracking",
     "_load_pyfunc": "flavor",
     "as_request": "signatures",

@@ -25,14 +25,14 @@ class TableDataset(Dataset):
     Its own kinds of data set leave dates, text with gaps, and whatever is below row 10,000 out of the digest.
     """
 
-    def __init__(self, X: Any, source: str | None, schema: Schema) -> None:
+    def __init__(self, X: Any, source: str | None, schema: Schema | None) -> None:
         self._frame = as_frame(X) if is_frame(X) else pd.DataFrame(np.asarray(X))
         self._schema = schema
         super().__init__(_source(source), name="table" if source is None else Path(source).name)
 
     @property
-    def schema(self) -> Schema:
-        """The columns, as a model fitted to them declares them."""
+    def schema(self) -> Schema | None:
+        """The columns, as a model fitted to them declares them, where there is one."""
         return self._schema
 
     @property
@@ -42,8 +42,10 @@ class TableDataset(Dataset):
 
     def to_dict(self) -> dict[str, str]:
         """Describe it in JSON."""
-        schema = json.dumps({"mlflow_colspec": self.schema.to_dict()})
-        return {**super().to_dict(), "schema": schema, "profile": json.dumps(self.profile)}
+        described = {**super().to_dict(), "profile": json.dumps(self.profile)}
+        if self.schema is not None:
+            described["schema"] = json.dumps({"mlflow_colspec": self.schema.to_dict()})
+        return described
 
     def _compute_digest(self) -> str:
         return _digest(self._frame)

@@ -1,6 +1,8 @@
 """Models under names: put there, and found again."""
 
 import re
+from contextlib import redirect_stderr
+from io import StringIO
 
 import mlflow
 
@@ -69,7 +71,8 @@ def register(model: str, name: str, *, alias: str | None = None) -> int:
     with manners():
         try:
             address = model if detector is None else log_model(detector).model_uri
-            version = mlflow.register_model(address, name).version
+            with redirect_stderr(StringIO()):  # MLflow tells of it there, in two lines
+                version = mlflow.register_model(address, name).version
             if alias is not None:
                 mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
         except FAILURES as error:

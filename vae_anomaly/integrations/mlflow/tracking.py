@@ -5,10 +5,8 @@ Figures are sent in batches every few seconds: one call takes as long as several
 
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,20 +14,17 @@ from typing import Any
 
 import mlflow
 import pandas as pd
-from mlflow.entities import Metric, Param, RunTag
 
 from vae_anomaly.detector import VAEDetector
-from vae_anomaly.errors import FitWarning, TrackingError
-from vae_anomaly.integrations.mlflow.connection import FAILURES, first_line, manners, store
+from vae_anomaly.integrations.mlflow.connection import manners
 from vae_anomaly.integrations.mlflow.datasets import TableDataset
 from vae_anomaly.integrations.mlflow.flavor import log_model
+from vae_anomaly.integrations.mlflow.runs import Run, Tracker, log
 from vae_anomaly.integrations.mlflow.signatures import example_of, signature_of
 from vae_anomaly.reports import plot_history, write_figure, write_report
 from vae_anomaly.reports.page.needs import require_jinja
 from vae_anomaly.training.callbacks import Context
 
-SEND_EVERY = 5.0  # seconds
-MOST_METRICS = 1000  # a batch: MLflow takes no more
 CHOSEN = (
     "n_components_",
     "n_estimators_",
@@ -45,47 +40,7 @@ CHOSEN = (
 SHARES = (0.5, 0.9, 0.99)  # of the scored rows: their scores are logged
 
 
-@dataclass
-class _Run:
-    """The run that is logged in, and the figures that are still to be sent."""
-
-    run_id: str
-    is_ours: bool
-    waiting: list[Metric] = field(default_factory=list)
-    sent: float = field(default_factory=time.monotonic)
-    round_began: float = field(default_factory=time.monotonic)
-    last_step: int = 0
-
-    @classmethod
-    def begin(cls, experiment: str | None, run_name: str | None) -> "_Run":
-        if active := mlflow.active_run():
-            return cls(active.info.run_id, is_ours=False)
-        measured = find_spec("psutil") is not None
-        found = None if experiment is None else _experiment_id(experiment)
-        run = mlflow.start_run(experiment_id=found, run_name=run_name, log_system_metrics=measured)
-        return cls(run.info.run_id, is_ours=True)
-
-    def note(self, figures: Mapping[str, float], step: int) -> None:
-        """Keep figures of one round, to be sent with others."""
-        seconds = (time.monotonic() - self.round_began) / max(1, step - self.last_step)
-        moment = int(time.time() * 1000)
-        self.waiting += [
-            Metric(name, value, moment, step) for name, value in {**figures, "step_seconds": seconds}.items()
-        ]
-
-    def send(self, *, now: bool = False) -> None:
-        """Send what waits, if it has waited long enough or ``now``; the time that takes is no part of a step's."""
-        if self.waiting and (now or len(self.waiting) > MOST_METRICS // 2 or time.monotonic() - self.sent > SEND_EVERY):
-            mlflow.MlflowClient().log_batch(self.run_id, metrics=self.waiting[:MOST_METRICS])
-            self.waiting, self.sent = self.waiting[MOST_METRICS:], time.monotonic()
-
-    def end(self, status: str) -> None:
-        """End the run, unless somebody else began it."""
-        if self.is_ours:
-            mlflow.end_run(status)
-
-
-class MLflowCallback:
+class MLflowCallback(Tracker):
     """
     Logs a fit in MLflow: in the active run where there is one, else in a new one.
 
@@ -128,13 +83,8 @@ class MLflowCallback:
     ) -> None:
         if report:
             require_jinja()
-        self.experiment = experiment
-        self.run_name = run_name
-        self.source = source
-        self.required = required
+        super().__init__(experiment, run_name, source, required)
         self.report = report
-        self.run_id: str | None = None
-        self._run: _Run | None = None
         self._manners = ExitStack()
 
     def setup(self, estimator: VAEDetector, context: Context) -> None:
@@ -180,65 +130,28 @@ class MLflowCallback:
             return  # the fit has lost its run, and has said so
         with manners():
             if model is None:
-                self._try(partial(_log, self.run_id or "", metrics=_figures(found)))
+                self._try(partial(log, self.run_id or "", metrics=_figures(found)))
                 return
             self._begin({"model": model})
             if self._run is not None:
-                self._try(partial(_log, self._run.run_id, metrics=_figures(found)))
+                self._try(partial(log, self._run.run_id, metrics=_figures(found)))
             if self._run is not None:
                 self._try(partial(self._run.end, "FINISHED"))
             self._run = None
 
-    def _begin(self, params: Mapping[str, Any]) -> None:
-        """Begin a run with these parameters; what the store says decides whether there is one."""
-        self.run_id = self._run = None
-        try:
-            self._run = _Run.begin(self.experiment, self.run_name)
-            _log(self._run.run_id, params=params)
-            self.run_id = self._run.run_id
-        except FAILURES as error:
-            if self.required:
-                self._drop()
-                raise TrackingError(f"MLflow's store, {store()}, does not answer: {first_line(error)}") from error
-            self._lose(error)
 
-    def _try(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except FAILURES as error:
-            self._lose(error)
-
-    def _lose(self, error: BaseException) -> None:
-        """From here on nothing is tracked."""
-        self._drop()
-        message = f"This is not tracked any further: MLflow's store, {store()}, fails: {first_line(error)}"
-        warnings.warn(message, FitWarning, stacklevel=2)
-
-    def _drop(self) -> None:
-        run, self._run, self.run_id = self._run, None, None
-        if run is not None:
-            with suppress(*FAILURES):
-                run.end("FAILED")
-
-
-def _experiment_id(name: str) -> str:
-    """The experiment of this name, made where there is none."""
-    found = mlflow.get_experiment_by_name(name)
-    return mlflow.create_experiment(name) if found is None else found.experiment_id
-
-
-def _log_fit(run: _Run, fitted: VAEDetector, X: Any, source: str | None) -> None:
+def _log_fit(run: Run, fitted: VAEDetector, X: Any, source: str | None) -> None:
     while run.waiting:
         run.send(now=True)
     chosen = {name: getattr(fitted, name) for name in CHOSEN}
     figures = {"threshold": -float(fitted.offset_), "active_latents": float(fitted.latents_["active"].sum())}
     versions = {f"version.{library}": version for library, version in fitted.versions_.items()}
-    _log(run.run_id, params=chosen, metrics=figures, tags=versions)
+    log(run.run_id, params=chosen, metrics=figures, tags=versions)
     mlflow.log_input(TableDataset(X, source, signature_of(fitted).inputs), context="training")
     log_model(fitted, run_id=run.run_id, input_example=example_of(fitted, X))
 
 
-def _log_pages(run: _Run, fitted: VAEDetector, X: Any) -> None:
+def _log_pages(run: Run, fitted: VAEDetector, X: Any) -> None:
     """Log a picture of the history, where it can be drawn, and a report on ``X``, where it is given."""
     with tempfile.TemporaryDirectory() as folder:
         if find_spec("matplotlib") is not None:
@@ -246,23 +159,6 @@ def _log_pages(run: _Run, fitted: VAEDetector, X: Any) -> None:
         if X is not None:
             write_report(fitted, X, Path(folder, "report.html"), title="Odd rows of the training table", compare=False)
         mlflow.log_artifacts(folder, run_id=run.run_id)
-
-
-def _log(
-    run_id: str,
-    *,
-    params: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, float] | None = None,
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Log everything in one call."""
-    moment = int(time.time() * 1000)
-    mlflow.MlflowClient().log_batch(
-        run_id,
-        params=[Param(name, str(value)) for name, value in (params or {}).items()],
-        metrics=[Metric(name, value, moment, 0) for name, value in (metrics or {}).items()],
-        tags=[RunTag(name, value) for name, value in (tags or {}).items()],
-    )
 
 
 def _figures(found: pd.DataFrame) -> dict[str, float]:
