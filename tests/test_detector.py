@@ -468,7 +468,7 @@ def test_the_threshold_follows_contamination(X):
 
 def test_the_list_of_parameters_that_change_the_result_is_whole():
     tested = {case[0] for case in test_every_parameter_changes_the_result.pytestmark[0].args[1]}
-    elsewhere = {"device", "verbose", "callbacks"}  # where it runs, and what is told
+    elsewhere = {"device", "verbose", "callbacks", "checkpoint"}  # where it runs, what is told and what is kept
     elsewhere |= {"image_shape"}  # test_image_models.py
     assert tested | elsewhere == set(VAEDetector().get_params())
     assert set(VAEDetector._parameter_constraints) == set(VAEDetector().get_params())

@@ -4,11 +4,13 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 from vae_anomaly import files
-from vae_anomaly.errors import DataError
-from vae_anomaly.files import whole_file
+from vae_anomaly.errors import DataError, OutputError
+from vae_anomaly.files import claimed, whole_file
+from vae_anomaly.persistence import write_model
 
 
 def mode_of(path):
@@ -165,3 +167,94 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path):
     with pytest.raises(DataError, match="disk is full"), whole_file(tmp_path / "out.csv"):
         raise OSError(28, "No space left on device")
     assert not os.listdir(tmp_path)
+
+
+def test_a_disk_that_fills_up_at_the_last_moment_leaves_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    with pytest.raises(OutputError, match="disk is full"), whole_file(target) as path:
+        path.write_text("new")
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
+def test_a_small_disk_keeps_the_old_file_and_says_what_is_wrong(tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        target = tmp_path / "model.vae"
+        write_model(target, {}, {"x": np.zeros(100)})
+        before = target.read_bytes()
+        with pytest.raises(OutputError, match="Cannot write .*model.vae.* No space left on device"):
+            write_model(target, {}, {"x": np.zeros(100_000)})
+        with pytest.raises(OutputError, match="disk is full"), whole_file(target) as path:
+            path.write_bytes(bytes(10**6))
+        assert target.read_bytes() == before
+        assert os.listdir(tmp_path) == ["model.vae"]
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_the_longest_name_that_a_disk_takes_can_be_written_and_claimed(tmp_path):
+    target = tmp_path / ("x" * 255)
+    with claimed(target, "busy"), whole_file(target) as path:
+        path.write_text("new")
+    assert os.listdir(tmp_path) == [target.name]
+
+
+def test_a_name_is_claimed_by_one_at_a_time(tmp_path):
+    target = tmp_path / "out.csv"
+    with claimed(target, "it is busy"):
+        with pytest.raises(OutputError, match="it is busy"), claimed(target, "it is busy"):
+            pass
+        with (
+            pytest.raises(OutputError, match="it is busy"),
+            claimed(target, "it is busy"),
+        ):  # nor did that end the claim
+            pass
+        with claimed(tmp_path / "other.csv", "it is busy"):
+            pass
+    with claimed(target, "it is busy"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(tmp_path):
+    target = tmp_path / "out.csv"
+    script = (
+        "import os, sys\nfrom vae_anomaly.files import claimed, whole_file\n"
+        "with claimed(sys.argv[1], ''), whole_file(sys.argv[1]):\n    os.kill(os.getpid(), 9)\n"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.abspath(files.__file__)))
+    subprocess.run([sys.executable, "-c", script, str(target)], cwd=root, check=False)
+    assert len(os.listdir(tmp_path)) == 2  # the temporary file and the lock
+    (tmp_path / f".out.csv.bak.{'0' * 24}.tmp").touch()  # of another file
+    with claimed(target, "it is busy"):
+        pass
+    assert os.listdir(tmp_path) == [f".out.csv.bak.{'0' * 24}.tmp"]
+
+
+def test_an_error_in_the_block_of_a_claim_is_passed_on(tmp_path):
+    with pytest.raises(BlockingIOError, match="of the block"), claimed(tmp_path / "out.csv", "it is busy"):
+        raise BlockingIOError("of the block")
+    assert os.listdir(tmp_path) == []
+
+
+def test_where_the_disk_knows_no_locks_nobody_is_kept_out(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with claimed(tmp_path / "out.csv", "it is busy"), claimed(tmp_path / "out.csv", "it is busy"):
+        pass
+
+
+def test_what_is_no_file_cannot_be_claimed():
+    with claimed("/dev/null", "it is busy"), claimed("/dev/null", "it is busy"):
+        pass

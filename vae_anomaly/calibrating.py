@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from vae_anomaly.inference.reference import Reference
 from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.tables import PixelSchema, Schema
 from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.checkpoints import checkpoint_file
 from vae_anomaly.training.settings import Settings
 
 HELD_OUT = 0.2  # share of the rows that "split" keeps from training
@@ -49,13 +51,15 @@ def fit_calibrated(
     seed: int,
     monitor: Monitor,
     fold_monitor: Monitor,
+    folder: Path | None = None,
 ) -> Fitted:
-    """Train on the rows ``x`` (rows, cells), and calibrate on what the settings say."""
-    fitted = fit_model(schema, x, inputs, frame, settings=settings, seed=seed, monitor=monitor)
+    """Train on the rows ``x`` (rows, cells), and calibrate on what the settings say; ``folder`` is for checkpoints."""
+    kept_in = checkpoint_file(folder, "fit")
+    fitted = fit_model(schema, x, inputs, frame, settings=settings, seed=seed, monitor=monitor, kept_in=kept_in)
     if held_out is not None:
         return _judged_by_held_out(fitted, held_out, settings, seed)
     if settings.calibration == "cross":
-        return _judged_by_folds(fitted, x, settings, seed, fold_monitor)
+        return _judged_by_folds(fitted, x, settings, seed, fold_monitor, folder)
     return fitted
 
 
@@ -94,7 +98,9 @@ def _judged_by_held_out(fitted: Fitted, x: np.ndarray, settings: Settings, seed:
     return _judged_by(fitted, x, fitted.scorer.score(x), settings, seed)
 
 
-def _judged_by_folds(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int, monitor: Monitor) -> Fitted:
+def _judged_by_folds(
+    fitted: Fitted, x: np.ndarray, settings: Settings, seed: int, monitor: Monitor, folder: Path | None
+) -> Fitted:
     """The model with scores of its training rows ``x`` as its reference, each under a model fitted without its fold.
 
     That is cross-conformal prediction (Vovk, arXiv 1208.0806) with the whole table's model in place of the folds' where
@@ -110,7 +116,14 @@ def _judged_by_folds(fitted: Fitted, x: np.ndarray, settings: Settings, seed: in
                 "Use calibration='leave_one_out', or leave the column out."
             )
         model = fit_model(
-            fitted.schema, rest, fitted.inputs, fitted.frame, settings=settings, seed=seed + number, monitor=monitor
+            fitted.schema,
+            rest,
+            fitted.inputs,
+            fitted.frame,
+            settings=settings,
+            seed=seed + number,
+            monitor=monitor,
+            kept_in=checkpoint_file(folder, f"fold-{number}"),
         )
         scores[fold] = model.scorer.score(x[fold])
     return _judged_by(fitted, x, scores, settings, seed)

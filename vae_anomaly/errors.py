@@ -9,6 +9,10 @@ class DataError(VaeAnomalyError, ValueError):
     """The table does not fit: the message names the column, the row, the value and the remedy."""
 
 
+class OutputError(DataError):
+    """A file cannot be written, or must not be: the message names it and the remedy."""
+
+
 class DeviceError(VaeAnomalyError, ValueError):
     """The requested device or precision is not to be had on this machine."""
 

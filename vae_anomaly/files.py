@@ -1,18 +1,22 @@
-"""Output files appear whole or not at all."""
+"""Output files appear whole or not at all, and one process at a time may claim a name."""
 
 import errno
+import fcntl
+import hashlib
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from os import PathLike
 from pathlib import Path
 
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import OutputError
 
 _PERMISSIONS = 0o777
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_LONG = 200  # bytes of a name; a disk takes 255
 
 
 @contextmanager
@@ -25,14 +29,14 @@ def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
-    DataError
+    OutputError
         If the folder is missing, or the file must not be written, or the disk is full.
     """
     if _is_special(Path(path)):
         yield Path(path)
         return
     target = _followed(Path(path))
-    temporary = target.with_name(f".{secrets.token_hex(12)}.tmp")
+    temporary = target.with_name(f".{_tag(target)}.{secrets.token_hex(12)}.tmp")
     try:
         mode = _create(temporary, target)
         yield temporary
@@ -40,10 +44,72 @@ def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     except OSError as error:
         if error.errno in _DISK_FULL:
-            raise DataError(f"Cannot write {str(path)!r}: the disk is full. Free some space.") from error
+            raise OutputError(f"Cannot write {str(path)!r}: the disk is full. Free some space.") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(path: str | PathLike[str], busy: str) -> Iterator[None]:
+    """
+    Keep others from claiming ``path`` while the block runs, and remove what a killed writer of it has left behind.
+
+    The claim is a lock on a file beside it, and ends with the process, however that ends. Where the disk knows no locks
+    nobody is kept out.
+
+    Parameters
+    ----------
+    path : path-like
+        A file, which need not exist. What is no regular file cannot be claimed.
+    busy : str
+        What to say where it is claimed already.
+
+    Raises
+    ------
+    OutputError
+        If it is claimed already, or the folder is missing, or must not be written to.
+    """
+    if _is_special(Path(path)):
+        yield
+        return
+    target = _followed(Path(path))
+    lock = target.with_name(f".{_tag(target)}.lock")
+    descriptor = _open(lock, os.O_CREAT | os.O_RDWR, target)
+    try:
+        if _locked(descriptor, lock, busy):
+            remove_leftovers(target)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, lock: Path, busy: str) -> bool:
+    """Lock an open file, or raise an error if another process has; False where the disk knows no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(descriptor), lock.stat()):
+            raise BlockingIOError
+    except (BlockingIOError, FileNotFoundError) as error:  # the latter: who held the claim is just giving it up
+        raise OutputError(busy) from error
+    except OSError:
+        return False
+    return True
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of writers of ``path``, all of which have ended."""
+    for temporary in path.parent.glob(f".{escape(_tag(path))}.{'[0-9a-f]' * 24}.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+def _tag(target: Path) -> str:
+    """The name of a file, or its digest where nothing could be added to the name."""
+    name = os.fsencode(target.name)
+    return target.name if len(name) < _LONG else hashlib.sha256(name).hexdigest()
 
 
 def _is_special(path: Path) -> bool:
@@ -61,32 +127,37 @@ def _followed(path: Path) -> Path:
         target = path.resolve()
         is_folder, has_folder, exists = target.is_dir(), target.parent.is_dir(), target.exists()
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a circle of links; ValueError: a NUL byte
-        raise DataError(f"Cannot write {str(path)!r}: {error}. Choose another name.") from error
+        raise OutputError(f"Cannot write {str(path)!r}: {error}. Choose another name.") from error
     if is_folder:
-        raise DataError(f"Cannot write {str(path)!r}: it is a folder. Name a file in it.")
+        raise OutputError(f"Cannot write {str(path)!r}: it is a folder. Name a file in it.")
     if not has_folder:
-        raise DataError(f"Cannot write {str(path)!r}: there is no folder {str(target.parent)!r}. Create it first.")
+        raise OutputError(f"Cannot write {str(path)!r}: there is no folder {str(target.parent)!r}. Create it first.")
     if exists and not os.access(target, os.W_OK):
-        raise DataError(f"Cannot write {str(path)!r}: it is write-protected. Change its permissions, or the name.")
+        raise OutputError(f"Cannot write {str(path)!r}: it is write-protected. Change its permissions, or the name.")
     return target
 
 
 def _create(temporary: Path, target: Path) -> int:
     """Create the temporary file, readable by its owner alone; give the mode that it shall have in the end."""
     old = stat.S_IMODE(target.stat().st_mode) & _PERMISSIONS if target.exists() else None
-    try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if old is None else 0o600)
-    except PermissionError as error:
-        message = f"Cannot write {str(target)!r}: no permission to create files in {str(target.parent)!r}."
-        raise DataError(f"{message} Choose another folder.") from error
-    except OSError as error:
-        raise DataError(f"Cannot write {str(target)!r}: {error.strerror}. Choose another place.") from error
+    descriptor = _open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, target, 0o666 if old is None else 0o600)
     try:
         usual = stat.S_IMODE(os.fstat(descriptor).st_mode)  # tells the umask without touching it
         os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)
     return usual if old is None else old
+
+
+def _open(path: Path, flags: int, target: Path, mode: int = 0o666) -> int:
+    """Open a file beside ``target``, which an error names."""
+    try:
+        return os.open(path, flags, mode)
+    except PermissionError as error:
+        message = f"Cannot write {str(target)!r}: no permission to create files in {str(target.parent)!r}."
+        raise OutputError(f"{message} Choose another folder.") from error
+    except OSError as error:
+        raise OutputError(f"Cannot write {str(target)!r}: {error.strerror}. Choose another place.") from error
 
 
 def _settle(temporary: Path, mode: int) -> None:

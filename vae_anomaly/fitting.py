@@ -1,8 +1,12 @@
 """The whole fit, from an encoded table to a fitted model, in its order."""
 
+import hashlib
+import json
 import platform
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +21,7 @@ from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.tables import PixelSchema, Schema
 from vae_anomaly.training.assembly import make_design, missing_cells, number_likelihood, start
 from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.checkpoints import Checkpoint
 from vae_anomaly.training.devices import resolve_device, resolve_precision
 from vae_anomaly.training.loop import Trainer
 from vae_anomaly.training.plan import make_plan
@@ -36,8 +41,12 @@ def fit_model(
     settings: Settings,
     seed: int,
     monitor: Monitor,
+    kept_in: Path | None = None,
 ) -> Fitted:
-    """Train on the encoded rows ``x`` (rows, cells) and fix all that scores depend on; ``seed`` decides all chance."""
+    """Train on the encoded rows ``x`` (rows, cells) and fix all that scores depend on; ``seed`` decides all chance.
+
+    The state of the training is kept in the file ``kept_in``, and training goes on from there.
+    """
     rng = np.random.default_rng(seed)
     device = resolve_device(settings.device)
     train_type, score_type = resolve_precision(settings.precision, device)
@@ -54,7 +63,10 @@ def fit_model(
     rows = torch.as_tensor(x, dtype=train_type, device=device)
     start(vae, rows, design, generator, common_noise=plan.common_noise)
     trainer = Trainer(vae, rows, plan, objective, exemplars=design.exemplars, generator=generator)
-    history = trainer.run(monitor).rounds
+    checkpoint = None
+    if kept_in is not None:
+        checkpoint = Checkpoint(kept_in, _identity(schema, x, inputs, settings, seed, device))
+    history = trainer.run(monitor, checkpoint).rounds
 
     scorer = make_scorer(
         vae,
@@ -96,6 +108,21 @@ def _training_figures(
     threshold = offset(scores, settings.contamination)
     nats = column_nats(honest, x[:USUAL_ROWS], schema.cells)
     return scores, threshold, usual_nats(nats, scores[:USUAL_ROWS] < threshold).tolist()
+
+
+def _identity(
+    schema: Schema | PixelSchema,
+    x: np.ndarray,
+    inputs: list[str | int],
+    settings: Settings,
+    seed: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """All that decides a training, by name: those of equal identity end in the same weights."""
+    columns = json.dumps([inputs, schema.to_json()]).encode()
+    digests = {"columns": hashlib.sha256(columns), "rows": hashlib.sha256(np.ascontiguousarray(x).data)}
+    told = {name: digest.hexdigest() for name, digest in digests.items()}
+    return {**asdict(settings), "random_state": seed, **told, "device": str(device), **_versions()}
 
 
 def _versions() -> dict[str, str]:

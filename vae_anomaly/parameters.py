@@ -25,6 +25,10 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         raise InvalidParameterError(
             "likelihood='bernoulli' is for pixels: give the image_shape, or leave it to 'auto'."
         )
+    if parameters["checkpoint"] is not None and parameters["random_state"] in (None, np.random):
+        raise InvalidParameterError(
+            "A fit with a checkpoint needs a number as 'random_state': without one no other fit could go on from it."
+        )
     densities = {"bound": "iwae", "prior": "exemplar", "likelihood": "student_t"}
     asked = [f"{name}={value!r}" for name, value in densities.items() if parameters[name] == value]
     if asked and not parameters["variational"]:

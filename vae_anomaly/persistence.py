@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vae_anomaly.errors import DataError, ModelFileError
+from vae_anomaly.errors import DataError, ModelFileError, OutputError
 from vae_anomaly.files import whole_file
 
 FORMAT = 1
@@ -34,18 +34,38 @@ def write_model(path: str | os.PathLike[str], document: dict[str, Any], tensors:
         What JSON can hold.
     tensors : dict of ndarray
         By name.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
     """
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     digests = {name: _digest(array) for name, array in arrays.items()}
     text = json.dumps({"format": FORMAT, **document, "digests": digests}, allow_nan=False)
     metadata = {DOCUMENT: text, DIGEST: hashlib.sha256(text.encode()).hexdigest()}
     with whole_file(path) as temporary:
-        save_file(arrays, temporary, metadata)
+        try:
+            save_file(arrays, temporary, metadata)
+        except SafetensorError as error:  # of the disk, in its words
+            message = f"Cannot write {str(path)!r}: {error}. Free some space, or name another place."
+            raise OutputError(message) from error
+        _order_metadata(temporary)
         if _header_bytes(temporary) > MAX_HEADER_BYTES:
             raise DataError(
                 f"{path} could not be read again: the description of the table takes more than 64 MiB. "
                 "Leave out text columns with very many different values."
             )
+
+
+def _order_metadata(path: Path) -> None:
+    """Sort the metadata of a file, which safetensors writes in random order: same model, same bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size))
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -14,7 +14,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from vae_anomaly.errors import DeviceError, VaeAnomalyError
+from vae_anomaly.errors import DeviceError, OutputError, VaeAnomalyError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,7 +68,7 @@ def naming(source: str) -> Iterator[None]:
     """Put the file in front of an error that does not name it: the library knows columns and rows, not files."""
     try:
         yield
-    except DeviceError:
+    except (DeviceError, OutputError):
         raise
     except VaeAnomalyError as error:
         name = "standard input" if source == "-" else source

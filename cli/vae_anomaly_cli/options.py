@@ -392,6 +392,17 @@ CalibrationName = Annotated[
         rich_help_panel=FIT,
     ),
 ]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="Keep the state of the fit there. If it is killed, the same command goes on from it and writes the same "
+        "model.",
+        rich_help_panel=FIT,
+        show_default=False,
+    ),
+]
 Fdr = Annotated[
     float | None,
     typer.Option(

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import typer
 
 from vae_anomaly.errors import DataError
+from vae_anomaly.files import claimed
 
 
 def check_output(target: str, inputs: tuple[str | None, ...]) -> None:
@@ -23,6 +25,13 @@ def check_output(target: str, inputs: tuple[str | None, ...]) -> None:
     for source in inputs:
         if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
             raise _wrong_output(f"{target} is the file that is read; name another one.")
+
+
+def only_writer(target: str) -> AbstractContextManager[None]:
+    """Within it, other commands that would write the same file end with an error."""
+    return claimed(
+        target, f"Another command is about to write {target!r}. Wait until it has ended, or name another file."
+    )
 
 
 def check_table_output(target: str | None, inputs: tuple[str | None, ...]) -> None:

@@ -26,6 +26,7 @@ from vae_anomaly.persistence import read_model, write_model
 from vae_anomaly.tables import PixelSchema, Schema, as_frame, is_frame
 from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS
 from vae_anomaly.training.callbacks import Monitor, ProgressBar
+from vae_anomaly.training.checkpoints import checkpoint_folder
 from vae_anomaly.training.devices import resolve_device
 from vae_anomaly.training.settings import Settings
 
@@ -112,6 +113,11 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         1 shows a progress bar on standard error.
     callbacks : list or None, default=None
         Objects with methods of `vae_anomaly.training.callbacks`.
+    checkpoint : path-like or None, default=None
+        A folder in which ``fit`` keeps its state, written every few seconds. If it is killed, the same fit (same rows,
+        parameters, device and versions; ``random_state`` must be given) goes on from there and ends in the same model,
+        bit for bit; any other fit is an error that says how it differs. After a completed fit the state is removed.
+        Calibration fits have files of their own.
 
     Attributes
     ----------
@@ -171,6 +177,7 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "callbacks": [list, tuple, None],
+        "checkpoint": [str, os.PathLike, None],
     }
 
     def __init__(
@@ -199,6 +206,7 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         callbacks: Sequence[object] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ):
         self.purpose = purpose
         self.n_components = n_components
@@ -223,6 +231,7 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: object = None) -> Self:
@@ -253,7 +262,7 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         schema = Schema.learn(frame) if self.image_shape is None else _learn_pixels(frame, self.image_shape)
         bars = [ProgressBar()] if self.verbose else []
         monitor = Monitor(self, [*(self.callbacks or []), *bars])
-        with monitor.whole_fit(fitting, X):
+        with checkpoint_folder(self.checkpoint) as folder, monitor.whole_fit(fitting, X):
             fitted = fit_calibrated(
                 schema,
                 schema.encode(frame),
@@ -264,6 +273,7 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
                 seed=seed,
                 monitor=monitor,
                 fold_monitor=Monitor(self, bars),
+                folder=folder,
             )
             fitting._expose(fitted)
         self.__dict__ = fitting.__dict__
@@ -286,9 +296,12 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
             self.feature_names_in_ = np.array(inputs, dtype=object)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it. Callbacks are not kept."""
+        """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it.
+
+        Callbacks and the folder for checkpoints are not kept.
+        """
         document, tensors = self._checked().to_parts()
-        parameters = {name: plain(value) for name, value in self.get_params(deep=False).items()}
+        parameters = {name: plain(value) for name, value in self.get_params(deep=False).items() if name != "checkpoint"}
         write_model(path, {**document, "parameters": parameters}, tensors)
 
     def _expose(self, fitted: Fitted) -> None:

@@ -39,6 +39,19 @@ class Adam:
         """Forget the gradients."""
         self.gradients.zero_()
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """The parameters' values, the moments of their gradients and how many steps were done, by name."""
+        steps = torch.tensor(self._steps)
+        return {"values": self.values, "first": self._first, "second": self._second, "steps": steps}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what `state` gave."""
+        self.values.copy_(state["values"])
+        self._first.copy_(state["first"])
+        self._second.copy_(state["second"])
+        self._steps = int(state["steps"])
+
     @torch.no_grad()
     def step(self, factor: float) -> None:
         """Move all parameters, each at ``factor`` times its rate."""

@@ -20,7 +20,10 @@ from uuid import UUID, uuid4
 
 @dataclass(frozen=True)
 class Context:
-    """The task that a callback is called for: the fit, or one round of steps in it."""
+    """The task that a callback is called for: the fit, or one round of steps in it.
+
+    ``done`` of the fit's rounds are not reported, because they were before it was broken off; a checkpoint kept them.
+    """
 
     estimator_name: str
     task_name: str
@@ -30,6 +33,7 @@ class Context:
     root_uuid: UUID = field(default_factory=uuid4)
     source_estimator_name: str | None = None
     source_task_name: str | None = None
+    done: int = 0
 
 
 class Monitor:
@@ -52,9 +56,9 @@ class Monitor:
             for callback in self._callbacks:
                 _tell(callback, "on_fit_over", self._estimator, fitted_estimator=fitted, X=X)
 
-    def begin(self, rounds: int) -> None:
-        """Announce a fit of at most ``rounds`` rounds."""
-        self._context = Context(type(self._estimator).__name__, "fit", 0, rounds)
+    def begin(self, rounds: int, *, done: int = 0) -> None:
+        """Announce a fit of at most ``rounds`` rounds, of which so many are ``done``."""
+        self._context = Context(type(self._estimator).__name__, "fit", 0, rounds, done=done)
         for callback in self._callbacks:
             _tell(callback, "setup", self._estimator, self._context)
             self._teardowns.callback(_tell, callback, "teardown", self._estimator, self._context)
@@ -105,7 +109,7 @@ class ProgressBar:
             TimeRemainingColumn(),
         )
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task("training", total=context.max_subtasks, figures="")
+        self._task = self._progress.add_task("training", total=context.max_subtasks, completed=context.done, figures="")
         self._progress.start()
 
     def on_fit_task_end(self, estimator: object, context: Context, *, metadata: Mapping[str, float]) -> None:

@@ -2,9 +2,12 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +18,7 @@ from vae_anomaly.model.vae import VAE
 from vae_anomaly.threads import one_thread
 from vae_anomaly.training.adam import Adam
 from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.checkpoints import Checkpoint, State
 from vae_anomaly.training.plan import Plan
 
 MAX_HELD_OUT = 2048  # rows scored at an evaluation
@@ -70,6 +74,9 @@ class History:
             self.rounds.setdefault(name, []).append(figure)
         return figures
 
+    def __len__(self) -> int:
+        return len(self.rounds.get("step", []))
+
 
 class Trainer:
     """Trains ``vae`` on the rows of ``x`` by a plan; with held-out rows it stops in time and keeps the best weights.
@@ -102,10 +109,13 @@ class Trainer:
         self.optimizer = Adam(rates | dict.fromkeys(vae.scales(), SCALE_RATE * plan.learning_rate))
         self.history = History()
 
-    def run(self, monitor: Monitor) -> History:
-        """Train to the end of the plan, to the last improvement on held-out rows, or until a callback asks to stop."""
+    def run(self, monitor: Monitor, checkpoint: Checkpoint | None = None) -> History:
+        """Train to the end of the plan, to the last improvement on held-out rows, or until a callback asks to stop.
+
+        With a ``checkpoint``, go on from the state in it, if there is one, and leave the state there now and then.
+        """
         with one_thread() if self._is_small() else nullcontext():
-            self._run(monitor)
+            self._run(monitor, checkpoint)
         return self.history
 
     def _is_small(self) -> bool:
@@ -113,36 +123,71 @@ class Trainer:
         weights = sum(parameter.numel() for parameter in self.vae.parameters())
         return self.x.device.type == "cpu" and weights * self.plan.batch_size < SMALL_STEP
 
-    def _run(self, monitor: Monitor) -> None:
+    def _run(self, monitor: Monitor, checkpoint: Checkpoint | None) -> None:
         completed = False
+        best = Best(self.vae, self._held_out_elbo())
+        state = None if checkpoint is None else checkpoint.read()
+        over = state is not None and self._resume(state, best)
         try:
-            monitor.begin(math.ceil(self.plan.max_iter / self.plan.interval))
-            self._rounds(monitor)
+            monitor.begin(self._n_rounds, done=len(self.history))
+            if not over:
+                self._rounds(best, monitor, checkpoint)
+            best.restore(self.vae)
             self._check_weights()
             completed = True
         finally:
             monitor.end(completed)
 
+    @property
+    def _n_rounds(self) -> int:
+        return math.ceil(self.plan.max_iter / self.plan.interval)
+
     def _check_weights(self) -> None:
         if not all(parameter.isfinite().all() for parameter in self.vae.parameters()):
             raise DataError(f"Training diverged at learning_rate={self.plan.learning_rate}. Take a smaller one.")
 
-    def _rounds(self, monitor: Monitor) -> None:
-        best = Best(self.vae, self._held_out_elbo())
-        for number, first in enumerate(range(0, self.plan.max_iter, self.plan.interval)):
-            steps = range(first, min(first + self.plan.interval, self.plan.max_iter))
-            elbo, log_likelihood, kl = torch.stack([self._step(step) for step in steps]).mean(0).tolist()
-            figures = {"step": steps.stop, "elbo": elbo, "log_likelihood": log_likelihood, "kl": kl}
-            if len(self.held_out):
-                figures["held_out_elbo"] = self._held_out_elbo()
-                best.offer(self.vae, figures["held_out_elbo"])
-                if steps.stop <= self.plan.warm_up * self.plan.max_iter:
-                    best.waited = 0  # the weight of the KL still grows: patience begins when it is whole
-            stop = monitor.report(number, self.history.add(**figures))
-            if stop or best.waited >= self.plan.patience:
+    def _rounds(self, best: "Best", monitor: Monitor, checkpoint: Checkpoint | None) -> None:
+        for number in range(len(self.history), self._n_rounds):
+            figures = self._round(number * self.plan.interval, best)
+            over = monitor.report(number, figures) or best.waited >= self.plan.patience
+            if checkpoint is not None:
+                checkpoint.offer(partial(self._state, best, over))
+            if over:
                 break
+
+    def _round(self, first: int, best: "Best") -> dict[str, float]:
+        """The steps from ``first`` to the next report; returns what is reported."""
+        steps = range(first, min(first + self.plan.interval, self.plan.max_iter))
+        elbo, log_likelihood, kl = torch.stack([self._step(step) for step in steps]).mean(0).tolist()
+        figures = {"step": steps.stop, "elbo": elbo, "log_likelihood": log_likelihood, "kl": kl}
         if len(self.held_out):
-            best.restore(self.vae)
+            figures["held_out_elbo"] = self._held_out_elbo()
+            best.offer(self.vae, figures["held_out_elbo"])
+            if steps.stop <= self.plan.warm_up * self.plan.max_iter:
+                best.waited = 0  # the weight of the KL still grows: patience begins when it is whole
+        return self.history.add(**figures)
+
+    def _state(self, best: "Best", over: bool) -> State:
+        """All that the rounds to come depend on; ``over`` says that there are none."""
+        tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        arrays |= {f"history.{name}": np.array(figures) for name, figures in self.history.rounds.items()}
+        arrays["generator"] = self.generator.get_state().numpy()
+        arrays["best_score"] = np.array(best.score)
+        facts = {"figures": list(self.history.rounds), "batch_size": self.plan.batch_size}
+        return State({**facts, "waited": best.waited, "over": over}, arrays)
+
+    def _resume(self, state: State, best: "Best") -> bool:
+        """Be as after the round in which `_state` was called; returns whether that was the last one."""
+        tensors = {name: torch.tensor(array) for name, array in state.arrays.items()}
+        self.optimizer.restore(_below("optimizer", tensors))
+        self.generator.set_state(tensors["generator"])
+        self.history.rounds = {name: tensors[f"history.{name}"].tolist() for name in state.facts["figures"]}
+        best.score, best.waited = float(tensors["best_score"]), state.facts["waited"]
+        best.weights = {name: weights.to(self.x.device) for name, weights in _below("best", tensors).items()}
+        self.plan = replace(self.plan, batch_size=state.facts["batch_size"])
+        return bool(state.facts["over"])
 
     def _step(self, step: int) -> Tensor:
         """One step; returns the mean ELBO and its two terms over the rows that counted."""
@@ -201,6 +246,11 @@ def _evened(gradient: Tensor) -> Tensor:
     return gradient.mean(-1, keepdim=True).expand_as(gradient)
 
 
+def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those tensors whose names begin with ``name`` and a dot, by the rest of their names."""
+    return {each.removeprefix(f"{name}."): tensor for each, tensor in tensors.items() if each.startswith(f"{name}.")}
+
+
 def _split(x: Tensor, held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Rows to train on and rows to stop by, drawn; with none held out the table is not copied."""
     if not held_out:
@@ -214,6 +264,7 @@ class Best:
 
     def __init__(self, vae: VAE, score: float):
         self.score, self.waited = -math.inf, 0
+        self.weights: dict[str, Tensor] = {}
         self.offer(vae, score)
 
     def offer(self, vae: VAE, score: float) -> None:
@@ -225,8 +276,9 @@ class Best:
             self.waited += 1
 
     def restore(self, vae: VAE) -> None:
-        """Give the best weights back."""
-        vae.load_state_dict(self.weights)
+        """Give the best weights back, if any had a score."""
+        if self.weights:
+            vae.load_state_dict(self.weights)
 
 
 def _figures(terms: Terms, kept: Tensor) -> Tensor:

@@ -9,12 +9,13 @@ import typer
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
 from vae_anomaly_cli.output import plain_warnings, remark, wants_progress
-from vae_anomaly_cli.paths import check_output
+from vae_anomaly_cli.paths import check_output, only_writer
 from vae_anomaly_cli.source import read_source, trained_on
 from vae_anomaly_cli.tracking import callbacks_of, new_tracker, tell_run
 
 if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
+    from vae_anomaly.training.callbacks import Context
 
 EXAMPLES = """Examples:
 
@@ -25,6 +26,8 @@ vae-anomaly fit normal.csv --novelty --exclude id --output normal.vae
 vae-anomaly fit data.parquet --contamination 0.02 --output data.vae
 
 vae-anomaly fit data.csv --track --experiment sensors --output data.vae
+
+vae-anomaly fit long.parquet --calibration cross --checkpoint state --output long.vae
 
 vae-anomaly fit digits/ --purpose representation --skip-bad --output digits.vae"""
 FITTING = {
@@ -48,6 +51,7 @@ def fit(
     calibration: options.CalibrationName = options.Calibration.leave_one_out,
     bound: options.BoundName = options.Bound.elbo,
     seed: options.Seed = 0,
+    checkpoint: options.Checkpoint = None,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     skip_bad: options.SkipBad = False,
@@ -60,15 +64,41 @@ def fit(
     """Fit a model to the rows or images of FILE and write it, for the commands that take a --model."""
     check_output(output, inputs=(file,))
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
-    with plain_warnings(quiet=quiet), naming(file):
+    with only_writer(output), plain_warnings(quiet=quiet), naming(file):
         source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
         detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-        detector.set_params(purpose=purpose.value, image_shape=source.image_shape, callbacks=callbacks_of(tracker))
-        detector.fit(source.rows)
-    detector.save(output)
+        callbacks = [*(callbacks_of(tracker) or []), Saving(output, checkpoint, quiet=quiet)]
+        detector.set_params(purpose=purpose.value, image_shape=source.image_shape)
+        detector.set_params(callbacks=callbacks, checkpoint=checkpoint).fit(source.rows)
     told = f"{output}: fitted to {trained_on(detector)}. Use it with `vae-anomaly score FILE --model {output}`."
     remark(told, quiet=quiet)
     tell_run(tracker, quiet=quiet)
+
+
+class Saving:
+    """Writes the model while its checkpoints are still there: where the disk is full, they are what is left of a fit.
+
+    Parameters
+    ----------
+    output : str
+        The model file.
+    checkpoint : str or None
+        The folder that a fit that goes on has gone on from.
+    """
+
+    def __init__(self, output: str, checkpoint: str | None, *, quiet: bool) -> None:
+        self.output, self.checkpoint, self.quiet = output, checkpoint, quiet
+
+    def setup(self, _estimator: VAEDetector, context: Context) -> None:
+        """Say that a fit goes on."""
+        if context.done:
+            told = f"{self.checkpoint}: going on after {context.done} of {context.max_subtasks} rounds of training."
+            remark(told, quiet=self.quiet)
+
+    def on_fit_over(self, _estimator: VAEDetector, *, fitted_estimator: VAEDetector | None = None) -> None:
+        """Write the model, if there is one."""
+        if fitted_estimator is not None:
+            fitted_estimator.save(self.output)
 
 
 def new_detector(

@@ -1,0 +1,125 @@
+"""The state of a training, kept in a file, so that a fit that was killed goes on where it stood."""
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vae_anomaly.errors import FitWarning, ModelFileError, OutputError
+from vae_anomaly.files import claimed, remove_leftovers
+from vae_anomaly.persistence import read_model, write_model
+
+SUFFIX = ".checkpoint"
+EVERY = 5.0  # seconds from one writing to the next, at least
+DEARER = 50  # times as long as a writing takes is training at least before the next
+
+
+@dataclass(frozen=True)
+class State:
+    """A training after a round: ``facts`` that JSON can hold, and named arrays."""
+
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+class Checkpoint:
+    """
+    One file for the state of one training; the folder must be claimed.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    identity : mapping
+        All that decides the training, by name, as JSON can hold it: the state of another training is refused.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self._path, self._identity = path, json.loads(json.dumps(identity))
+        self._next = time.monotonic() + EVERY
+        remove_leftovers(path)
+
+    def read(self) -> State | None:
+        """
+        Give the state in the file, or None where there is no file.
+
+        Raises
+        ------
+        OutputError
+            It is damaged, or of another training.
+        """
+        if not self._path.exists():
+            return None
+        try:
+            document, arrays = read_model(self._path)
+            identity, facts = document["identity"], document["facts"]
+        except (ModelFileError, KeyError) as error:
+            raise OutputError(f"The checkpoint {str(self._path)!r} is damaged. Delete it to begin anew.") from error
+        names = identity | self._identity
+        if others := [name for name in names if identity.get(name) != self._identity.get(name)]:
+            raise OutputError(
+                f"The checkpoint {str(self._path)!r} is that of another fit; the two differ in {', '.join(others)}. "
+                "Name another folder, or delete it to begin anew."
+            )
+        return State(facts, arrays)
+
+    def offer(self, make: Callable[[], State]) -> None:
+        """
+        Write the state that ``make`` gives, if it is time to.
+
+        Warns
+        -----
+        FitWarning
+            It cannot be written; the file is as it was, and training can go on.
+        """
+        began = time.monotonic()
+        if began < self._next:
+            return
+        state = make()
+        try:
+            write_model(self._path, {"identity": self._identity, "facts": state.facts}, state.arrays)
+        except (OutputError, OSError) as error:
+            warnings.warn(f"The fit goes on without a new checkpoint. {error}", FitWarning, stacklevel=2)
+        ended = time.monotonic()
+        self._next = ended + max(EVERY, DEARER * (ended - began))
+
+
+@contextmanager
+def checkpoint_folder(folder: str | PathLike[str] | None) -> Iterator[Path | None]:
+    """
+    Claim a folder for the checkpoints of a fit; when the block has ended without an error, they are removed.
+
+    It is made where there is none; of None it gives None.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made or written to, or another fit has claimed it.
+    """
+    if folder is None:
+        yield None
+        return
+    path = Path(folder)
+    try:
+        path.mkdir(exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        message = f"Cannot make the folder {str(path)!r} for checkpoints: {reason}. Name another one."
+        raise OutputError(message) from error
+    busy = f"Another fit keeps its checkpoints in {str(path)!r}. Wait until it has ended, or name another folder."
+    with claimed(path / "fit", busy):
+        yield path
+        for file in path.glob(f"*{SUFFIX}"):
+            file.unlink(missing_ok=True)
+
+
+def checkpoint_file(folder: Path | None, training: str) -> Path | None:
+    """Name the file for one of the trainings of a fit."""
+    return None if folder is None else folder / f"{training}{SUFFIX}"
