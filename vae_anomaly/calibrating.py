@@ -10,7 +10,7 @@ from vae_anomaly.fitted import Fitted
 from vae_anomaly.fitting import fit_model
 from vae_anomaly.inference.reference import Reference
 from vae_anomaly.inference.thresholds import offset
-from vae_anomaly.tables import PixelSchema, Schema
+from vae_anomaly.tables import Cells, OtherShares, PixelSchema, Schema, parts, selected
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.settings import Settings
 
@@ -40,8 +40,8 @@ def held_out_rows(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def fit_calibrated(
     schema: Schema | PixelSchema,
-    x: np.ndarray,
-    held_out: np.ndarray | None,
+    x: Cells,
+    held_out: Cells | None,
     inputs: list[str | int],
     frame: bool,
     *,
@@ -49,9 +49,10 @@ def fit_calibrated(
     seed: int,
     monitor: Monitor,
     fold_monitor: Monitor,
+    others: OtherShares | None = None,
 ) -> Fitted:
-    """Train on the rows ``x`` (rows, cells), and calibrate on what the settings say."""
-    fitted = fit_model(schema, x, inputs, frame, settings=settings, seed=seed, monitor=monitor)
+    """Train on the rows ``x`` (rows, cells) and ``others``, and calibrate on what the settings say."""
+    fitted = fit_model(schema, x, inputs, frame, settings=settings, seed=seed, monitor=monitor, others=others)
     if held_out is not None:
         return _judged_by_held_out(fitted, held_out, settings, seed)
     if settings.calibration == "cross":
@@ -89,12 +90,12 @@ def _as_unseen(schema: Schema | PixelSchema, x: np.ndarray, learned: np.ndarray)
     return x
 
 
-def _judged_by_held_out(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int) -> Fitted:
+def _judged_by_held_out(fitted: Fitted, x: Cells, settings: Settings, seed: int) -> Fitted:
     """The model with the scores of rows ``x`` (rows, cells) that it was not fitted to as its reference."""
-    return _judged_by(fitted, x, fitted.scorer.score(x), settings, seed)
+    return _judged_by(fitted, x, np.concatenate([fitted.scorer.score(part) for part in parts(x)]), settings, seed)
 
 
-def _judged_by_folds(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int, monitor: Monitor) -> Fitted:
+def _judged_by_folds(fitted: Fitted, x: Cells, settings: Settings, seed: int, monitor: Monitor) -> Fitted:
     """The model with scores of its training rows ``x`` as its reference, each under a model fitted without its fold.
 
     That is cross-conformal prediction (Vovk, arXiv 1208.0806) with the whole table's model in place of the folds' where
@@ -103,8 +104,8 @@ def _judged_by_folds(fitted: Fitted, x: np.ndarray, settings: Settings, seed: in
     """
     scores = np.empty(len(x))
     for number, fold in enumerate(_folds(len(x), seed), 1):
-        rest = np.delete(x, fold, axis=0)
-        if np.isnan(rest).all(0).any():
+        rest = selected(x, np.delete(np.arange(len(x)), fold))
+        if np.all([np.isnan(part).all(0) for part in parts(rest)], axis=0).any():
             raise DataError(
                 "A column has so few values that calibration='cross' leaves it without any in a fifth of its fits. "
                 "Use calibration='leave_one_out', or leave the column out."
@@ -121,7 +122,7 @@ def _folds(n_rows: int, seed: int) -> Iterator[np.ndarray]:
     yield from np.array_split(drawn, FOLDS)
 
 
-def _judged_by(fitted: Fitted, x: np.ndarray, scores: np.ndarray, settings: Settings, seed: int) -> Fitted:
+def _judged_by(fitted: Fitted, x: Cells, scores: np.ndarray, settings: Settings, seed: int) -> Fitted:
     reference = Reference.of(x, scores, np.random.default_rng(seed))
     record = replace(fitted.record, offset=offset(scores, settings.contamination))
     return replace(fitted, reference=reference, record=record)

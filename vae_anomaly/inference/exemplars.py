@@ -10,6 +10,7 @@ from torch import Tensor
 from vae_anomaly.inference.neighbours import Neighbours
 from vae_anomaly.model.bandwidth import NEAREST
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, log_share
+from vae_anomaly.tables import Cells
 
 FEW = 256  # exemplars up to which every row sees all of them, as in training
 MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -90,7 +91,7 @@ class Exemplars:
         return weights
 
 
-def choose_exemplars(x: np.ndarray, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def choose_exemplars(x: Cells, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most so many distinct rows of ``x``: their positions, keys (rising) and counts among the rows drawn."""
     drawn = rng.permutation(len(x))[:most]
     keys, first, counts = np.unique(row_keys(x[drawn]), return_index=True, return_counts=True)
