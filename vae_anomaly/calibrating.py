@@ -11,7 +11,7 @@ from vae_anomaly.fitted import Fitted
 from vae_anomaly.fitting import fit_model
 from vae_anomaly.inference.reference import Reference
 from vae_anomaly.inference.thresholds import offset
-from vae_anomaly.tables import PixelSchema, Schema
+from vae_anomaly.tables import Cells, OtherShares, PixelSchema, Schema, parts, selected
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.checkpoints import checkpoint_file
 from vae_anomaly.training.settings import Settings
@@ -42,8 +42,8 @@ def held_out_rows(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def fit_calibrated(
     schema: Schema | PixelSchema,
-    x: np.ndarray,
-    held_out: np.ndarray | None,
+    x: Cells,
+    held_out: Cells | None,
     inputs: list[str | int],
     frame: bool,
     *,
@@ -51,11 +51,17 @@ def fit_calibrated(
     seed: int,
     monitor: Monitor,
     fold_monitor: Monitor,
+    others: OtherShares | None = None,
     folder: Path | None = None,
 ) -> Fitted:
-    """Train on the rows ``x`` (rows, cells), and calibrate on what the settings say; ``folder`` is for checkpoints."""
+    """Train on the rows ``x`` (rows, cells) and ``others``, and calibrate on what the settings say.
+
+    Checkpoints are kept in the ``folder``.
+    """
     kept_in = checkpoint_file(folder, "fit")
-    fitted = fit_model(schema, x, inputs, frame, settings=settings, seed=seed, monitor=monitor, kept_in=kept_in)
+    fitted = fit_model(
+        schema, x, inputs, frame, settings=settings, seed=seed, monitor=monitor, others=others, kept_in=kept_in
+    )
     if held_out is not None:
         return _judged_by_held_out(fitted, held_out, settings, seed)
     if settings.calibration == "cross":
@@ -93,13 +99,13 @@ def _as_unseen(schema: Schema | PixelSchema, x: np.ndarray, learned: np.ndarray)
     return x
 
 
-def _judged_by_held_out(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int) -> Fitted:
+def _judged_by_held_out(fitted: Fitted, x: Cells, settings: Settings, seed: int) -> Fitted:
     """The model with the scores of rows ``x`` (rows, cells) that it was not fitted to as its reference."""
-    return _judged_by(fitted, x, fitted.scorer.score(x), settings, seed)
+    return _judged_by(fitted, x, np.concatenate([fitted.scorer.score(part) for part in parts(x)]), settings, seed)
 
 
 def _judged_by_folds(
-    fitted: Fitted, x: np.ndarray, settings: Settings, seed: int, monitor: Monitor, folder: Path | None
+    fitted: Fitted, x: Cells, settings: Settings, seed: int, monitor: Monitor, folder: Path | None
 ) -> Fitted:
     """The model with scores of its training rows ``x`` as its reference, each under a model fitted without its fold.
 
@@ -109,8 +115,8 @@ def _judged_by_folds(
     """
     scores = np.empty(len(x))
     for number, fold in enumerate(_folds(len(x), seed), 1):
-        rest = np.delete(x, fold, axis=0)
-        if np.isnan(rest).all(0).any():
+        rest = selected(x, np.delete(np.arange(len(x)), fold))
+        if np.all([np.isnan(part).all(0) for part in parts(rest)], axis=0).any():
             raise DataError(
                 "A column has so few values that calibration='cross' leaves it without any in a fifth of its fits. "
                 "Use calibration='leave_one_out', or leave the column out."
@@ -134,7 +140,7 @@ def _folds(n_rows: int, seed: int) -> Iterator[np.ndarray]:
     yield from np.array_split(drawn, FOLDS)
 
 
-def _judged_by(fitted: Fitted, x: np.ndarray, scores: np.ndarray, settings: Settings, seed: int) -> Fitted:
+def _judged_by(fitted: Fitted, x: Cells, scores: np.ndarray, settings: Settings, seed: int) -> Fitted:
     reference = Reference.of(x, scores, np.random.default_rng(seed))
     record = replace(fitted.record, offset=offset(scores, settings.contamination))
     return replace(fitted, reference=reference, record=record)

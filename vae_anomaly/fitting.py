@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from vae_anomaly.inference.reasons import column_nats, usual_nats
 from vae_anomaly.inference.reference import Reference
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
-from vae_anomaly.tables import PixelSchema, Schema
-from vae_anomaly.training.assembly import make_design, missing_cells, number_likelihood, start
+from vae_anomaly.tables import Cells, OtherShares, PixelSchema, Schema, encoded, parts
+from vae_anomaly.training.assembly import Loaded, make_design, number_likelihood, start
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.checkpoints import Checkpoint
 from vae_anomaly.training.devices import resolve_device, resolve_precision
@@ -34,35 +34,40 @@ LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
 
 def fit_model(
     schema: Schema | PixelSchema,
-    x: np.ndarray,
+    x: Cells,
     inputs: list[str | int],
     frame: bool,
     *,
     settings: Settings,
     seed: int,
     monitor: Monitor,
+    others: OtherShares | None = None,
     kept_in: Path | None = None,
 ) -> Fitted:
     """Train on the encoded rows ``x`` (rows, cells) and fix all that scores depend on; ``seed`` decides all chance.
 
-    The state of the training is kept in the file ``kept_in``, and training goes on from there.
+    A training that is long enough goes on with the ``others`` of a table of which ``x`` are the rows drawn first. The
+    state of the training is kept in the file ``kept_in``, and training goes on from there.
     """
     rng = np.random.default_rng(seed)
     device = resolve_device(settings.device)
     train_type, score_type = resolve_precision(settings.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
-    indicators = () if settings.convolutional else missing_cells(x)  # convolutions see pixels alone
+    loaded = Loaded.of(x, train_type, device)
+    indicators = () if settings.convolutional else loaded.missing  # convolutions see pixels alone
     sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
-    one_measure = schema.has_one_measure(x) and (settings.image_shape is not None or not indicators)
+    one_measure = schema.has_one_measure(loaded.extent) and (settings.image_shape is not None or not indicators)
     design = make_design(settings, len(x), sees, one_measure=one_measure)
     numbers = number_likelihood(settings, x)
     plan = make_plan(settings, len(x), exemplars=design.exemplars, one_measure=one_measure)
     objective = objective_of(design)
 
     vae = design.build(likelihood_of(schema, design, numbers, indicators)).to(device, train_type)
-    rows = torch.as_tensor(x, dtype=train_type, device=device)
-    start(vae, rows, design, generator, common_noise=plan.common_noise)
-    trainer = Trainer(vae, rows, plan, objective, exemplars=design.exemplars, generator=generator)
+    start(vae, loaded.rows, design, generator, common_noise=plan.common_noise)
+    shares = None if others is None else TableShares(schema, x, others, train_type, device)
+    extent, rows = loaded.extent, loaded.rows
+    del loaded
+    trainer = Trainer(vae, rows, plan, objective, exemplars=design.exemplars, generator=generator, shares=shares)
     checkpoint = None
     if kept_in is not None:
         checkpoint = Checkpoint(kept_in, _identity(schema, x, inputs, settings, seed, device))
@@ -94,10 +99,30 @@ def fit_model(
         train_type,
         scorer,
         Latents.of(means, variances * design.variational, standard=not design.exemplars),
-        np.stack([np.nanmin(x, 0), np.nanmax(x, 0)]),
+        extent,
         Reference.of(some, scores, rng),
         Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions()),
     )
+
+
+@dataclass(frozen=True)
+class TableShares:
+    """All rows of a long table in shares, encoded: ``x`` are those of the first."""
+
+    schema: Schema | PixelSchema
+    x: Cells
+    others: OtherShares
+    dtype: torch.dtype
+    device: torch.device
+
+    def number(self, used: int) -> int:
+        """Share that is due when so many rows have been used."""
+        return self.others.number(used)
+
+    def read(self, number: int) -> torch.Tensor:
+        """Encoded rows of a share."""
+        x = encoded(self.schema, self.others.read(number)) if number else self.x
+        return Loaded.of(x, self.dtype, self.device).rows
 
 
 def _training_figures(
@@ -112,15 +137,16 @@ def _training_figures(
 
 def _identity(
     schema: Schema | PixelSchema,
-    x: np.ndarray,
+    x: Cells,
     inputs: list[str | int],
     settings: Settings,
     seed: int,
     device: torch.device,
 ) -> dict[str, Any]:
     """All that decides a training, by name: those of equal identity end in the same weights."""
-    columns = json.dumps([inputs, schema.to_json()]).encode()
-    digests = {"columns": hashlib.sha256(columns), "rows": hashlib.sha256(np.ascontiguousarray(x).data)}
+    digests = {"columns": hashlib.sha256(json.dumps([inputs, schema.to_json()]).encode()), "rows": hashlib.sha256()}
+    for part in parts(x):
+        digests["rows"].update(np.ascontiguousarray(part).data)
     told = {name: digest.hexdigest() for name, digest in digests.items()}
     return {**asdict(settings), "random_state": seed, **told, "device": str(device), **_versions()}
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from vae_anomaly.errors import DataError, ModelFileError
 from vae_anomaly.fitted import Fitted
 from vae_anomaly.parameters import check_parameters, plain
 from vae_anomaly.persistence import read_model, write_model
-from vae_anomaly.tables import PixelSchema, Schema, as_frame, is_frame
+from vae_anomaly.tables import Dataset, Drawn, PixelSchema, Schema, as_frame, draw, encoded, is_frame
 from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS
 from vae_anomaly.training.callbacks import Monitor, ProgressBar
 from vae_anomaly.training.checkpoints import checkpoint_folder
@@ -252,32 +252,44 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         check_parameters(self.get_params(deep=False))
         fitting = object.__new__(type(self))  # what is learned goes there, and to self at the end: all of it or nothing
         fitting.__dict__.update(self.__dict__)
-        frame = fitting._new_table(X)
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        rest = frame[:0]
-        if self.calibration != "leave_one_out":
-            train, held_out = held_out_rows(len(frame), seed)
-            if self.calibration == "split":
-                frame, rest = frame.iloc[train], frame.iloc[held_out]
-        schema = Schema.learn(frame) if self.image_shape is None else _learn_pixels(frame, self.image_shape)
+        drawn, seed = fitting._drawn(X)
+        frame, places, held_out = drawn.frame, drawn.places, drawn.held_out
+        if self.image_shape is None:
+            schema: Schema | PixelSchema = Schema.learn(frame, places, drawn.survey)
+        else:
+            schema = _learn_pixels(drawn, self.image_shape)
         bars = [ProgressBar()] if self.verbose else []
         monitor = Monitor(self, [*(self.callbacks or []), *bars])
-        with checkpoint_folder(self.checkpoint) as folder, monitor.whole_fit(fitting, X):
+        told = frame if isinstance(X, Dataset) else X
+        with checkpoint_folder(self.checkpoint) as folder, monitor.whole_fit(fitting, told):
             fitted = fit_calibrated(
                 schema,
-                schema.encode(frame),
-                schema.encode(rest) if len(rest) else None,
+                encoded(schema, frame, places),
+                encoded(schema, frame, held_out) if held_out is not None and len(held_out) else None,
                 list(frame.columns),
-                is_frame(X),
+                isinstance(X, Dataset) or is_frame(X),
                 settings=Settings.of(self.get_params(deep=False)),
                 seed=seed,
                 monitor=monitor,
                 fold_monitor=Monitor(self, bars),
+                others=drawn.others,
                 folder=folder,
             )
             fitting._expose(fitted)
         self.__dict__ = fitting.__dict__
         return self
+
+    def _drawn(self, X: Any) -> tuple[Drawn, int]:
+        """The rows to learn from, and the seed that decides all chance of the fit."""
+        table = X if isinstance(X, Dataset) else self._new_table(X)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        drawn = draw(table, seed, split=self.calibration == "split")
+        if isinstance(X, Dataset):
+            self._remember(list(drawn.frame.columns), True)
+        if self.calibration != "leave_one_out" and drawn.survey is None:
+            train, held_out = held_out_rows(len(drawn.frame), seed)
+            drawn = replace(drawn, places=train, held_out=held_out) if self.calibration == "split" else drawn
+        return drawn, seed
 
     def _new_table(self, X: Any) -> pd.DataFrame:
         """A training table as a frame; its columns are remembered as scikit-learn remembers them."""
@@ -286,7 +298,7 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
             self._remember(list(frame.columns), True)
             return frame
         array = validate_data(self, unmasked(X), dtype=np.float64, ensure_all_finite=False)
-        return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+        return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])], copy=False)
 
     def _remember(self, inputs: list[str | int], frame: bool) -> None:
         """Set ``n_features_in_`` and, where the columns have names, ``feature_names_in_``."""
@@ -384,11 +396,9 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
     return detector
 
 
-def _learn_pixels(frame: pd.DataFrame, shape: Sequence[int]) -> PixelSchema:
+def _learn_pixels(drawn: Drawn, shape: Sequence[int]) -> PixelSchema:
     """The schema of images; there must be a column for each pixel."""
-    pixels = math.prod(shape)
-    if frame.shape[1] != pixels:
-        raise DataError(
-            f"The rows have {frame.shape[1]} columns; images of image_shape={tuple(shape)} have {pixels} pixels."
-        )
-    return PixelSchema.learn(frame)
+    pixels, columns = math.prod(shape), drawn.frame.shape[1]
+    if columns != pixels:
+        raise DataError(f"The rows have {columns} columns; images of image_shape={tuple(shape)} have {pixels} pixels.")
+    return PixelSchema.learn(drawn.frame, drawn.places, drawn.survey)

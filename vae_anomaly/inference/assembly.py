@@ -13,6 +13,7 @@ from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.model.bandwidth import NEAREST, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import Objective
 from vae_anomaly.model.vae import VAE
+from vae_anomaly.tables import Cells
 
 MOST = 20_000  # exemplars; more would add little and take a file of megabytes
 CORE_POOL = 8192  # rows among which a dirty table's core is looked for
@@ -22,7 +23,7 @@ CORE_DRAWS = 2
 def make_scorer(
     vae: VAE,
     objective: Objective,
-    x: np.ndarray,
+    x: Cells,
     *,
     exemplars: bool,
     anchored: bool,
@@ -59,7 +60,7 @@ def make_scorer(
 
 
 @torch.no_grad()
-def _exemplars(scorer: Scorer, x: np.ndarray, most: int, rng: np.random.Generator) -> Exemplars:
+def _exemplars(scorer: Scorer, x: Cells, most: int, rng: np.random.Generator) -> Exemplars:
     chosen, keys, counts = choose_exemplars(x, most, rng)
     codes, _ = scorer.vae.encode(torch.as_tensor(x[chosen], dtype=scorer.dtype, device=scorer.device))
     return Exemplars(keys, torch.as_tensor(counts), codes.contiguous())  # as they come back from a file: same rounding

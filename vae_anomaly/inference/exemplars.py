@@ -10,6 +10,7 @@ from torch import Tensor
 from vae_anomaly.inference.neighbours import Neighbours
 from vae_anomaly.model.bandwidth import NEAREST
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, log_share
+from vae_anomaly.tables import Cells
 
 KEYS_AT_ONCE = 4096  # rows, which stay in a processor's cache
 FEW = 256  # exemplars up to which every row sees all of them, as in training
@@ -95,7 +96,7 @@ class Exemplars:
         return np.where(self.keys[place] == keys, place, -1)
 
 
-def choose_exemplars(x: np.ndarray, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def choose_exemplars(x: Cells, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most so many distinct rows of ``x``: their positions, keys (rising) and counts among the rows drawn."""
     drawn = rng.permutation(len(x))[:most]
     keys, first, counts = np.unique(row_keys(x[drawn]), return_index=True, return_counts=True)

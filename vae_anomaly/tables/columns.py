@@ -369,6 +369,11 @@ def are_flags(numbers: np.ndarray) -> np.ndarray:
     return flags
 
 
+def may_be_numbers(values: Values) -> bool:
+    """Whether these values, of a column that is not stored as numbers, may be some of a column of numbers."""
+    return not values.is_category and len(values.numbers.misfits) == 0 and not _has_leading_zero(values)
+
+
 def learn_column(values: Values) -> Column:
     """Take a column's values as what they are."""
     learned: Column | None = FlagColumn.learn(values) or NumberColumn.learn(values) or DateColumn.learn(values)
@@ -390,7 +395,7 @@ def _fitting(reading: Reading, values: Values, held: str) -> np.ndarray:
     if len(reading.misfits):
         row = int(reading.misfits[0])
         raise DataError(
-            f"Column {values.name!r} held {held} in fit; found {values.found(row)} in row {row + 1} "
+            f"Column {values.name!r} held {held} in fit; found {values.found(row)} in row {values.row(row)} "
             "(the first row is 1). Convert it, or refit with the new table."
         )
     return reading.values

@@ -1,6 +1,7 @@
 """Tables of every make, seen as one pandas frame with usable column names; the table given is never modified."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -8,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.errors import DataError
+
+PIECE_CELLS = 2**20  # looked at together: a few MiB, so that what is computed on the way stays small beside a long table
 
 
 def is_frame(X: Any) -> bool:
@@ -38,6 +41,39 @@ def as_frame(X: Any) -> pd.DataFrame:
     frame = X if isinstance(X, pd.DataFrame) else _from_array(X) if isinstance(X, np.ndarray) else _from_native(X)
     column_names(frame)
     return frame
+
+
+def numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, with their positions as the index; nothing is copied."""
+    frame = frame.copy(deep=False)
+    frame.index = pd.RangeIndex(len(frame))
+    return frame
+
+
+def in_pieces_of_rows(frame: pd.DataFrame, places: np.ndarray | None = None) -> Iterator[pd.DataFrame]:
+    """Rows of a frame, or those at ``places``, a few at a time."""
+    n_rows, step = len(frame) if places is None else len(places), max(1, PIECE_CELLS // max(1, frame.shape[1]))
+    for first in range(0, n_rows, step):
+        rows = slice(first, min(first + step, n_rows))
+        yield frame.iloc[rows if places is None else places[rows]]
+
+
+def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Frames of the same columns below one another; categories that only some of them declare are declared in all."""
+    if len(frames) == 1:
+        return frames[0]
+    dtypes = [frame.dtypes.tolist() for frame in frames]
+    places = [place for place, types in enumerate(zip(*dtypes, strict=True)) if _differ_in_categories(types)]
+    shared = {frames[0].columns[place]: _shared([types[place] for types in dtypes]) for place in places}
+    return pd.concat([frame.astype(shared) for frame in frames] if shared else frames)
+
+
+def _differ_in_categories(dtypes: Sequence[Any]) -> bool:
+    return all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes) and len(set(dtypes)) > 1
+
+
+def _shared(dtypes: Sequence[pd.CategoricalDtype]) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype(list(dict.fromkeys(value for dtype in dtypes for value in dtype.categories)))
 
 
 def fill(column: pd.Series, values: pd.Series, missing: np.ndarray) -> pd.Series:

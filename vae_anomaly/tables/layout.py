@@ -65,13 +65,10 @@ class Layout:
         return pd.concat([block, *others] if floats.any() else others, axis=1)[names] if others else block
 
     def _refuse_infinite(self, raw: np.ndarray) -> None:
-        infinite = np.isinf(raw)
-        if infinite.any():
-            row, slot = np.argwhere(infinite)[0]
-            raise DataError(
-                f"Column {self.columns[self.cells[slot].column].name!r} is infinite in row {row + 1} (the first row "
-                "is 1). Replace the value by a number, or by NaN to have it count as missing."
-            )
+        infinite_cells = np.isinf(raw)
+        if infinite_cells.any():
+            row, slot = np.argwhere(infinite_cells)[0]
+            raise infinite(self.columns[self.cells[slot].column].name, row + 1)
 
     def _mark_unseen_flags(self, raw: np.ndarray) -> None:
         n_flags = sum(cell.kind == "flag" for cell in self.cells)
@@ -88,6 +85,22 @@ def plain_numbers(frame: pd.DataFrame) -> np.ndarray:
     """Whether each column is stored as numbers or truth values of a numpy type."""
     dtypes = frame.dtypes.to_numpy()
     return np.array([isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes], dtype=bool)
+
+
+def infinite(name: str | int, row: int) -> DataError:
+    """The error that says where a value is infinite."""
+    return DataError(
+        f"Column {name!r} is infinite in row {row} (the first row is 1). "
+        "Replace the value by a number, or by NaN to have it count as missing."
+    )
+
+
+def number_matrix(frame: pd.DataFrame, places: np.ndarray) -> np.ndarray:
+    """Give columns of numbers of whatever type as one float64 matrix, NaN where a value is missing."""
+    chosen = frame if len(places) == frame.shape[1] else frame.iloc[:, places]
+    if plain_numbers(chosen).all():
+        return chosen.to_numpy(np.float64)
+    return np.column_stack([Values.of(chosen, place, "").numbers.values for place in range(len(places))])
 
 
 def number_block(frame: pd.DataFrame, chosen: np.ndarray) -> np.ndarray:

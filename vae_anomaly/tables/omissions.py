@@ -2,30 +2,28 @@
 
 import numpy as np
 
-from vae_anomaly.tables.columns import CategoryColumn, Column, NumberColumn
+from vae_anomaly.tables.columns import CategoryColumn, Column
 from vae_anomaly.tables.values import Values
 
 EMPTY = "has no values"
+NONE_DRAWN = "has no values in the rows drawn for training"
 COUNTER = "counts the rows"
+SHORTEST_COUNT = 20
 _DISTINCT_SHARE, _FEW_LEVELS = 0.9, 20
-_SHORTEST_COUNT = 20
 _NUMBER_SHARE, _FEW_VALUES = 0.9, 10
 
 
-def reason_to_leave_out(column: Column, values: Values) -> str | None:
-    """Say why a column is left out, None where it is not."""
+def reason_to_leave_out(column: Column, n_values: int) -> str | None:
+    """Say why a column with so many values is left out, None where it is not."""
     match column:
         case CategoryColumn() if column.storage != "category":
-            return _identifies(len(column.levels), int((~values.missing).sum()))
-        case NumberColumn() if values.is_whole and are_counters(values.numbers.values):
-            return COUNTER
+            return _identifies(len(column.levels), n_values)
     return None
 
 
-def are_counters(numbers: np.ndarray) -> np.ndarray:
-    """Whether the whole numbers (of each column) go up by one from row to row."""
-    counters: np.ndarray = (numbers[1:] == numbers[:-1] + 1).all(axis=0) & (len(numbers) >= _SHORTEST_COUNT)
-    return counters
+def too_many_levels(most: int, n_values: int) -> str:
+    """Say that a column has more distinct values than can be kept."""
+    return f"identifier or free text: more than {most:,} distinct of {n_values:,}"
 
 
 def nearly_numbers(values: Values) -> str | None:
@@ -37,7 +35,7 @@ def nearly_numbers(values: Values) -> str | None:
     if not 0 < len(strays) <= round((1 - _NUMBER_SHARE) * n_values, 9):  # 0.1 * 10 is to be 1
         return None
     row = int(strays[0])
-    return f"{values.name!r} (row {row + 1} holds {values.found(row)})"
+    return f"{values.name!r} (row {values.row(row)} holds {values.found(row)})"
 
 
 def _identifies(distinct: int, n_values: int) -> str | None:

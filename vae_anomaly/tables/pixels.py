@@ -8,8 +8,9 @@ import pandas as pd
 from vae_anomaly.errors import DataError
 from vae_anomaly.tables import documents
 from vae_anomaly.tables.columns import Cell
-from vae_anomaly.tables.frames import column_names, listed
-from vae_anomaly.tables.layout import number_block, plain_numbers
+from vae_anomaly.tables.frames import column_names, in_pieces_of_rows, listed, numbered
+from vae_anomaly.tables.layout import plain_numbers
+from vae_anomaly.tables.survey import Numbers, Survey
 
 Name = str | int
 LARGEST = 1e300  # pixel, so that a range is finite
@@ -45,21 +46,28 @@ class PixelSchema:
         self._darkest, self._brightest = darkest, brightest
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame) -> Self:
-        """Learn the range of the pixels; a column that is not of numbers, or all missing, is a DataError."""
+    def learn(cls, frame: pd.DataFrame, places: np.ndarray | None = None, survey: Survey | None = None) -> Self:
+        """Learn the range of the pixels; a column that is not of numbers, or all missing, is a DataError.
+
+        Parameters are those of `Schema.learn`.
+        """
         names = column_names(frame)
-        pixels = _pixels(frame)
-        if not len(pixels) or np.isnan(pixels).all():
-            raise DataError(f"There are {len(pixels)} images and no pixel that is not missing; one image is the least.")
-        darkest, brightest = np.nanmin(pixels), np.nanmax(pixels)
+        _check_numbers(frame)
+        pixels = Numbers.of(in_pieces_of_rows(numbered(frame), places), names) if survey is None else survey.numbers
+        if np.isnan(pixels.lows).all():
+            raise DataError(f"There are {pixels.n_rows} images and no pixel that is not missing; one image is the least.")
+        darkest, brightest = np.nanmin(pixels.lows), np.nanmax(pixels.highs)
+        if max(-darkest, brightest) > LARGEST:
+            raise DataError(f"A pixel of {darkest if -darkest > LARGEST else brightest} is as good as infinite.")
         if darkest >= 0 and brightest <= 1:
             darkest, brightest = 0.0, 1.0
-        return cls(names, float(darkest), float(max(brightest, np.nextafter(darkest, np.inf))), len(frame))
+        return cls(names, float(darkest), float(max(brightest, np.nextafter(darkest, np.inf))), pixels.n_rows)
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Encode images as a matrix (rows, pixels) of values from 0 to 1, NaN where a pixel is missing."""
         pixels = self.as_numbers(frame)
-        return ((pixels - self._darkest) / (self._brightest - self._darkest)).clip(0.0, 1.0)
+        cells = ((pixels - self._darkest) / (self._brightest - self._darkest)).clip(0.0, 1.0)
+        return np.asfortranarray(cells)  # whatever the frame is made of: sums over rows are to round alike
 
     def as_numbers(self, frame: pd.DataFrame) -> np.ndarray:
         """See images as plain numbers (rows, pixels), as they come; errors are those of ``encode``."""
@@ -103,11 +111,15 @@ class PixelSchema:
         return cls(names, extremes[0], extremes[1], documents.whole(document, "n_rows", 1, 2**63))
 
 
-def _pixels(frame: pd.DataFrame) -> np.ndarray:
+def _check_numbers(frame: pd.DataFrame) -> None:
     plain = plain_numbers(frame)
     if not plain.all():
         raise DataError(f"Column {column_names(frame)[int(np.argmin(plain))]!r} does not hold numbers, as pixels do.")
-    pixels = number_block(frame, plain)
+
+
+def _pixels(frame: pd.DataFrame) -> np.ndarray:
+    _check_numbers(frame)
+    pixels = frame.to_numpy(np.float64)
     infinite = np.abs(pixels) > LARGEST
     if infinite.any():
         row, column = np.argwhere(infinite)[0]

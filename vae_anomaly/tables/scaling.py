@@ -6,6 +6,7 @@ brings its middle values near 1 (exact, so 1e300 and 1e-300 are as good as 1), t
 ``z`` within 10 deviations, ``10 + log1p(z - 10)`` beyond, alike below. All is elementwise: a row stands for itself.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,7 +17,7 @@ LEAST_FLOOR, MOST_FLOOR = 0.05, 1.0
 FEW = 20  # distinct values up to which the gaps between them say how fine a column is
 TRIMMED = 0.01  # share of the values on each side that centre and scale do not see
 LARGEST = np.finfo(np.float64).max
-_CHUNK = 2**22  # cells learned at a time
+_CHUNK = 2**20  # cells learned at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,11 @@ class Scaling:
         """Learn from a matrix without infinite values in which every column has at least one value."""
         width = max(1, _CHUNK // len(numbers))
         starts = range(0, numbers.shape[1], width)
-        parts = [cls._learn(np.ascontiguousarray(numbers[:, start : start + width].T)) for start in starts]
+        return cls.joined([cls._learn(np.ascontiguousarray(numbers[:, start : start + width].T)) for start in starts])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The scaling of all columns, from those of a few each."""
         names = ("exponents", "centres", "scales", "floors")
         return cls(*(np.concatenate([getattr(part, name) for part in parts] or [np.empty(0)]) for name in names))
 

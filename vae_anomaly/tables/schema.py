@@ -1,7 +1,7 @@
 """The schema of a table: learned in fit, held in scoring, and with it the way from table to float matrix and back."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Self
@@ -11,12 +11,12 @@ import pandas as pd
 
 from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.tables import documents
-from vae_anomaly.tables.columns import Column, FlagColumn, NumberColumn, are_flags, column_from_json, learn_column
-from vae_anomaly.tables.frames import column_names, listed
-from vae_anomaly.tables.layout import Layout, number_block, plain_numbers
-from vae_anomaly.tables.omissions import COUNTER, EMPTY, are_counters, nearly_numbers, reason_to_leave_out
+from vae_anomaly.tables.columns import Column, column_from_json
+from vae_anomaly.tables.frames import PIECE_CELLS, column_names, listed, numbered
+from vae_anomaly.tables.layout import Layout
+from vae_anomaly.tables.learning import learn_columns
 from vae_anomaly.tables.scaling import LARGEST, LEAST_FLOOR, MOST_FLOOR, Scaling
-from vae_anomaly.tables.values import Values
+from vae_anomaly.tables.survey import Survey
 
 Name = str | int
 
@@ -56,9 +56,20 @@ class Schema:
         self.cells = [replace(cell, floor=floor) for cell, floor in numbers] + layout.cells[layout.n_numbers :]
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame) -> Self:
+    def learn(cls, frame: pd.DataFrame, places: np.ndarray | None = None, survey: Survey | None = None) -> Self:
         """
         Learn the schema of a table.
+
+        Parameters
+        ----------
+        frame
+            The table; or the rows at hand of a longer one, with their positions in it as the index.
+        places
+            Rows of the frame to learn from; all by default.
+        survey
+            What all rows of the longer table tell: what columns are, their levels, how many rows there are. Centre and
+            scale of numbers come from the rows at hand: among 262,144 drawn uniformly, the rank of a quantile is off by
+            a standard deviation of 0.1 % of the rows at the median, and of 0.02 % at the 1 % that the scale leaves out.
 
         Warns
         -----
@@ -73,13 +84,11 @@ class Schema:
         names = column_names(frame)
         if not len(frame) or not names:
             raise DataError(f"The table has {len(frame)} rows and {len(names)} columns; one of each is the least.")
-        places = np.flatnonzero(~plain_numbers(frame)).tolist()
-        values = {names[place]: Values.of(frame, place, names[place]) for place in places}
-        columns, left_out = _learn_columns(frame, names, values)
-        _warn_about(left_out, values.values())
-        layout = Layout([columns[name] for name in names if name in columns and name not in left_out])
-        raw = layout.gather(frame[[column.name for column in layout.columns]], values)
-        return cls(layout, Scaling.learn(raw[:, : layout.n_numbers]), left_out, len(frame))
+        frame = numbered(frame) if survey is None else frame
+        columns, left_out = learn_columns(frame, names, places, survey)
+        scaling = Scaling.joined([Scaling.learn(part) for part in _number_parts(columns, frame, places)])
+        n_rows = survey.n_rows if survey is not None else len(frame if places is None else places)
+        return cls(Layout(columns), scaling, left_out, n_rows)
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """
@@ -167,56 +176,16 @@ class Schema:
         return frame[self.names]
 
 
-def _learn_columns(
-    frame: pd.DataFrame, names: list[Name], values: dict[Name, Values]
-) -> tuple[dict[Name, Column], dict[Name, str]]:
-    """Learn every column, and why some are left out; a table of nothing but row counters keeps the first."""
-    columns, left_out = _learn_plain(frame, names)
-    for name, of_name in values.items():
-        if of_name.missing.all():
-            left_out[name] = EMPTY
-            continue
-        columns[name] = learn_column(of_name)
-        if reason := reason_to_leave_out(columns[name], of_name):
-            left_out[name] = reason
-    left_out = {name: left_out[name] for name in names if name in left_out}
-    if len(left_out) == len(names):
-        counter = next((name for name, reason in left_out.items() if reason == COUNTER), None)
-        if counter is None:
-            raise DataError(f"No column of the table is of use: {_reasons(left_out)}.")
-        del left_out[counter]
-    return columns, left_out
-
-
-def _learn_plain(frame: pd.DataFrame, names: list[Name]) -> tuple[dict[Name, Column], dict[Name, str]]:
-    """Learn the columns of plain numbers all at once: 10,000 of them take milliseconds."""
-    plain = plain_numbers(frame)
-    block, dtypes = number_block(frame, plain), frame.dtypes.to_numpy()[plain]
-    chosen = [names[place] for place in np.flatnonzero(plain)]
-    storages = {dtype: str(dtype) for dtype in set(dtypes)}
-    kinds = np.array([dtype.kind for dtype in dtypes], dtype="U1")
-    flags, empty = are_flags(block) | (kinds == "b"), np.isnan(block).all(axis=0)
-    counters = are_counters(block) & np.isin(kinds, ["i", "u"])
-    columns: dict[Name, Column] = {
-        name: FlagColumn(name, storages[dtype]) if flag else NumberColumn(name, storages[dtype])
-        for name, dtype, flag in zip(chosen, dtypes, flags, strict=True)
-    }
-    reasons = np.where(empty, EMPTY, np.where(counters, COUNTER, ""))
-    return columns, {name: str(reason) for name, reason in zip(chosen, reasons, strict=True) if reason}
-
-
-def _warn_about(left_out: dict[Name, str], values: Iterable[Values]) -> None:
-    if left_out:
-        warnings.warn(f"Columns left out: {_reasons(left_out)}.", DataWarning, stacklevel=3)
-    if found := [text for of_name in values if (text := nearly_numbers(of_name))]:
-        message = f"Columns that are text, though nearly all numbers: {', '.join(found)}; the first row is 1."
-        warnings.warn(message, DataWarning, stacklevel=3)
-
-
-def _reasons(left_out: dict[Name, str], most: int = 20) -> str:
-    """Columns with the reason why each is left out."""
-    rest = f"; and {len(left_out) - most} more" if len(left_out) > most else ""
-    return "; ".join(f"{name!r} {reason}" for name, reason in list(left_out.items())[:most]) + rest
+def _number_parts(
+    columns: Sequence[Column], frame: pd.DataFrame, places: np.ndarray | None
+) -> Iterator[np.ndarray]:
+    """The raw numbers of a table, (rows, numbers), a few columns at a time."""
+    with_numbers = [column for column in columns if column.kind in ("number", "date")]
+    step = max(1, PIECE_CELLS // len(frame if places is None else places))
+    for first in range(0, len(with_numbers), step):
+        layout = Layout(with_numbers[first : first + step])
+        part = frame[[column.name for column in layout.columns]]
+        yield layout.gather(part if places is None else part.iloc[places], {})[:, : layout.n_numbers]
 
 
 def _missing_message(missing: list[Name], given: list[Name]) -> str:

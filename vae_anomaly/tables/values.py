@@ -35,9 +35,10 @@ class Reading(NamedTuple):
 class Values:
     """The values of one column under its name."""
 
-    def __init__(self, name: str | int, series: pd.Series) -> None:
+    def __init__(self, name: str | int, series: pd.Series, rows: pd.Index | None = None) -> None:
         self.name = name
         self.series = series
+        self._rows = rows  # positions in the whole table, where these are not all of its rows
         self.dtype: Any = series.dtype
 
     @classmethod
@@ -80,8 +81,7 @@ class Values:
 
     @property
     def _is_numeric(self) -> bool:
-        numeric = pd.api.types.is_numeric_dtype(self.dtype) or pd.api.types.is_bool_dtype(self.dtype)
-        return numeric and not self.is_category
+        return holds_numbers(self.dtype) or pd.api.types.is_complex_dtype(self.dtype)
 
     @property
     def _has_factors(self) -> bool:
@@ -104,7 +104,7 @@ class Values:
     def _nested(self) -> DataError:
         row = next(row for row, value in enumerate(self.series) if _is_compound(value))
         return DataError(
-            f"Column {self.name!r} has {self.found(row)} in row {row + 1} (the first row is 1); a cell holds one "
+            f"Column {self.name!r} has {self.found(row)} in row {self.row(row)} (the first row is 1); a cell holds one "
             "number, text, date or truth value. Split it into columns, or leave the column out."
         )
 
@@ -144,7 +144,11 @@ class Values:
 
     def as_text(self) -> "Values":
         """Every value as its own text, so that 1 and True, or 1 and 1.0, stay two values."""
-        return Values(self.name, self.series.astype(object).map(str, na_action="ignore"))
+        return Values(self.name, self.series.astype(object).map(str, na_action="ignore"), self._rows)
+
+    def row(self, place: int) -> int:
+        """Number of the row at a place, the first row of the table being 1."""
+        return 1 + (place if self._rows is None else int(self._rows[place]))
 
     def found(self, row: int) -> str:
         """Say in words what a row holds."""
@@ -171,6 +175,13 @@ class Values:
         bad = np.zeros(len(distinct), dtype=bool)
         bad[misfits] = True
         return Reading(_take(values.astype(dtype), codes, missing), np.flatnonzero(_take(bad, codes, False)))
+
+
+def holds_numbers(dtype: Any) -> bool:
+    """Whether a column of this type holds real numbers or truth values, and nothing else."""
+    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_complex_dtype(dtype):
+        return False
+    return bool(pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
 
 
 def scalar(value: Any) -> Level:

@@ -21,7 +21,7 @@ from vae_anomaly.model.likelihoods import (
     StudentT,
 )
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.tables import Cell
+from vae_anomaly.tables import Cell, Cells, parts
 from vae_anomaly.training.settings import Settings
 
 NUMBER_LIKELIHOODS: dict[str, Callable[[tuple[float, ...]], Likelihood]] = {
@@ -78,7 +78,7 @@ def cells_likelihood(
     return Mixed(tuple(blocks), indicators)
 
 
-def number_likelihood(settings: Settings, x: np.ndarray) -> str:
+def number_likelihood(settings: Settings, x: Cells) -> str:
     """Name of the density of numbers, given the encoded rows.
 
     Heavy tails where odd cells in training would else widen the noise of all. Pixels that are nearly all black or white
@@ -87,14 +87,41 @@ def number_likelihood(settings: Settings, x: np.ndarray) -> str:
     if settings.likelihood != "auto":
         return settings.likelihood
     if settings.convolutional:
-        gray = (x > GRAY) & (x < 1 - GRAY)
-        return "bernoulli" if gray.mean() < MOST_GRAY else "gaussian"
+        gray = sum(int(((part > GRAY) & (part < 1 - GRAY)).sum()) for part in parts(x))
+        return "bernoulli" if gray < MOST_GRAY * len(x) * x.shape[1] else "gaussian"
     return "student_t" if settings.variational and not settings.anchored else "gaussian"
 
 
-def missing_cells(x: np.ndarray) -> tuple[int, ...]:
-    """Cells that were missing in some rows but not in all."""
-    return tuple(int(cell) for cell in np.flatnonzero(np.isnan(x).any(0)))
+@dataclass(frozen=True)
+class Loaded:
+    """Encoded rows on their device, (rows, cells), and what is to be known of all of them.
+
+    ``extent`` (2, cells) is the least and the largest of each cell, ``missing`` are the cells that some rows lack.
+    """
+
+    rows: Tensor
+    extent: np.ndarray
+    missing: tuple[int, ...]
+
+    @classmethod
+    def of(cls, x: Cells, dtype: torch.dtype, device: torch.device) -> "Loaded":
+        """From encoded rows; long tables are encoded a few rows at a time, and never held in float64."""
+        rows, first = _room(x, dtype, device), 0
+        lows, highs, missing = np.full(x.shape[1], np.nan), np.full(x.shape[1], np.nan), np.zeros(x.shape[1], dtype=bool)
+        for part in parts(x):
+            rows[first : first + len(part)] = torch.as_tensor(part, dtype=dtype)
+            lows, highs = np.fmin(lows, np.fmin.reduce(part)), np.fmax(highs, np.fmax.reduce(part))
+            missing |= np.isnan(part).any(0)
+            first += len(part)
+        return cls(rows, np.stack([lows, highs]), tuple(np.flatnonzero(missing).tolist()))
+
+
+def _room(x: Cells, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Room for these rows: pixels lie column by column, as their schema gives them."""
+    n_rows, n_cells = x.shape
+    if x[:2].flags.c_contiguous:
+        return torch.empty(n_rows, n_cells, dtype=dtype, device=device)
+    return torch.empty(n_cells, n_rows, dtype=dtype, device=device).T
 
 
 def make_design(settings: Settings, n_rows: int, n_features: int, *, one_measure: bool = False) -> Design:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,6 +28,40 @@ SMALL_STEP = 10**8  # weights times rows; three members of the default layers on
 SCALE_RATE = 10.0  # noise scales and bandwidths learn this many times faster than the nets
 
 
+class Shares(Protocol):
+    """A long table in shares, of which one at a time is held."""
+
+    def number(self, used: int) -> int:
+        """Share that is due when so many rows have been used; 0 is the first, and follows the last."""
+
+    def read(self, number: int) -> Tensor:
+        """Encoded rows (rows, cells) of a share; those of the first are in the order that the trainer was given."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Rows of ``x`` (rows, cells), those at ``places``, as good as a tensor of them where rows are drawn."""
+
+    x: Tensor
+    places: Tensor
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self.x[self.places[rows]]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self.x.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Their type."""
+        return self.x.dtype
+
+
 class PriorSource:
     """The standard normal, the same for every batch."""
 
@@ -39,7 +74,7 @@ class PriorSource:
 class ExemplarSource(PriorSource):
     """An exemplar prior on rows drawn afresh for each batch, or on all rows where they are few."""
 
-    x: Tensor  # (rows, cells)
+    x: Tensor | Chosen  # (rows, cells)
     size: int
 
     def for_rows(self, vae: VAE, rows: Tensor | None, generator: torch.Generator) -> Prior:
@@ -95,13 +130,25 @@ class Trainer:
         Whether the prior sits on training rows, or is the standard normal.
     generator : torch.Generator
         The only source of randomness, on the device of ``x``.
+    shares : Shares, optional
+        Where ``x`` is the first of several shares of a table: as many rows are drawn from each as it has.
     """
 
     def __init__(
-        self, vae: VAE, x: Tensor, plan: Plan, objective: Objective, *, exemplars: bool, generator: torch.Generator
+        self,
+        vae: VAE,
+        x: Tensor,
+        plan: Plan,
+        objective: Objective,
+        *,
+        exemplars: bool,
+        generator: torch.Generator,
+        shares: Shares | None = None,
     ) -> None:
         self.vae, self.plan, self.objective, self.generator = vae, plan, objective, generator
         self.x, self.held_out = _split(x, plan.held_out, generator)
+        self.shares, self._share, self._used = shares, 0, 0
+        self._places = self.x.places if isinstance(self.x, Chosen) else None
         self.source = ExemplarSource(self.x, plan.n_exemplars) if exemplars else PriorSource()
         rates = dict.fromkeys(vae.parameters(), plan.learning_rate)
         if plan.common_noise:
@@ -175,7 +222,7 @@ class Trainer:
         arrays |= {f"history.{name}": np.array(figures) for name, figures in self.history.rounds.items()}
         arrays["generator"] = self.generator.get_state().numpy()
         arrays["best_score"] = np.array(best.score)
-        facts = {"figures": list(self.history.rounds), "batch_size": self.plan.batch_size}
+        facts = {"figures": list(self.history.rounds), "batch_size": self.plan.batch_size, "used": self._used}
         return State({**facts, "waited": best.waited, "over": over}, arrays)
 
     def _resume(self, state: State, best: "Best") -> bool:
@@ -187,15 +234,33 @@ class Trainer:
         best.score, best.waited = float(tensors["best_score"]), state.facts["waited"]
         best.weights = {name: weights.to(self.x.device) for name, weights in _below("best", tensors).items()}
         self.plan = replace(self.plan, batch_size=state.facts["batch_size"])
+        self._used = state.facts["used"]
         return bool(state.facts["over"])
 
     def _step(self, step: int) -> Tensor:
         """One step; returns the mean ELBO and its two terms over the rows that counted."""
+        self._turn_to_share()
         while True:
             try:
-                return self._try_step(step)
+                figures = self._try_step(step)
+                self._used += self.plan.batch_size
+                return figures
             except torch.OutOfMemoryError as error:
                 self._halve_batch(error)
+
+    def _turn_to_share(self) -> None:
+        """Go on with the share that is due; rows held out of the first stay so."""
+        due = 0 if self.shares is None else self.shares.number(self._used)
+        if self.shares is not None and due != self._share:
+            self._train_on(self.held_out)  # not on the last share, so that one at a time is held
+            x = self.shares.read(due)
+            self._train_on(x if due or self._places is None else Chosen(x, self._places))
+            self._share = due
+
+    def _train_on(self, rows: Tensor | Chosen) -> None:
+        self.x = rows
+        if isinstance(self.source, ExemplarSource):
+            self.source.x = rows
 
     def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
         batch = self.plan.batch_size // 2
@@ -206,7 +271,7 @@ class Trainer:
             ) from error
         warnings.warn(f"The device ran out of memory: the batch is halved to {batch} rows.", FitWarning, stacklevel=2)
         self.plan = replace(self.plan, batch_size=batch)
-        if self.x.is_cuda:
+        if self.x.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _try_step(self, step: int) -> Tensor:
@@ -251,12 +316,12 @@ def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {each.removeprefix(f"{name}."): tensor for each, tensor in tensors.items() if each.startswith(f"{name}.")}
 
 
-def _split(x: Tensor, held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rows to train on and rows to stop by, drawn; with none held out the table is not copied."""
+def _split(x: Tensor, held_out: int, generator: torch.Generator) -> tuple[Tensor | Chosen, Tensor]:
+    """Rows to train on and rows to stop by, drawn; the table is not copied."""
     if not held_out:
-        return x, x[:0]
+        return x, x.new_empty(0, x.shape[1])
     order = torch.randperm(len(x), generator=generator, device=x.device)
-    return x[order[held_out:]], x[order[:held_out][:MAX_HELD_OUT]]
+    return Chosen(x, order[held_out:]), x[order[:held_out][:MAX_HELD_OUT]]
 
 
 class Best:

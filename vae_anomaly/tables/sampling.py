@@ -1,0 +1,234 @@
+"""
+Which rows of a long table training sees: uniform shares of it, no row in two.
+
+Every row has a random number, its key, by its position alone. The first share are the rows with the least keys; the
+others divide the keys above them evenly. So shares are the same however the rows come in pieces, and each can be read
+without those before it. A batch of uniform rows of a uniform share is a batch of uniform rows of the table.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from vae_anomaly.errors import DataError
+from vae_anomaly.tables.dataset import Dataset
+from vae_anomaly.tables.frames import column_names, in_pieces_of_rows, listed, numbered, stacked
+from vae_anomaly.tables.survey import Survey
+
+TRAINING_ROWS = 2**18
+TRAINING_CELLS = 2**25  # 256 MiB of numbers: a wide table has fewer rows in a share,
+FEWEST_ROWS = 2**12  # but not fewer than set the threshold
+HELD_OUT = 0.2  # share of the rows that are kept from training, where some are
+MOST_TYPES = 64  # of a table whose pieces come in other types than one another
+LARGEST_KEY = 2**64 - 1
+
+
+def most_rows(n_columns: int) -> int:
+    """Rows of a share of a table with so many columns."""
+    return max(FEWEST_ROWS, min(TRAINING_ROWS, TRAINING_CELLS // max(1, n_columns)))
+
+
+@dataclass(frozen=True, eq=False)
+class OtherShares:
+    """
+    The rows of a long table that were not drawn first.
+
+    ``pieces`` reads the table, ``seed`` gives the keys; the rows with keys from ``least`` to ``largest`` are divided.
+    ``n_rows`` of the table are for training, ``n_first`` of them were drawn first.
+    """
+
+    pieces: Callable[[], Iterable[pd.DataFrame]]
+    seed: int
+    least: int
+    largest: int
+    n_rows: int
+    n_first: int
+
+    @property
+    def n_shares(self) -> int:
+        """Shares beside the first, as long as it is or a little shorter."""
+        return math.ceil((self.n_rows - self.n_first) / self.n_first)
+
+    def number(self, used: int) -> int:
+        """Share, 0 for the first, that is due when so many rows have been used; after the last comes the first again."""
+        left = used % self.n_rows - self.n_first
+        return 0 if left < 0 else 1 + left * self.n_shares // (self.n_rows - self.n_first)
+
+    def read(self, number: int) -> pd.DataFrame:
+        """The rows of a share from 1 on, in the order of the table, all of which is read."""
+        width = (self.largest - self.least) // self.n_shares + 1
+        lowest = self.least + (number - 1) * width
+        highest = min(lowest + width - 1, self.largest)
+        keyed = with_keys(self.pieces(), self.seed)
+        found = [piece[(keys >= lowest) & (keys <= highest)] for piece, keys in keyed]
+        if not any(map(len, found)):
+            raise DataError("The table is shorter than when it was first read. Fit again when it no longer changes.")
+        return stacked([piece for piece in found if len(piece)])
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """
+    Rows of a table to learn from.
+
+    Attributes
+    ----------
+    frame
+        The table; or the rows at hand of one that is longer, with their positions in it as the index.
+    places
+        Rows of the frame to train on, rising; None for all.
+    held_out
+        Rows of the frame that are kept from training and from the survey, rising; None where nothing is decided.
+    survey
+        What all rows for training tell; None where they are at hand.
+    others
+        The rows for training that are not at ``places``.
+    """
+
+    frame: pd.DataFrame
+    places: np.ndarray | None = None
+    held_out: np.ndarray | None = None
+    survey: Survey | None = None
+    others: OtherShares | None = None
+
+
+def draw(
+    table: pd.DataFrame | Dataset, seed: int, *, split: bool, pieces: Iterable[pd.DataFrame] | None = None
+) -> Drawn:
+    """
+    Draw the first share of a table, or take all of one that is no longer.
+
+    Parameters
+    ----------
+    table
+        All of it is read once.
+    seed
+        Decides all chance.
+    split
+        Whether to hold a fifth of the rows back from training.
+    pieces
+        The frames of ``table``, if somebody counts them as they go by.
+    """
+    if isinstance(table, pd.DataFrame):
+        frame = numbered(table)
+        if len(frame) <= most_rows(frame.shape[1]):
+            return Drawn(frame)
+        read = partial(in_pieces_of_rows, frame)
+        found = _Reading(frame[:0], seed, split=split, copies=False).over(read())
+        return Drawn(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
+    source = _alike(table if pieces is None else pieces)
+    beginning: list[pd.DataFrame] = []
+    for piece in source:
+        beginning.append(piece)
+        if sum(map(len, beginning)) > most_rows(piece.shape[1]):
+            found = _Reading(beginning[0], seed, split=split, copies=True).over(chain(beginning, source))
+            return found.drawn(lambda: _alike(table))
+    if not beginning:
+        raise DataError("The table has no rows; one is the least.")
+    return Drawn(numbered(stacked(beginning)))
+
+
+def with_keys(pieces: Iterable[pd.DataFrame], seed: int) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """Pieces with the key of each row, (rows,) uint64: the numbers of a generator in the order of the table."""
+    generator = np.random.PCG64([seed, 1])  # not the numbers that training draws from the seed
+    for piece in pieces:
+        yield piece, generator.random_raw(len(piece))
+
+
+class Least:
+    """Rows with the least keys, at most so many, out of pieces that go by, in their order."""
+
+    def __init__(self, most: int) -> None:
+        self.largest = LARGEST_KEY  # key that is still of use
+        self._most = most
+        self._pieces: list[tuple[pd.DataFrame, np.ndarray]] = []
+
+    def add(self, piece: pd.DataFrame, keys: np.ndarray) -> None:
+        """Take what is of use of a piece."""
+        self._pieces.append(self._of_use(piece, keys))
+        if self._count() > self._most + self._most // 4:
+            self._drop()
+
+    def frames(self) -> list[pd.DataFrame]:
+        """The rows."""
+        if self._count() > self._most:
+            self._drop()
+        return [piece for piece, _ in self._pieces if len(piece)]
+
+    def positions(self) -> np.ndarray:
+        """Positions of the rows in the table."""
+        return np.concatenate([np.empty(0, np.int64), *(frame.index.to_numpy() for frame in self.frames())])
+
+    def _count(self) -> int:
+        return sum(len(piece) for piece, _ in self._pieces)
+
+    def _drop(self) -> None:
+        keys = np.concatenate([keys for _, keys in self._pieces])
+        self.largest = int(np.partition(keys, self._most - 1)[self._most - 1])
+        self._pieces = [self._of_use(*pair) for pair in self._pieces]
+
+    def _of_use(self, piece: pd.DataFrame, keys: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+        low = keys <= self.largest
+        return (piece, keys) if low.all() else (piece[low], keys[low])
+
+
+class _Reading:
+    """One reading of a long table: its first share, rows held out, and a survey of all rows for training.
+
+    Rows are copied with their cells, or as positions alone.
+    """
+
+    def __init__(self, beginning: pd.DataFrame, seed: int, *, split: bool, copies: bool) -> None:
+        most = most_rows(beginning.shape[1])
+        self.first, self.rest = Least(most), Least(most // 4)
+        self.survey = Survey(beginning)
+        self._seed, self._split, self._copies = seed, split, copies
+        self._largest = int(LARGEST_KEY * (1 - HELD_OUT)) if split else LARGEST_KEY  # of the rows for training
+        self._types: dict[tuple[str, ...], pd.DataFrame] = {}  # a row in each combination of types
+
+    def over(self, pieces: Iterable[pd.DataFrame]) -> Self:
+        """Read all of it."""
+        for piece, keys in with_keys(pieces, self._seed):
+            kept = piece if self._copies else piece.iloc[:, :0]
+            train = keys <= self._largest
+            self.first.add(kept[train], keys[train])
+            self.rest.add(kept[~train], ~keys[~train])
+            rows = piece if train.all() else piece[train]
+            self.survey.see(rows)
+            if self._copies and len(self._types) < MOST_TYPES:
+                self._types.setdefault(tuple(map(str, piece.dtypes)), rows[:1])
+        return self
+
+    def others(self, read: Callable[[], Iterable[pd.DataFrame]]) -> OtherShares | None:
+        """The rows for training beside the first share, if there are any; ``read`` reads the table again."""
+        n_first, n_rows = len(self.first.positions()), self.survey.n_rows
+        least = self.first.largest + 1
+        return OtherShares(read, self._seed, least, self._largest, n_rows, n_first) if n_first < n_rows else None
+
+    def drawn(self, read: Callable[[], Iterable[pd.DataFrame]]) -> Drawn:
+        """What was read, with all types that the table comes in."""
+        n_first, n_rest = len(self.first.positions()), len(self.rest.positions())
+        types = list(self._types.values()) if len(self._types) > 1 else []
+        frame = stacked([*self.first.frames(), *self.rest.frames(), *types])
+        places = np.arange(n_first + n_rest)
+        return Drawn(frame, places[:n_first], places[n_first:], self.survey, self.others(read))
+
+
+def _alike(pieces: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Small pieces with the columns of the first, in its order."""
+    names = None
+    for frame in pieces:
+        given = column_names(frame)
+        names = names or given
+        if set(given) != set(names):
+            raise DataError(
+                f"The table's columns change in row {frame.index[0] + 1}: {listed(given)} follow {listed(names)}. "
+                "Bring all of it into the same columns."
+            )
+        yield from in_pieces_of_rows(frame if given == names else frame[names])
