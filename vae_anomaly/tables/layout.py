@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import RowError
 from vae_anomaly.tables.columns import Cell, Column, NumberColumn
 from vae_anomaly.tables.values import Values
 
@@ -68,10 +68,9 @@ class Layout:
         infinite = np.isinf(raw)
         if infinite.any():
             row, slot = np.argwhere(infinite)[0]
-            raise DataError(
-                f"Column {self.columns[self.cells[slot].column].name!r} is infinite in row {row + 1} (the first row "
-                "is 1). Replace the value by a number, or by NaN to have it count as missing."
-            )
+            fault = f"Column {self.columns[self.cells[slot].column].name!r} is infinite"
+            remedy = ". Replace the value by a number, or by NaN to have it count as missing."
+            raise RowError.at(fault, int(row), remedy)
 
     def _mark_unseen_flags(self, raw: np.ndarray) -> None:
         n_flags = sum(cell.kind == "flag" for cell in self.cells)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import RowError
 
 Level = str | int | float | bool
 NO_INSTANT = int(np.iinfo(np.int64).min)  # NaT, as numpy stores it
@@ -101,12 +101,11 @@ class Values:
             raise self._nested()
         return codes, distinct
 
-    def _nested(self) -> DataError:
+    def _nested(self) -> RowError:
         row = next(row for row, value in enumerate(self.series) if _is_compound(value))
-        return DataError(
-            f"Column {self.name!r} has {self.found(row)} in row {row + 1} (the first row is 1); a cell holds one "
-            "number, text, date or truth value. Split it into columns, or leave the column out."
-        )
+        held = "a cell holds one number, text, date or truth value"
+        fault = f"Column {self.name!r} has {self.found(row)}"
+        return RowError.at(fault, row, f"; {held}. Split it into columns, or leave the column out.")
 
     @cached_property
     def numbers(self) -> Reading:
