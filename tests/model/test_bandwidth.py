@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from vae_anomaly.model import bandwidth
-from vae_anomaly.model.bandwidth import MAX_ROWS, SMALLEST, Products, leave_one_out_bandwidth
+from vae_anomaly.model.bandwidth import MAX_ROWS, SMALLEST, leave_one_out_bandwidth
 
 GRID = np.geomspace(0.02, 3, 300)
 
@@ -88,13 +88,3 @@ def test_of_many_codes_some_are_left_out_in_turn_but_all_are_neighbours(rng, mon
     monkeypatch.setattr(bandwidth, "MAX_ROWS", 2000)
     assert_allclose(some, leave_one_out_bandwidth(codes, 1999), rtol=0.1)
     assert some < 0.9 * leave_one_out_bandwidth(codes[: MAX_ROWS // 4], MAX_ROWS // 4 - 1)
-
-
-@pytest.mark.parametrize("shift", [0.0, 1e6])
-@pytest.mark.parametrize("count", [1, 4, 50])
-def test_the_nearest_codes_are_those_of_all_distances(rng, shift, count):
-    codes, z = rng.standard_normal((50, 3)), 2 * rng.standard_normal((20, 3))
-    found = Products(torch.tensor(codes + shift)).nearest(torch.tensor(z + shift), count).numpy()
-    distances = np.linalg.norm(z[:, None] - codes, axis=-1)
-    assert (np.diff(np.sort(found, 1), axis=1) > 0).all(), "each once"
-    assert_allclose(np.sort(np.take_along_axis(distances, found, 1), 1), np.sort(distances, 1)[:, :count], rtol=1e-9)

@@ -7,7 +7,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from vae_anomaly.model.bandwidth import Products
+from vae_anomaly.model.nearest import Search, search
 
 MOST_LATENTS = 8  # for which a tree is the faster
 PAIRS_AT_ONCE = 2**19  # of codes, which stay in a processor's cache; 64 times as many on a device
@@ -30,8 +30,8 @@ class Neighbours:
         return [cKDTree(codes.double().numpy()) for codes in self.codes]
 
     @cached_property
-    def _products(self) -> list[Products]:
-        return [Products(codes) for codes in self.codes]
+    def _searches(self) -> list[Search]:
+        return [search(codes) for codes in self.codes]
 
     def nearest(self, z: Tensor, count: int) -> Tensor:
         """Places of the ``count`` exemplars nearest to each code of ``z`` (members, rows, latents)."""
@@ -42,7 +42,7 @@ class Neighbours:
         size = max(1, pairs // self.codes.shape[1])
         return torch.stack(
             [
-                torch.cat([products.nearest(part, count) for part in rows.split(size)])
-                for products, rows in zip(self._products, z, strict=True)
+                torch.cat([among.nearest(part, count) for part in rows.split(size)])
+                for among, rows in zip(self._searches, z, strict=True)
             ]
         )

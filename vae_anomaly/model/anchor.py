@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from vae_anomaly.model.bandwidth import NEAREST, leave_one_out_bandwidth
@@ -153,6 +152,8 @@ def _principal(features: Tensor, n_components: int, seed: int) -> tuple[Tensor, 
     if rows.std(0).max() < 1e-6:  # one row, or rows all alike: there is no direction to take
         directions, variances = torch.zeros(rank, rows.shape[1]), torch.ones(rank)
     else:
+        from sklearn.decomposition import PCA  # brings in half of scikit-learn, and most fits need no anchor
+
         pca = PCA(rank, random_state=seed).fit(rows)
         directions, variances = torch.as_tensor(pca.components_), torch.as_tensor(pca.explained_variance_)
     pad = (0, n_components - rank)

@@ -9,6 +9,8 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from vae_anomaly.model.nearest import search
+
 NEAREST = 16  # kernels that a row sees of many
 MAX_ROWS = 1024  # codes that are left out in turn
 SMALLEST = 0.05  # where all codes are alike
@@ -42,25 +44,11 @@ def leave_one_out_bandwidth(codes: Tensor, nearest: int) -> float:
     return max(math.exp(found.x), 1e-6)
 
 
-class Products:
-    """Exact search among ``codes`` (rows, latents) by the product of every pair."""
-
-    def __init__(self, codes: Tensor) -> None:
-        self._centre = codes.mean(0)  # the squares are taken near 0, where they are exact
-        centred = codes - self._centre
-        self._transposed, self._half_square = centred.T, 0.5 * centred.square().sum(-1)
-
-    def nearest(self, z: Tensor, count: int) -> Tensor:
-        """Places of the ``count`` codes nearest to each row of ``z`` (rows, latents), (rows, count), in any order."""
-        half_distances = torch.addmm(self._half_square, z - self._centre, self._transposed, alpha=-1)
-        return half_distances.topk(count, largest=False).indices
-
-
 def _to_neighbours(codes: Tensor, nearest: int) -> Tensor:
     """Squared distances (rows, at most ``nearest``), rising, from codes to the nearest others that differ."""
-    some, search = codes[:MAX_ROWS], Products(codes)
+    some, among = codes[:MAX_ROWS], search(codes)
     count = min(nearest + 1, len(codes))
-    near = torch.cat([search.nearest(part, count) for part in some.split(64)])
+    near = torch.cat([among.nearest(part, count) for part in some.split(64)])
     squared = (codes[near] - some[:, None]).square().sum(-1)
     squared = squared.masked_fill(squared <= ALIKE * codes.var(0, correction=0).sum(), torch.inf).sort(1).values
     return squared[squared[:, 0].isfinite()]

@@ -1,0 +1,76 @@
+"""Both searches against all distances, where single precision tells codes apart and where it does not."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from vae_anomaly.model import nearest
+from vae_anomaly.model.nearest import Products, Sieve, search
+
+SEARCHES = pytest.mark.parametrize("kind", [Products, Sieve])
+
+
+@pytest.fixture(autouse=True)
+def short_heaps(monkeypatch):
+    """Heaps of a few columns, so that small tables have several."""
+    monkeypatch.setattr(nearest, "HEAP_COLUMNS", 60)
+
+
+def check(kind, codes, z, count, rtol=1e-9):
+    found = kind(torch.tensor(codes)).nearest(torch.tensor(z), count).numpy()
+    distances = np.linalg.norm(z[:, None] - codes, axis=-1)
+    assert found.shape == (len(z), count)
+    assert (np.diff(np.sort(found, 1), axis=1) > 0).all(), "each once"
+    near = np.sort(np.take_along_axis(distances, found, 1), 1)
+    assert_allclose(near, np.sort(distances, 1)[:, :count], rtol=rtol, atol=1e-12)
+
+
+@SEARCHES
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+@pytest.mark.parametrize("rows", [50, 401])
+@pytest.mark.parametrize("count", [1, 4, 40])
+def test_the_nearest_codes_are_those_of_all_distances(rng, kind, shift, rows, count):
+    codes, z = rng.standard_normal((rows, 3)), 2 * rng.standard_normal((20, 3))
+    check(kind, codes + shift, z + shift, count)
+
+
+@SEARCHES
+def test_codes_that_single_precision_does_not_tell_apart_are_told_apart(rng, kind):
+    """A cluster that is far from the centre, and no wider than the rounding there."""
+    codes = np.concatenate([1000 + 0.01 * rng.standard_normal((300, 5)), rng.standard_normal((100, 5))])
+    check(kind, codes, 1000 + 0.01 * rng.standard_normal((30, 5)), 6, rtol=1e-6)
+
+
+@SEARCHES
+def test_one_far_code_and_far_rows_hide_no_near_code(rng, kind):
+    codes, z = rng.standard_normal((400, 4)), rng.standard_normal((30, 4))
+    codes[17] = 1e5
+    z[::3] *= 1e4
+    check(kind, codes, z, 5, rtol=1e-6)
+
+
+def test_the_sieve_alone_decides_where_codes_are_apart(rng, monkeypatch):
+    """Otherwise it would be of no use: here every row's nearest are certain."""
+    codes, z = torch.tensor(rng.standard_normal((5000, 20))), torch.tensor(rng.standard_normal((100, 20)))
+    sieve = Sieve(codes)
+    monkeypatch.setattr(sieve, "_exact", None)
+    assert torch.equal(sieve.nearest(z, 16).sort().values, Products(codes).nearest(z, 16).sort().values)
+
+
+def test_bounds_of_the_sieve_are_below_the_truth(rng):
+    """Also for codes of very different lengths, which round differently."""
+    codes = torch.tensor(rng.standard_normal((300, 30)) * 10 ** rng.uniform(-3, 3, (300, 1)))
+    z = torch.tensor(rng.standard_normal((50, 30)) * 10 ** rng.uniform(-3, 3, (50, 1)))
+    codes = codes - codes.mean(0)
+    truth = 0.5 * codes.square().sum(1) - z @ codes.T
+    for kept in (1, 10, 40):
+        places, least = Sieve(codes)._kept(z, kept)
+        others = truth.scatter(1, places, torch.inf)
+        assert (least <= others.amin(1)).all()
+
+
+def test_a_sieve_is_for_many_codes_in_double_precision(rng, monkeypatch):
+    monkeypatch.setattr(nearest, "FEW_CODES", 100)
+    codes = torch.tensor(rng.standard_normal((101, 3)))
+    assert [type(search(c)) for c in (codes, codes[:100], codes.float())] == [Sieve, Products, Products]
