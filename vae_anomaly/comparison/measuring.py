@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vae_anomaly.comparison.methods import methods
-from vae_anomaly.errors import DataError, DataWarning
+from vae_anomaly.errors import DataError, DataWarning, FitWarning
 from vae_anomaly.tables import as_frame
 
 
@@ -77,7 +77,8 @@ class Comparison:
         chosen, began = self._methods[method], time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn's: on parameters that nobody has chosen
-            warnings.simplefilter("always", DataWarning)
+            for category in (DataWarning, FitWarning):
+                warnings.simplefilter("always", category)
             chosen.fit(self._rows.iloc[train], seed)
             fitted = time.perf_counter()
             scores = chosen.score(self._rows.iloc[test])

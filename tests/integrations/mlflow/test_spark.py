@@ -1,0 +1,63 @@
+"""Spark scores a frame with the flavor: a real, local Spark, whose workers load the model for themselves."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from numpy.testing import assert_allclose
+
+from vae_anomaly import VAEDetector, read_table
+from vae_anomaly.integrations.mlflow import as_request, register, save_model
+
+ROOT = Path(__file__).parents[3]
+
+ANSWER = "anomaly_score double, p_value double, is_anomaly boolean"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory):
+    """Two workers, which write nowhere but in a folder of the test."""
+    pyspark = pytest.importorskip("pyspark.sql", reason="Spark is tested where pyspark is installed")
+    if shutil.which("java") is None:
+        pytest.skip("Spark is tested where Java is installed")
+    folder = tmp_path_factory.mktemp("spark")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYSPARK_PYTHON", sys.executable)
+        environment.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        environment.setenv("SPARK_LOCAL_DIRS", str(folder))
+        builder = pyspark.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+        session = builder.config("spark.sql.warehouse.dir", str(folder)).getOrCreate()
+        yield session
+        session.stop()
+
+
+def test_the_readmes_spark_frame_is_scored_as_the_table_is(spark, store, tmp_path):
+    [snippet] = re.findall(r"^```py\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    penguins = read_table("examples/penguins.csv")
+    detector = VAEDetector(max_iter=20, random_state=0).fit(penguins)
+    detector.save("penguins.vae")
+    register("penguins.vae", "penguins", alias="champion")
+    namespace = {"spark": spark}
+    exec(compile(snippet, "README.md", "exec"), namespace)
+    found, expected = namespace["scored"].toPandas(), detector.detect(penguins)
+    assert_allclose(found["anomaly_score"], expected["anomaly_score"], rtol=1e-6)
+    assert_allclose(found["p_value"], expected["p_value"], rtol=1e-6)
+    assert (found["is_anomaly"] == expected["is_anomaly"]).all()
+
+
+def test_columns_of_all_kinds_with_missing_cells_are_scored_on_several_workers(spark, detector, table, tmp_path):
+    save_model(detector, tmp_path / "model")
+    request = as_request(detector, table)
+    columns = ", ".join(f"{name} {'double' if request[name].dtype == float else 'string'}" for name in request)
+    rows = spark.createDataFrame(request.assign(row=range(len(request))), f"{columns}, row int").repartition(3)
+    score = mlflow.pyfunc.spark_udf(
+        spark, str(tmp_path / "model"), env_manager="local", result_type=f"struct<{ANSWER}>"
+    )
+    found = rows.withColumn("found", score(*request.columns)).select("row", "found.*").toPandas().sort_values("row")
+    assert_allclose(found["anomaly_score"], detector.anomaly_score(table), rtol=1e-6)
