@@ -10,11 +10,12 @@ import typer
 from vae_anomaly_cli import options
 from vae_anomaly_cli.columns import refuse_written
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
-from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.errors import naming, refuse_given, user_errors
 from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import read_source
+from vae_anomaly_cli.streaming import Scoring, open_dataset, plan_of, progress_bar, top_of, write_all, write_oddest
 from vae_anomaly_cli.tracking import callbacks_of, new_tracker, tell_run
 
 if TYPE_CHECKING:
@@ -39,7 +40,16 @@ vae-anomaly score photos/ --skip-bad --output scores.csv
 zcat data.csv.gz | vae-anomaly score - | head
 
 On a terminal the oddest rows are shown, or the oddest images by name; elsewhere all are written as CSV."""
-OURS = ("row", "anomaly_score", "p_value", "is_anomaly", "reason")
+OURS = ("row", "file", "file_row", "anomaly_score", "p_value", "is_anomaly", "reason")
+OF_WHOLE_TABLES = {
+    "fdr": "--fdr",
+    "alerts": "--alerts",
+    "skip_bad": "--skip-bad",
+    "track": "--track",
+    "experiment": "--experiment",
+    "run_name": "--run-name",
+    "track_required": "--track-required",
+}
 
 
 @user_errors
@@ -61,6 +71,7 @@ def score(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    stream: options.Stream = False,
     skip_bad: options.SkipBad = False,
     track: options.Track = False,
     experiment: options.Experiment = None,
@@ -77,9 +88,30 @@ def score(
     --keep names.
 
     For images a column image follows row, the name of the file or the number in an IDX file, and there is no reason.
+
+    With --stream, rows are written in their order and never all in memory; of several files the columns file and
+    file_row follow row.
     """
     _check_usage(context, file, model, output, keep or [])
     rule = detection_rule(fdr, alerts, false_alarm_rate)
+    if stream:
+        refuse_given(context, OF_WHOLE_TABLES, "it needs all rows at once; leave it out, or --stream.")
+        with plain_warnings(quiet=quiet), naming(file):
+            dataset = open_dataset(file, exclude or [], keep or [], encoding)
+            check_table_output(output, inputs=(*dataset.files, model))
+            if model is not None:
+                detector = read_fitted(model, device, excluded=exclude or [])
+            else:
+                detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+                with progress_bar(dataset, quiet=quiet):
+                    detector.fit(dataset.without(exclude or []))
+            scoring = Scoring.of(detector, dataset, exclude or [], keep or [], rule)
+            oddest = top_of(top, output)
+            if oddest is None:
+                write_all(scoring, output, plan_of(scoring, exclude or [], encoding), quiet=quiet)
+            else:
+                write_oddest(scoring, oddest, output, quiet=quiet)
+        return
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with plain_warnings(quiet=quiet):
         with naming(file):
