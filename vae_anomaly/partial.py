@@ -64,8 +64,8 @@ class PartialFile:
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self._journal.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        for path in (self._journal, _new(self._journal), self.path):
+            path.unlink(missing_ok=True)
 
     def close(self, *, stays: bool) -> None:
         """Let others write; the part stays, if it is wanted and any of it is safe."""
@@ -160,9 +160,13 @@ def _read(journal: Path) -> dict[str, Any]:
 
 def _replace(journal: Path, content: Mapping[str, Any]) -> None:
     """Write a journal, whole or not at all."""
-    new = journal.with_name(f"{journal.name}.new")
+    new = _new(journal)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, journal)
+
+
+def _new(journal: Path) -> Path:
+    return journal.with_name(f"{journal.name}.new")

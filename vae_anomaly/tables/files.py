@@ -100,9 +100,10 @@ class FilesSource:
         """Types to read the columns with."""
         if isinstance(self._tables[0], ParquetTable):
             return _joint_types([table for table in self._tables if isinstance(table, ParquetTable)])
-        if self._plan is not None and not self._plan.needs_settling:
-            return dict(self._plan.text_types)
-        return self._facts.types()
+        if self._plan is None:
+            return self._facts.types()
+        found = self._facts.types() if self._plan.needs_settling else {}
+        return found | self._plan.text_types
 
     @cached_property
     def _facts(self) -> ColumnFacts:
@@ -150,7 +151,7 @@ class _Plan:
     @property
     def text_types(self) -> dict[Name, Any]:
         """Types for text files: each piece finds out by itself how its numbers are written."""
-        return {name: str for name in self.columns if self.reading.get(name) != "numbers"}
+        return {name: str for name in self.columns if self.reading.get(name, "text") == "text"}
 
     @property
     def numbers(self) -> list[Name]:

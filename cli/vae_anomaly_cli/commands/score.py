@@ -15,7 +15,8 @@ from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import read_source
-from vae_anomaly_cli.streaming import Scoring, open_dataset, plan_of, progress_bar, top_of, write_all, write_oddest
+from vae_anomaly_cli.stream_output import write_scores
+from vae_anomaly_cli.streaming import OF_FILES, Scoring, Streamed
 from vae_anomaly_cli.tracking import callbacks_of, new_tracker, tell_run
 
 if TYPE_CHECKING:
@@ -40,11 +41,10 @@ vae-anomaly score photos/ --skip-bad --output scores.csv
 zcat data.csv.gz | vae-anomaly score - | head
 
 On a terminal the oddest rows are shown, or the oddest images by name; elsewhere all are written as CSV."""
-OURS = ("row", "file", "file_row", "anomaly_score", "p_value", "is_anomaly", "reason")
+OURS = ("row", "anomaly_score", "p_value", "is_anomaly", "reason")
 OF_WHOLE_TABLES = {
     "fdr": "--fdr",
     "alerts": "--alerts",
-    "skip_bad": "--skip-bad",
     "track": "--track",
     "experiment": "--experiment",
     "run_name": "--run-name",
@@ -92,25 +92,21 @@ def score(
     With --stream, rows are written in their order and never all in memory; of several files the columns file and
     file_row follow row.
     """
-    _check_usage(context, file, model, output, keep or [])
+    refuse_written(keep or [], (*OURS, *OF_FILES) if stream else OURS)
+    _check_usage(context, file, model, output)
     rule = detection_rule(fdr, alerts, false_alarm_rate)
     if stream:
         refuse_given(context, OF_WHOLE_TABLES, "it needs all rows at once; leave it out, or --stream.")
+        refuse_given(context, {"skip_bad": "--skip-bad"}, "it concerns images, and --stream tables; leave one out.")
         with plain_warnings(quiet=quiet), naming(file):
-            dataset = open_dataset(file, exclude or [], keep or [], encoding)
-            check_table_output(output, inputs=(*dataset.files, model))
+            rows = Streamed.read(file, exclude or [], keep or [], encoding)
+            check_table_output(output, inputs=(*rows.dataset.files, model))
             if model is not None:
                 detector = read_fitted(model, device, excluded=exclude or [])
             else:
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                with progress_bar(dataset, quiet=quiet):
-                    detector.fit(dataset.without(exclude or []))
-            scoring = Scoring.of(detector, dataset, exclude or [], keep or [], rule)
-            oddest = top_of(top, output)
-            if oddest is None:
-                write_all(scoring, output, plan_of(scoring, exclude or [], encoding), quiet=quiet)
-            else:
-                write_oddest(scoring, oddest, output, quiet=quiet)
+                detector.fit(rows.used)
+            write_scores(Scoring.of(detector, rows, rule), top, output, quiet=quiet)
         return
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with plain_warnings(quiet=quiet):
@@ -157,7 +153,6 @@ def detection_rule(fdr: float | None, alerts: int | None, false_alarm_rate: floa
     return {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
 
 
-def _check_usage(context: typer.Context, file: str, model: str | None, output: str | None, keep: list[str]) -> None:
+def _check_usage(context: typer.Context, file: str, model: str | None, output: str | None) -> None:
     refuse_fitting(context, model)
-    refuse_written(keep, OURS)
     check_table_output(output, inputs=(file, model))
