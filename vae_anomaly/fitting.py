@@ -58,10 +58,11 @@ def fit_model(
     vae = design.build(likelihood_of(schema, design, numbers, indicators)).to(device, train_type)
     start(vae, loaded.rows, design, generator, common_noise=plan.common_noise)
     shares = None if others is None else TableShares(schema, x, others, train_type, device)
-    extent, rows = loaded.extent, loaded.rows
-    del loaded
-    trainer = Trainer(vae, rows, plan, objective, exemplars=design.exemplars, generator=generator, shares=shares)
-    history = trainer.run(monitor).rounds
+    trainer = Trainer(vae, loaded.rows, plan, objective, exemplars=design.exemplars, generator=generator, shares=shares)
+    extent = loaded.extent
+    del loaded  # the trainer alone holds the rows, and turns from one share to the next
+    history, batch_size = trainer.run(monitor).rounds, trainer.plan.batch_size
+    del trainer
 
     scorer = make_scorer(
         vae,
@@ -91,7 +92,7 @@ def fit_model(
         Latents.of(means, variances * design.variational, standard=not design.exemplars),
         extent,
         Reference.of(some, scores, rng),
-        Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions()),
+        Record(threshold, history, int(history["step"][-1]), batch_size, usual, _versions()),
     )
 
 

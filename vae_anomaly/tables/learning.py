@@ -35,7 +35,7 @@ def learn_columns(
     """
     columns, left_out = _learn_numbers(frame, names, places, survey)
     strays = []
-    for place in np.flatnonzero([not holds_numbers(dtype) for dtype in frame.dtypes]).tolist():
+    for place in [place for place, dtype in enumerate(frame.dtypes) if not holds_numbers(dtype)]:
         sample = frame.iloc[:, place] if places is None else frame.iloc[places, place]
         if sample.isna().all():
             left_out[names[place]] = EMPTY if survey is None else NONE_DRAWN
