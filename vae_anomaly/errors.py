@@ -1,5 +1,7 @@
 """What can go wrong, in words a user can act on: one root class, so that one ``except`` catches all of it."""
 
+from typing import Self
+
 
 class VaeAnomalyError(Exception):
     """Root of every error that this package raises on purpose."""
@@ -7,6 +9,24 @@ class VaeAnomalyError(Exception):
 
 class DataError(VaeAnomalyError, ValueError):
     """The table does not fit: the message names the column, the row, the value and the remedy."""
+
+
+class RowError(DataError):
+    """A cell does not fit: the message names its row, which can be counted on where the rows are part of a table."""
+
+    _parts: tuple[str, int, str]
+
+    @classmethod
+    def at(cls, fault: str, row: int, remedy: str) -> Self:
+        """What is wrong in a row, counted from 0, and what is to be said after its number."""
+        error = cls(f"{fault} in row {row + 1} (the first row is 1){remedy}")
+        error._parts = (fault, row, remedy)
+        return error
+
+    def moved(self, rows: int, file: str | None) -> Self:
+        """The same error, its row so many rows further down, of a file."""
+        fault, row, remedy = self._parts
+        return self.at(fault if file is None else f"{file}: {fault}", row + rows, remedy)
 
 
 class DeviceError(VaeAnomalyError, ValueError):

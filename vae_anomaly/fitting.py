@@ -77,7 +77,7 @@ def fit_model(
         dtype=score_type,
         rng=rng,
     )
-    some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
+    some = x[:] if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
     scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
     means, variances = scorer.posterior(some)
     return Fitted(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import RowError
 from vae_anomaly.tables import documents
 from vae_anomaly.tables.scaling import LEAST_FLOOR
 from vae_anomaly.tables.storage import (
@@ -86,6 +86,10 @@ class Column(Protocol):
     def origin(self) -> int:
         """What counts as 0 in the first raw cell."""
 
+    @property
+    def reading(self) -> str:
+        """How text files are read for it: "numbers", "text", or "settled": as what their cells are all together."""
+
     def cells(self, column: int) -> list[Cell]:
         """List its cells, given its position in the schema."""
 
@@ -108,6 +112,7 @@ class NumberColumn:
 
     kind: ClassVar[str] = "number"
     origin: ClassVar[int] = 0
+    reading: ClassVar[str] = "numbers"
 
     @classmethod
     def learn(cls, values: Values) -> Self | None:
@@ -162,6 +167,7 @@ class FlagColumn:
 
     kind: ClassVar[str] = "flag"
     origin: ClassVar[int] = 0
+    reading: ClassVar[str] = "numbers"
     takes_numbers: ClassVar[bool] = True
 
     @classmethod
@@ -218,6 +224,11 @@ class CategoryColumn:
         if values.is_text:
             return cls(values.name, text_storage(values), _by_frequency(values))
         return cls(values.name, "mixed", _by_frequency(values.as_text()))
+
+    @property
+    def reading(self) -> str:
+        """Text, unless other values are levels as well."""
+        return "settled" if self.storage == "mixed" or self._has_others else "text"
 
     @cached_property
     def _codes(self) -> dict[Level, int]:
@@ -302,6 +313,7 @@ class DateColumn:
     hour: bool
 
     kind: ClassVar[str] = "date"
+    reading: ClassVar[str] = "text"
     takes_numbers: ClassVar[bool] = False
 
     @classmethod
@@ -394,10 +406,8 @@ def _fitting(reading: Reading, values: Values, held: str) -> np.ndarray:
     """Give the values of a reading without misfits."""
     if len(reading.misfits):
         row = int(reading.misfits[0])
-        raise DataError(
-            f"Column {values.name!r} held {held} in fit; found {values.found(row)} in row {values.row(row)} "
-            "(the first row is 1). Convert it, or refit with the new table."
-        )
+        fault = f"Column {values.name!r} held {held} in fit; found {values.found(row)}"
+        raise RowError.at(fault, values.position(row), ". Convert it, or refit with the new table.")
     return reading.values
 
 

@@ -1,13 +1,75 @@
 """A table that need not fit in memory: its rows as frames, one after the other, as often as they are asked for."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Protocol, Self
 
 import pandas as pd
 
+from vae_anomaly.errors import RowError
+from vae_anomaly.tables.files import FilesSource
 from vae_anomaly.tables.frames import as_frame
+from vae_anomaly.tables.schema import Schema
 
-Source = Callable[[], Iterable[Any]] | Sequence[Any]
+Name = str | int
+Frames = Callable[[], Iterable[Any]] | Sequence[Any]
+Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """
+    Some rows of a table.
+
+    Attributes
+    ----------
+    frame
+        The rows; their index are their positions in the whole table.
+    file
+        Of which file they are, where they are of one.
+    first
+        Position of the first row in that file.
+    """
+
+    frame: pd.DataFrame
+    file: str | None = None
+    first: int = 0
+
+    @contextmanager
+    def counting_rows(self) -> Iterator[None]:
+        """Have errors that tell of a row of the frame tell of the row of the file."""
+        try:
+            yield
+        except RowError as error:
+            raise error.moved(self.first, self.file) from error
+
+
+class Source(Protocol):
+    """Where the rows of a dataset come from."""
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files, where there are any."""
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Bytes of all files, where they are known."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read in the present pass."""
+
+    @property
+    def columns(self) -> list[Name]:
+        """Names of the columns."""
+
+    def rows(self, only: Collection[Name] | None) -> Iterator[tuple[pd.DataFrame, str | None]]:
+        """Frames with the columns asked for, all of them by default, each with the name of its file."""
+
+    def as_fitted(self, schema: Schema, keep: Collection[Name]) -> "Source":
+        """The source with its columns read for what a schema takes them for."""
 
 
 class Dataset:
@@ -17,10 +79,34 @@ class Dataset:
     Iterating gives pandas frames in the order of the rows; each has the positions of its rows in the whole table as its
     index. It can be iterated more than once, and holds one piece at a time.
 
+    A column of text files (CSV) has one type, as if all files had been read at once: one pass finds it out before the
+    first piece is given. `as_fitted` needs none. Parquet says its types itself.
+
     Parameters
     ----------
     source
-        A list of frames, or a function without parameters that gives an iterator of frames, anew on each call.
+        A file, a folder of tables, a pattern such as ``"logs/*.parquet"``, a list of files, or "-" for standard input.
+        Files have the same columns, in whatever order; those of a folder and of a pattern come in the order of their
+        names, ``part-2`` before ``part-10``, and what begins with a dot or an underscore is no data.
+        Or a list of frames, or a function without parameters that gives an iterator of frames, anew on each call.
+    encoding
+        Encoding of text that has no byte-order mark.
+
+    Attributes
+    ----------
+    columns
+        Names of the columns.
+    files
+        Names of the files, none where there are frames.
+    n_bytes
+        Bytes of all files on the disk, where they are known.
+    bytes_read
+        How many of them have been read in the iteration that was begun last.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, has other columns than the first, or no rows are there: says which and where.
 
     Examples
     --------
@@ -30,14 +116,87 @@ class Dataset:
     [2, 1]
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Paths | Frames, *, encoding: str = "utf-8") -> None:
+        self._source: Source = FilesSource(source, encoding) if _are_paths(source) else _FramesSource(source)
+        self._without: frozenset[Name] = frozenset()
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Frames in the order of the rows."""
-        first = 0
-        for table in self._source() if callable(self._source) else self._source:
-            frame = as_frame(table)
+        return (piece.frame for piece in self.pieces())
+
+    def pieces(self) -> Iterator[Piece]:
+        """Frames in the order of the rows, each with its place in its file."""
+        first, starts = 0, dict.fromkeys([None, *self.files], 0)
+        only = self.columns if self._without else None
+        for frame, file in self._source.rows(only):
             if len(frame):
-                yield frame.set_axis(pd.RangeIndex(first, first + len(frame)))
+                yield Piece(frame.set_axis(pd.RangeIndex(first, first + len(frame))), file, starts[file])
                 first += len(frame)
+                starts[file] += len(frame)
+
+    def without(self, columns: Collection[Name]) -> Self:
+        """The same rows without these columns."""
+        return self._changed(_without=self._without | set(columns))
+
+    def as_fitted(self, schema: Schema, *, keep: Collection[Name] = ()) -> Self:
+        """
+        The columns that a schema has, and those to keep beside, in the types of the schema.
+
+        No pass over text files comes first, unless a column that is kept is one of numbers, or a category has numbers
+        for levels. Columns kept from text files that the schema does not have are text, as it stands there.
+        """
+        return self._changed(_source=self._source.as_fitted(schema, keep))
+
+    @property
+    def columns(self) -> list[Name]:
+        """Names of the columns."""
+        return [name for name in self._source.columns if name not in self._without]
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files."""
+        return self._source.files
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Bytes of all files on the disk, None where they are not known."""
+        return self._source.n_bytes
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that the present iteration has read."""
+        return self._source.bytes_read
+
+    def _changed(self, **parts: Any) -> Self:
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__ | parts)
+        return changed
+
+
+class _FramesSource:
+    """Frames that are given."""
+
+    n_bytes = None
+    bytes_read = 0
+
+    def __init__(self, frames: Any) -> None:
+        self._frames = frames
+        self.files: list[str] = []
+
+    @property
+    def columns(self) -> list[Name]:
+        return next((list(frame.columns) for frame, _ in self.rows(None)), [])
+
+    def rows(self, only: Collection[Name] | None) -> Iterator[tuple[pd.DataFrame, str | None]]:
+        for table in self._frames() if callable(self._frames) else self._frames:
+            frame = as_frame(table)
+            yield (frame if only is None else frame[[name for name in frame if name in only]]), None
+
+    def as_fitted(self, schema: Schema, keep: Collection[Name]) -> "_FramesSource":
+        return self  # they have their types
+
+
+def _are_paths(source: Any) -> bool:
+    if isinstance(source, str | PathLike):
+        return True
+    return not callable(source) and len(source) > 0 and all(isinstance(part, str | PathLike) for part in source)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import RowError
 from vae_anomaly.tables.columns import Cell, Column, NumberColumn
 from vae_anomaly.tables.values import Values
 
@@ -68,7 +68,7 @@ class Layout:
         infinite_cells = np.isinf(raw)
         if infinite_cells.any():
             row, slot = np.argwhere(infinite_cells)[0]
-            raise infinite(self.columns[self.cells[slot].column].name, row + 1)
+            raise infinite(self.columns[self.cells[slot].column].name, int(row))
 
     def _mark_unseen_flags(self, raw: np.ndarray) -> None:
         n_flags = sum(cell.kind == "flag" for cell in self.cells)
@@ -87,12 +87,10 @@ def plain_numbers(frame: pd.DataFrame) -> np.ndarray:
     return np.array([isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes], dtype=bool)
 
 
-def infinite(name: str | int, row: int) -> DataError:
-    """The error that says where a value is infinite."""
-    return DataError(
-        f"Column {name!r} is infinite in row {row} (the first row is 1). "
-        "Replace the value by a number, or by NaN to have it count as missing."
-    )
+def infinite(name: str | int, row: int) -> RowError:
+    """The error that says where a value is infinite, the first row being 0."""
+    remedy = ". Replace the value by a number, or by NaN to have it count as missing."
+    return RowError.at(f"Column {name!r} is infinite", row, remedy)
 
 
 def number_matrix(frame: pd.DataFrame, places: np.ndarray) -> np.ndarray:

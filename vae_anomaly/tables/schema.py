@@ -112,6 +112,25 @@ class Schema:
         raw = self._layout.gather(self._aligned(frame), {})
         return raw[:, [slots[0] for slots in self._layout.slots]] + [column.origin for column in self._layout.columns]
 
+    def choose(self, given: list[Name]) -> list[Name]:
+        """
+        Choose the columns in use among those of a table.
+
+        A missing one is a DataError; those that training never saw are ignored with a DataWarning.
+        """
+        present, known = set(given), {*self.names, *self.left_out}
+        if missing := [name for name in self.names if name not in present]:
+            raise DataError(_missing_message(missing, given))
+        if extra := [name for name in given if name not in known]:
+            message = f"Columns that were not there in fit are ignored: {listed(extra)}."
+            warnings.warn(message, DataWarning, stacklevel=4)
+        return self.names
+
+    @property
+    def reading(self) -> dict[Name, str]:
+        """How text files are read for each column in use: as "numbers", "text", or "settled", as a whole."""
+        return {column.name: column.reading for column in self._layout.columns}
+
     def decode(self, cells: np.ndarray) -> pd.DataFrame:
         """Decode a matrix (rows, cells) as a table with the columns, types and category names of training."""
         raw, n_numbers = np.array(cells, dtype=np.float64), self._layout.n_numbers
@@ -164,21 +183,10 @@ class Schema:
     def _aligned(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Give the columns of training, in their order."""
         given = column_names(frame)
-        if given == self.names:
-            return frame
-        present = set(given)
-        if missing := [name for name in self.names if name not in present]:
-            raise DataError(_missing_message(missing, given))
-        known = {*self.names, *self.left_out}
-        if extra := [name for name in given if name not in known]:
-            message = f"Columns that were not there in fit are ignored: {listed(extra)}."
-            warnings.warn(message, DataWarning, stacklevel=3)
-        return frame[self.names]
+        return frame if given == self.names else frame[self.choose(given)]
 
 
-def _number_parts(
-    columns: Sequence[Column], frame: pd.DataFrame, places: np.ndarray | None
-) -> Iterator[np.ndarray]:
+def _number_parts(columns: Sequence[Column], frame: pd.DataFrame, places: np.ndarray | None) -> Iterator[np.ndarray]:
     """The raw numbers of a table, (rows, numbers), a few columns at a time."""
     with_numbers = [column for column in columns if column.kind in ("number", "date")]
     step = max(1, PIECE_CELLS // len(frame if places is None else places))

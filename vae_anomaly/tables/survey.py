@@ -73,7 +73,7 @@ class Numbers:
         lows, highs = np.fmin.reduce(matrix, axis=0), np.fmax.reduce(matrix, axis=0)
         if np.isinf(lows).any() or np.isinf(highs).any():
             row, column = np.argwhere(np.isinf(matrix))[0]
-            raise infinite(self._names[places[column]], int(rows[row]) + 1)
+            raise infinite(self._names[places[column]], int(rows[row]))
         self.lows[places], self.highs[places] = np.fmin(self.lows[places], lows), np.fmax(self.highs[places], highs)
         self._see_between(places, matrix)
         self._see_counts(places, matrix)
@@ -127,8 +127,9 @@ class Levels:
     def _see(self, values: Values) -> None:
         codes, distinct = values.factors
         present, first = np.unique(codes, return_index=True)
-        new = [place for code, place in zip(present, first, strict=True) if code >= 0 and distinct[code] not in self._known]
-        fresh = values.series.iloc[sorted(new)]
+        known = [code < 0 or distinct[code] in self._known for code in present]
+        new = np.sort(first[np.logical_not(known)])
+        fresh = values.series.iloc[new]
         self._test(Values(self._name, fresh, fresh.index))
         if self._too_many:
             return

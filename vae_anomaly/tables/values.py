@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import RowError
 
 Level = str | int | float | bool
 NO_INSTANT = int(np.iinfo(np.int64).min)  # NaT, as numpy stores it
@@ -101,12 +101,11 @@ class Values:
             raise self._nested()
         return codes, distinct
 
-    def _nested(self) -> DataError:
+    def _nested(self) -> RowError:
         row = next(row for row, value in enumerate(self.series) if _is_compound(value))
-        return DataError(
-            f"Column {self.name!r} has {self.found(row)} in row {self.row(row)} (the first row is 1); a cell holds one "
-            "number, text, date or truth value. Split it into columns, or leave the column out."
-        )
+        held = "a cell holds one number, text, date or truth value"
+        fault = f"Column {self.name!r} has {self.found(row)}"
+        return RowError.at(fault, self.position(row), f"; {held}. Split it into columns, or leave the column out.")
 
     @cached_property
     def numbers(self) -> Reading:
@@ -146,9 +145,9 @@ class Values:
         """Every value as its own text, so that 1 and True, or 1 and 1.0, stay two values."""
         return Values(self.name, self.series.astype(object).map(str, na_action="ignore"), self._rows)
 
-    def row(self, place: int) -> int:
-        """Number of the row at a place, the first row of the table being 1."""
-        return 1 + (place if self._rows is None else int(self._rows[place]))
+    def position(self, place: int) -> int:
+        """Position in the whole table of the row at a place, the first row being 0."""
+        return place if self._rows is None else int(self._rows[place])
 
     def found(self, row: int) -> str:
         """Say in words what a row holds."""

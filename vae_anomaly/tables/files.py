@@ -1,0 +1,238 @@
+"""One table in one or more files: their columns held against each other, and read with types that hold for all."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vae_anomaly.errors import DataError, RowError
+from vae_anomaly.tables.delimited import DelimitedText, ends_in_delimiter
+from vae_anomaly.tables.folders import table_files
+from vae_anomaly.tables.frames import listed
+from vae_anomaly.tables.origins import STANDARD_INPUT, Progress, on_disk, origin_of
+from vae_anomaly.tables.parquet import ParquetTable, union_of, with_gaps
+from vae_anomaly.tables.reading import stored_table
+from vae_anomaly.tables.schema import Schema
+from vae_anomaly.tables.settling import ColumnFacts
+
+Name = str | int
+Stored = ParquetTable | DelimitedText
+Rows = Iterator[tuple[pd.DataFrame, str | None]]
+
+
+class FilesSource:
+    """
+    Files of one table.
+
+    ``plan`` says which columns to read for what; without one, all are read as the files as a whole have them.
+    """
+
+    def __init__(self, source: Any, encoding: str, plan: "_Plan | None" = None) -> None:
+        self._source = source
+        self._encoding = encoding
+        self._plan = plan
+        self._progress = Progress()
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Names of the files; standard input has none."""
+        return [] if self._source == STANDARD_INPUT else [str(path) for path in table_files(self._source)]
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Bytes of all files, where they are known."""
+        sizes = [table.size for table in self._tables]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read in the present pass."""
+        return self._progress.n_bytes
+
+    @cached_property
+    def columns(self) -> list[Name]:
+        """Names of the columns, in the order of the first file."""
+        if self._plan is not None:
+            return [*self._plan.columns]
+        names = list(self._tables[0].names)
+        return names[:-1] if self._ends_in_delimiter and self._facts.is_empty(len(names) - 1) else names
+
+    def rows(self, only: Collection[Name] | None) -> Rows:
+        """Frames with the columns asked for, each with the name of its file."""
+        columns = [name for name in self.columns if only is None or name in only]
+        n_rows = 0
+        for frame, file in self._frames(self._types, columns):
+            n_rows += len(frame)
+            yield (frame if list(frame.columns) == columns else frame[columns]), file
+        if n_rows == 0:
+            name = self._tables[0].name if len(self._tables) == 1 else repr(str(self._source))
+            raise DataError(f"{name} has column names but no rows: {listed(columns)}. Add rows.")
+
+    def as_fitted(self, schema: Schema, keep: Collection[Name]) -> "FilesSource":
+        """The same files, with the columns that a schema has, and those to keep, read for what it takes them for."""
+        names = list(self._tables[0].names)
+        given = names[:-1] if self._ends_in_delimiter and names[-1] not in (*schema.names, *keep) else names
+        used = schema.choose(given)
+        plan = _Plan([name for name in given if name in used or name in keep], dict(schema.reading), frozenset(keep))
+        fitted = FilesSource(self._source, self._encoding, plan)
+        fitted.__dict__["_tables"] = self._tables  # standard input comes only once
+        return fitted
+
+    @cached_property
+    def _tables(self) -> list[Stored]:
+        """The files, their columns compared."""
+        names = self.files or [STANDARD_INPUT]
+        tables = [stored_table(origin_of(name), self._encoding) for name in names]
+        for table in tables[1:]:
+            _compare(tables[0], table)
+        return tables
+
+    @property
+    def _ends_in_delimiter(self) -> bool:
+        first = self._tables[0]
+        return isinstance(first, DelimitedText) and ends_in_delimiter(first.names)
+
+    @cached_property
+    def _types(self) -> dict[Name, Any]:
+        """Types to read the columns with."""
+        if isinstance(self._tables[0], ParquetTable):
+            return _joint_types([table for table in self._tables if isinstance(table, ParquetTable)])
+        if self._plan is not None and not self._plan.needs_settling:
+            return dict(self._plan.text_types)
+        return self._facts.types()
+
+    @cached_property
+    def _facts(self) -> ColumnFacts:
+        """What the cells of text files are: one pass over all of them."""
+        self._tables[:] = [self._lasting(table) for table in self._tables]
+        names = [str(name) for name in self._tables[0].names]
+        facts = ColumnFacts(names)
+        for frame, _ in self._frames({}, [*names]):
+            facts.add(frame[names])
+        return facts
+
+    def _lasting(self, table: Stored) -> Stored:
+        if isinstance(table, ParquetTable) or table.origin.lasts:
+            return table
+        return DelimitedText(on_disk(table.origin), table.encoding)
+
+    def _frames(self, types: Mapping[Any, Any], columns: list[Name]) -> Rows:
+        """Frames of all files, each with the name of its file."""
+        self._progress = progress = Progress()
+        kinds = OneKind(self._plan.numbers) if self._plan is not None else OneKind([])
+        names: list[str] | list[None] = self.files or [None]
+        for table, file in zip(self._tables, names, strict=True):
+            n_rows = 0
+            for frame in _pieces(table, types, progress, columns):
+                kinds.check(frame, n_rows, file)
+                n_rows += len(frame)
+                yield frame, file
+            progress.next_file()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which columns to read, and for what: "numbers", "text", or "settled", as the files as a whole have it."""
+
+    columns: list[Name]
+    reading: dict[Name, str]
+    keep: frozenset[Name]
+
+    @property
+    def needs_settling(self) -> bool:
+        """Whether a column's type must be that of all files."""
+        kept = {name for name in self.keep if self.reading.get(name) == "numbers"}
+        return bool(kept) or "settled" in self.reading.values()
+
+    @property
+    def text_types(self) -> dict[Name, Any]:
+        """Types for text files: each piece finds out by itself how its numbers are written."""
+        return {name: str for name in self.columns if self.reading.get(name) != "numbers"}
+
+    @property
+    def numbers(self) -> list[Name]:
+        """Columns that are read as numbers."""
+        return [name for name in self.columns if self.reading.get(name) == "numbers"]
+
+
+@dataclass
+class OneKind:
+    """Refuses a column of numbers in which some pieces are truth values: read as one, it would be text."""
+
+    names: list[Name]
+    truth: set[Name] = field(default_factory=set)
+    numbers: set[Name] = field(default_factory=set)
+
+    def check(self, frame: pd.DataFrame, first: int, file: str | None) -> None:
+        """Hold a piece, which begins at this row of its file, against those before it."""
+        dtypes = dict(frame.dtypes)
+        for name in self.names:
+            if dtypes[name].kind in "iuf" and name in self.numbers and name not in self.truth:
+                continue
+            if _is_truth(frame[name]):
+                self.truth.add(name)
+            elif frame[name].notna().any():
+                self.numbers.add(name)
+            if name in self.truth and name in self.numbers:
+                row = int(np.flatnonzero(frame[name].notna())[0])
+                fault = f"Column {name!r} changes between numbers and truth values"
+                raise RowError.at(fault, row, ". Write it in one way.").moved(first, file)
+
+
+def _is_truth(cells: pd.Series) -> bool:
+    return pd.api.types.is_bool_dtype(cells.dtype) or (
+        cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
+    )
+
+
+def _pieces(table: Stored, types: Mapping[Any, Any], progress: Progress, columns: list[Name]) -> Iterator[pd.DataFrame]:
+    """Frames of one file."""
+    if isinstance(table, ParquetTable):
+        yield from table.pieces(types, progress, only=columns)
+        return
+    for frame in table.pieces({name: kind for name, kind in types.items() if kind is not None}, progress):
+        found = [name for name, kind in types.items() if kind is None]  # in each piece by itself
+        yield frame.astype(dict.fromkeys(found, object)) if found else frame
+
+
+def _compare(first: Stored, other: Stored) -> None:
+    """Refuse a file that is of another kind than the first, or has other columns."""
+    if type(first) is not type(other):
+        raise DataError(f"{first.name} and {other.name} are not both text or both Parquet. Name those of one kind.")
+    missing = [name for name in first.names if name not in other.names]
+    new = [name for name in other.names if name not in first.names]
+    if missing or new:
+        lacks = f"it lacks {listed(missing)}" if missing else ""
+        has = f"it has {listed(new)} besides" if new else ""
+        told = " and ".join(filter(None, [lacks, has]))
+        raise DataError(f"{other.name} has other columns than {first.name}: {told}. Files of one table have the same.")
+
+
+def _joint_types(tables: list[ParquetTable]) -> dict[Name, Any]:
+    """Types that hold for all Parquet files."""
+    joint: dict[Name, Any] = {}
+    for name in tables[0].names:
+        kinds = [(table.types[name], table.name) for table in tables]
+        known = [(kind, file) for kind, file in kinds if kind is not None]
+        if not known:
+            continue
+        kind = reduce(lambda one, other: _joint_type(name, one, other), known)[0]
+        joint[name] = with_gaps(kind) if len(known) < len(kinds) and isinstance(kind, np.dtype) else kind
+    return joint
+
+
+def _joint_type(name: Name, one: tuple[Any, str], other: tuple[Any, str]) -> tuple[Any, str]:
+    (kind, file), (other_kind, other_file) = one, other
+    if kind == other_kind:
+        return one
+    if isinstance(kind, pd.CategoricalDtype) and isinstance(other_kind, pd.CategoricalDtype):
+        return union_of([kind.categories, other_kind.categories], ordered=bool(kind.ordered)), file
+    if isinstance(kind, np.dtype) and isinstance(other_kind, np.dtype):
+        if {kind.kind, other_kind.kind} <= set("iuf") or kind.kind == other_kind.kind == "M":
+            return np.promote_types(kind, other_kind), file
+        if {kind.kind, other_kind.kind} == {"b", "O"}:
+            return np.dtype(object), file
+    raise DataError(f"Column {name!r} is {kind} in {file} and {other_kind} in {other_file}. Bring them into one type.")

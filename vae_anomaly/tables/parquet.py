@@ -1,0 +1,152 @@
+"""A Parquet file as a table, read whole or in pieces of which each has the types of the whole."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vae_anomaly.errors import DataError
+from vae_anomaly.tables.origins import Origin, Progress, StoredFile, seekable
+from vae_anomaly.tables.sizes import rows_a_piece
+
+MAGIC = b"PAR1"
+_BUFFERS, _LARGEST_BUFFER, _LEAST_BUFFER = 2**24, 2**20, 2**12  # bytes, of all columns and of one
+
+
+class ParquetTable:
+    """A Parquet file."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.name = origin.name
+        self.size = origin.size
+        self._origin = seekable(origin)
+
+    @cached_property
+    def names(self) -> list[str | int]:
+        """Names of the columns."""
+        return list(self._empty.columns)
+
+    def read(self) -> pd.DataFrame:
+        """Read all rows; an index that has a name is a column."""
+        with self._origin.opened() as stream, self._explained():
+            return _with_named_index(pd.read_parquet(stream, engine="pyarrow"))
+
+    def pieces(
+        self, types: Mapping[str | int, Any], progress: Progress, *, only: Collection[str | int] | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """
+        Read the rows piece by piece.
+
+        Parameters
+        ----------
+        types
+            Types of columns; the others have those of the file.
+        progress
+            Is told of the bytes read, by the share of the rows.
+        only
+            Columns to read; all, if not given.
+        """
+        names = [str(name) for name in self.names if only is None or name in only]
+        with self._opened(len(names)) as file:
+            total, done = max(1, file.metadata.num_rows), 0
+            for table in self._tables(file, names):
+                done += len(table)
+                frame = self._frame(table)
+                progress.here = (self.size or 0) * done // total
+                yield frame.astype({name: kind for name, kind in types.items() if name in frame.columns})
+
+    @cached_property
+    def types(self) -> dict[str | int, Any]:
+        """Type of each column as a whole, as pandas has it; None where the file has no values of it."""
+        with self._opened(1) as file:
+            fields = {field.name: field for field in file.schema_arrow}
+            return {name: self._type_of(file, fields[str(name)], self._empty[name].dtype) for name in self.names}
+
+    def _type_of(self, file: Any, field: Any, dtype: Any) -> Any:
+        if pa.types.is_null(field.type):
+            return None
+        if isinstance(dtype, np.dtype) and dtype.kind in "iub" and self._has_gaps(file, field.name):
+            return with_gaps(dtype)
+        if isinstance(dtype, pd.CategoricalDtype):
+            levels = [self._frame(table).iloc[:, 0].cat.categories for table in self._tables(file, [field.name])]
+            return union_of(levels, ordered=bool(dtype.ordered))
+        return dtype
+
+    def _has_gaps(self, file: Any, name: str) -> bool:
+        counts = list(_null_counts(file.metadata, name))
+        if any(counts) or None not in counts:
+            return any(counts)
+        return any(table.column(name).null_count for table in self._tables(file, [name]))
+
+    @cached_property
+    def _empty(self) -> pd.DataFrame:
+        with self._opened(1) as file:
+            return self._frame(file.schema_arrow.empty_table())
+
+    def _tables(self, file: Any, names: list[str]) -> Iterator[Any]:
+        """All rows, in arrow's tables of bounded size."""
+        groups = (file.metadata.row_group(place) for place in range(file.metadata.num_row_groups))
+        width = sum(group.total_byte_size for group in groups) // max(1, file.metadata.num_rows)
+        rows = rows_a_piece(len(names), width)
+        with self._explained():
+            batches = file.iter_batches(rows, columns=names, use_threads=False)
+        while (batch := self._next(batches)) is not None:
+            if batch.num_rows:
+                yield pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
+
+    def _next(self, batches: Any) -> Any:
+        with self._explained():
+            return next(batches, None)
+
+    def _frame(self, table: Any) -> pd.DataFrame:
+        with self._explained():
+            return _with_named_index(table.to_pandas())
+
+    @contextmanager
+    def _opened(self, n_columns: int) -> Iterator[Any]:
+        """The file, read through buffers that stay small however many columns there are."""
+        buffer = max(_LEAST_BUFFER, min(_LARGEST_BUFFER, _BUFFERS // max(1, n_columns)))
+        with ExitStack() as stack:
+            origin = self._origin
+            source = str(origin.path) if isinstance(origin, StoredFile) else stack.enter_context(origin.opened())
+            with self._explained():
+                file = stack.enter_context(pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer))
+            yield file
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, pa.ArrowException) as error:
+            message = f"{self.name} is damaged or cut short: it cannot be read as Parquet. Fetch it again."
+            raise DataError(message) from error
+
+
+def with_gaps(dtype: Any) -> Any:
+    """What pandas makes of whole numbers, or truth values, some of which are missing."""
+    return np.dtype(object if dtype.kind == "b" else np.float64) if dtype.kind in "iub" else dtype
+
+
+def union_of(levels: list[pd.Index], *, ordered: bool) -> pd.CategoricalDtype:
+    """The categories of all, in the order in which they come."""
+    found = dict.fromkeys(level for some in levels for level in some)
+    return pd.CategoricalDtype(list(found), ordered=ordered)
+
+
+def _with_named_index(frame: pd.DataFrame) -> pd.DataFrame:
+    named = any(level is not None for level in frame.index.names)
+    return frame.reset_index(drop=not named)
+
+
+def _null_counts(metadata: Any, name: str) -> Iterator[int | None]:
+    """Missing values of a column in each group of rows, None where the file does not say."""
+    for place in range(metadata.num_row_groups):
+        group = metadata.row_group(place)
+        columns = (group.column(column) for column in range(group.num_columns))
+        statistics = next(column.statistics for column in columns if column.path_in_schema == name)
+        yield statistics.null_count if statistics is not None and statistics.has_null_count else None

@@ -1,0 +1,10 @@
+"""How many rows make a piece: enough for full speed, few enough for bounded memory however wide they are."""
+
+MOST_ROWS = 2**16
+MOST_CELLS = 2**21  # 16 MB as float64
+MOST_BYTES = 2**25  # of a file's own
+
+
+def rows_a_piece(n_columns: int, row_bytes: int) -> int:
+    """Rows to read at a time, of so many columns and of so many bytes each."""
+    return max(1, min(MOST_ROWS, MOST_CELLS // max(1, n_columns), MOST_BYTES // max(1, row_bytes)))
