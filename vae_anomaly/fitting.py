@@ -65,13 +65,14 @@ def fit_model(
     vae = design.build(likelihood_of(schema, design, numbers, indicators)).to(device, train_type)
     start(vae, loaded.rows, design, generator, common_noise=plan.common_noise)
     shares = None if others is None else TableShares(schema, x, others, train_type, device)
-    extent, rows = loaded.extent, loaded.rows
-    del loaded
-    trainer = Trainer(vae, rows, plan, objective, exemplars=design.exemplars, generator=generator, shares=shares)
+    trainer = Trainer(vae, loaded.rows, plan, objective, exemplars=design.exemplars, generator=generator, shares=shares)
+    extent = loaded.extent
+    del loaded  # the trainer alone holds the rows, and turns from one share to the next
     checkpoint = None
     if kept_in is not None:
         checkpoint = Checkpoint(kept_in, _identity(schema, x, inputs, settings, seed, device))
-    history = trainer.run(monitor, checkpoint).rounds
+    history, batch_size = trainer.run(monitor, checkpoint).rounds, trainer.plan.batch_size
+    del trainer
 
     scorer = make_scorer(
         vae,
@@ -86,7 +87,7 @@ def fit_model(
         dtype=score_type,
         rng=rng,
     )
-    some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
+    some = x[:] if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
     scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
     means, variances = scorer.posterior(some)
     return Fitted(
@@ -101,7 +102,7 @@ def fit_model(
         Latents.of(means, variances * design.variational, standard=not design.exemplars),
         extent,
         Reference.of(some, scores, rng),
-        Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions()),
+        Record(threshold, history, int(history["step"][-1]), batch_size, usual, _versions()),
     )
 
 

@@ -21,7 +21,7 @@ DISCRETE_GAIN = 4.0  # slope of the logit at one half: how a linear path starts 
 LEAST_SCALE = 1e-3  # of a standardised number's margin: below every floor, and no division by zero
 TAIL_WEIGHTS = (2.1, 3.0, 4.5, 8.0, 20.0, 100.0)  # degrees of freedom tried for a margin
 EM_ROUNDS = 12  # for each of them
-MEAN_ROWS = 2**16  # counted at a time
+COUNTED_CELLS = 2**18  # at a time
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -82,7 +82,8 @@ def _zero_if_unseen(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _column_means(x: Tensor) -> Tensor:
-    seen = sum((~part.isnan()).sum(0) for part in x.split(MEAN_ROWS))  # torch's own nanmean takes twice the memory of x
+    few = max(1, COUNTED_CELLS // max(1, x.shape[1]))
+    seen = sum((~rows.isnan()).sum(0) for rows in x.split(few))  # at once it takes twice the memory of x
     return x.nansum(0).div(seen).nan_to_num(0.0)
 
 

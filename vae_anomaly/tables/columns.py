@@ -407,7 +407,7 @@ def _fitting(reading: Reading, values: Values, held: str) -> np.ndarray:
     if len(reading.misfits):
         row = int(reading.misfits[0])
         fault = f"Column {values.name!r} held {held} in fit; found {values.found(row)}"
-        raise RowError.at(fault, values.row(row), ". Convert it, or refit with the new table.")
+        raise RowError.at(fault, values.position(row), ". Convert it, or refit with the new table.")
     return reading.values
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.tables.frames import PIECE_CELLS
+from vae_anomaly.tables.frames import slices_of_rows
 
 HELD_CELLS = 2**22  # 32 MiB: up to there rows are encoded once and kept
 
@@ -64,6 +64,5 @@ def encoded(schema: Encoder, frame: pd.DataFrame, places: np.ndarray | None = No
 
 def parts(x: Cells) -> Iterator[np.ndarray]:
     """All rows in their order, a few at a time."""
-    step = max(1, PIECE_CELLS // x.shape[1])
-    for first in range(0, len(x), step):
-        yield x[first : first + step]
+    for rows in slices_of_rows(*x.shape):
+        yield x[rows]

@@ -10,7 +10,8 @@ import pandas as pd
 
 from vae_anomaly.errors import DataError
 
-PIECE_CELLS = 2**20  # looked at together: a few MiB, so that what is computed on the way stays small beside a long table
+PIECE_CELLS = 2**18  # looked at together: 2 MiB, so that what is computed on the way stays small beside a long table
+PIECE_ROWS = 2**8  # however wide the table
 
 
 def is_frame(X: Any) -> bool:
@@ -52,10 +53,14 @@ def numbered(frame: pd.DataFrame) -> pd.DataFrame:
 
 def in_pieces_of_rows(frame: pd.DataFrame, places: np.ndarray | None = None) -> Iterator[pd.DataFrame]:
     """Rows of a frame, or those at ``places``, a few at a time."""
-    n_rows, step = len(frame) if places is None else len(places), max(1, PIECE_CELLS // max(1, frame.shape[1]))
-    for first in range(0, n_rows, step):
-        rows = slice(first, min(first + step, n_rows))
+    for rows in slices_of_rows(len(frame) if places is None else len(places), frame.shape[1]):
         yield frame.iloc[rows if places is None else places[rows]]
+
+
+def slices_of_rows(n_rows: int, n_cells: int) -> Iterator[slice]:
+    """All rows of a table of so many cells a row, a few at a time."""
+    step = max(PIECE_ROWS, PIECE_CELLS // max(1, n_cells))
+    return (slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step))
 
 
 def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

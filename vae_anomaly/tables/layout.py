@@ -88,7 +88,7 @@ def plain_numbers(frame: pd.DataFrame) -> np.ndarray:
 
 
 def infinite(name: str | int, row: int) -> RowError:
-    """The error that says in which row, counted from 0, a value is infinite."""
+    """The error that says where a value is infinite, the first row being 0."""
     remedy = ". Replace the value by a number, or by NaN to have it count as missing."
     return RowError.at(f"Column {name!r} is infinite", row, remedy)
 

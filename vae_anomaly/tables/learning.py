@@ -1,4 +1,4 @@
-"""What the columns of a table are, and which are of no use: learned from all its rows, or from a sample and a survey."""
+"""What the columns of a table are, and which are of no use: learned from all rows, or from a sample and a survey."""
 
 import warnings
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ def learn_columns(
     """
     columns, left_out = _learn_numbers(frame, names, places, survey)
     strays = []
-    for place in np.flatnonzero([not holds_numbers(dtype) for dtype in frame.dtypes]).tolist():
+    for place in [place for place, dtype in enumerate(frame.dtypes) if not holds_numbers(dtype)]:
         sample = frame.iloc[:, place] if places is None else frame.iloc[places, place]
         if sample.isna().all():
             left_out[names[place]] = EMPTY if survey is None else NONE_DRAWN
@@ -84,16 +84,16 @@ def _learn_other(values: Values) -> Column:
     if isinstance(column, NumberColumn) and not column.is_duration:
         places = np.flatnonzero(np.isinf(values.numbers.values))
         if len(places):
-            raise infinite(values.name, values.row(int(places[0])))
+            raise infinite(values.name, values.position(int(places[0])))
     return column
 
 
 def _reason(column: Column, values: Values, place: int, survey: Survey | None) -> str | None:
     """Say why a column is left out, None where it is not."""
     levels = None if survey is None else survey.levels(place)
-    if levels is None:
-        return reason_to_leave_out(column, int((~values.missing).sum()))
-    return too_many_levels(levels.most, levels.n_values) if levels.too_many else reason_to_leave_out(column, levels.n_values)
+    if levels is not None and levels.too_many:
+        return too_many_levels(levels.most, levels.n_values)
+    return reason_to_leave_out(column, int((~values.missing).sum()) if levels is None else levels.n_values)
 
 
 def _keep_a_counter(left_out: dict[Name, str], names: list[Name]) -> None:

@@ -33,7 +33,7 @@ def nearly_numbers(values: Values) -> str | None:
     if not 0 < len(strays) <= round((1 - _NUMBER_SHARE) * n_values, 9):  # 0.1 * 10 is to be 1
         return None
     row = int(strays[0])
-    return f"{values.name!r} (row {values.row(row) + 1} holds {values.found(row)})"
+    return f"{values.name!r} (row {values.position(row) + 1} holds {values.found(row)})"
 
 
 def _identifies(distinct: int, n_values: int) -> str | None:

@@ -55,7 +55,7 @@ class PixelSchema:
         _check_numbers(frame)
         pixels = Numbers.of(in_pieces_of_rows(numbered(frame), places), names) if survey is None else survey.numbers
         if np.isnan(pixels.lows).all():
-            raise DataError(f"There are {pixels.n_rows} images and no pixel that is not missing; one image is the least.")
+            raise DataError(f"There are {pixels.n_rows} images and no pixel that is not missing; one is the least.")
         darkest, brightest = np.nanmin(pixels.lows), np.nanmax(pixels.highs)
         if max(-darkest, brightest) > LARGEST:
             raise DataError(f"A pixel of {darkest if -darkest > LARGEST else brightest} is as good as infinite.")

@@ -56,7 +56,7 @@ class OtherShares:
         return math.ceil((self.n_rows - self.n_first) / self.n_first)
 
     def number(self, used: int) -> int:
-        """Share, 0 for the first, that is due when so many rows have been used; after the last comes the first again."""
+        """Share that is due when so many rows have been used: the first, 0, to begin with and after the last."""
         left = used % self.n_rows - self.n_first
         return 0 if left < 0 else 1 + left * self.n_shares // (self.n_rows - self.n_first)
 
@@ -65,10 +65,12 @@ class OtherShares:
         width = (self.largest - self.least) // self.n_shares + 1
         lowest = self.least + (number - 1) * width
         highest = min(lowest + width - 1, self.largest)
-        keyed = with_keys(self.pieces(), self.seed)
-        found = [piece[(keys >= lowest) & (keys <= highest)] for piece, keys in keyed]
-        if not any(map(len, found)):
-            raise DataError("The table is shorter than when it was first read. Fit again when it no longer changes.")
+        found, n_rows = [], 0
+        for piece, keys in with_keys(self.pieces(), self.seed):
+            found.append(piece[(keys >= lowest) & (keys <= highest)])
+            n_rows += int((keys <= self.largest).sum())
+        if n_rows != self.n_rows:
+            raise DataError("The table has changed since it was first read. Fit again when it no longer does.")
         return stacked([piece for piece in found if len(piece)])
 
 

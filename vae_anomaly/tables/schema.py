@@ -186,9 +186,7 @@ class Schema:
         return frame if given == self.names else frame[self.choose(given)]
 
 
-def _number_parts(
-    columns: Sequence[Column], frame: pd.DataFrame, places: np.ndarray | None
-) -> Iterator[np.ndarray]:
+def _number_parts(columns: Sequence[Column], frame: pd.DataFrame, places: np.ndarray | None) -> Iterator[np.ndarray]:
     """The raw numbers of a table, (rows, numbers), a few columns at a time."""
     with_numbers = [column for column in columns if column.kind in ("number", "date")]
     step = max(1, PIECE_CELLS // len(frame if places is None else places))

@@ -62,7 +62,9 @@ class Numbers:
         """Take the columns of numbers of a piece into account; an infinite value is a DataError."""
         if not len(piece):
             return
-        places = np.flatnonzero([holds_numbers(dtype) for dtype in piece.dtypes])
+        dtypes = piece.dtypes.tolist()
+        numeric = {dtype: holds_numbers(dtype) for dtype in set(dtypes)}
+        places = np.flatnonzero([numeric[dtype] for dtype in dtypes])
         if len(places):
             self._see(places, number_matrix(piece, places), piece.index)
         self.n_rows += len(piece)
@@ -125,10 +127,9 @@ class Levels:
     def _see(self, values: Values) -> None:
         codes, distinct = values.factors
         present, first = np.unique(codes, return_index=True)
-        new = [
-            place for code, place in zip(present, first, strict=True) if code >= 0 and distinct[code] not in self._known
-        ]
-        fresh = values.series.iloc[sorted(new)]
+        known = [code < 0 or distinct[code] in self._known for code in present]
+        new = np.sort(first[np.logical_not(known)])
+        fresh = values.series.iloc[new]
         self._test(Values(self._name, fresh, fresh.index))
         if self._too_many:
             return
@@ -188,8 +189,7 @@ class Survey:
 
 
 def _nominal(piece: pd.DataFrame) -> list[int]:
-    return [
-        place
-        for place, dtype in enumerate(piece.dtypes)
-        if not holds_numbers(dtype) and getattr(dtype, "kind", "O") not in "mM"
-    ]
+    """Places of the columns of anything but numbers, dates and durations."""
+    dtypes = piece.dtypes.tolist()
+    nominal = {dtype: not holds_numbers(dtype) and getattr(dtype, "kind", "O") not in "mM" for dtype in set(dtypes)}
+    return [place for place, dtype in enumerate(dtypes) if nominal[dtype]]

@@ -105,7 +105,7 @@ class Values:
         row = next(row for row, value in enumerate(self.series) if _is_compound(value))
         held = "a cell holds one number, text, date or truth value"
         fault = f"Column {self.name!r} has {self.found(row)}"
-        return RowError.at(fault, self.row(row), f"; {held}. Split it into columns, or leave the column out.")
+        return RowError.at(fault, self.position(row), f"; {held}. Split it into columns, or leave the column out.")
 
     @cached_property
     def numbers(self) -> Reading:
@@ -145,8 +145,8 @@ class Values:
         """Every value as its own text, so that 1 and True, or 1 and 1.0, stay two values."""
         return Values(self.name, self.series.astype(object).map(str, na_action="ignore"), self._rows)
 
-    def row(self, place: int) -> int:
-        """Position in the whole table of the row at a place."""
+    def position(self, place: int) -> int:
+        """Position in the whole table of the row at a place, the first row being 0."""
         return place if self._rows is None else int(self._rows[place])
 
     def found(self, row: int) -> str:

@@ -107,7 +107,8 @@ class Loaded:
     def of(cls, x: Cells, dtype: torch.dtype, device: torch.device) -> "Loaded":
         """From encoded rows; long tables are encoded a few rows at a time, and never held in float64."""
         rows, first = _room(x, dtype, device), 0
-        lows, highs, missing = np.full(x.shape[1], np.nan), np.full(x.shape[1], np.nan), np.zeros(x.shape[1], dtype=bool)
+        lows, highs = np.full((2, x.shape[1]), np.nan)
+        missing = np.zeros(x.shape[1], dtype=bool)
         for part in parts(x):
             rows[first : first + len(part)] = torch.as_tensor(part, dtype=dtype)
             lows, highs = np.fmin(lows, np.fmin.reduce(part)), np.fmax(highs, np.fmax.reduce(part))
