@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from vae_anomaly.inference.reference import Reference
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.tables import PixelSchema, Schema
-from vae_anomaly.training.assembly import make_design, missing_cells, number_likelihood, start
+from vae_anomaly.training.assembly import Design, make_design, missing_cells, number_likelihood, start
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.checkpoints import Checkpoint
 from vae_anomaly.training.devices import resolve_device, resolve_precision
@@ -81,9 +81,7 @@ def fit_model(
         dtype=score_type,
         rng=rng,
     )
-    some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
-    scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
-    means, variances = scorer.posterior(some)
+    measured = measure(scorer, x, schema, design, settings, rng)
     return Fitted(
         schema,
         inputs,
@@ -93,11 +91,44 @@ def fit_model(
         indicators,
         train_type,
         scorer,
-        Latents.of(means, variances * design.variational, standard=not design.exemplars),
+        measured.latents,
         np.stack([np.nanmin(x, 0), np.nanmax(x, 0)]),
-        Reference.of(some, scores, rng),
-        Record(threshold, history, int(history["step"][-1]), trainer.plan.batch_size, usual, _versions()),
+        measured.reference,
+        Record(
+            measured.offset,
+            history,
+            int(history["step"][-1]),
+            trainer.plan.batch_size,
+            measured.usual,
+            library_versions(),
+        ),
     )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model makes of rows of its training, none of which explains itself."""
+
+    latents: Latents
+    reference: Reference
+    offset: float
+    usual: list[float]
+
+
+def measure(
+    scorer: Scorer,
+    x: np.ndarray,
+    schema: Schema | PixelSchema,
+    design: Design,
+    settings: Settings,
+    rng: np.random.Generator,
+) -> Measured:
+    """Measure on some of the encoded rows ``x`` (rows, cells)."""
+    some = x if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
+    scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
+    means, variances = scorer.posterior(some)
+    latents = Latents.of(means, variances * design.variational, standard=not design.exemplars)
+    return Measured(latents, Reference.of(some, scores, rng), threshold, usual)
 
 
 def _training_figures(
@@ -122,10 +153,11 @@ def _identity(
     columns = json.dumps([inputs, schema.to_json()]).encode()
     digests = {"columns": hashlib.sha256(columns), "rows": hashlib.sha256(np.ascontiguousarray(x).data)}
     told = {name: digest.hexdigest() for name, digest in digests.items()}
-    return {**asdict(settings), "random_state": seed, **told, "device": str(device), **_versions()}
+    return {**asdict(settings), "random_state": seed, **told, "device": str(device), **library_versions()}
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Of Python, of this package and of what computes."""
     found = {"python": platform.python_version()}
     for library in LIBRARIES:
         try:
