@@ -10,10 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.stats import ks_2samp
 
 from vae_anomaly.fitted import Fitted, Record, likelihood_of, objective_of
 from vae_anomaly.fitting import library_versions, measure
 from vae_anomaly.inference.assembly import make_scorer
+from vae_anomaly.inference.reference import MOST_ROWS
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.loop import Trainer
@@ -21,6 +23,9 @@ from vae_anomaly.training.plan import Plan, make_plan
 from vae_anomaly.training.settings import Settings
 
 STILL = 20  # steps in which the optimiser learns how large gradients are
+STRANGE_WORTH = 10.0  # times as much to learn is in a row unlike all others: a tenth of such rows is worth a whole fit
+CHANCE = 1e-3
+LEAST_PART = 0.25  # of a fit
 
 
 def update_model(fitted: Fitted, x: np.ndarray, *, settings: Settings, seed: int, monitor: Monitor) -> Fitted:
@@ -34,7 +39,9 @@ def update_model(fitted: Fitted, x: np.ndarray, *, settings: Settings, seed: int
     rng = np.random.default_rng([seed, n_old])
     generator = torch.Generator(fitted.scorer.device).manual_seed(int(rng.integers(2**31 - 1)))
     rows = uniform_rows(fitted.reference.cells, n_old, x, rng)
-    plan = _plan(fitted, grown, len(rows), settings)
+    some = x[rng.permutation(len(x))[:MOST_ROWS]]
+    strange = strangeness(fitted.reference.scores, fitted.scorer.score(some))
+    plan = _plan(fitted, grown, len(rows), strange, settings)
     vae, record = _trained(grown, rows, plan, generator, monitor) if plan.max_iter else (_warm(grown), grown.record)
     scorer = make_scorer(
         vae,
@@ -75,13 +82,22 @@ def uniform_rows(kept: np.ndarray, n_rows: int, x: np.ndarray, rng: np.random.Ge
     return np.concatenate([kept, x[rng.random(len(x)) < len(kept) / n_rows]])
 
 
-def steps_between(n_old: int, n_new: int, whole: int) -> int:
+def strangeness(old: np.ndarray, new: np.ndarray) -> float:
+    """How unlike the scores of old and new rows are, from 0 to 1: Kolmogorov's distance, 0 where it may be chance."""
+    found = ks_2samp(old, new, method="asymp")
+    return float(found.statistic) if found.pvalue < CHANCE else 0.0
+
+
+def steps_between(n_old: int, n_new: int, whole: int, worth: float = 1.0) -> int:
     """Steps of an update from ``n_old`` to ``n_new`` rows, where a fit takes ``whole``, which are the most.
 
-    The nth row is worth its share of all rows, ``whole / n`` steps; their sum grows with the logarithm. So many small
-    updates take as many steps as a large one.
+    The nth row is worth its share of all rows, ``whole / n`` steps, and so many times that; their sum grows with the
+    logarithm. So many small updates take as many steps as a large one; they come in parts of a fit, for a few steps are
+    more noise than learning, and most small updates take none.
     """
-    return min(whole, math.floor(whole * math.log(n_new)) - math.floor(whole * math.log(n_old)))
+    part = math.ceil(whole * LEAST_PART)
+    begun = [math.floor(worth * whole * math.log(n_rows) / part) for n_rows in (n_old, n_new)]
+    return min(whole, part * (begun[1] - begun[0]))
 
 
 def _wider(extent: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -90,15 +106,17 @@ def _wider(extent: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.stack([np.fmin(lowest, np.fmin.reduce(x)), np.fmax(highest, np.fmax.reduce(x))])
 
 
-def _plan(fitted: Fitted, grown: Fitted, n_rows: int, settings: Settings) -> Plan:
-    """That of a fit to so many rows, but shorter, and with the whole weight of the KL from the start."""
+def _plan(fitted: Fitted, grown: Fitted, n_rows: int, strange: float, settings: Settings) -> Plan:
+    """That of a fit to so many rows, but shorter, gentler where the rows are not strange, and with a whole KL at once."""
     design, alike = fitted.design, fitted.design.image_shape is not None or not fitted.indicators
     one_measure = alike and fitted.schema.has_one_measure(fitted.extent)
     plan = make_plan(settings, n_rows, exemplars=design.exemplars, one_measure=one_measure)
     whole = make_plan(settings, grown.schema.n_rows, exemplars=design.exemplars)
-    steps = steps_between(fitted.schema.n_rows, grown.schema.n_rows, whole.max_iter)
+    worth = 1 + (STRANGE_WORTH - 1) * strange
+    steps = steps_between(fitted.schema.n_rows, grown.schema.n_rows, whole.max_iter, worth)
     evaluations = max(1, steps // whole.interval)
-    return replace(plan, max_iter=steps, evaluations=evaluations, warm_up=0.0, still=STILL)
+    rate = max(strange, steps / whole.max_iter) * plan.learning_rate
+    return replace(plan, max_iter=steps, evaluations=evaluations, learning_rate=rate, warm_up=0.0, still=STILL)
 
 
 def _warm(grown: Fitted) -> VAE:
