@@ -15,7 +15,7 @@ FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"training", "inference"},
     {"fitted", "parameters"},
     {"fitting", "diagnosing"},
-    {"calibrating"},
+    {"calibrating", "updating"},
     {"detector"},
     {"reports", "comparison"},
     {"integrations"},

@@ -166,7 +166,7 @@ def test_the_checkpoint_of_another_fit_is_refused_and_kept(X, tmp_path, rows, pa
 
 def test_the_checkpoint_of_other_versions_is_refused(X, tmp_path, monkeypatch):
     folder = interrupted(X, tmp_path / "kept")
-    monkeypatch.setattr("vae_anomaly.fitting._versions", lambda: {"torch": "1.0"})
+    monkeypatch.setattr("vae_anomaly.fitting.library_versions", lambda: {"torch": "1.0"})
     with pytest.raises(OutputError, match="differ in .*torch"):
         tiny(folder).fit(X)
 

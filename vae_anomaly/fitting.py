@@ -19,7 +19,7 @@ from vae_anomaly.inference.reference import Reference
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.inference.thresholds import offset
 from vae_anomaly.tables import Cells, OtherShares, PixelSchema, Schema, encoded, parts
-from vae_anomaly.training.assembly import Loaded, make_design, number_likelihood, start
+from vae_anomaly.training.assembly import Design, Loaded, make_design, number_likelihood, start
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.checkpoints import Checkpoint
 from vae_anomaly.training.devices import resolve_device, resolve_precision
@@ -87,9 +87,7 @@ def fit_model(
         dtype=score_type,
         rng=rng,
     )
-    some = x[:] if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
-    scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
-    means, variances = scorer.posterior(some)
+    measured = measure(scorer, x, schema, design, settings, rng)
     return Fitted(
         schema,
         inputs,
@@ -99,10 +97,10 @@ def fit_model(
         indicators,
         train_type,
         scorer,
-        Latents.of(means, variances * design.variational, standard=not design.exemplars),
+        measured.latents,
         extent,
-        Reference.of(some, scores, rng),
-        Record(threshold, history, int(history["step"][-1]), batch_size, usual, _versions()),
+        measured.reference,
+        Record(measured.offset, history, int(history["step"][-1]), batch_size, measured.usual, library_versions()),
     )
 
 
@@ -124,6 +122,32 @@ class TableShares:
         """Encoded rows of a share."""
         x = encoded(self.schema, self.others.read(number)) if number else self.x
         return Loaded.of(x, self.dtype, self.device).rows
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model makes of rows of its training, none of which explains itself."""
+
+    latents: Latents
+    reference: Reference
+    offset: float
+    usual: list[float]
+
+
+def measure(
+    scorer: Scorer,
+    x: Cells,
+    schema: Schema | PixelSchema,
+    design: Design,
+    settings: Settings,
+    rng: np.random.Generator,
+) -> Measured:
+    """Measure on some of the encoded rows ``x`` (rows, cells)."""
+    some = x[:] if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
+    scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
+    means, variances = scorer.posterior(some)
+    latents = Latents.of(means, variances * design.variational, standard=not design.exemplars)
+    return Measured(latents, Reference.of(some, scores, rng), threshold, usual)
 
 
 def _training_figures(
@@ -149,10 +173,11 @@ def _identity(
     for part in parts(x):
         digests["rows"].update(np.ascontiguousarray(part).data)
     told = {name: digest.hexdigest() for name, digest in digests.items()}
-    return {**asdict(settings), "random_state": seed, **told, "device": str(device), **_versions()}
+    return {**asdict(settings), "random_state": seed, **told, "device": str(device), **library_versions()}
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Of Python, of this package and of what computes."""
     found = {"python": platform.python_version()}
     for library in LIBRARIES:
         try:

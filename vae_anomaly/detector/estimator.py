@@ -29,6 +29,7 @@ from vae_anomaly.training.callbacks import Monitor, ProgressBar
 from vae_anomaly.training.checkpoints import checkpoint_folder
 from vae_anomaly.training.devices import resolve_device
 from vae_anomaly.training.settings import Settings
+from vae_anomaly.updating import update_model
 
 
 class VAEDetector(Judgement, Codes, BaseEstimator):
@@ -276,6 +277,67 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
                 folder=folder,
             )
             fitting._expose(fitted)
+        self.__dict__ = fitting.__dict__
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: object = None) -> Self:
+        """Learn from more rows, in memory that does not grow with those seen before; the first call is ``fit``.
+
+        Training goes on from the weights as they are, with the rows that the model keeps (at most 4,096, a uniform
+        sample of all that it has seen) and so many of the new ones that each row seen counts alike, in as many steps
+        as the new rows are worth among all. So a model follows a stream as fast as the stream's past is outweighed, and
+        many small calls come near to one large one. Exemplars, threshold, p-values, latents and ranges are then those
+        of all rows seen; in novelty detection of a long table, fewer exemplars than after ``fit``.
+
+        Columns stay as they were in the first call: their kinds, scales, levels and which cells can be missing. Values
+        of a category that were not seen then stay unseen ones, and numbers far beyond the range of then stay crowded
+        together. Let the first call have rows enough, and fit again where they have changed.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (rows, columns), as in ``fit``.
+        y : ignored
+            Present for scikit-learn's sake.
+
+        Returns
+        -------
+        VAEDetector
+            The estimator itself. After an error or Ctrl-C it is what it was before. Same calls with the same number as
+            ``random_state``, same model, whether or not it was saved and loaded in between.
+
+        Raises
+        ------
+        DataError
+            The columns are not those of the first call; or the calibration is not "leave_one_out", for the others rest
+            on rows that their model was not trained on.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> x = np.random.default_rng(0).normal(size=(600, 1))
+        >>> X = np.hstack([x, 3 * x])
+        >>> detector = VAEDetector(random_state=0).partial_fit(X[:300]).partial_fit(X[300:])
+        >>> detector.n_samples_fit_
+        600
+        """
+        if self.calibration != "leave_one_out":
+            raise DataError(
+                f"partial_fit trains on the rows that a model keeps; calibration={self.calibration!r} rests on rows "
+                "that it was not trained on. Use calibration='leave_one_out'."
+            )
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X)
+        check_parameters(self.get_params(deep=False))
+        fitting = object.__new__(type(self))  # as in fit: all of it or nothing
+        fitting.__dict__.update(self.__dict__)
+        x, seed = self._encoded(X), check_random_state(self.random_state).randint(2**31 - 1)
+        monitor = Monitor(self, [*(self.callbacks or []), *([ProgressBar()] if self.verbose else [])])
+        with monitor.whole_fit(fitting, X):
+            settings = Settings.of(self.get_params(deep=False))
+            fitting._expose(update_model(self._checked(), x, settings=settings, seed=seed, monitor=monitor))
         self.__dict__ = fitting.__dict__
         return self
 

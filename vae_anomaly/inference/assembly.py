@@ -33,8 +33,9 @@ def make_scorer(
     n_draws: int,
     dtype: torch.dtype,
     rng: np.random.Generator,
+    noise: torch.Tensor | None = None,
 ) -> Scorer:
-    """Fix everything that scores depend on.
+    """Fix everything that scores depend on; the ``noise`` that rows share is drawn, unless it is given.
 
     Clean rows are exemplars as far as they go, and the bandwidth of an ``anchored`` model, whose posteriors are
     narrower than the kernels, is fitted to them anew: in training it belonged to the few of a step. Where the
@@ -43,7 +44,8 @@ def make_scorer(
     out. The bandwidth stays as trained: the likeliest would follow the dirt.
     """
     frozen = copy.deepcopy(vae).to(dtype).eval().requires_grad_(False)
-    noise = torch.as_tensor(fixed_noise(n_draws, vae.n_components, rng), dtype=dtype, device=vae.shared.device)
+    if noise is None:
+        noise = torch.as_tensor(fixed_noise(n_draws, vae.n_components, rng), dtype=dtype, device=vae.shared.device)
     scorer = Scorer(frozen, objective, noise, None, leave_one_out, bound)
     if not exemplars:
         return scorer

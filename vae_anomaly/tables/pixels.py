@@ -1,5 +1,6 @@
 """The schema of images: every column is a pixel, all of one scale, and none is left out."""
 
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -90,6 +91,12 @@ class PixelSchema:
     def has_one_measure(self, cells: np.ndarray) -> bool:
         """Pixels have."""
         return True
+
+    def with_rows(self, n_rows: int) -> Self:
+        """The same schema of a table that has grown to so many rows."""
+        grown = copy(self)
+        grown.n_rows = n_rows
+        return grown
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""

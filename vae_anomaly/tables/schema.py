@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Self
@@ -154,6 +155,12 @@ class Schema:
         least, largest = lows.min(), highs.max()
         near = 2 * SAME * (largest / 2 - least / 2)  # the difference itself may be more than a float holds
         return bool(np.sum((lows <= least + near) & (highs >= largest - near)) > len(self.names) / 2)
+
+    def with_rows(self, n_rows: int) -> Self:
+        """The same schema of a table that has grown to so many rows."""
+        grown = copy(self)
+        grown.n_rows = n_rows
+        return grown
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""

@@ -194,6 +194,8 @@ class Trainer:
             raise DataError(f"Training diverged at learning_rate={self.plan.learning_rate}. Take a smaller one.")
 
     def _rounds(self, best: "Best", monitor: Monitor, checkpoint: Checkpoint | None) -> None:
+        for step in range(0 if len(self.history) else -self.plan.still, 0):
+            self._step(step)
         for number in range(len(self.history), self._n_rounds):
             figures = self._round(number * self.plan.interval, best)
             over = monitor.report(number, figures) or best.waited >= self.plan.patience
@@ -302,8 +304,8 @@ class Trainer:
 
 
 def rate_factor(step: int, max_iter: int) -> float:
-    """Share of the peak rate: linear warm-up over the first 5 %, then a cosine down to zero."""
-    return min(1.0, (step + 1) / (0.05 * max_iter)) * 0.5 * (1 + math.cos(math.pi * step / max_iter))
+    """Share of the peak rate: a warm-up over the first 5 %, then a cosine down to zero; 0 before the first step."""
+    return min(1.0, max(step + 1, 0) / (0.05 * max_iter)) * 0.5 * (1 + math.cos(math.pi * step / max_iter))
 
 
 def _evened(gradient: Tensor) -> Tensor:

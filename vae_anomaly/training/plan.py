@@ -18,7 +18,8 @@ class Plan:
     ``trimming`` says which rows of a batch are left out of the loss. ``patience`` counts evaluations on held-out rows
     without improvement; with no held-out rows all steps are done. ``warm_up`` is the share of the steps over which the
     weight of the KL rises to ``beta``. ``n_exemplars`` is the number drawn for each step. With ``common_noise`` the
-    noise scales of all numbers grow and shrink together.
+    noise scales of all numbers grow and shrink together. In ``still`` steps before the first the weights stay, and the
+    optimiser learns how large gradients are: else its first steps would be too long for a trained model.
     """
 
     max_iter: int
@@ -32,6 +33,7 @@ class Plan:
     evaluations: int = 20
     n_exemplars: int = 128
     common_noise: bool = False
+    still: int = 0
 
     @property
     def interval(self) -> int:
@@ -40,7 +42,7 @@ class Plan:
 
     def beta_at(self, step: int) -> float:
         """Weight of the KL at a step."""
-        return self.beta * min(1.0, (step + 1) / max(1.0, self.warm_up * self.max_iter))
+        return self.beta * min(1.0, (max(step, 0) + 1) / max(1.0, self.warm_up * self.max_iter))
 
 
 def make_plan(settings: Settings, n_rows: int, *, exemplars: bool, one_measure: bool = False) -> Plan:
