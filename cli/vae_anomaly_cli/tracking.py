@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vae_anomaly_cli.output import remark
@@ -22,7 +23,13 @@ def new_tracker(
 
     from vae_anomaly.integrations.mlflow import MLflowCallback
 
-    return MLflowCallback(experiment=experiment, run_name=run_name, source=_source(file), required=required)
+    return MLflowCallback(
+        experiment=experiment,
+        run_name=run_name,
+        source=_source(file),
+        required=required,
+        report=find_spec("jinja2") is not None,
+    )
 
 
 def new_comparison_tracker(

@@ -73,13 +73,16 @@ def test_each_method_has_a_run_in_that_of_the_comparison(cli, labelled, store):
     options = ["--label", "state", "--odd", "odd", "--seeds", 2, "--experiment", "people", "--run-name", "all"]
     ended = cli("benchmark", labelled, *options)
     figures = pd.read_csv(io.StringIO(ended.out))
-    runs = {run.info.run_name: run for run in store.search_runs([store.get_experiment_by_name("people").experiment_id])}
+    found = store.search_runs([store.get_experiment_by_name("people").experiment_id])  # the latest first
+    runs = {run.info.run_name: run for run in found}
     assert set(runs) == {"all", *METHODS}
     whole = runs.pop("all")
     assert f"tracked as run {whole.info.run_id} in sqlite:" in ended.err
     assert (whole.data.params["label"], whole.data.params["odd"]) == ("state", "['odd']")
     assert whole.inputs.dataset_inputs[0].dataset.name == "labelled.csv"
     assert [artifact.path for artifact in store.list_artifacts(whole.info.run_id)] == ["comparison.csv"]
+    aurocs = [run.data.metrics["auroc"] for run in runs.values()]
+    assert aurocs == sorted(aurocs, reverse=True)
     for method, run in runs.items():
         assert run.data.tags["mlflow.parentRunId"] == whole.info.run_id
         ours = figures[figures["method"] == method]

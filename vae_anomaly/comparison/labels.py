@@ -60,7 +60,7 @@ def _refuse_missing(labels: pd.Series) -> None:
 
 
 def _named(labels: pd.Series, asked: list[str]) -> np.ndarray:
-    texts = labels.map(_text)
+    texts = _texts(labels)
     known = set(texts)
     for value in asked:
         if value not in known:
@@ -78,8 +78,12 @@ def _true(labels: pd.Series) -> np.ndarray:
 
 def _values(labels: pd.Series) -> str:
     """The most frequent values, as `odd` takes them."""
-    counts = labels.map(_text).value_counts()
+    counts = _texts(labels).value_counts()
     return ", ".join(map(repr, counts.index[:LISTED])) + (", …" if len(counts) > LISTED else "")
+
+
+def _texts(labels: pd.Series) -> pd.Series:
+    return labels.astype(object).map(_text)  # a column of categories would bring those along that no row has
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
@@ -32,5 +31,4 @@ class PlainNumbers(TransformerMixin, BaseEstimator):
 
     def transform(self, X: pd.DataFrame) -> Any:
         """Give the numbers, (rows, numbers and indicators), sparse where most are 0."""
-        numbers = self.columns_.transform(self.schema_.as_numbers(X))
-        return numbers if hasattr(numbers, "tocsr") else np.asarray(numbers)
+        return self.columns_.transform(self.schema_.as_numbers(X))

@@ -58,7 +58,7 @@ class ComparisonTracker(Tracker):
         Parameters
         ----------
         measured : DataFrame or None
-            Columns ``method``, ``seed``, and figures; None if the comparison was broken off.
+            Columns ``method``, ``seed``, ``auroc`` and other figures; None if the comparison was broken off.
         """
         with manners():
             if self._run is not None and measured is not None:
@@ -71,8 +71,9 @@ class ComparisonTracker(Tracker):
 def _log_measured(run: Run, measured: pd.DataFrame) -> None:
     log(run.run_id, tags={f"version.{library}": version(library) for library in LIBRARIES})
     mlflow.MlflowClient().log_text(run.run_id, measured.to_csv(index=False), "comparison.csv")
-    for method, figures in measured.drop(columns="seed").groupby("method", sort=False):
-        _log_method(run.run_id, str(method), figures.drop(columns="method"))
+    figures = dict(list(measured.drop(columns="seed").set_index("method").groupby("method")))
+    for method in sorted(figures, key=lambda method: figures[method]["auroc"].mean()):
+        _log_method(run.run_id, str(method), figures[method])  # the best last: MLflow shows the latest run on top
 
 
 def _log_method(parent: str, method: str, figures: pd.DataFrame) -> None:

@@ -58,7 +58,8 @@ class MLflowCallback(Tracker):
     required : bool
         Whether a store that does not answer when training begins is a TrackingError.
     report : bool
-        Whether to log the page of `vae_anomaly.reports.write_report` on the training table as well; it takes seconds.
+        Whether to log the page of `vae_anomaly.reports.write_report` on the training table as well, in about the
+        time that its scores take.
 
     Attributes
     ----------
@@ -110,7 +111,8 @@ class MLflowCallback(Tracker):
             if self._run is not None and fitted_estimator is not None:
                 self._try(partial(_log_fit, self._run, fitted_estimator, X, self.source))
             if self._run is not None and fitted_estimator is not None:
-                self._try(partial(_log_pages, self._run, fitted_estimator, X if self.report else None))
+                title = f"Odd rows of {'the training table' if self.source is None else Path(self.source).name}"
+                self._try(partial(_log_pages, self._run, fitted_estimator, X if self.report else None, title))
             if self._run is not None:
                 self._try(partial(self._run.end, "FAILED" if fitted_estimator is None else "FINISHED"))
             self._run = None
@@ -151,13 +153,13 @@ def _log_fit(run: Run, fitted: VAEDetector, X: Any, source: str | None) -> None:
     log_model(fitted, run_id=run.run_id, input_example=example_of(fitted, X))
 
 
-def _log_pages(run: Run, fitted: VAEDetector, X: Any) -> None:
+def _log_pages(run: Run, fitted: VAEDetector, X: Any, title: str) -> None:
     """Log a picture of the history, where it can be drawn, and a report on ``X``, where it is given."""
     with tempfile.TemporaryDirectory() as folder:
         if find_spec("matplotlib") is not None:
             write_figure(plot_history(fitted), Path(folder, "history.png"))
         if X is not None:
-            write_report(fitted, X, Path(folder, "report.html"), title="Odd rows of the training table", compare=False)
+            write_report(fitted, X, Path(folder, "report.html"), title=title, compare=False)
         mlflow.log_artifacts(folder, run_id=run.run_id)
 
 
