@@ -349,6 +349,7 @@ def test_standard_input_comes_as_often_as_it_is_asked_for(monkeypatch, rows_a_pi
     for _ in range(2):
         pd.testing.assert_frame_equal(whole(dataset), pd.read_csv(io.BytesIO(text)))
     assert dataset.n_bytes is not None
+    assert all(one.equals(other) for one, other in zip(dataset, dataset, strict=True))
 
 
 def test_parquet_comes_over_standard_input_too(monkeypatch):

@@ -78,7 +78,8 @@ class FilesSource:
         used = schema.choose([name for name in given if name not in without])
         plan = _Plan([name for name in given if name in used or name in keep], schema.reading, frozenset(keep))
         fitted = FilesSource(self._source, self._encoding, plan)
-        fitted.__dict__["_tables"] = self._tables  # standard input comes only once
+        known = ("_tables", "_facts")  # standard input comes only once
+        fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in known})
         return fitted
 
     @cached_property
