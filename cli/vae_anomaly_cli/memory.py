@@ -6,18 +6,17 @@ from pathlib import Path
 from vae_anomaly.errors import DataError
 
 BYTES_A_CELL = 8
-_LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-_MEMORY = Path("/proc/meminfo")
+_LIMIT, _MEMORY = Path("/sys/fs/cgroup/memory.max"), Path("/proc/meminfo")
 
 
 def available() -> int | None:
-    """Bytes of memory that are free, where the system says so."""
+    """Bytes of memory to be had, where the system says so."""
     found = []
     with suppress(OSError, ValueError, StopIteration):
         line = next(line for line in _MEMORY.read_text().splitlines() if line.startswith("MemAvailable:"))
         found.append(int(line.split()[1]) * 1024)
     with suppress(OSError, ValueError):  # ValueError: "max", no limit
-        found.append(int(_LIMIT.read_text()) - int(_USED.read_text()))
+        found.append(int(_LIMIT.read_text()))  # of a container, whose use of memory counts what files leave in it
     return min(found, default=None)
 
 
