@@ -149,6 +149,16 @@ def test_a_model_saved_again_has_the_same_content(content, tmp_path):
         np.testing.assert_array_equal(array, tensors_before[name])
 
 
+def test_a_digest_tells_models_apart_and_not_files(content, tmp_path):
+    (tmp_path / "first.vae").write_bytes(content)
+    load(tmp_path / "first.vae").save(tmp_path / "again.vae")
+    other = load(tmp_path / "first.vae")
+    other.offset_ += 1
+    other.save(tmp_path / "other.vae")
+    digests = [persistence.model_digest(tmp_path / f"{name}.vae") for name in ("first", "again", "other")]
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_parameters_and_attributes_come_back(detector, content, tmp_path):
     loaded = read(content, tmp_path)
     assert loaded.get_params() == {**detector.get_params(), "hidden_layer_sizes": [3], "callbacks": None}

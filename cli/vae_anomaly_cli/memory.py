@@ -5,28 +5,44 @@ from pathlib import Path
 
 from vae_anomaly.errors import DataError
 
-_LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-_MEMORY = Path("/proc/meminfo")
+BYTES_A_CELL = 8
+_LIMIT, _MEMORY = Path("/sys/fs/cgroup/memory.max"), Path("/proc/meminfo")
 
 
 def available() -> int | None:
-    """Bytes of memory that are free, where the system says so."""
+    """Bytes of memory to be had, where the system says so."""
     found = []
     with suppress(OSError, ValueError, StopIteration):
         line = next(line for line in _MEMORY.read_text().splitlines() if line.startswith("MemAvailable:"))
         found.append(int(line.split()[1]) * 1024)
     with suppress(OSError, ValueError):  # ValueError: "max", no limit
-        found.append(int(_LIMIT.read_text()) - int(_USED.read_text()))
+        found.append(int(_LIMIT.read_text()))  # of a container, whose use of memory counts what files leave in it
     return min(found, default=None)
 
 
 def refuse_too_large(file: str) -> None:
-    """Refuse a file that alone is larger than the memory that is free: as a table it is larger still."""
+    """Refuse a table that is larger than the memory that is free."""
     free = available()
     path = Path(file)
-    if free is None or not path.is_file() or (size := path.stat().st_size) < free:
+    if free is None or not path.is_file() or (size := _least_bytes(path)) < free:
         return
     raise DataError(
-        f"{file} has {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free. "
+        f"{file} takes {size / 1e9:.1f} GB or more, and {free / 1e9:.1f} GB of memory are free. "
         "With --stream, `score` and `fit` read it piece by piece."
     )
+
+
+def _least_bytes(path: Path) -> int:
+    """What a table takes in memory, at least: Parquet is packed, and says how many cells it has."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return path.stat().st_size
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_metadata(path)
+    except (OSError, pa.ArrowException):  # damaged, as the reader will say
+        return 0
+    return int(found.num_rows) * int(found.num_columns) * BYTES_A_CELL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -53,6 +54,12 @@ class Streamed:
         """The rows as a model sees them."""
         return self.dataset.without(self.exclude)
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the rows come from files, which another run can read again, and not from a pipe."""
+        files = self.dataset.files
+        return bool(files) and all(Path(name).is_file() for name in files)
+
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
@@ -81,7 +88,7 @@ class Scoring:
         from vae_anomaly.threads import ahead
 
         pieces = islice(self.dataset.pieces(), skip, None)
-        for piece in ahead(pieces) if self.dataset.files else pieces:  # what waits for a pipe cannot be interrupted
+        for piece in ahead(pieces) if self.rows.lasts else pieces:  # what waits for a pipe cannot be interrupted
             with piece.counting_rows():
                 yield self._scored(piece), piece.frame
 

@@ -186,7 +186,8 @@ def test_json_lines_are_json(cli, csv, model, tmp_path):
         (("people.csv", "--model", "people.csv"), "people.csv"),
         (("infinite.csv",), "infinite.csv"),
         (("empty.csv",), "empty.csv"),
-        ((".",), "There is no image in '.'"),
+        ((".",), ". stands for several tables. With --stream, `score` and `fit` read them as one"),
+        (("folder",), "There is no image in 'folder'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -195,6 +196,7 @@ def test_errors_of_the_data_are_one_sentence_that_names_the_file(cli, csv, tmp_p
     (tmp_path / "people.csv").write_bytes(csv.read_bytes())
     (tmp_path / "infinite.csv").write_text("a,b\n1,2\ninf,3\n4,5\n")
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "folder").mkdir()
     ended = cli("score", *arguments)
     assert ended.status == 1
     assert ended.out == ""

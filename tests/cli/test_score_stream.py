@@ -200,11 +200,15 @@ def test_without_stream_a_folder_of_tables_ends_in_one_sentence_that_names_it(cl
         assert "--stream" in ended.err
 
 
-def test_without_stream_a_file_larger_than_memory_ends_in_one_sentence_that_names_it(cli, csv, model, monkeypatch):
+def test_without_stream_a_file_larger_than_memory_ends_in_one_sentence_that_names_it(
+    cli, csv, model, tmp_path, monkeypatch
+):
     monkeypatch.setattr("vae_anomaly_cli.memory.available", lambda: 100)
     ended = cli("score", csv, "--model", model)
     assert (ended.status, len(ended.err.splitlines())) == (1, 1)
     assert "--stream" in ended.err
+    pd.read_csv(csv).to_parquet(tmp_path / "people.parquet")
+    assert "people.parquet takes" in cli("score", tmp_path / "people.parquet", "--model", model).err
 
 
 def test_ctrl_c_keeps_what_is_written_and_the_same_command_goes_on(stream, csv, tmp_path, monkeypatch):
@@ -267,6 +271,21 @@ def test_another_run_begins_anew_and_says_why(stream, cli, csv, model, tmp_path,
         ended = stream(table, "--output", target, *more)
     assert f"an unfinished run is there, but with other {change}; beginning anew" in ended.err
     assert len(pd.read_csv(target)) == 40
+
+
+def test_what_came_over_a_pipe_is_never_gone_on_with(stream, csv, tmp_path, monkeypatch):
+    target, lines = tmp_path / "scores.csv", csv.read_text().splitlines(keepends=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("vae_anomaly.partial.PartialFile.close", lambda self, **_: self._file.close())  # as SIGKILL does
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(csv.read_bytes())))
+        _interrupt_at_row(patch, 24)
+        stream("-", "--output", target)
+    assert (tmp_path / ".scores.csv.journal").exists()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(lines[:11]).encode())))
+    ended = stream("-", "--output", target)
+    assert "with other input; beginning anew" in ended.err
+    assert len(pd.read_csv(target)) == 10
+    assert os.listdir(tmp_path) == ["scores.csv"]
 
 
 @pytest.mark.slow

@@ -110,6 +110,21 @@ def test_of_many_columns_a_terminal_shows_those_that_moved_most_surely(tmp_path)
     assert "the first 20 of 31 are shown; write them all with --output drift.csv" in err
 
 
+def test_streamed_too_a_terminal_shows_the_oddest_rows_and_a_bar(csv, model):
+    ours, theirs = pty.openpty()
+    arguments = [*MODULE, "score", csv, "--stream", "--model", model]
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm-256color"}
+    with subprocess.Popen(arguments, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", read_all(ours))
+    os.close(ours)
+    assert process.returncode == 0
+    assert re.search(r"reading .*bytes", shown)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert [row[0] for row in rows if row[0].isdigit()][:1] == ["17"]
+    assert re.search(r"\d+ of 40 are flagged; [\d,]+ rows a second; write them all with --output", shown)
+
+
 def test_a_closed_pipe_is_no_error(csv, model):
     with subprocess.Popen(
         [*MODULE, "score", csv, "--model", model], stdout=subprocess.PIPE, stderr=subprocess.PIPE

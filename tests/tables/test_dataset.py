@@ -1,6 +1,7 @@
 import gzip
 import io
 import sys
+import tracemalloc
 import types
 import warnings
 from datetime import date
@@ -349,6 +350,7 @@ def test_standard_input_comes_as_often_as_it_is_asked_for(monkeypatch, rows_a_pi
     for _ in range(2):
         pd.testing.assert_frame_equal(whole(dataset), pd.read_csv(io.BytesIO(text)))
     assert dataset.n_bytes is not None
+    assert all(one.equals(other) for one, other in zip(dataset, dataset, strict=True))
 
 
 def test_parquet_comes_over_standard_input_too(monkeypatch):
@@ -371,6 +373,28 @@ def test_for_a_schema_standard_input_is_read_once_and_not_kept(monkeypatch, rows
     np.testing.assert_array_equal(found, schema.encode(pd.read_csv(io.BytesIO(text))))
     with pytest.raises(DataError, match="comes only once"):
         list(dataset)
+
+
+def test_a_frame_is_a_dataset_and_what_comes_only_once_is_none():
+    frame = pd.DataFrame({"x": [1, 2]})
+    assert whole(Dataset(frame)).equals(frame)
+    with pytest.raises(DataError, match="or a function that gives them, no generator"):
+        Dataset(part for part in [frame])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_memory_does_not_grow_with_the_rows(tmp_path, rows_a_piece, suffix):
+    peaks = []
+    for rows in (20_000, 100_000):
+        path = tmp_path / f"{rows}.{suffix}"
+        frame = pd.DataFrame({name: np.arange(rows) % 1000 / 8 for name in "abcde"})
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path, row_group_size=10_000)
+        rows_a_piece(2048)
+        tracemalloc.start()
+        assert sum(map(len, Dataset(path))) == rows
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
 
 
 def test_a_table_can_be_read_without_some_columns(tmp_path):

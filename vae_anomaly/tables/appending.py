@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from vae_anomaly.tables.writing import csv_bytes, format_of, json_lines, parquet_table
 
 _GROUP_ROWS = 2**18  # of a Parquet file
+_LEVEL = 1  # of gzip: digits hardly get shorter by ten times the work
 
 
 class Appender:
@@ -61,7 +62,7 @@ class Appender:
 def _packed(data: bytes, suffix: str) -> bytes:
     match suffix:
         case ".gz":
-            return gzip.compress(data, mtime=0)  # no time: same table, same bytes
+            return gzip.compress(data, _LEVEL, mtime=0)  # no time: same table, same bytes
         case ".zst":
             sink = pa.BufferOutputStream()
             with pa.CompressedOutputStream(sink, "zstd") as stream:

@@ -8,9 +8,9 @@ from typing import Any, Protocol, Self
 
 import pandas as pd
 
-from vae_anomaly.errors import RowError
+from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.tables.files import FilesSource
-from vae_anomaly.tables.frames import as_frame
+from vae_anomaly.tables.frames import as_frame, is_frame
 from vae_anomaly.tables.schema import Schema
 
 Name = str | int
@@ -88,7 +88,8 @@ class Dataset:
         A file, a folder of tables, a pattern such as ``"logs/*.parquet"``, a list of files, or "-" for standard input.
         Files have the same columns, in whatever order; those of a folder and of a pattern come in the order of their
         names, ``part-2`` before ``part-10``, and what begins with a dot or an underscore is no data.
-        Or a list of frames, or a function without parameters that gives an iterator of frames, anew on each call.
+        Or a frame, a list of frames, or a function without parameters that gives an iterator of frames, anew on each
+        call.
     encoding
         Encoding of text that has no byte-order mark.
 
@@ -117,7 +118,7 @@ class Dataset:
     """
 
     def __init__(self, source: Paths | Frames, *, encoding: str = "utf-8") -> None:
-        self._source: Source = FilesSource(source, encoding) if _are_paths(source) else _FramesSource(source)
+        self._source: Source = FilesSource(source, encoding) if _are_paths(source) else _FramesSource(_many(source))
         self._without: frozenset[Name] = frozenset()
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
@@ -211,6 +212,18 @@ class _FramesSource:
 
 
 def _are_paths(source: Any) -> bool:
-    if isinstance(source, str | PathLike):
-        return True
-    return not callable(source) and len(source) > 0 and all(isinstance(part, str | PathLike) for part in source)
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return len(source) > 0 and all(isinstance(part, str | PathLike) for part in source)
+    return isinstance(source, str | PathLike)
+
+
+def _many(source: Any) -> Any:
+    """Frames that can be gone through more than once."""
+    if callable(source) or isinstance(source, Sequence):
+        return source
+    if is_frame(source):
+        return [source]
+    kind = type(source).__name__
+    raise DataError(
+        f"A dataset is read more than once: give a list of frames, or a function that gives them, no {kind}."
+    )

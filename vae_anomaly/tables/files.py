@@ -78,7 +78,8 @@ class FilesSource:
         used = schema.choose([name for name in given if name not in without])
         plan = _Plan([name for name in given if name in used or name in keep], schema.reading, frozenset(keep))
         fitted = FilesSource(self._source, self._encoding, plan)
-        fitted.__dict__["_tables"] = self._tables  # standard input comes only once
+        known = ("_tables", "_facts")  # standard input comes only once
+        fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in known})
         return fitted
 
     @cached_property
@@ -123,7 +124,7 @@ class FilesSource:
     def _frames(self, types: Mapping[Any, Any], columns: list[Name]) -> Rows:
         """Frames of all files, each with the name of its file."""
         self._progress = progress = Progress()
-        kinds = OneKind(self._plan.numbers) if self._plan is not None else OneKind([])
+        kinds = _OneKind(self._plan.numbers) if self._plan is not None else _OneKind([])
         names: list[str] | list[None] = self.files or [None]
         for table, file in zip(self._tables, names, strict=True):
             n_rows = 0
@@ -160,7 +161,7 @@ class _Plan:
 
 
 @dataclass
-class OneKind:
+class _OneKind:
     """Refuses a column of numbers in which some pieces are truth values: read as one, it would be text."""
 
     names: list[Name]

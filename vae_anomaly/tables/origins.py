@@ -82,7 +82,6 @@ class Kept:
 
     def opened(self) -> BinaryIO:
         """The stream, from its beginning; closing it leaves what was kept."""
-        self.stream.seek(0)
         return io.BufferedReader(_Reading(self.stream), _BUFFER)
 
 
@@ -110,26 +109,31 @@ class Pipe:
 
 
 class _Reading(io.RawIOBase):
-    """The bytes of another stream, which stays open."""
+    """The bytes of another stream, which stays open, from a place of its own: several may read it by turns."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
+        self.place = 0
 
     def readable(self) -> bool:
         return True
 
     def seekable(self) -> bool:
-        return bool(self.stream.seekable())
+        return True
 
     def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
-        return int(self.stream.seek(place, whence))
+        self.stream.seek(self.place)
+        self.place = self.stream.seek(place, whence)
+        return self.place
 
     def tell(self) -> int:
-        return int(self.stream.tell())
+        return self.place
 
     def readinto(self, buffer: Any) -> int:
+        self.stream.seek(self.place)
         block = self.stream.read(len(buffer))
         buffer[: len(block)] = block
+        self.place += len(block)
         return len(block)
 
 

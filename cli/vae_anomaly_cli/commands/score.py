@@ -38,6 +38,8 @@ vae-anomaly score new.csv --model models:/sensors@champion --track --output scor
 
 vae-anomaly score photos/ --skip-bad --output scores.csv
 
+vae-anomaly score 'logs/*.parquet' --stream --model normal.vae --output scores.parquet
+
 zcat data.csv.gz | vae-anomaly score - | head
 
 On a terminal the oddest rows are shown, or the oddest images by name; elsewhere all are written as CSV."""
