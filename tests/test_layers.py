@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"errors", "threads"},
     {"files"},
+    {"partial"},
     {"tables", "images", "model", "persistence"},
     {"training", "inference"},
     {"fitted", "parameters"},

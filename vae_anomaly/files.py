@@ -12,7 +12,11 @@ from pathlib import Path
 from vae_anomaly.errors import DataError
 
 _PERMISSIONS = 0o777
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class DiskFullError(DataError):
+    """There is no room for an output."""
 
 
 @contextmanager
@@ -28,25 +32,39 @@ def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
     DataError
         If the folder is missing, or the file must not be written, or the disk is full.
     """
-    if _is_special(Path(path)):
+    if is_special(Path(path)):
         yield Path(path)
         return
-    target = _followed(Path(path))
-    temporary = target.with_name(f".{secrets.token_hex(12)}.tmp")
+    target = followed(Path(path))
+    temporary = _beside(target)
     try:
         mode = _create(temporary, target)
         yield temporary
-        _settle(temporary, mode)
+        settle(temporary, mode)
         os.replace(temporary, target)
     except OSError as error:
-        if error.errno in _DISK_FULL:
-            raise DataError(f"Cannot write {str(path)!r}: the disk is full. Free some space.") from error
+        if error.errno in DISK_FULL:
+            raise DiskFullError(f"Cannot write {str(path)!r}: the disk is full. Free some space.") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _is_special(path: Path) -> bool:
+def mode_for(target: Path) -> int:
+    """The mode that a file shall have: that of the old one, or the usual one."""
+    probe = _beside(target)
+    try:
+        return _create(probe, target)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{secrets.token_hex(12)}.tmp")
+
+
+def is_special(path: Path) -> bool:
+    """Whether it is a device or a pipe, which cannot be replaced."""
     in_devices = Path(os.path.abspath(path)).is_relative_to("/dev") and not path.is_relative_to("/dev/shm")
     try:
         found = path.stat().st_mode
@@ -55,7 +73,7 @@ def _is_special(path: Path) -> bool:
     return in_devices or not (stat.S_ISREG(found) or stat.S_ISDIR(found))
 
 
-def _followed(path: Path) -> Path:
+def followed(path: Path) -> Path:
     """Follow links, so that it is the file they lead to which is replaced."""
     try:
         target = path.resolve()
@@ -89,7 +107,7 @@ def _create(temporary: Path, target: Path) -> int:
     return usual if old is None else old
 
 
-def _settle(temporary: Path, mode: int) -> None:
+def settle(temporary: Path, mode: int) -> None:
     """Set the final mode, and have the content on the disk before the name points at it."""
     descriptor = os.open(temporary, os.O_RDONLY)
     try:

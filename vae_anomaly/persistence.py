@@ -69,6 +69,14 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     return document, tensors
 
 
+def model_digest(path: str | os.PathLike[str]) -> str:
+    """What tells one model from another: a digest of all that its file holds, not of the order in which it does."""
+    read_model(path)
+    with safe_open(path, framework="numpy") as file:
+        digest: str = file.metadata()[DIGEST]
+    return digest
+
+
 def _check_size(path: Path) -> None:
     """The header's declared length is held against the file before anything is read into memory."""
     try:

@@ -5,11 +5,11 @@ cost us twenty times the work. Settings are those of the calling thread alone an
 Where somebody has called ``torch.set_num_threads``, torch's built-in MKL keeps that number whatever is said here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -40,6 +40,16 @@ def in_pieces(work: Callable[[Piece], Result], pieces: Iterable[Piece], workers:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C need not wait for the pieces not begun
             raise
+
+
+def ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Pieces as they come, the next of which another thread gets while one is in use; never more than one."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as pool:
+        upcoming = pool.submit(next, pieces, end)
+        while (piece := upcoming.result()) is not end:
+            upcoming = pool.submit(next, pieces, end)
+            yield piece
 
 
 def _alone(work: Callable[[Piece], Result], piece: Piece) -> Result:

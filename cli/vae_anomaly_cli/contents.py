@@ -11,13 +11,25 @@ _PICTURE = (b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*
 
 
 def holds_images(source: str) -> bool:
-    """Whether ``source`` is a folder, an IDX file (gzip is looked into) or an image file; standard input is a table."""
+    """Whether ``source`` is a folder of no tables, an IDX file (gzip is looked into) or an image; "-" is a table."""
     from vae_anomaly.images.decoding import SUFFIXES
 
     path = Path(source)
     if source == "-":
         return False
-    return path.is_dir() or path.suffix.lower() in SUFFIXES or _beginning(path).startswith(_IDX + _PICTURE)
+    return (
+        (path.is_dir() and not _is_folder_of_tables(path))
+        or path.suffix.lower() in SUFFIXES
+        or _beginning(path).startswith(_IDX + _PICTURE)
+    )
+
+
+def _is_folder_of_tables(folder: Path) -> bool:
+    """Whether there are tables in a folder, and no images in it or below."""
+    from vae_anomaly.images.decoding import SUFFIXES
+    from vae_anomaly.tables.folders import holds_tables
+
+    return holds_tables(folder) and not any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
 
 
 def _beginning(path: Path) -> bytes:

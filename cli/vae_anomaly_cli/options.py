@@ -311,6 +311,15 @@ Exclude = Annotated[
         show_default=False,
     ),
 ]
+Stream = Annotated[
+    bool,
+    typer.Option(
+        "--stream",
+        help="Read, score and write piece by piece, for what does not fit in memory: FILE may also be a folder of "
+        "tables, or a pattern in quotes. Rows keep their order; interrupted, the same command goes on.",
+        rich_help_panel=ROWS,
+    ),
+]
 SkipBad = Annotated[
     bool,
     typer.Option(

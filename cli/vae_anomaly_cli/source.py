@@ -13,6 +13,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly_cli.columns import leave_out, pick
 from vae_anomaly_cli.contents import holds_images
 from vae_anomaly_cli.errors import refuse_given
+from vae_anomaly_cli.memory import refuse_too_large
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,8 +140,18 @@ def read_source(
 
     from vae_anomaly import read_table
 
+    _refuse_many(file)
+    refuse_too_large(file)
     frame = read_table(file, encoding=encoding)
     return Table(leave_out(frame, exclude, "--exclude"), pick(frame, keep, "--keep"))
+
+
+def _refuse_many(file: str) -> None:
+    """Refuse a folder of tables, and a pattern."""
+    from vae_anomaly.tables.folders import is_pattern
+
+    if file != "-" and (Path(file).is_dir() or is_pattern(file)):
+        raise DataError(f"{file} stands for several tables. With --stream, `score` and `fit` read them as one.")
 
 
 def trained_on(detector: VAEDetector) -> str:

@@ -102,7 +102,7 @@ def test_rows_read_for_a_schema_are_those_of_the_whole_file(tmp_path_factory, kn
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize("rows", [1, 8, 1000])
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "table.parquet", "table.zst"])
 def test_every_kind_of_file_comes_in_pieces_as_it_comes_whole(tmp_path, rows_a_piece, name, rows):
     path = tmp_path / name
@@ -156,7 +156,7 @@ def test_wide_tables_come_in_fewer_rows(tmp_path, monkeypatch):
         tmp_path / "wide.csv", np.zeros((50, 20)), delimiter=",", header=",".join("abcdefghijklmnopqrst"), comments=""
     )
     monkeypatch.setattr("vae_anomaly.tables.sizes.MOST_CELLS", 100)
-    assert {len(piece) for piece in Dataset(tmp_path / "wide.csv")} == {5}
+    assert [len(piece) for piece in Dataset(tmp_path / "wide.csv")] == [4] * 12 + [2]
     monkeypatch.setattr("vae_anomaly.tables.sizes.MOST_BYTES", 1000)
     assert max(len(piece) for piece in Dataset(tmp_path / "wide.csv")) <= 2
 

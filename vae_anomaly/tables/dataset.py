@@ -68,8 +68,8 @@ class Source(Protocol):
     def rows(self, only: Collection[Name] | None) -> Iterator[tuple[pd.DataFrame, str | None]]:
         """Frames with the columns asked for, all of them by default, each with the name of its file."""
 
-    def as_fitted(self, schema: Schema, keep: Collection[Name]) -> "Source":
-        """The source with its columns read for what a schema takes them for."""
+    def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "Source":
+        """The source with its columns, without some, read for what a schema takes them for, and with those to keep."""
 
 
 class Dataset:
@@ -140,12 +140,24 @@ class Dataset:
 
     def as_fitted(self, schema: Schema, *, keep: Collection[Name] = ()) -> Self:
         """
-        The columns that a schema has, and those to keep beside, in the types of the schema.
+        The same rows with the columns that a schema has, read for what it takes them for, and those to keep beside.
 
         No pass over text files comes first, unless a column that is kept is one of numbers, or a category has numbers
         for levels. Columns kept from text files that the schema does not have are text, as it stands there.
+
+        Parameters
+        ----------
+        schema
+            Of a detector, `VAEDetector.schema_`.
+        keep
+            Further columns, whether `without` left them out or not.
+
+        Raises
+        ------
+        DataError
+            If the table lacks a column of the schema.
         """
-        return self._changed(_source=self._source.as_fitted(schema, keep))
+        return self._changed(_source=self._source.as_fitted(schema, keep, self._without), _without=frozenset())
 
     @property
     def columns(self) -> list[Name]:
@@ -192,8 +204,10 @@ class _FramesSource:
             frame = as_frame(table)
             yield (frame if only is None else frame[[name for name in frame if name in only]]), None
 
-    def as_fitted(self, schema: Schema, keep: Collection[Name]) -> "_FramesSource":
-        return self  # they have their types
+    def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "_FramesSource":
+        used = schema.choose([name for name in self.columns if name not in without])
+        columns = [name for name in self.columns if name in used or name in keep]
+        return _FramesSource(lambda: (frame for frame, _ in self.rows(columns)))  # they have their types
 
 
 def _are_paths(source: Any) -> bool:

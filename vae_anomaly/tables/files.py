@@ -71,12 +71,12 @@ class FilesSource:
             name = self._tables[0].name if len(self._tables) == 1 else repr(str(self._source))
             raise DataError(f"{name} has column names but no rows: {listed(columns)}. Add rows.")
 
-    def as_fitted(self, schema: Schema, keep: Collection[Name]) -> "FilesSource":
+    def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "FilesSource":
         """The same files, with the columns that a schema has, and those to keep, read for what it takes them for."""
         names = list(self._tables[0].names)
         given = names[:-1] if self._ends_in_delimiter and names[-1] not in (*schema.names, *keep) else names
-        used = schema.choose(given)
-        plan = _Plan([name for name in given if name in used or name in keep], dict(schema.reading), frozenset(keep))
+        used = schema.choose([name for name in given if name not in without])
+        plan = _Plan([name for name in given if name in used or name in keep], schema.reading, frozenset(keep))
         fitted = FilesSource(self._source, self._encoding, plan)
         fitted.__dict__["_tables"] = self._tables  # standard input comes only once
         return fitted
@@ -100,9 +100,10 @@ class FilesSource:
         """Types to read the columns with."""
         if isinstance(self._tables[0], ParquetTable):
             return _joint_types([table for table in self._tables if isinstance(table, ParquetTable)])
-        if self._plan is not None and not self._plan.needs_settling:
-            return dict(self._plan.text_types)
-        return self._facts.types()
+        if self._plan is None:
+            return self._facts.types()
+        found = self._facts.types() if self._plan.needs_settling else {}
+        return found | self._plan.text_types
 
     @cached_property
     def _facts(self) -> ColumnFacts:
@@ -150,7 +151,7 @@ class _Plan:
     @property
     def text_types(self) -> dict[Name, Any]:
         """Types for text files: each piece finds out by itself how its numbers are written."""
-        return {name: str for name in self.columns if self.reading.get(name) != "numbers"}
+        return {name: str for name in self.columns if self.reading.get(name, "text") == "text"}
 
     @property
     def numbers(self) -> list[Name]:

@@ -86,7 +86,14 @@ def _compressed(file: BinaryIO, suffix: str) -> Iterator[Any]:
             yield file
 
 
-def _write_csv(frame: pd.DataFrame, stream: BinaryIO, delimiter: str = ",") -> None:
+def csv_bytes(frame: pd.DataFrame, delimiter: str, *, header: bool) -> bytes:
+    """Rows as CSV."""
+    stream = io.BytesIO()
+    _write_csv(frame, stream, delimiter, header=header)
+    return stream.getvalue()
+
+
+def _write_csv(frame: pd.DataFrame, stream: BinaryIO, delimiter: str = ",", *, header: bool = True) -> None:
     columns = {place: _harmless(series) for place, (_, series) in enumerate(frame.items())}
     harmless = pd.DataFrame(columns, index=frame.index).set_axis([*map(_harmless_cell, frame.columns)], axis=1)
     has_return = any(_has_return(values) for values in (*columns.values(), harmless.columns))
@@ -94,7 +101,7 @@ def _write_csv(frame: pd.DataFrame, stream: BinaryIO, delimiter: str = ",") -> N
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
     try:
-        harmless.to_csv(text, sep=delimiter, index=False, lineterminator="\n", quoting=quoting)
+        harmless.to_csv(text, sep=delimiter, index=False, header=header, lineterminator="\n", quoting=quoting)
     finally:
         text.detach()
 
@@ -124,12 +131,23 @@ def _has_return(values: Any) -> bool:
 
 
 def _write_parquet(frame: pd.DataFrame, stream: BinaryIO) -> None:
+    pq.write_table(parquet_table(frame), stream)
+
+
+def parquet_table(frame: pd.DataFrame) -> Any:
+    """Rows as arrow's table."""
     named = frame.set_axis([str(name) for name in frame.columns], axis=1)
     try:
-        table = pa.Table.from_pandas(named, preserve_index=False)
+        return pa.Table.from_pandas(named, preserve_index=False)
     except (pa.ArrowException, TypeError) as error:
         raise DataError(f"Parquet cannot hold this table: {error}. Write CSV or JSON lines instead.") from error
-    pq.write_table(table, stream)
+
+
+def json_lines(frame: pd.DataFrame) -> bytes:
+    """Rows as JSON, one a line."""
+    stream = io.BytesIO()
+    _write_json_lines(frame, stream)
+    return stream.getvalue()
 
 
 def _write_json_lines(frame: pd.DataFrame, stream: BinaryIO) -> None:

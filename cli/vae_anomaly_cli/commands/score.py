@@ -10,11 +10,13 @@ import typer
 from vae_anomaly_cli import options
 from vae_anomaly_cli.columns import refuse_written
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
-from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.errors import naming, refuse_given, user_errors
 from vae_anomaly_cli.models import read_fitted
 from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import read_source
+from vae_anomaly_cli.stream_output import write_scores
+from vae_anomaly_cli.streaming import OF_FILES, Scoring, Streamed
 from vae_anomaly_cli.tracking import callbacks_of, new_tracker, tell_run
 
 if TYPE_CHECKING:
@@ -40,6 +42,14 @@ zcat data.csv.gz | vae-anomaly score - | head
 
 On a terminal the oddest rows are shown, or the oddest images by name; elsewhere all are written as CSV."""
 OURS = ("row", "anomaly_score", "p_value", "is_anomaly", "reason")
+OF_WHOLE_TABLES = {
+    "fdr": "--fdr",
+    "alerts": "--alerts",
+    "track": "--track",
+    "experiment": "--experiment",
+    "run_name": "--run-name",
+    "track_required": "--track-required",
+}
 
 
 @user_errors
@@ -61,6 +71,7 @@ def score(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    stream: options.Stream = False,
     skip_bad: options.SkipBad = False,
     track: options.Track = False,
     experiment: options.Experiment = None,
@@ -77,9 +88,26 @@ def score(
     --keep names.
 
     For images a column image follows row, the name of the file or the number in an IDX file, and there is no reason.
+
+    With --stream, rows are written in their order and never all in memory; of several files the columns file and
+    file_row follow row.
     """
-    _check_usage(context, file, model, output, keep or [])
+    refuse_written(keep or [], (*OURS, *OF_FILES) if stream else OURS)
+    _check_usage(context, file, model, output)
     rule = detection_rule(fdr, alerts, false_alarm_rate)
+    if stream:
+        refuse_given(context, OF_WHOLE_TABLES, "it needs all rows at once; leave it out, or --stream.")
+        refuse_given(context, {"skip_bad": "--skip-bad"}, "it concerns images, and --stream tables; leave one out.")
+        with plain_warnings(quiet=quiet), naming(file):
+            rows = Streamed.read(file, exclude or [], keep or [], encoding)
+            check_table_output(output, inputs=(*rows.dataset.files, model))
+            if model is not None:
+                detector = read_fitted(model, device, excluded=exclude or [])
+            else:
+                detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+                detector.fit(rows.used)
+            write_scores(Scoring.of(detector, rows, rule), top, output, quiet=quiet)
+        return
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with plain_warnings(quiet=quiet):
         with naming(file):
@@ -125,7 +153,6 @@ def detection_rule(fdr: float | None, alerts: int | None, false_alarm_rate: floa
     return {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
 
 
-def _check_usage(context: typer.Context, file: str, model: str | None, output: str | None, keep: list[str]) -> None:
+def _check_usage(context: typer.Context, file: str, model: str | None, output: str | None) -> None:
     refuse_fitting(context, model)
-    refuse_written(keep, OURS)
     check_table_output(output, inputs=(file, model))
