@@ -100,9 +100,7 @@ class Drawn:
     others: OtherShares | None = None
 
 
-def draw(
-    table: pd.DataFrame | Dataset, seed: int, *, split: bool, pieces: Iterable[pd.DataFrame] | None = None
-) -> Drawn:
+def draw(table: pd.DataFrame | Dataset, seed: int, *, split: bool) -> Drawn:
     """
     Draw the first share of a table, or take all of one that is no longer.
 
@@ -113,23 +111,24 @@ def draw(
     seed
         Decides all chance.
     split
-        Whether to hold a fifth of the rows back from training.
-    pieces
-        The frames of ``table``, if somebody counts them as they go by.
+        Whether to hold a fifth of the rows of a long table back from training.
     """
-    if isinstance(table, pd.DataFrame):
-        frame = numbered(table)
-        if len(frame) <= most_rows(frame.shape[1]):
-            return Drawn(frame)
-        read = partial(in_pieces_of_rows, frame)
-        found = _Reading(frame[:0], seed, split=split, copies=False).over(read())
-        return Drawn(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
-    source = _alike(table if pieces is None else pieces)
-    beginning: list[pd.DataFrame] = []
-    for piece in source:
+    if isinstance(table, Dataset):
+        return _draw_from_pieces(table, seed, split)
+    frame = numbered(table)
+    if len(frame) <= most_rows(frame.shape[1]):
+        return Drawn(frame)
+    read = partial(in_pieces_of_rows, frame)
+    found = _Reading(frame[:0], seed, split=split, copies=False).over(read())
+    return Drawn(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
+
+
+def _draw_from_pieces(table: Dataset, seed: int, split: bool) -> Drawn:
+    pieces, beginning = _alike(table), list[pd.DataFrame]()
+    for piece in pieces:
         beginning.append(piece)
         if sum(map(len, beginning)) > most_rows(piece.shape[1]):
-            found = _Reading(beginning[0], seed, split=split, copies=True).over(chain(beginning, source))
+            found = _Reading(beginning[0], seed, split=split, copies=True).over(chain(beginning, pieces))
             return found.drawn(lambda: _alike(table))
     if not beginning:
         raise DataError("The table has no rows; one is the least.")
