@@ -7,11 +7,12 @@ from vae_anomaly.tables.frames import as_frame, fill, is_frame
 from vae_anomaly.tables.pixels import PixelSchema
 from vae_anomaly.tables.progress import reading_bar
 from vae_anomaly.tables.reading import read_table
-from vae_anomaly.tables.sampling import Drawn, OtherShares, draw
+from vae_anomaly.tables.sampling import HELD_OUT, Drawn, OtherShares, draw
 from vae_anomaly.tables.schema import Schema
 from vae_anomaly.tables.writing import write_table
 
 __all__ = [
+    "HELD_OUT",
     "Cell",
     "Cells",
     "Dataset",
