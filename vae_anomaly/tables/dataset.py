@@ -77,7 +77,7 @@ class Dataset:
     Rows of a table, in pieces.
 
     Iterating gives pandas frames in the order of the rows; each has the positions of its rows in the whole table as its
-    index. It can be iterated more than once, and holds one piece at a time.
+    index. It can be iterated more than once, and holds one piece at a time. `VAEDetector.fit` takes it as it is.
 
     A column of text files (CSV) has one type, as if all files had been read at once: one pass finds it out before the
     first piece is given. `as_fitted` needs none. Parquet says its types itself.
