@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -201,3 +204,43 @@ def test_a_share_finds_anomalies_as_well_as_all_rows_do(novelty, monkeypatch):
     gap = areas[2**18].mean() - areas[8_000].mean()
     assert areas[8_000].mean() > 0.9
     assert gap < 0.005 + 2 * np.sqrt((areas[2**18].var(ddof=1) + areas[8_000].var(ddof=1)) / 4)
+
+
+MEASURED = """
+import resource, sys
+import numpy as np
+from vae_anomaly import Dataset, VAEDetector
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
+
+rows = lambda seed, n: np.random.default_rng(seed).normal(size=(n, 20))
+VAEDetector(random_state=0, max_iter=1).fit(rows(0, 500))  # what the libraries take for themselves
+own = peak()
+if sys.argv[1] == "array":
+    x = np.empty((600_000, 20))
+    for first in range(0, len(x), 10_000):
+        x[first : first + 10_000] = rows(first, 10_000)
+    VAEDetector(random_state=0, max_iter=20).fit(x)
+else:
+    VAEDetector(random_state=0, max_iter=20).fit(Dataset(lambda: (rows(k, 50_000) for k in range(int(sys.argv[1])))))
+print(peak() - own)
+"""
+
+
+def memory_of_a_fit(kind):
+    """MiB that a fit takes in a process of its own, its table included, beside the libraries."""
+    ended = subprocess.run([sys.executable, "-c", MEASURED, kind], capture_output=True, text=True, check=True)
+    return float(ended.stdout)
+
+
+@pytest.mark.slow
+def test_a_fit_in_memory_takes_three_times_the_table_in_single_precision():
+    table = 600_000 * 20 * 4 / 2**20
+    assert memory_of_a_fit("array") < 3 * table + 30  # MiB, for what does not grow with the table
+
+
+@pytest.mark.slow
+def test_a_fit_to_a_data_set_takes_the_same_memory_however_long_it_is():
+    short, long = memory_of_a_fit("8"), memory_of_a_fit("40")
+    assert long < 1.2 * short + 30
