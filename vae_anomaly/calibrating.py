@@ -11,12 +11,11 @@ from vae_anomaly.fitted import Fitted
 from vae_anomaly.fitting import fit_model
 from vae_anomaly.inference.reference import Reference
 from vae_anomaly.inference.thresholds import offset
-from vae_anomaly.tables import Cells, OtherShares, PixelSchema, Schema, parts, selected
+from vae_anomaly.tables import HELD_OUT, Cells, OtherShares, PixelSchema, Schema, parts, selected
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.checkpoints import checkpoint_file
 from vae_anomaly.training.settings import Settings
 
-HELD_OUT = 0.2  # share of the rows that "split" keeps from training
 FEWEST_ROWS = 10  # that can be divided
 FOLDS = 5
 FEW_ROWS = 4096  # up to which a model tells its training rows from others like them

@@ -27,6 +27,11 @@ class RowError(DataError):
         error._parts = (fault, row, remedy)
         return error
 
+    @property
+    def row(self) -> int:
+        """Position of the row, counted from 0."""
+        return self._parts[1]
+
     def moved(self, rows: int, file: str | None) -> Self:
         """The same error, its row so many rows further down, of a file."""
         fault, row, remedy = self._parts

@@ -4,9 +4,21 @@ from contextlib import suppress
 from pathlib import Path
 
 from vae_anomaly.errors import DataError
+from vae_anomaly_cli.contents import holds_images
 
 BYTES_A_CELL = 8
+LONG_BYTES = 2**28  # of a file that `fit` reads piece by piece
 _LIMIT, _MEMORY = Path("/sys/fs/cgroup/memory.max"), Path("/proc/meminfo")
+
+
+def is_long(file: str) -> bool:
+    """Whether FILE is a table that need not be held whole to fit to it: several files, or a large one."""
+    from vae_anomaly.tables.folders import is_pattern
+
+    if file == "-" or holds_images(file):
+        return False
+    path = Path(file)
+    return path.is_dir() or is_pattern(file) or (path.is_file() and path.stat().st_size > LONG_BYTES)
 
 
 def available() -> int | None:

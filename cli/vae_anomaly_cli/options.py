@@ -358,6 +358,15 @@ Stream = Annotated[
         rich_help_panel=ROWS,
     ),
 ]
+StreamFit = Annotated[
+    bool,
+    typer.Option(
+        "--stream",
+        help="Read FILE piece by piece, for what does not fit in memory; the model is the same. Folders of tables, "
+        "patterns in quotes and files beyond 256 MB are read so in any case.",
+        rich_help_panel=FIT,
+    ),
+]
 SkipBad = Annotated[
     bool,
     typer.Option(

@@ -180,21 +180,7 @@ def _digest(detector: VAEDetector) -> str:
 @contextmanager
 def progress_bar(dataset: Dataset, *, quiet: bool) -> Iterator[None]:
     """Draw how many bytes have been read, for people who watch."""
-    if not wants_progress(quiet=quiet):
-        yield
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from vae_anomaly.tables.progress import reading_bar
 
-    class Bar(Progress):
-        """Asks the dataset whenever it is drawn: a pass that finds out types gives no pieces."""
-
-        def get_renderables(self) -> Any:
-            for task in self.tasks:
-                self.update(task.id, completed=dataset.bytes_read)
-            return super().get_renderables()
-
-    columns = TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as bar:
-        bar.add_task("reading", total=dataset.n_bytes)
+    with reading_bar(dataset, shown=bool(wants_progress(quiet=quiet))):
         yield

@@ -49,6 +49,13 @@ class Streamed:
         pick(header, keep, "--keep")
         return cls(dataset, exclude, list(dict.fromkeys(keep)), encoding)
 
+    image_shape = None
+
+    @property
+    def rows(self) -> Dataset:
+        """The rows to fit to."""
+        return self.used
+
     @property
     def used(self) -> Dataset:
         """The rows as a model sees them."""

@@ -19,11 +19,11 @@ from vae_anomaly.calibrating import fit_calibrated, held_out_rows
 from vae_anomaly.detector.codes import Codes
 from vae_anomaly.detector.judgement import Judgement
 from vae_anomaly.detector.rows import unmasked
-from vae_anomaly.errors import DataError, ModelFileError
+from vae_anomaly.errors import DataError, ModelFileError, RowError
 from vae_anomaly.fitted import Fitted
 from vae_anomaly.parameters import check_parameters, plain
 from vae_anomaly.persistence import read_model, write_model
-from vae_anomaly.tables import Dataset, Drawn, PixelSchema, Schema, as_frame, draw, encoded, is_frame
+from vae_anomaly.tables import Dataset, Drawn, PixelSchema, Schema, as_frame, draw, encoded, is_frame, reading_bar
 from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS
 from vae_anomaly.training.callbacks import Monitor, ProgressBar
 from vae_anomaly.training.checkpoints import checkpoint_folder
@@ -240,8 +240,9 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame or array-like
+        X : DataFrame, array-like or Dataset
             (rows, columns): pandas, polars, pyarrow or anything narwhals reads; or numbers as scikit-learn takes them.
+            Or a `vae_anomaly.Dataset`, whose rows need not fit in memory: the model is that of the same rows in memory.
         y : ignored
             Present for scikit-learn's sake.
 
@@ -249,23 +250,26 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         -------
         VAEDetector
             The estimator itself. After an error or Ctrl-C it is what it was before.
+
+        Notes
+        -----
+        Of a table of more than 262,144 rows, or of 33.5 million cells, so many rows are drawn, uniformly, and all are
+        looked at once: for what each column is, its levels, and how many rows there are. Training draws its batches
+        from them, which are then uniform rows of the table, as exemplars and threshold are of all rows in any case.
+        A training that asks for more rows goes on with others, until all have had their turn.
         """
         check_parameters(self.get_params(deep=False))
         fitting = object.__new__(type(self))  # what is learned goes there, and to self at the end: all of it or nothing
         fitting.__dict__.update(self.__dict__)
-        drawn, seed = fitting._drawn(X)
-        frame, places, held_out = drawn.frame, drawn.places, drawn.held_out
-        if self.image_shape is None:
-            schema: Schema | PixelSchema = Schema.learn(frame, places, drawn.survey)
-        else:
-            schema = _learn_pixels(drawn, self.image_shape)
+        drawn, schema, seed = fitting._read_dataset(X) if isinstance(X, Dataset) else fitting._read(X)
+        frame, held_out = drawn.frame, drawn.held_out
         bars = [ProgressBar()] if self.verbose else []
         monitor = Monitor(self, [*(self.callbacks or []), *bars])
         told = frame if isinstance(X, Dataset) else X
         with checkpoint_folder(self.checkpoint) as folder, monitor.whole_fit(fitting, told):
             fitted = fit_calibrated(
                 schema,
-                encoded(schema, frame, places),
+                encoded(schema, frame, drawn.places),
                 encoded(schema, frame, held_out) if held_out is not None and len(held_out) else None,
                 list(frame.columns),
                 isinstance(X, Dataset) or is_frame(X),
@@ -341,8 +345,8 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         self.__dict__ = fitting.__dict__
         return self
 
-    def _drawn(self, X: Any) -> tuple[Drawn, int]:
-        """The rows to learn from, and the seed that decides all chance of the fit."""
+    def _read(self, X: Any) -> tuple[Drawn, Schema | PixelSchema, int]:
+        """The rows to learn from, what the whole table is made of, and the seed that decides all chance of the fit."""
         table = X if isinstance(X, Dataset) else self._new_table(X)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         drawn = draw(table, seed, split=self.calibration == "split")
@@ -351,7 +355,17 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         if self.calibration != "leave_one_out" and drawn.survey is None:
             train, held_out = held_out_rows(len(drawn.frame), seed)
             drawn = replace(drawn, places=train, held_out=held_out) if self.calibration == "split" else drawn
-        return drawn, seed
+        if self.image_shape is not None:
+            return drawn, _learn_pixels(drawn, self.image_shape), seed
+        return drawn, Schema.learn(drawn.frame, drawn.places, drawn.survey), seed
+
+    def _read_dataset(self, X: Dataset) -> tuple[Drawn, Schema | PixelSchema, int]:
+        """The same of a data set; errors say in which of its files a row is."""
+        try:
+            with reading_bar(X, shown=bool(self.verbose)):
+                return self._read(X)
+        except RowError as error:
+            raise X.located(error) from error
 
     def _new_table(self, X: Any) -> pd.DataFrame:
         """A training table as a frame; its columns are remembered as scikit-learn remembers them."""

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.fitted import Fitted
-from vae_anomaly.tables import as_frame, is_frame
+from vae_anomaly.tables import Dataset, as_frame, is_frame
 
 
 class Rows:
@@ -30,6 +30,9 @@ class Rows:
     def _table(self, X: Any) -> pd.DataFrame:
         """Rows to score as a frame; an array's columns are those of the fit."""
         fitted = self._checked()
+        if isinstance(X, Dataset):
+            way = "[detector.anomaly_score(piece) for piece in dataset.as_fitted(detector.schema_)]"
+            raise DataError(f"A data set may be longer than its scores can be held. Score it piece by piece: {way}.")
         if is_frame(X) and fitted.frame:
             frame = as_frame(X)
             if not len(frame):

@@ -77,7 +77,7 @@ class Dataset:
     Rows of a table, in pieces.
 
     Iterating gives pandas frames in the order of the rows; each has the positions of its rows in the whole table as its
-    index. It can be iterated more than once, and holds one piece at a time.
+    index. It can be iterated more than once, and holds one piece at a time. `VAEDetector.fit` takes it as it is.
 
     A column of text files (CSV) has one type, as if all files had been read at once: one pass finds it out before the
     first piece is given. `as_fitted` needs none. Parquet says its types itself.
@@ -103,6 +103,8 @@ class Dataset:
         Bytes of all files on the disk, where they are known.
     bytes_read
         How many of them have been read in the iteration that was begun last.
+    rows_read
+        Rows of the pieces that this iteration has been through.
 
     Raises
     ------
@@ -120,6 +122,8 @@ class Dataset:
     def __init__(self, source: Paths | Frames, *, encoding: str = "utf-8") -> None:
         self._source: Source = FilesSource(source, encoding) if _are_paths(source) else _FramesSource(_many(source))
         self._without: frozenset[Name] = frozenset()
+        self.rows_read = 0
+        self._starts: list[tuple[int, str | None]] = []  # where each file begins, in the order of the rows
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Frames in the order of the rows."""
@@ -128,12 +132,21 @@ class Dataset:
     def pieces(self) -> Iterator[Piece]:
         """Frames in the order of the rows, each with its place in its file."""
         first, starts = 0, dict.fromkeys([None, *self.files], 0)
+        self._starts = []
         only = self.columns if self._without else None
         for frame, file in self._source.rows(only):
             if len(frame):
+                if not starts[file]:
+                    self._starts.append((first, file))
                 yield Piece(frame.set_axis(pd.RangeIndex(first, first + len(frame))), file, starts[file])
                 first += len(frame)
+                self.rows_read = first
                 starts[file] += len(frame)
+
+    def located(self, error: RowError) -> RowError:
+        """An error in a row that was read, its row counted in its file where there are several."""
+        before = [start for start in self._starts if start[0] <= error.row]
+        return error.moved(-before[-1][0], before[-1][1]) if len(self.files) > 1 else error
 
     def without(self, columns: Collection[Name]) -> Self:
         """The same rows without these columns."""

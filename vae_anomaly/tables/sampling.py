@@ -100,9 +100,7 @@ class Drawn:
     others: OtherShares | None = None
 
 
-def draw(
-    table: pd.DataFrame | Dataset, seed: int, *, split: bool, pieces: Iterable[pd.DataFrame] | None = None
-) -> Drawn:
+def draw(table: pd.DataFrame | Dataset, seed: int, *, split: bool) -> Drawn:
     """
     Draw the first share of a table, or take all of one that is no longer.
 
@@ -113,23 +111,25 @@ def draw(
     seed
         Decides all chance.
     split
-        Whether to hold a fifth of the rows back from training.
-    pieces
-        The frames of ``table``, if somebody counts them as they go by.
+        Whether to hold a fifth of the rows of a long table back from training.
     """
-    if isinstance(table, pd.DataFrame):
-        frame = numbered(table)
-        if len(frame) <= most_rows(frame.shape[1]):
-            return Drawn(frame)
-        read = partial(in_pieces_of_rows, frame)
-        found = _Reading(frame[:0], seed, split=split, copies=False).over(read())
-        return Drawn(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
-    source = _alike(table if pieces is None else pieces)
+    if isinstance(table, Dataset):
+        return _draw_from_pieces(table, seed, split)
+    frame = numbered(table)
+    if len(frame) <= most_rows(frame.shape[1]):
+        return Drawn(frame)
+    read = partial(in_pieces_of_rows, frame)
+    found = _Reading(frame[:0], seed, split=split, copies=False).over(read())
+    return Drawn(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
+
+
+def _draw_from_pieces(table: Dataset, seed: int, split: bool) -> Drawn:
+    pieces = _alike(table)
     beginning: list[pd.DataFrame] = []
-    for piece in source:
+    for piece in pieces:
         beginning.append(piece)
         if sum(map(len, beginning)) > most_rows(piece.shape[1]):
-            found = _Reading(beginning[0], seed, split=split, copies=True).over(chain(beginning, source))
+            found = _Reading(piece, seed, split=split, copies=True).over(chain(_in_turn(beginning), pieces))
             return found.drawn(lambda: _alike(table))
     if not beginning:
         raise DataError("The table has no rows; one is the least.")
@@ -148,36 +148,37 @@ class Least:
 
     def __init__(self, most: int) -> None:
         self.largest = LARGEST_KEY  # key that is still of use
-        self._most = most
+        self._most, self._held = most, 0
         self._pieces: list[tuple[pd.DataFrame, np.ndarray]] = []
 
     def add(self, piece: pd.DataFrame, keys: np.ndarray) -> None:
         """Take what is of use of a piece."""
-        self._pieces.append(self._of_use(piece, keys))
-        if self._count() > self._most + self._most // 4:
+        self._keep(piece, keys)
+        if self._held > self._most + self._most // 4:
             self._drop()
 
     def frames(self) -> list[pd.DataFrame]:
         """The rows."""
-        if self._count() > self._most:
+        if self._held > self._most:
             self._drop()
-        return [piece for piece, _ in self._pieces if len(piece)]
+        return [piece for piece, _ in self._pieces]
 
     def positions(self) -> np.ndarray:
         """Positions of the rows in the table."""
         return np.concatenate([np.empty(0, np.int64), *(frame.index.to_numpy() for frame in self.frames())])
 
-    def _count(self) -> int:
-        return sum(len(piece) for piece, _ in self._pieces)
-
     def _drop(self) -> None:
         keys = np.concatenate([keys for _, keys in self._pieces])
         self.largest = int(np.partition(keys, self._most - 1)[self._most - 1])
-        self._pieces = [self._of_use(*pair) for pair in self._pieces]
+        pieces, self._pieces, self._held = self._pieces, [], 0
+        for piece in pieces:
+            self._keep(*piece)
 
-    def _of_use(self, piece: pd.DataFrame, keys: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    def _keep(self, piece: pd.DataFrame, keys: np.ndarray) -> None:
         low = keys <= self.largest
-        return (piece, keys) if low.all() else (piece[low], keys[low])
+        if low.any():
+            self._pieces.append((piece, keys) if low.all() else (piece[low], keys[low]))
+            self._held += int(low.sum())
 
 
 class _Reading:
@@ -190,22 +191,29 @@ class _Reading:
         most = most_rows(beginning.shape[1])
         self.first, self.rest = Least(most), Least(most // 4)
         self.survey = Survey(beginning)
-        self._seed, self._split, self._copies = seed, split, copies
+        self._seed, self._copies = seed, copies
         self._largest = int(LARGEST_KEY * (1 - HELD_OUT)) if split else LARGEST_KEY  # of the rows for training
         self._types: dict[tuple[str, ...], pd.DataFrame] = {}  # a row in each combination of types
 
     def over(self, pieces: Iterable[pd.DataFrame]) -> Self:
         """Read all of it."""
         for piece, keys in with_keys(pieces, self._seed):
-            kept = piece if self._copies else piece.iloc[:, :0]
             train = keys <= self._largest
-            self.first.add(kept[train], keys[train])
-            self.rest.add(kept[~train], ~keys[~train])
-            rows = piece if train.all() else piece[train]
-            self.survey.see(rows)
-            if self._copies and len(self._types) < MOST_TYPES:
-                self._types.setdefault(tuple(map(str, piece.dtypes)), rows[:1])
+            if train.all():
+                self._see(piece, keys)
+            else:
+                self._see(piece[train], keys[train])
+                self.rest.add(self._kept(piece[~train]), ~keys[~train])
         return self
+
+    def _see(self, rows: pd.DataFrame, keys: np.ndarray) -> None:
+        self.survey.see(rows)
+        self.first.add(self._kept(rows), keys)
+        if self._copies and len(self._types) < MOST_TYPES:
+            self._types.setdefault(tuple(map(str, rows.dtypes)), rows[:1])
+
+    def _kept(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows if self._copies else rows.iloc[:, :0]
 
     def others(self, read: Callable[[], Iterable[pd.DataFrame]]) -> OtherShares | None:
         """The rows for training beside the first share, if there are any; ``read`` reads the table again."""
@@ -220,6 +228,13 @@ class _Reading:
         frame = stacked([*self.first.frames(), *self.rest.frames(), *types])
         places = np.arange(n_first + n_rest)
         return Drawn(frame, places[:n_first], places[n_first:], self.survey, self.others(read))
+
+
+def _in_turn(pieces: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The pieces of a list, none of which is held any longer."""
+    pieces.reverse()
+    while pieces:
+        yield pieces.pop()
 
 
 def _alike(pieces: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:

@@ -38,7 +38,8 @@ class Numbers:
         self.lows, self.highs = np.full(len(names), np.nan), np.full(len(names), np.nan)
         self._names = names
         self._between = np.zeros(len(names), dtype=bool)
-        self._count, self._latest = np.ones(len(names), dtype=bool), np.full(len(names), np.nan)
+        self._count = np.ones(len(names), dtype=bool)
+        self._latest, self._latest_row = np.full(len(names), np.nan), 0
 
     @classmethod
     def of(cls, pieces: Iterable[pd.DataFrame], names: list[str | int]) -> Self:
@@ -55,7 +56,7 @@ class Numbers:
 
     @property
     def counters(self) -> np.ndarray:
-        """Whether each column goes up by one from row to row."""
+        """Whether each column goes up by one from row to row of the table, whichever of them were seen."""
         return self._count & (self.n_rows >= SHORTEST_COUNT)
 
     def see(self, piece: pd.DataFrame) -> None:
@@ -76,7 +77,7 @@ class Numbers:
             raise infinite(self._names[places[column]], int(rows[row]))
         self.lows[places], self.highs[places] = np.fmin(self.lows[places], lows), np.fmax(self.highs[places], highs)
         self._see_between(places, matrix)
-        self._see_counts(places, matrix)
+        self._see_counts(places, matrix, rows.to_numpy())
 
     def _see_between(self, places: np.ndarray, matrix: np.ndarray) -> None:
         open_ = (self.lows[places] >= 0) & (self.highs[places] <= 1) & ~self._between[places]
@@ -84,13 +85,14 @@ class Numbers:
             some = matrix[:, open_]
             self._between[places[open_]] = ((some > 0) & (some < 1)).any(axis=0)
 
-    def _see_counts(self, places: np.ndarray, matrix: np.ndarray) -> None:
+    def _see_counts(self, places: np.ndarray, matrix: np.ndarray, rows: np.ndarray) -> None:
         open_ = self._count[places]
         if open_.any():
             some = matrix[:, open_]
-            joined = some if self.n_rows == 0 else np.vstack([self._latest[places[open_]], some])
-            self._count[places[open_]] = (joined[1:] == joined[:-1] + 1).all(axis=0)
-        self._latest[places] = matrix[-1]
+            if self.n_rows:
+                some, rows = np.vstack([self._latest[places[open_]], some]), np.append(self._latest_row, rows)
+            self._count[places[open_]] = (some[1:] == some[:-1] + np.diff(rows)[:, None]).all(axis=0)
+        self._latest[places], self._latest_row = matrix[-1], rows[-1]
 
 
 class Levels:

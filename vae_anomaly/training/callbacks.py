@@ -47,7 +47,10 @@ class Monitor:
 
     @contextmanager
     def whole_fit(self, fitting: object, X: object) -> Iterator[None]:
-        """Around all of the fit of ``fitting``, which has its attributes when the block ends without an error."""
+        """Around all of the fit of ``fitting``, which has its attributes when the block ends without an error.
+
+        ``X`` is the table, or the rows at hand of one that is read in pieces.
+        """
         fitted = None
         try:
             yield

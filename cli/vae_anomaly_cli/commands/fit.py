@@ -8,9 +8,11 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
+from vae_anomaly_cli.memory import is_long
 from vae_anomaly_cli.output import plain_warnings, remark, wants_progress
 from vae_anomaly_cli.paths import check_output, only_writer
-from vae_anomaly_cli.source import read_source, trained_on
+from vae_anomaly_cli.source import Pictures, Table, read_source, trained_on
+from vae_anomaly_cli.streaming import Streamed
 from vae_anomaly_cli.tracking import callbacks_of, new_tracker, tell_run
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ vae-anomaly fit data.csv --output data.vae
 vae-anomaly fit normal.csv --novelty --exclude id --output normal.vae
 
 vae-anomaly fit data.parquet --contamination 0.02 --output data.vae
+
+vae-anomaly fit 'logs/*.parquet' --output logs.vae
 
 vae-anomaly fit data.csv --track --experiment sensors --output data.vae
 
@@ -54,6 +58,7 @@ def fit(
     checkpoint: options.Checkpoint = None,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    stream: options.StreamFit = False,
     skip_bad: options.SkipBad = False,
     track: options.Track = False,
     experiment: options.Experiment = None,
@@ -65,7 +70,7 @@ def fit(
     check_output(output, inputs=(file,))
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):
-        source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
+        source = _read(context, file, output, exclude or [], encoding, stream=stream, skip_bad=skip_bad)
         detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
         callbacks = [*(callbacks_of(tracker) or []), Saving(output, checkpoint, quiet=quiet)]
         detector.set_params(purpose=purpose.value, image_shape=source.image_shape)
@@ -99,6 +104,20 @@ class Saving:
         """Write the model, if there is one."""
         if fitted_estimator is not None:
             fitted_estimator.save(self.output)
+
+
+def _read(
+    context: typer.Context, file: str, output: str, exclude: list[str], encoding: str, *, stream: bool, skip_bad: bool
+) -> Streamed | Table | Pictures:
+    """Read FILE, or prepare to read it piece by piece."""
+    if not (stream or is_long(file)):
+        return read_source(context, file, exclude, [], encoding, skip_bad=skip_bad)
+    refuse_given(
+        context, {"skip_bad": "--skip-bad"}, f"it concerns images, and {file} is read as a table; leave it out."
+    )
+    source = Streamed.read(file, exclude, [], encoding)
+    check_output(output, inputs=tuple(source.dataset.files))
+    return source
 
 
 def new_detector(
