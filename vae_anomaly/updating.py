@@ -107,7 +107,7 @@ def _wider(extent: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _plan(fitted: Fitted, grown: Fitted, n_rows: int, strange: float, settings: Settings) -> Plan:
-    """That of a fit to so many rows, but shorter, gentler where the rows are not strange, and with a whole KL at once."""
+    """That of a fit to so many rows, but shorter, gentler if the new ones are not strange, and with a whole KL."""
     design, alike = fitted.design, fitted.design.image_shape is not None or not fitted.indicators
     one_measure = alike and fitted.schema.has_one_measure(fitted.extent)
     plan = make_plan(settings, n_rows, exemplars=design.exemplars, one_measure=one_measure)

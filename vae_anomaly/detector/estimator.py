@@ -31,6 +31,8 @@ from vae_anomaly.training.devices import resolve_device
 from vae_anomaly.training.settings import Settings
 from vae_anomaly.updating import update_model
 
+OF_ONE_FIT = ("verbose", "callbacks", "checkpoint")  # parameters that no model depends on
+
 
 class VAEDetector(Judgement, Codes, BaseEstimator):
     """Outlier and novelty detection with a variational autoencoder.
@@ -360,10 +362,11 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it.
 
-        Callbacks and the folder for checkpoints are not kept.
+        Not kept is what a fit tells and where it keeps its state: ``verbose``, ``callbacks`` and ``checkpoint``.
         """
         document, tensors = self._checked().to_parts()
-        parameters = {name: plain(value) for name, value in self.get_params(deep=False).items() if name != "checkpoint"}
+        asked = self.get_params(deep=False).items()
+        parameters = {name: plain(value) for name, value in asked if name not in OF_ONE_FIT}
         write_model(path, {**document, "parameters": parameters}, tensors)
 
     def _expose(self, fitted: Fitted) -> None:
