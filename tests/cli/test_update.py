@@ -55,10 +55,3 @@ def test_two_updates_of_one_model_do_not_meet(cli, csv, model):
 @pytest.mark.parametrize("target", ["-", "nowhere/new.vae"])
 def test_update_needs_a_file_to_write(cli, csv, model, target):
     assert cli("update", csv, "--model", model, "--output", target).status == 2
-
-
-def test_images_update_a_model_of_images(cli, digits, tmp_path):
-    assert cli("fit", digits, "--output", tmp_path / "digits.vae").status == 0
-    ended = cli("update", digits, "--model", tmp_path / "digits.vae", "--output", tmp_path / "new.vae")
-    assert ended.status == 0
-    assert "images" in ended.err
