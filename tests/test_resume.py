@@ -192,7 +192,7 @@ def test_a_second_fit_in_the_same_folder_is_refused_while_the_first_runs(X, tmp_
 
 def test_what_a_killed_fit_left_is_removed_and_nothing_else(X, tmp_path):
     ours = [f".{name}.{'0' * 24}.tmp" for name in ("fit.checkpoint", "fold-2.checkpoint")]
-    others = ["notes.txt", f".model.vae.{'0' * 24}.tmp"]
+    others = ["notes.txt", "mine.checkpoint", f".model.vae.{'0' * 24}.tmp"]
     for name in [*ours, *others]:
         (tmp_path / name).touch()
     tiny(tmp_path, calibration="cross", max_iter=2).fit(X)

@@ -287,10 +287,11 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         """Learn from more rows, in memory that does not grow with those seen before; the first call is ``fit``.
 
         Training goes on from the weights as they are, with the rows that the model keeps (at most 4,096, a uniform
-        sample of all that it has seen) and so many of the new ones that each row seen counts alike, in as many steps
-        as the new rows are worth among all. So a model follows a stream as fast as the stream's past is outweighed, and
-        many small calls come near to one large one. Exemplars, threshold, p-values, latents and ranges are then those
-        of all rows seen; in novelty detection of a long table, fewer exemplars than after ``fit``.
+        sample of all that it has seen) and so many of the new ones that each row seen counts alike. Steps are done as
+        the new rows are worth: their share of a fit, and up to ten times that where they score unlike the old ones;
+        small calls often need none. So a model follows a stream as its past is outweighed, and many small calls come
+        near to one large one. Exemplars, threshold, p-values, latents and ranges are then those of all rows seen; in
+        novelty detection of a long table, exemplars are fewer than after ``fit``.
 
         Columns stay as they were in the first call: their kinds, scales, levels and which cells can be missing. Values
         of a category that were not seen then stay unseen ones, and numbers far beyond the range of then stay crowded
