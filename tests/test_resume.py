@@ -302,6 +302,15 @@ def test_without_a_number_to_start_from_there_is_no_checkpoint(X, tmp_path):
         tiny(tmp_path, random_state=None).fit(X)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_a_fit_goes_on_as_well(X, tmp_path):
+    """Not bit for bit: sums may come in another order there."""
+    whole = tiny(None, device="cuda").fit(X)
+    resumed = tiny(interrupted(X, tmp_path / "kept", device="cuda"), device="cuda").fit(X)
+    np.testing.assert_allclose(resumed.score_samples(X), whole.score_samples(X), rtol=1e-3)
+
+
 @pytest.mark.slow
 def test_a_command_that_is_killed_by_the_clock_goes_on(tmp_path):
     """Whole processes, the usual intervals, and kills wherever they fall."""
