@@ -245,6 +245,12 @@ def test_a_folder_that_is_not_there_is_one_clear_error(detector, tmp_path):
         detector.save(tmp_path / "nowhere" / "model.vae")
 
 
+def test_the_same_model_is_the_same_bytes(detector, content, tmp_path):
+    for _ in range(8):  # safetensors orders metadata at random
+        detector.save(tmp_path / "again.vae")
+        assert (tmp_path / "again.vae").read_bytes() == content
+
+
 def test_saving_writes_nothing_but_the_file(detector, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     detector.save("model.vae")

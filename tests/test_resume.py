@@ -192,7 +192,7 @@ def test_a_second_fit_in_the_same_folder_is_refused_while_the_first_runs(X, tmp_
 
 def test_what_a_killed_fit_left_is_removed_and_nothing_else(X, tmp_path):
     ours = [f".{name}.{'0' * 24}.tmp" for name in ("fit.checkpoint", "fold-2.checkpoint")]
-    others = ["notes.txt", f".model.vae.{'0' * 24}.tmp"]
+    others = ["notes.txt", "mine.checkpoint", f".model.vae.{'0' * 24}.tmp"]
     for name in [*ours, *others]:
         (tmp_path / name).touch()
     tiny(tmp_path, calibration="cross", max_iter=2).fit(X)
@@ -300,6 +300,15 @@ def test_training_that_a_callback_stopped_is_over(X, tmp_path, monkeypatch):
 def test_without_a_number_to_start_from_there_is_no_checkpoint(X, tmp_path):
     with pytest.raises(ValueError, match="checkpoint needs a number as 'random_state'"):
         tiny(tmp_path, random_state=None).fit(X)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_a_fit_goes_on_as_well(X, tmp_path):
+    """Not bit for bit: sums may come in another order there."""
+    whole = tiny(None, device="cuda").fit(X)
+    resumed = tiny(interrupted(X, tmp_path / "kept", device="cuda"), device="cuda").fit(X)
+    np.testing.assert_allclose(resumed.score_samples(X), whole.score_samples(X), rtol=1e-3)
 
 
 @pytest.mark.slow

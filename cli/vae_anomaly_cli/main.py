@@ -22,6 +22,7 @@ from vae_anomaly_cli.commands import (
     serve,
     suggest,
     traverse,
+    update,
 )
 
 EPILOG = """Examples:
@@ -35,6 +36,8 @@ vae-anomaly score photos/ --output scores.csv
 vae-anomaly fit normal.csv --novelty --output normal.vae
 
 vae-anomaly score new.csv --model normal.vae --top 20
+
+vae-anomaly update new.csv --model normal.vae --output normal.vae
 
 vae-anomaly explain new.csv --model normal.vae --top 5
 
@@ -81,6 +84,7 @@ def common(
 
 app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=fit.EXAMPLES)(fit.fit)
+app.command(epilog=update.EXAMPLES)(update.update)
 app.command(epilog=explain.EXAMPLES)(explain.explain)
 app.command(epilog=suggest.EXAMPLES)(suggest.suggest)
 app.command(epilog=monitor.EXAMPLES)(monitor.monitor)

@@ -92,6 +92,13 @@ def scores_in_order(text: str) -> np.ndarray:
     return table_of(text).sort_values("row")["anomaly_score"].to_numpy()
 
 
+def test_images_update_a_model_of_images(cli, place, digits, tmp_path):
+    ended = cli("update", place / "gray", "--model", digits, "--output", tmp_path / "new.vae")
+    assert ended.status == 0
+    assert "updated with 40 images; it has now seen 80 images" in ended.err
+    assert load(tmp_path / "new.vae").n_samples_fit_ == 80
+
+
 def test_fit_is_that_of_the_library(place, digits):
     images = read_images(place / "gray")
     same = VAEDetector(image_shape=images.shape, random_state=0).fit(images.pixels)

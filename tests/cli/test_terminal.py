@@ -16,6 +16,7 @@ import pytest
 COMMANDS = (
     "score",
     "fit",
+    "update",
     "explain",
     "suggest",
     "monitor",

@@ -163,6 +163,16 @@ def test_on_a_terminal_the_bar_shows_the_latest_figures(monkeypatch, capsys):
     assert captured.out == ""
 
 
+def test_the_bar_of_a_fit_that_goes_on_starts_where_it_was(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    bar, root = ProgressBar(), Context("VAEDetector", "fit", 0, 20, done=12)
+    bar.setup(object(), root)
+    bar.on_fit_task_end(object(), Context("VAEDetector", "round", 12, 0, root), metadata={"elbo": 1.0})
+    [task] = bar._progress.tasks
+    bar.teardown(object(), root)
+    assert (task.completed, task.total) == (13, 20)
+
+
 def test_scikit_learns_own_progress_bar_works_here(X, capsys):
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
     detector = tiny(callback.ProgressBar()).fit(X)

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -100,6 +101,27 @@ def test_the_rate_warms_up_and_falls_to_zero():
     np.testing.assert_allclose(factors[0], 1 / 5)  # a fifth of the five steps of warm-up
     np.testing.assert_allclose(factors[4:], 0.5 * (1 + np.cos(np.pi * np.arange(4, 100) / 100)))
     assert factors.argmax() == 4
+
+
+def test_still_steps_measure_gradients_and_leave_the_weights(make_trainer, x):
+    trainer = make_trainer(x, max_iter=1)
+    before = weights(trainer)
+    for step in range(-20, 0):
+        trainer._step(step)
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(trainer).items())
+    assert trainer.optimizer.state()["second"].max() > 0
+
+
+def test_the_first_step_after_still_ones_is_shorter(make_trainer, x):
+    """Adam's very first step moves every weight by its whole rate, whatever its gradient is."""
+    lengths = []
+    for still in (0, 20):
+        trainer = make_trainer(x, max_iter=1)
+        trainer.plan = dataclasses.replace(trainer.plan, still=still)
+        before = weights(trainer)["decoder.last.weight"]
+        trainer.run(ALONE)
+        lengths.append(float((weights(trainer)["decoder.last.weight"] - before).abs().mean()))
+    assert lengths[1] < 0.8 * lengths[0]
 
 
 def test_the_scales_learn_ten_times_as_fast_as_the_nets(make_trainer, x):

@@ -31,6 +31,8 @@ from vae_anomaly.training.devices import resolve_device
 from vae_anomaly.training.settings import Settings
 from vae_anomaly.updating import update_model
 
+OF_ONE_FIT = ("verbose", "callbacks", "checkpoint")  # parameters that no model depends on
+
 
 class VAEDetector(Judgement, Codes, BaseEstimator):
     """Outlier and novelty detection with a variational autoencoder.
@@ -289,10 +291,11 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         """Learn from more rows, in memory that does not grow with those seen before; the first call is ``fit``.
 
         Training goes on from the weights as they are, with the rows that the model keeps (at most 4,096, a uniform
-        sample of all that it has seen) and so many of the new ones that each row seen counts alike, in as many steps
-        as the new rows are worth among all. So a model follows a stream as fast as the stream's past is outweighed, and
-        many small calls come near to one large one. Exemplars, threshold, p-values, latents and ranges are then those
-        of all rows seen; in novelty detection of a long table, fewer exemplars than after ``fit``.
+        sample of all that it has seen) and so many of the new ones that each row seen counts alike. Steps are done as
+        the new rows are worth: their share of a fit, and up to ten times that where they score unlike the old ones;
+        small calls often need none. So a model follows a stream as its past is outweighed, and many small calls come
+        near to one large one. Exemplars, threshold, p-values, latents and ranges are then those of all rows seen; in
+        novelty detection of a long table, exemplars are fewer than after ``fit``.
 
         Columns stay as they were in the first call: their kinds, scales, levels and which cells can be missing. Values
         of a category that were not seen then stay unseen ones, and numbers far beyond the range of then stay crowded
@@ -386,10 +389,11 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it.
 
-        Callbacks and the folder for checkpoints are not kept.
+        Not kept is what a fit tells and where it keeps its state: ``verbose``, ``callbacks`` and ``checkpoint``.
         """
         document, tensors = self._checked().to_parts()
-        parameters = {name: plain(value) for name, value in self.get_params(deep=False).items() if name != "checkpoint"}
+        asked = self.get_params(deep=False).items()
+        parameters = {name: plain(value) for name, value in asked if name not in OF_ONE_FIT}
         write_model(path, {**document, "parameters": parameters}, tensors)
 
     def _expose(self, fitted: Fitted) -> None:

@@ -17,6 +17,7 @@ from vae_anomaly.files import claimed, remove_leftovers
 from vae_anomaly.persistence import read_model, write_model
 
 SUFFIX = ".checkpoint"
+NAMES = ("fit", "fold-[0-9]")  # of the trainings of a fit, as patterns
 EVERY = 5.0  # seconds from one writing to the next, at least
 DEARER = 50  # times as long as a writing takes is training at least before the next
 
@@ -116,8 +117,9 @@ def checkpoint_folder(folder: str | PathLike[str] | None) -> Iterator[Path | Non
     busy = f"Another fit keeps its checkpoints in {str(path)!r}. Wait until it has ended, or name another folder."
     with claimed(path / "fit", busy):
         yield path
-        for file in path.glob(f"*{SUFFIX}"):
-            file.unlink(missing_ok=True)
+        for name in NAMES:
+            for file in path.glob(f"{name}{SUFFIX}"):
+                file.unlink(missing_ok=True)
 
 
 def checkpoint_file(folder: Path | None, training: str) -> Path | None:
