@@ -195,8 +195,8 @@ class Scorer:
     def tensor(self, array: np.ndarray) -> Tensor:
         """The array where and as the arithmetic has it."""
         writable = array if array.flags.writeable else array.copy()  # torch warns of what it could not write to
-        return torch.as_tensor(writable, dtype=self.dtype, device=self.device)
+        return torch.as_tensor(writable, dtype=self.dtype, device=self.device).contiguous()
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.cpu().double().numpy()
+    return tensor.cpu().double().contiguous().numpy()
