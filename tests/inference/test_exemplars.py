@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from vae_anomaly.inference import exemplars
 from vae_anomaly.inference.exemplars import Exemplars, choose_exemplars, row_keys
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior
+
 CELLS = st.sampled_from([0.0, -0.0, 1.0, -1.0, np.nan, 0.5, 2.0, 1e-3, 700.0])
 
 

@@ -210,7 +210,7 @@ class StudentT(Numbers):
             if outputs.requires_grad:
                 log_density = norm - power * torch.log1p(((value - outputs) / scale) ** 2 / df)
             else:  # the same in fewer passes
-                log_density = torch.addcmul(norm, (value - outputs).mul_(rate).square_().log1p_(), power, value=-1)
+                log_density = (value - outputs).mul_(rate).square_().log1p_().mul_(-power).add_(norm)
             return torch.where(seen, log_density, 0.0)
 
         return log_prob

@@ -78,7 +78,7 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Outputs of the decoder for z (draws, members, rows, latents), alike but for the last axis."""
         draws, members, rows, latents = z.shape
-        flat = z.transpose(0, 1).reshape(members, draws * rows, latents)
+        flat = z.permute(1, 3, 0, 2).reshape(members, latents, draws * rows).mT
         return self.decoder(flat).unflatten(1, (draws, rows)).transpose(0, 1)
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class VAE(nn.Module):
         return density(x, self.decode(z))
 
     def freeze(self) -> Self:
-        """For scoring alone: no gradient of any weight, and what depends on the shared numbers alone is computed now."""
+        """For scoring alone: no gradient of a weight, and what depends on the shared numbers alone is computed now."""
         self.eval().requires_grad_(False)
         self._density = self.likelihood.given(self.shared)
         return self
