@@ -137,7 +137,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
         score_type = torch.float32
     weights = {name: torch.tensor(tensors[f"vae.{name}"], dtype=score_type, device=device) for name in vae.state_dict()}
     vae.load_state_dict(weights, assign=True)
-    vae.eval().requires_grad_(False)
+    vae.freeze()
     noise = torch.tensor(tensors["noise"], dtype=score_type, device=device)
     scorer = Scorer(
         vae,

@@ -400,6 +400,7 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         """Set the public attributes."""
         record, design = fitted.record, fitted.design
         self._fitted = fitted
+        self._inputs = pd.Index(fitted.inputs)
         self.offset_ = record.offset
         self.history_ = record.history
         self.n_iter_ = record.n_iter
@@ -433,6 +434,7 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         if "_fitted" in state:
             state["_fitted"] = self._checked().to_parts()
             state.pop("device_")
+            state.pop("_inputs")
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

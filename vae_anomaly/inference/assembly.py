@@ -43,7 +43,7 @@ def make_scorer(
     table's core: the rows are scored against exemplars of all kinds, and those that would be called odd are left
     out. The bandwidth stays as trained: the likeliest would follow the dirt.
     """
-    frozen = copy.deepcopy(vae).to(dtype).eval().requires_grad_(False)
+    frozen = copy.deepcopy(vae).to(dtype).freeze()
     if noise is None:
         noise = torch.as_tensor(fixed_noise(n_draws, vae.n_components, rng), dtype=dtype, device=vae.shared.device)
     scorer = Scorer(frozen, objective, noise, None, leave_one_out, bound)

@@ -14,7 +14,8 @@ from vae_anomaly.tables import Cells
 
 KEYS_AT_ONCE = 4096  # rows, which stay in a processor's cache
 FEW = 256  # exemplars up to which every row sees all of them, as in training
-MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+FEW_ROWS = 8  # whose keys are worked out one by one
+MIX, ALL_BITS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB), 2**64 - 1
 
 
 def row_keys(x: np.ndarray) -> np.ndarray:
@@ -23,24 +24,42 @@ def row_keys(x: np.ndarray) -> np.ndarray:
     The cells are rounded to float32 first, so that the last bit of a logarithm, which may differ between machines,
     does not count. The mixing is that of splitmix64 (Steele, Lea and Flood 2014).
     """
+    if len(x) < FEW_ROWS:
+        return np.array([_mix(row) for row in _bits(x).tolist()], np.uint64)
     keys = np.zeros(len(x), np.uint64)
     for begin in range(0, len(x), KEYS_AT_ONCE):
-        _mix_rows(keys[begin : begin + KEYS_AT_ONCE], x[begin : begin + KEYS_AT_ONCE])
+        _mix_rows(keys[begin : begin + KEYS_AT_ONCE], _bits(x[begin : begin + KEYS_AT_ONCE]))
     return keys
 
 
-def _mix_rows(keys: np.ndarray, x: np.ndarray) -> None:
-    """Mix the cells of rows into their keys, in place."""
+def _bits(x: np.ndarray) -> np.ndarray:
+    """Cells as the bits of float32: one NaN of the many that there are, no negative zero."""
     cells = x.astype(np.float32)
-    cells[np.isnan(cells)] = np.nan  # one of the many that there are
-    cells += 0  # no negative zero
-    step, first, second = MIX
-    for column in cells.view(np.uint32).T:
+    cells[np.isnan(cells)] = np.nan
+    cells += 0
+    return cells.view(np.uint32)
+
+
+def _mix_rows(keys: np.ndarray, bits: np.ndarray) -> None:
+    """Mix the cells of rows into their keys, in place."""
+    step, first, second = map(np.uint64, MIX)
+    for column in bits.T:
         keys *= second
         keys += column + step
         keys ^= keys >> np.uint64(30)
         keys *= first
         keys ^= keys >> np.uint64(27)
+
+
+def _mix(bits: list[int]) -> int:
+    """The same for one row: Python is quicker at that than numpy."""
+    step, first, second = MIX
+    key = 0
+    for cell in bits:
+        key = (key * second + cell + step) & ALL_BITS
+        key = (key ^ key >> 30) * first & ALL_BITS
+        key ^= key >> 27
+    return key
 
 
 @dataclass(frozen=True)

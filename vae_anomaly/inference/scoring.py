@@ -108,7 +108,7 @@ class Scorer:
 
     def inputs(self, chunk: np.ndarray, keys: np.ndarray | None = None) -> tuple[VAE, Tensor, Prior, Tensor]:
         """What every bound of the rows of a chunk is computed from; ``keys`` are theirs, where they are known."""
-        x = self.tensor(chunk)
+        x = self.tensor(chunk).mT.contiguous().mT  # rows side by side, as the nets have them
         if keys is None and self.leave_one_out and self.exemplars is not None:
             keys = row_keys(chunk)
         return self.vae, x, self._prior(x, keys), self.noise[:, None, None]
@@ -195,8 +195,8 @@ class Scorer:
     def tensor(self, array: np.ndarray) -> Tensor:
         """The array where and as the arithmetic has it."""
         writable = array if array.flags.writeable else array.copy()  # torch warns of what it could not write to
-        return torch.as_tensor(writable, dtype=self.dtype, device=self.device)
+        return torch.as_tensor(writable, dtype=self.dtype, device=self.device).contiguous()
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.cpu().double().numpy()
+    return tensor.cpu().double().contiguous().numpy()

@@ -32,7 +32,7 @@ def attributed_terms(
         code, log_var = mean.detach().requires_grad_(), log_var.detach()
         kl = prior.kl(code, log_var)
         (pull,) = torch.autograd.grad(kl.sum(), code)
-        (slope,) = torch.autograd.grad((mean * pull).sum(), seen)  # given as an argument, it would load torch's compiler
+        (slope,) = torch.autograd.grad((mean * pull).sum(), seen)  # as an argument it would load torch's compiler
     code = code.detach()
     expected = vae.likelihood.expected(vae.decode((code - prior.variance * pull)[None]), vae.shared).squeeze(0)
     carried = 0.5 * slope * (features - vae.likelihood.features(expected))

@@ -6,8 +6,9 @@ scale of each column.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 from typing import Protocol
 
@@ -23,6 +24,9 @@ TAIL_WEIGHTS = (2.1, 3.0, 4.5, 8.0, 20.0, 100.0)  # degrees of freedom tried for
 EM_ROUNDS = 12  # for each of them
 COUNTED_CELLS = 2**18  # at a time
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+Density = Callable[[Tensor, Tensor], Tensor]  # cells and outputs to the log density of each cell
 
 
 class Likelihood(Protocol):
@@ -55,6 +59,9 @@ class Likelihood(Protocol):
 
     def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and shared numbers under which ``x`` is likeliest if the decoder says the same of every row."""
+
+    def given(self, shared: Tensor) -> Density:
+        """The density once the shared numbers are known: what depends on them alone is computed here."""
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         """Log density of each cell; unobserved cells count 0."""
@@ -142,11 +149,19 @@ class Gaussian(Numbers):
         variances = ((value - means).square() * seen).sum(0) / seen.sum(0).clamp_min(1)
         return means, raw_scale(variances.sqrt().clamp_min(LEAST_SCALE), self._floor(means))
 
-    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        value, seen = _zero_if_unseen(x)
+    def given(self, shared: Tensor) -> Density:
         scale = floored_scale(shared, self._floor(shared))
-        log_density = -0.5 * ((value - outputs) / scale) ** 2 - scale.log() - HALF_LOG_TWO_PI
-        return torch.where(seen, log_density, torch.zeros_like(log_density))
+        log_scale = scale.log()
+
+        def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
+            value, seen = _zero_if_unseen(x)
+            log_density = -0.5 * ((value - outputs) / scale) ** 2 - log_scale - HALF_LOG_TWO_PI
+            return torch.where(seen, log_density, 0.0)
+
+        return log_prob
+
+    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
+        return self.given(shared)(x, outputs)
 
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         scale = floored_scale(shared, self._floor(shared))
@@ -188,16 +203,23 @@ class StudentT(Numbers):
         log_scale, raw_df = shared.chunk(2, -1)
         return floored_scale(log_scale, self._floor(shared)), 2 + softplus(raw_df)
 
-    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        value, seen = _zero_if_unseen(x)
+    def given(self, shared: Tensor) -> Density:
         scale, df = self._scale_and_df(shared)
         norm = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - 0.5 * (df * math.pi).log() - scale.log()
-        if outputs.requires_grad:
-            log_density = norm - (df + 1) / 2 * torch.log1p(((value - outputs) / scale) ** 2 / df)
-        else:  # the same in fewer passes
-            log_tail = (value - outputs).mul_(1 / (scale * df.sqrt())).square_().log1p_()
-            log_density = torch.addcmul(norm, log_tail, (df + 1) / 2, value=-1)
-        return torch.where(seen, log_density, torch.zeros_like(log_density))
+        power, rate = (df + 1) / 2, 1 / (scale * df.sqrt())
+
+        def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
+            value, seen = _zero_if_unseen(x)
+            if outputs.requires_grad:
+                log_density = norm - power * torch.log1p(((value - outputs) / scale) ** 2 / df)
+            else:  # the same in fewer passes
+                log_density = (value - outputs).mul_(rate).square_().log1p_().mul_(-power).add_(norm)
+            return torch.where(seen, log_density, 0.0)
+
+        return log_prob
+
+    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
+        return self.given(shared)(x, outputs)
 
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         """Quantiles at uniform draws: torch has no t or gamma variates that take a generator."""
@@ -225,6 +247,9 @@ class BernoulliPixels(Numbers):
 
     def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return _started(self, x)
+
+    def given(self, shared: Tensor) -> Density:
+        return partial(self.log_prob, shared=shared)
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         value, seen = _zero_if_unseen(x)
@@ -272,6 +297,9 @@ class Bernoulli:
 
     def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return _started(self, x)
+
+    def given(self, shared: Tensor) -> Density:
+        return partial(self.log_prob, shared=shared)
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         value, seen = _zero_if_unseen(x)
@@ -332,6 +360,9 @@ class Categorical:
     def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return _started(self, x)
 
+    def given(self, shared: Tensor) -> Density:
+        return partial(self.log_prob, shared=shared)
+
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         any_code = math.log(self.unseen / (self.n_codes + 1))
         known = log_softmax(outputs, -1) + math.log1p(-self.unseen)
@@ -384,6 +415,9 @@ class SquaredError:
 
     def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return _started(self, x)
+
+    def given(self, shared: Tensor) -> Density:
+        return partial(self.log_prob, shared=shared)
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         error = ((self.features(x) - outputs) ** 2).unflatten(-1, (self.n_cells, -1)).sum(-1)
@@ -455,8 +489,14 @@ class Mixed:
         outputs, shared = (torch.cat(parts) for parts in zip(*found, strict=True))
         return outputs, shared
 
+    def given(self, shared: Tensor) -> Density:
+        parts = [(block.given(shared[..., part]), cells, outputs) for block, cells, outputs, part in self._parts]
+        if len(parts) == 1:
+            return parts[0][0]
+        return lambda x, outputs: torch.cat([density(x[..., c], outputs[..., o]) for density, c, o in parts], -1)
+
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        return torch.cat([b.log_prob(x[..., c], outputs[..., o], shared[..., s]) for b, c, o, s in self._parts], -1)
+        return self.given(shared)(x, outputs)
 
     def expected(self, outputs: Tensor, shared: Tensor) -> Tensor:
         return torch.cat([b.expected(outputs[..., o], shared[..., s]) for b, _, o, s in self._parts], -1)

@@ -41,10 +41,10 @@ class Products:
 class Sieve:
     """Search among many ``codes`` (rows, latents) in double precision: single precision first, then the few by all.
 
-    A product in single precision gives a lower bound of each ``|c|^2 / 2 - z.c``, which is half the squared distance but
-    for ``|z|^2 / 2``. With ``K`` terms it is off by less than ``(K + 4) u (|z| |c| + |c|^2 / 2)``, ``u`` half a unit in
-    the last place (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); twice that is subtracted. A
-    row whose nearest are no nearer than the bound of the first code that was not kept is searched by all products.
+    A product in single precision gives a lower bound of each ``|c|^2 / 2 - z.c``, which is half the squared distance
+    but for ``|z|^2 / 2``. With ``K`` terms it is off by less than ``(K + 4) u (|z| |c| + |c|^2 / 2)``, ``u`` half a
+    unit in the last place (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); twice that is
+    subtracted. A row whose nearest are farther than what is certain of the codes not kept is searched by all products.
     """
 
     def __init__(self, codes: Tensor) -> None:

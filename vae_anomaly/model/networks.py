@@ -51,8 +51,8 @@ class AnchoredNet(nn.Module):
         length = x.square().mean(-1, keepdim=True).clamp_min(HIDDEN_INPUT_LIMIT**2).sqrt()
         h = x * (HIDDEN_INPUT_LIMIT / length)
         for layer in self.hidden:
-            h = silu(layer(h))
-        return self.linear(x) + self.last(h)
+            h = silu(layer(h), inplace=not self.training)
+        return self.linear(x).add_(self.last(h))
 
     @property
     def offset(self) -> nn.Parameter:

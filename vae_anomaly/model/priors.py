@@ -114,6 +114,7 @@ class ExemplarPrior:
         inverse = (-self.log_bandwidth).exp()
         c = (self.codes - centre) * inverse
         c_and_square = torch.cat([c, -0.5 * (c**2).sum(-1, keepdim=True)], -1)
+        c_and_square = c_and_square.transpose(-1, -2).contiguous()
         return centre, inverse, c_and_square, _log_volume(self.log_bandwidth, self.codes.shape[-1])
 
     def _log_kernels(self, u: Tensor, c: Tensor) -> Tensor:
@@ -160,12 +161,13 @@ def _log_volume(log_bandwidth: Tensor, latents: int) -> Tensor:
 
 
 def _log_kernels(u: Tensor, c: Tensor, bias: Tensor) -> Tensor:
-    """Log of the sum over c of exp(u.c + bias), (draws, members, rows), in parts that stay in cache."""
+    """Log of the sum over the columns of c of exp(u c + bias), (draws, members, rows), in parts that stay in cache."""
     pairs = PAIRS_AT_ONCE if u.device.type == "cpu" else 64 * PAIRS_AT_ONCE
-    size = max(1, pairs // (c.shape[0] * c.shape[1]))
+    size = max(1, pairs // (c.shape[0] * c.shape[2]))
+    if len(u) == 1 and u.shape[-2] <= size:
+        return _log_sum_exp(torch.baddbmm(bias, u[0], c))[None]
     parts = u.split(size, -2)
     biases = bias.split(size, -2) if bias.shape[-2] > 1 else [bias] * len(parts)
-    c = c.transpose(-1, -2).contiguous()
     sums = [
         torch.stack([_log_sum_exp(torch.baddbmm(at, draw, c)) for draw in part])
         for part, at in zip(parts, biases, strict=True)

@@ -5,13 +5,14 @@ latents).
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from vae_anomaly.model.anchor import Anchor
 from vae_anomaly.model.convolutions import ConvolutionalDecoder, ConvolutionalEncoder, Shape
-from vae_anomaly.model.likelihoods import START_SCALE, Likelihood
+from vae_anomaly.model.likelihoods import START_SCALE, Density, Likelihood
 from vae_anomaly.model.networks import AnchoredNet
 from vae_anomaly.model.priors import GaussianPrior
 
@@ -59,6 +60,7 @@ class VAE(nn.Module):
             self.decoder = ConvolutionalDecoder(n_estimators, n_components, sizes, image_shape)
         self.shared = nn.Parameter(torch.zeros(n_estimators, 1, likelihood.n_shared))
         self.log_bandwidth = nn.Parameter(torch.zeros(n_estimators, 1, 1))
+        self._density: Density | None = None
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (members, rows, latents)."""
@@ -76,12 +78,19 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Outputs of the decoder for z (draws, members, rows, latents), alike but for the last axis."""
         draws, members, rows, latents = z.shape
-        flat = z.transpose(0, 1).reshape(members, draws * rows, latents)
+        flat = z.permute(1, 3, 0, 2).reshape(members, latents, draws * rows).mT
         return self.decoder(flat).unflatten(1, (draws, rows)).transpose(0, 1)
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """Log density of each cell given z, (draws, members, rows, cells)."""
-        return self.likelihood.log_prob(x, self.decode(z), self.shared)
+        density = self._density or self.likelihood.given(self.shared)
+        return density(x, self.decode(z))
+
+    def freeze(self) -> Self:
+        """For scoring alone: no gradient of a weight, and what depends on the shared numbers alone is computed now."""
+        self.eval().requires_grad_(False)
+        self._density = self.likelihood.given(self.shared)
+        return self
 
     @torch.no_grad()
     def start(self, anchors: Sequence[Anchor], x: Tensor, generator: torch.Generator) -> None:

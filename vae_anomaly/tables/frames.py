@@ -16,7 +16,9 @@ PIECE_ROWS = 2**8  # however wide the table
 
 def is_frame(X: Any) -> bool:
     """Whether ``X`` is a table with column names: pandas, polars, pyarrow, or another that narwhals reads."""
-    return isinstance(X, pd.DataFrame) or isinstance(nw.from_native(X, pass_through=True), nw.DataFrame | nw.LazyFrame)
+    if isinstance(X, pd.DataFrame | np.ndarray | list):  # the usual ones: narwhals takes its time to rule them out
+        return isinstance(X, pd.DataFrame)
+    return isinstance(nw.from_native(X, pass_through=True), nw.DataFrame | nw.LazyFrame)
 
 
 def as_frame(X: Any) -> pd.DataFrame:

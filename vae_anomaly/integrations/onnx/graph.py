@@ -31,7 +31,7 @@ class ScoreGraph(nn.Module):
         super().__init__()
         schema, scorer = fitted.schema, fitted.scorer
         self.cells = PixelCells(schema) if isinstance(schema, PixelSchema) else TableCells(schema)
-        self.vae = copy.deepcopy(scorer.vae).cpu().double()
+        self.vae = copy.deepcopy(scorer.vae).cpu().double().freeze()
         self.prior = _prior_of(scorer.exemplars)
         self.noise: Tensor
         self.register_buffer("noise", scorer.noise.cpu().double()[:, None, None])
@@ -80,7 +80,7 @@ class _AllAtOnce(ExemplarPrior):
     """An exemplar prior that does not cut the rows into parts."""
 
     def _log_kernels(self, u: Tensor, c: Tensor) -> Tensor:
-        return (u @ c.transpose(-1, -2) + self.log_share).logsumexp(-1)
+        return (u @ c + self.log_share).logsumexp(-1)
 
 
 class _Nearest(nn.Module):
