@@ -136,7 +136,8 @@ def _locked(path: Path, target: Path) -> Any:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.close()
-            raise OutputError(f"Another run is writing {str(target)!r}. Wait for it, or choose another name.") from error
+            busy = f"Another run is writing {str(target)!r}. Wait for it, or choose another name."
+            raise OutputError(busy) from error
         if _is_at(file, path):
             return file
         file.close()  # the other run ended in between, and the file has become its output
