@@ -206,6 +206,8 @@ def test_a_column_without_values_among_the_rows_drawn_is_left_out(undrawn):
     with pytest.warns(DataWarning, match="'number' has no values in the rows drawn.*'text' has no values in the rows"):
         schema = schema_of(table_of().assign(**columns))
     assert list(schema.left_out) == ["number", "text"]
+    with pytest.warns(DataWarning, match="'number' has no values; 'text' has no values[.]"):
+        schema_of(table_of().assign(number=np.nan, text=pd.Series([None] * N, dtype="str")))
 
 
 def test_types_may_change_between_pieces():

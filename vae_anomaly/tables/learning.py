@@ -38,7 +38,7 @@ def learn_columns(
     for place in [place for place, dtype in enumerate(frame.dtypes) if not holds_numbers(dtype)]:
         sample = frame.iloc[:, place] if places is None else frame.iloc[places, place]
         if sample.isna().all():
-            left_out[names[place]] = EMPTY if survey is None else NONE_DRAWN
+            left_out[names[place]] = EMPTY if survey is None or survey.is_empty(place) else NONE_DRAWN
             continue
         values = Values(names[place], sample, sample.index) if survey is None else survey.values(place, sample)
         columns[names[place]] = column = _learn_other(values)

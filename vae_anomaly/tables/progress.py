@@ -10,12 +10,10 @@ from vae_anomaly.tables.dataset import Dataset
 @contextmanager
 def reading_bar(dataset: Dataset, *, shown: bool) -> Iterator[None]:
     """Draw on standard error, if that is a terminal, how many bytes were read; rows, where bytes are not known."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not (shown and console.is_terminal):
+    if not shown:
         yield
         return
+    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     class Bar(Progress):
@@ -29,6 +27,10 @@ def reading_bar(dataset: Dataset, *, shown: bool) -> Iterator[None]:
     by_bytes = dataset.n_bytes is not None
     told = [DownloadColumn(), TimeRemainingColumn()] if by_bytes else [TextColumn("{task.fields[rows]}")]
     columns = [TextColumn("reading"), BarColumn(), *told]
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
     with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
         bar.add_task("reading", total=dataset.n_bytes, rows="")
         yield

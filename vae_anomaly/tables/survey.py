@@ -185,6 +185,10 @@ class Survey:
         levels = self._levels.get(place)
         return Values(self._names[place], sample, sample.index) if levels is None else levels.joined(sample)
 
+    def is_empty(self, place: int) -> bool:
+        """Whether a column of anything but numbers, dates and durations has no value at all."""
+        return place in self._levels and not self._levels[place].n_values
+
     def levels(self, place: int) -> Levels | None:
         """What is known of a column of anything but numbers, dates and durations."""
         return self._levels.get(place)
