@@ -180,7 +180,10 @@ def test_the_files_of_a_folder_are_one_table_in_the_order_of_their_numbers(parts
     names = [f"part-{number}.csv" for number in (1, 2, 10)]
     assert dataset.files == [str(parts / name) for name in names]
     expected = pd.concat([mixed(10), mixed(20), mixed(5)], ignore_index=True)
-    assert whole(dataset).astype(object).fillna("?").equals(expected.astype(object).fillna("?"))
+    for name in expected:
+        assert [*whole(dataset)[name].map(str)] == [
+            str(cell) for cell in expected[name].where(expected[name].notna(), np.nan)
+        ]
     assert [(piece.file, piece.first) for piece in dataset.pieces()] == [(name, 0) for name in dataset.files]
     assert dataset.bytes_read == dataset.n_bytes == sum((parts / name).stat().st_size for name in names)
 
@@ -246,7 +249,7 @@ def nothing(folder):
 
 def bad_line(folder):
     (folder / "a.csv").write_text("x,y\n" + "1,2\n" * 40)
-    (folder / "b.csv").write_text("x,y\n" + "1,2\n" * 40 + "1,2,3\n")
+    (folder / "b.csv").write_text("x,y\n" + "1,2\n" * 42 + "1,2,3\n")
 
 
 def cut_gzip(folder):
@@ -268,7 +271,7 @@ REFUSED = {
     no_rows: "has column names but no rows: 'x'",
     folders: "has folders in it, which are not looked into: 'year=2024'",
     nothing: "There is no table in",
-    bad_line: "b.csv' has 3 fields in line 42, but 2 column names",
+    bad_line: "b.csv' has 3 fields in line 44, but 2 column names",
     cut_gzip: "a.csv.gz' is damaged or cut short: it does not decompress",
     cut_parquet: "a.parquet' is damaged or cut short: it cannot be read as Parquet",
 }
@@ -281,6 +284,16 @@ def test_what_is_no_table_is_told_with_the_name_of_the_file(tmp_path, rows_a_pie
     with pytest.raises(DataError, match=told) as error:
         list(Dataset(tmp_path))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(
+    tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1), reason="pandas 2 cuts the first line of a piece"
+)
+def test_the_first_line_of_a_piece_is_checked_as_the_others_are(tmp_path, rows_a_piece):
+    (tmp_path / "a.csv").write_text("x,y\n" + "1,2\n" * 8 + "1,2,3\n" + "1,2\n" * 8)
+    rows_a_piece(8)
+    with pytest.raises(DataError, match="3 fields in line 10"):
+        list(Dataset(tmp_path / "a.csv"))
 
 
 def test_a_pattern_that_fits_no_file_is_told():
@@ -360,7 +373,7 @@ def test_parquet_comes_over_standard_input_too(monkeypatch):
     assert len(whole(Dataset("-"))) == 60
 
 
-def test_for_a_schema_standard_input_is_read_once_and_not_kept(monkeypatch, rows_a_piece):
+def test_for_a_schema_standard_input_is_read_once_and_not_kept(tmp_path, monkeypatch, rows_a_piece):
     text = mixed(20_000).to_csv(index=False).encode()
     schema = Schema.learn(mixed())
     piped(monkeypatch, text)
@@ -370,7 +383,8 @@ def test_for_a_schema_standard_input_is_read_once_and_not_kept(monkeypatch, rows
     rows_a_piece(7000)
     dataset = Dataset("-").as_fitted(schema)
     found = np.concatenate([schema.encode(piece) for piece in dataset])
-    np.testing.assert_array_equal(found, schema.encode(pd.read_csv(io.BytesIO(text))))
+    (tmp_path / "table.csv").write_bytes(text)
+    np.testing.assert_array_equal(found, schema.encode(read_table(tmp_path / "table.csv")))
     with pytest.raises(DataError, match="comes only once"):
         list(dataset)
 

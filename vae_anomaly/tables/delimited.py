@@ -73,7 +73,7 @@ class DelimitedText:
     def read(self) -> pd.DataFrame:
         """Read all rows; a last column without name and values is left out."""
         with self._explained(), self._text() as text:
-            frame = self._without_spare(pd.read_csv(text, **self._options))
+            frame = self._without_spare(pd.read_csv(text, **self._options), 0)
         return frame.iloc[:, :-1] if ends_in_delimiter(self.names) and frame.iloc[:, -1].isna().all() else frame
 
     def pieces(self, types: Mapping[str, Any], progress: Progress) -> Iterator[pd.DataFrame]:
@@ -91,10 +91,11 @@ class DelimitedText:
         with self._explained(), self._text(progress) as text:
             parser = pd.read_csv(text, dtype=known, iterator=True, **self._options)
             read, width = 0, self._form.width
+            # pandas before 3.1 cuts off, and does not refuse, what the first line of a piece has too many fields.
             while len(piece := _next_piece(parser, rows_a_piece(len(self.names), width))):
+                yield self._without_spare(piece, read)
                 read += len(piece)
                 width = text.buffer.tell() // read
-                yield self._without_spare(piece)
 
     @cached_property
     def _form(self) -> _Form:
@@ -107,13 +108,13 @@ class DelimitedText:
         if repeated:
             raise DataError(f"{self.name} has column names more than once: {listed([*repeated])}. Rename them.")
         if len(first) > len(header) + 1:
-            raise self._too_many_fields(self._line_of_first_row(delimiter), len(first), len(header))
+            raise self._too_many_fields(self._line_of_row(0, delimiter), len(first), len(header))
         width = sum(map(len, lines)) // max(1, len(lines))
         return _Form(delimiter, decimal, is_wider=len(first) > len(header), width=width)
 
     @property
     def _options(self) -> dict[str, Any]:
-        """How pandas is to read it."""
+        """How pandas is to read it: with a spare column for what follows a delimiter at the end."""
         form = self._form
         wider = {"names": [*self.names, _SPARE], "header": 0} if form.is_wider else {}
         return {"sep": form.delimiter, "decimal": form.decimal, "engine": "c", "low_memory": False, **wider, **_EXACT}
@@ -125,13 +126,13 @@ class DelimitedText:
         with unpacking(self.origin, progress, is_text=not wide) as stream:
             yield io.TextIOWrapper(stream, encoding=self.encoding, newline="")
 
-    def _without_spare(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The frame without what follows the delimiter at the end of its lines, which must be nothing."""
+    def _without_spare(self, frame: pd.DataFrame, first: int) -> pd.DataFrame:
+        """The frame, which begins at this row, without the spare column, in which there must be nothing."""
         if not self._form.is_wider:
             return frame
-        if frame[_SPARE].notna().any():
-            columns = len(self.names)
-            raise self._too_many_fields(self._line_of_first_row(self._form.delimiter), columns + 1, columns)
+        if (filled := frame[_SPARE].notna().to_numpy()).any():
+            line = self._line_of_row(first + int(filled.argmax()), self._form.delimiter)
+            raise self._too_many_fields(line, len(self.names) + 1, len(self.names))
         return frame.iloc[:, :-1]
 
     @contextmanager
@@ -171,13 +172,16 @@ class DelimitedText:
                 pass
             return records.line_num + 1
 
-    def _line_of_first_row(self, delimiter: str) -> int:
+    def _line_of_row(self, row: int, delimiter: str) -> int:
+        """Line of the file in which a row of data, counted from 0, begins; blank lines are no rows."""
+        if not self.origin.lasts:
+            return row + 2
         with self._text() as text:
             records = csv.reader(text, delimiter=delimiter)
             filled, line = 0, 1
             for record in records:
                 filled += bool(record)
-                if filled == 2:
+                if filled == row + 2:
                     break
                 line = records.line_num + 1
         return line
