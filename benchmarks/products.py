@@ -1,10 +1,8 @@
 """How fast a machine multiplies the matrices of a model, and nothing else: the limit that scoring is held against.
 
-``python -m benchmarks.products --rows 200000 --columns 30`` fits a detector with the defaults, scores, and makes the
-products of its nets alone, in one process: report the share, not the seconds.
+`benchmarks.timing` times the products in the process, and beside the score, that they are held against.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,8 +10,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.speed import make_table
-from vae_anomaly import VAEDetector
 from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.model.networks import AnchoredNet, MemberLinear
 from vae_anomaly.threads import in_pieces
@@ -51,11 +47,6 @@ def products_seconds(scorer: Scorer, rows: int, *, workers: int | None = None) -
     return min(seconds(run) for _ in range(ROUNDS)) * rows / (len(pieces) * ROWS_AT_ONCE)
 
 
-def operations(scorer: Scorer) -> int:
-    """Multiplications and additions of the nets' products for one row."""
-    return sum(2 * a.shape[0] * a.shape[1] * a.shape[2] * b.shape[2] for a, b in products_of(scorer, 1))
-
-
 def seconds(work: Callable[[], object]) -> float:
     """Seconds that ``work`` takes."""
     begin = time.perf_counter()
@@ -73,23 +64,3 @@ def _layers(net: torch.nn.Module) -> list[MemberLinear]:
     if not isinstance(net, AnchoredNet):
         raise TypeError("Only nets of plain layers have products to count.")
     return [layer for layer in net.modules() if isinstance(layer, MemberLinear)]
-
-
-def main() -> None:
-    """Print what scoring reaches of the products' rate."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--columns", type=int, default=30)
-    arguments = parser.parse_args()
-    x = make_table(arguments.rows, arguments.columns)
-    for name, novelty in (("outlier detection", False), ("novelty detection", True)):
-        detector = VAEDetector(novelty=novelty, random_state=0).fit(x)
-        score = seconds(partial(detector.score_samples, x))
-        scorer = detector._fitted.scorer
-        bare = products_seconds(scorer, len(x))
-        rate = operations(scorer) * len(x) / bare / 1e9
-        print(f"{name:18} score {score:6.2f} s  products {bare:6.2f} s ({rate:.0f} GFLOP/s)  share {bare / score:.0%}")
-
-
-if __name__ == "__main__":
-    main()

@@ -50,6 +50,11 @@ def comparisons(done: pd.DataFrame) -> list[str]:
             for peer in (PYOD, FOREST):
                 if (score := _ratio(done, "score_seconds", peer, name, size)) is not None:
                     told.append(f"Score, {_spelled(size)}: {peer} takes {score:.1f} times as long as {name}.")
+    for name in (OURS, OURS_NOVELTY):
+        if (share := _value(done, "products", name, LONG)) is not None:
+            told.append(
+                f"Bare matrix products of the nets, {_spelled(LONG)}: {share:.0%} of the seconds that {name} scores."
+            )
     if (epoch := _ratio(done, "fit_seconds", PYOD_MATCHED, MATCHED, HEADLINE)) is not None:
         told.append(f"One epoch of the same network, {_spelled(HEADLINE)}: PyOD takes {epoch:.1f} times as long.")
     if (memory := _value(done, "fit_mib", OURS, LONG)) is not None:

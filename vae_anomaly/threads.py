@@ -29,12 +29,25 @@ def one_thread() -> AbstractContextManager[object]:
     return limit
 
 
+_taken: list[int] = []  # threads of the calls in progress; what a list does is done at once, so it needs no lock
+
+
 def in_pieces(work: Callable[[Piece], Result], pieces: Iterable[Piece], workers: int) -> list[Result]:
-    """Results of ``work`` on each piece, in their order, on up to ``workers`` threads; one piece needs no thread."""
+    """Results of ``work`` on each piece, in their order, on up to ``workers`` threads; one piece needs no thread.
+
+    Calls side by side, as joblib's threads make them, share the workers: a later one has those that are left.
+    """
     pieces = list(pieces)
-    if min(workers, len(pieces)) <= 1:
-        return [_alone(work, piece) for piece in pieces]
-    with ThreadPoolExecutor(min(workers, len(pieces))) as pool:
+    workers = max(1, min(workers - sum(_taken), len(pieces)))
+    _taken.append(workers)
+    try:
+        return [_alone(work, piece) for piece in pieces] if workers == 1 else _side_by_side(work, pieces, workers)
+    finally:
+        _taken.remove(workers)
+
+
+def _side_by_side(work: Callable[[Piece], Result], pieces: list[Piece], workers: int) -> list[Result]:
+    with ThreadPoolExecutor(workers) as pool:
         try:
             return list(pool.map(lambda piece: _alone(work, piece), pieces))
         except BaseException:

@@ -169,6 +169,24 @@ main({list(arguments)})
     assert ended.stderr == "[]\n"
 
 
+@pytest.mark.slow
+def test_scoring_a_table_loads_no_compiler_and_no_other_models(tmp_path):
+    """All of these take a while to load, and some come in by the back door: see where, and go round it."""
+    (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{i % 7},{i * i % 11}\n" for i in range(60)))
+    unwanted = {"sympy", "torch._dynamo", "torch._inductor", "torch.fx.experimental.symbolic_shapes", "mlflow"}
+    unwanted |= {"sklearn.decomposition", "sklearn.linear_model", "sklearn.ensemble", "sklearn.metrics"}
+    unwanted |= {"matplotlib", "PIL", "jinja2", "onnx", "polars"}
+    script = f"""
+import atexit, sys
+atexit.register(lambda: print(sorted({unwanted} & set(sys.modules)), file=sys.stderr))
+from vae_anomaly_cli.main import main
+main(["score", "rows.csv", "--quiet"])
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert ended.stderr == "[]\n"
+    assert len(ended.stdout.splitlines()) == 61
+
+
 def test_the_version_is_that_of_the_package(cli):
     assert cli("--version").out == f"vae-anomaly {version('vae-anomaly')}\n"
 

@@ -41,11 +41,11 @@ def weight(name, shape):
     return 0.5 * np.sin(1.0 + 1.3 * np.arange(np.prod(shape)).reshape(shape) + sum(map(ord, name)))
 
 
-@pytest.fixture
-def vae():
+@pytest.fixture(params=["in training", "frozen"])
+def vae(request):
     model = VAE(LIKELIHOOD, 2, (4, 3), 2).double().requires_grad_(False)
     model.load_state_dict({name: torch.tensor(weight(name, p.shape)) for name, p in model.state_dict().items()})
-    return model
+    return model.freeze() if request.param == "frozen" else model
 
 
 # -- the same model in numpy, one member, one row and one draw at a time --

@@ -55,6 +55,12 @@ def test_anchored_net_is_a_loop_over_members(net, x):
         assert_allclose(actual[member], slow_net(net, member, x[member].numpy()), rtol=1e-12)
 
 
+def test_after_training_the_numbers_are_the_same_and_the_rows_side_by_side(net, x):
+    trained, frozen = net(x).detach(), net.eval()(x).detach()
+    assert_allclose(frozen, trained, rtol=1e-12)
+    assert trained.stride(-1) == frozen.stride(-2) == 1
+
+
 def test_hidden_widths_follow_one_another():
     shapes = [tuple(layer.weight.shape) for layer in AnchoredNet(2, 3, (8, 5), 4).hidden]
     assert shapes == [(2, 3, 8), (2, 8, 5)]

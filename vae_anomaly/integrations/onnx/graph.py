@@ -48,7 +48,7 @@ class ScoreGraph(nn.Module):
 
 def traced(fitted: Fitted) -> ExportedProgram:
     """The graph of torch operations from plain numbers to scores, for any number of rows."""
-    graph = ScoreGraph(fitted).eval().requires_grad_(False)
+    graph = ScoreGraph(fitted).train().requires_grad_(False)  # how rows lie in this memory is nothing to a graph
     rows = torch.zeros(3, len(fitted.schema.names), dtype=torch.float64)
     return torch.export.export(graph, (rows,), dynamic_shapes=({0: Dim("rows")},))
 
