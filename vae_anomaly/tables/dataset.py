@@ -219,8 +219,8 @@ class _FramesSource:
             yield (frame if only is None else frame[[name for name in frame if name in only]]), None
 
     def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "_FramesSource":
-        used = schema.choose([name for name in self.columns if name not in without])
-        columns = [name for name in self.columns if name in used or name in keep]
+        chosen = {*schema.choose([name for name in self.columns if name not in without]), *keep}
+        columns = [name for name in self.columns if name in chosen]
         return _FramesSource(lambda: (frame for frame, _ in self.rows(columns)))  # they have their types
 
 

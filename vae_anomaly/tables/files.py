@@ -62,7 +62,8 @@ class FilesSource:
 
     def rows(self, only: Collection[Name] | None) -> Rows:
         """Frames with the columns asked for, each with the name of its file."""
-        columns = [name for name in self.columns if only is None or name in only]
+        chosen = set(self.columns if only is None else only)
+        columns = [name for name in self.columns if name in chosen]
         n_rows = 0
         for frame, file in self._frames(self._types, columns):
             n_rows += len(frame)
@@ -75,8 +76,8 @@ class FilesSource:
         """The same files, with the columns that a schema has, and those to keep, read for what it takes them for."""
         names = list(self._tables[0].names)
         given = names[:-1] if self._ends_in_delimiter and names[-1] not in (*schema.names, *keep) else names
-        used = schema.choose([name for name in given if name not in without])
-        plan = _Plan([name for name in given if name in used or name in keep], schema.reading, frozenset(keep))
+        chosen = {*schema.choose([name for name in given if name not in without]), *keep}
+        plan = _Plan([name for name in given if name in chosen], schema.reading, frozenset(keep))
         fitted = FilesSource(self._source, self._encoding, plan)
         known = ("_tables", "_facts")  # standard input comes only once
         fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in known})
@@ -170,7 +171,7 @@ class _OneKind:
 
     def check(self, frame: pd.DataFrame, first: int, file: str | None) -> None:
         """Hold a piece, which begins at this row of its file, against those before it."""
-        dtypes = dict(frame.dtypes)
+        dtypes = dict(frame.dtypes.items())
         for name in self.names:
             if dtypes[name].kind in "iuf" and name in self.numbers and name not in self.truth:
                 continue

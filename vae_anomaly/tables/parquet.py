@@ -51,37 +51,40 @@ class ParquetTable:
         only
             Columns to read; all, if not given.
         """
-        names = [str(name) for name in self.names if only is None or name in only]
+        chosen = set(self.names if only is None else only)
+        names = [str(name) for name in self.names if name in chosen]
         with self._opened(len(names)) as file:
             total, done = max(1, file.metadata.num_rows), 0
             for table in self._tables(file, names):
                 done += len(table)
                 frame = self._frame(table)
                 progress.here = (self.size or 0) * done // total
-                yield frame.astype({name: kind for name, kind in types.items() if name in frame.columns})
+                found = dict(frame.dtypes.items())
+                others = {name: kind for name, kind in types.items() if name in found and found[name] != kind}
+                yield frame.astype(others) if others else frame
 
     @cached_property
     def types(self) -> dict[str | int, Any]:
         """Type of each column as a whole, as pandas has it; None where the file has no values of it."""
         with self._opened(1) as file:
             fields = {field.name: field for field in file.schema_arrow}
-            return {name: self._type_of(file, fields[str(name)], self._empty[name].dtype) for name in self.names}
+            with_missing = _columns_with_gaps(file.metadata)
+            return {
+                name: self._type_of(file, fields[str(name)], dtype, has_gaps=with_missing.get(str(name)))
+                for name, dtype in zip(self.names, self._empty.dtypes, strict=True)
+            }
 
-    def _type_of(self, file: Any, field: Any, dtype: Any) -> Any:
+    def _type_of(self, file: Any, field: Any, dtype: Any, *, has_gaps: bool | None) -> Any:
         if pa.types.is_null(field.type):
             return None
-        if isinstance(dtype, np.dtype) and dtype.kind in "iub" and self._has_gaps(file, field.name):
-            return with_gaps(dtype)
+        if isinstance(dtype, np.dtype) and dtype.kind in "iub":
+            if has_gaps is None:  # the file does not say
+                has_gaps = any(table.column(field.name).null_count for table in self._tables(file, [field.name]))
+            return with_gaps(dtype) if has_gaps else dtype
         if isinstance(dtype, pd.CategoricalDtype):
             levels = [self._frame(table).iloc[:, 0].cat.categories for table in self._tables(file, [field.name])]
             return union_of(levels, ordered=bool(dtype.ordered))
         return dtype
-
-    def _has_gaps(self, file: Any, name: str) -> bool:
-        counts = list(_null_counts(file.metadata, name))
-        if any(counts) or None not in counts:
-            return any(counts)
-        return any(table.column(name).null_count for table in self._tables(file, [name]))
 
     @cached_property
     def _empty(self) -> pd.DataFrame:
@@ -143,10 +146,14 @@ def _with_named_index(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.reset_index(drop=not named)
 
 
-def _null_counts(metadata: Any, name: str) -> Iterator[int | None]:
-    """Missing values of a column in each group of rows, None where the file does not say."""
+def _columns_with_gaps(metadata: Any) -> dict[str, bool | None]:
+    """Whether each column has missing values, None where some group of rows does not say."""
+    gaps: dict[str, bool | None] = {}
     for place in range(metadata.num_row_groups):
         group = metadata.row_group(place)
-        columns = (group.column(column) for column in range(group.num_columns))
-        statistics = next(column.statistics for column in columns if column.path_in_schema == name)
-        yield statistics.null_count if statistics is not None and statistics.has_null_count else None
+        for column in map(group.column, range(group.num_columns)):
+            counted = column.statistics if column.is_stats_set else None
+            has = counted.null_count > 0 if counted is not None and counted.has_null_count else None
+            before = gaps.get(column.path_in_schema, False)
+            gaps[column.path_in_schema] = True if has or before else has if before is False else None
+    return gaps

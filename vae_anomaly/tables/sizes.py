@@ -1,8 +1,8 @@
 """How many rows make a piece: enough for full speed, few enough for bounded memory however wide they are."""
 
 MOST_ROWS = 2**16
-MOST_CELLS = 2**21  # 16 MB as float64
-MOST_BYTES = 2**25  # of a file's own
+MOST_CELLS = 2**23  # 64 MB as float64; fewer, and 10,000 columns cost pandas more than their cells do
+MOST_BYTES = 2**26  # of a file's own
 
 
 def rows_a_piece(n_columns: int, row_bytes: int) -> int:
