@@ -43,6 +43,31 @@ def test_each_round_is_logged_with_the_figures_of_the_history(store, table):
     assert min(seconds) > 0
 
 
+class Interrupting:
+    """A callback that breaks a fit off after so many rounds."""
+
+    def __init__(self, rounds):
+        self.rounds = rounds
+
+    def on_fit_task_end(self, estimator, context, *, metadata):
+        if context.parent is not None and context.task_id == self.rounds:
+            raise KeyboardInterrupt
+
+
+def test_the_run_of_a_fit_that_goes_on_begins_at_its_step(store, table, tmp_path, monkeypatch):
+    monkeypatch.setattr("vae_anomaly.training.checkpoints.EVERY", 0.0)
+    monkeypatch.setattr("vae_anomaly.training.checkpoints.DEARER", 0.0)
+    parameters = {"max_iter": 20, "random_state": 0, "checkpoint": tmp_path / "state"}
+    with pytest.raises(KeyboardInterrupt):
+        VAEDetector(**parameters, callbacks=[Interrupting(5)]).fit(table)
+    callback = MLflowCallback()
+    detector = VAEDetector(**parameters, callbacks=[callback]).fit(table)
+    steps = [metric.step for metric in store.get_metric_history(callback.run_id, "elbo")]
+    timed = [metric.step for metric in store.get_metric_history(callback.run_id, "step_seconds")]
+    assert steps == detector.history_["step"][5:]
+    assert timed == steps[1:]  # when the first of them began nobody has seen
+
+
 def test_figures_are_sent_together_and_not_round_by_round(store, table, monkeypatch):
     sent, send = [], mlflow.MlflowClient.log_batch
 

@@ -27,7 +27,7 @@ class Run:
     waiting: list[Metric] = field(default_factory=list)
     sent: float = field(default_factory=time.monotonic)
     round_began: float = field(default_factory=time.monotonic)
-    last_step: int = 0
+    last_step: int | None = 0  # None where nobody has seen it: a fit that goes on from a checkpoint
 
     @classmethod
     def begin(cls, experiment: str | None, run_name: str | None) -> "Run":
@@ -41,11 +41,11 @@ class Run:
 
     def note(self, figures: Mapping[str, float], step: int) -> None:
         """Keep figures of one round, to be sent with others."""
-        seconds = (time.monotonic() - self.round_began) / max(1, step - self.last_step)
+        if self.last_step is not None:
+            seconds = (time.monotonic() - self.round_began) / max(1, step - self.last_step)
+            figures = {**figures, "step_seconds": seconds}
         moment = int(time.time() * 1000)
-        self.waiting += [
-            Metric(name, value, moment, step) for name, value in {**figures, "step_seconds": seconds}.items()
-        ]
+        self.waiting += [Metric(name, value, moment, step) for name, value in figures.items()]
 
     def send(self, *, now: bool = False) -> None:
         """Send what waits, if it has waited long enough or ``now``; the time that takes is no part of a step's."""

@@ -93,6 +93,8 @@ class MLflowCallback(Tracker):
         self._manners.enter_context(manners())
         asked = {name: value for name, value in estimator.get_params(deep=False).items() if name != "callbacks"}
         self._begin(asked)
+        if self._run is not None and context.done:
+            self._run.last_step = None
 
     def on_fit_task_end(self, estimator: VAEDetector, context: Context, *, metadata: Mapping[str, float]) -> None:
         """Note the figures of a round."""
