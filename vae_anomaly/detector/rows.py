@@ -37,7 +37,7 @@ class Rows:
                 raise DataError("The table to score has no rows; at least one is needed.")
             return frame
         array = validate_data(self, unmasked(X), reset=False, dtype=np.float64, ensure_all_finite=False)
-        return pd.DataFrame(array, columns=self._inputs, index=index_of(X))
+        return pd.DataFrame(array, columns=self._inputs, index=index_of(X), copy=False)
 
     def _decoded(self, cells: np.ndarray, index: pd.Index | None = None) -> Any:
         """Cells as rows of a table like the one in fit."""
