@@ -108,7 +108,9 @@ class Scorer:
 
     def inputs(self, chunk: np.ndarray, keys: np.ndarray | None = None) -> tuple[VAE, Tensor, Prior, Tensor]:
         """What every bound of the rows of a chunk is computed from; ``keys`` are theirs, where they are known."""
-        x = self.tensor(chunk).mT.contiguous().mT  # rows side by side, as the nets have them
+        x = self.tensor(chunk)
+        if self.device.type == "cpu":
+            x = x.mT.contiguous().mT  # rows side by side, as the nets have them
         if keys is None and self.leave_one_out and self.exemplars is not None:
             keys = row_keys(chunk)
         return self.vae, x, self._prior(x, keys), self.noise[:, None, None]
