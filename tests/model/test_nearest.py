@@ -50,6 +50,14 @@ def test_one_far_code_and_far_rows_hide_no_near_code(rng, kind):
     check(kind, codes, z, 5, rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e25, 1e39, 1e100])
+def test_rows_too_far_for_single_precision_are_searched_in_double(rng, size):
+    codes = torch.tensor(rng.standard_normal((401, 4)))
+    z = size * torch.tensor(rng.standard_normal((20, 4)))
+    found, wanted = (kind(codes).nearest(z, 5).sort().values for kind in (Sieve, Products))
+    assert torch.equal(found, wanted)
+
+
 def test_the_sieve_alone_decides_where_codes_are_apart(rng, monkeypatch):
     """Otherwise it would be of no use: here every row's nearest are certain."""
     codes, z = torch.tensor(rng.standard_normal((5000, 20))), torch.tensor(rng.standard_normal((100, 20)))

@@ -26,10 +26,10 @@ class Rows:
 
     def _encoded(self, X: Any) -> np.ndarray:
         """Rows to score as the model takes them, their columns held against those of the fit."""
-        return self._checked().schema.encode(self._table(X))
+        return self._checked().schema.encode(self._table(X, copy=False))
 
-    def _table(self, X: Any) -> pd.DataFrame:
-        """Rows to score as a frame; an array's columns are those of the fit."""
+    def _table(self, X: Any, *, copy: bool = True) -> pd.DataFrame:
+        """Rows to score as a frame; an array's columns are those of the fit. Without a copy it is only to be read."""
         fitted = self._checked()
         if isinstance(X, Dataset):
             way = "[detector.anomaly_score(piece) for piece in dataset.as_fitted(detector.schema_)]"
@@ -40,7 +40,7 @@ class Rows:
                 raise DataError("The table to score has no rows; at least one is needed.")
             return frame
         array = validate_data(self, unmasked(X), reset=False, dtype=np.float64, ensure_all_finite=False)
-        return pd.DataFrame(array, columns=self._inputs, index=index_of(X))
+        return pd.DataFrame(array, columns=self._inputs, index=index_of(X), copy=copy)
 
     def _decoded(self, cells: np.ndarray, index: pd.Index | None = None) -> Any:
         """Cells as rows of a table like the one in fit."""

@@ -108,7 +108,9 @@ class Scorer:
 
     def inputs(self, chunk: np.ndarray, keys: np.ndarray | None = None) -> tuple[VAE, Tensor, Prior, Tensor]:
         """What every bound of the rows of a chunk is computed from; ``keys`` are theirs, where they are known."""
-        x = self.tensor(chunk).mT.contiguous().mT  # rows side by side, as the nets have them
+        x = self.tensor(chunk)
+        if self.device.type == "cpu":
+            x = x.mT.contiguous().mT  # rows side by side, as the nets have them
         if keys is None and self.leave_one_out and self.exemplars is not None:
             keys = row_keys(chunk)
         return self.vae, x, self._prior(x, keys), self.noise[:, None, None]
@@ -149,16 +151,26 @@ class Scorer:
     def _of_distinct(self, work: Callable[..., np.ndarray], x: np.ndarray) -> np.ndarray:
         """``work`` on each distinct row once, (rows,): long tables of few values repeat themselves."""
         if len(x) <= self._chunk_rows:
-            return work(x) if len(x) == 1 else np.concatenate(self.by_chunk(work, x))
+            return work(x) if len(x) == 1 else self._of_each(work, x)
         keys = row_keys(x)
         ordered = np.sort(keys)
         if (ordered[1:] != ordered[:-1]).all():
-            return np.concatenate(self.by_chunk(work, x, keys))
+            return self._of_each(work, x, keys)
         _, first, places = np.unique(keys, return_index=True, return_inverse=True)
         distinct = x[first]
         if not np.array_equal(distinct[places], x, equal_nan=True):
-            return np.concatenate(self.by_chunk(work, x, keys))
-        return np.concatenate(self.by_chunk(work, distinct, keys[first]))[places]
+            return self._of_each(work, x, keys)
+        return self._of_each(work, distinct, keys[first])[places]
+
+    def _of_each(self, work: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+        """``work`` on every row, (rows,), written where it belongs: many small results would leave memory in holes."""
+        scores = np.empty(len(arrays[0]))
+
+        def fill(part: np.ndarray, *chunk: np.ndarray) -> None:
+            part[:] = work(*chunk)
+
+        self.by_chunk(fill, scores, *arrays)
+        return scores
 
     def by_chunk(self, work: Callable[..., Result], *arrays: np.ndarray) -> list[Result]:
         """``work`` on slices of rows that fit the memory: side by side on a processor, one after the other on a GPU.

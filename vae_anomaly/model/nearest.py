@@ -66,6 +66,7 @@ class Sieve:
         best = half_distances.topk(count, largest=False)
         found = near.gather(1, best.indices)
         certain = best.values.amax(1) - 0.5 * (z - self._centre).square().sum(-1) <= bound
+        certain &= bound.isfinite()  # in single precision
         if not certain.all():
             found[~certain] = self._exact.nearest(z[~certain], count)
         return found
@@ -81,4 +82,5 @@ class Sieve:
         columns = heaps.amin(1).topk(count, largest=False).indices[:, None].expand(-1, self._heaps, -1)
         least = heaps.gather(2, columns).flatten(1).topk(count, largest=False)
         places = columns + heaps.shape[2] * torch.arange(self._heaps)[:, None]
-        return places.flatten(1).gather(1, least.indices), least.values.amax(1)
+        places = places.flatten(1).gather(1, least.indices)
+        return places.clamp(max=len(self._codes) - 1), least.values.amax(1)  # of what is no number, no place beyond

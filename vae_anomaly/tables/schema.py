@@ -22,6 +22,7 @@ from vae_anomaly.tables.survey import Survey
 Name = str | int
 
 
+ROWS_AT_ONCE = 2**14  # standardised: what is needed on the way is not as large as the table
 SAME = 1e-6  # of a range: what rounding may do to its ends
 
 
@@ -99,8 +100,9 @@ class Schema:
         column of another kind than in training, or an infinite value is a DataError that says where.
         """
         raw = self._layout.gather(self._aligned(frame), {})
-        n_numbers = self._layout.n_numbers
-        raw[:, :n_numbers] = self._scaling.apply(raw[:, :n_numbers])
+        for first in range(0, len(raw), ROWS_AT_ONCE):
+            numbers = raw[first : first + ROWS_AT_ONCE, : self._layout.n_numbers]
+            numbers[:] = self._scaling.apply(numbers)
         return raw
 
     def as_numbers(self, frame: pd.DataFrame) -> np.ndarray:
