@@ -80,6 +80,13 @@ def test_rows_that_repeat_are_scored_once_each(scorer_of, rng, monkeypatch, scor
     assert scored == [12]
 
 
+@pytest.mark.parametrize("n_rows", [40, 3000])
+def test_equal_rows_have_the_very_same_score_wherever_they_stand(scorer_of, rng, n_rows):
+    few = rng.normal(size=(7, 3))
+    scores = scorer_of(few, exemplars=False).elbo(few[np.arange(n_rows) % 7])
+    assert_array_equal(scores, scores[np.arange(n_rows) % 7])
+
+
 def test_rows_with_one_key_but_different_cells_have_scores_of_their_own(scorer_of, rng):
     x = np.repeat(rng.normal(size=(4, 3)), 2, axis=0)
     x[1::2] += 1e-12  # keys are of float32

@@ -149,9 +149,12 @@ class Scorer:
         return _numpy(self.vae.likelihood.expected(self.vae.decode(codes), self.vae.shared)[0, 0])
 
     def _of_distinct(self, work: Callable[..., np.ndarray], x: np.ndarray) -> np.ndarray:
-        """``work`` on each distinct row once, (rows,): long tables of few values repeat themselves."""
-        if len(x) <= self._chunk_rows:
-            return work(x) if len(x) == 1 else self._of_each(work, x)
+        """``work`` on each distinct row once, (rows,): long tables of few values repeat themselves.
+
+        So rows that are equal are equally odd to the last bit, which in products depends on the place in the batch.
+        """
+        if len(x) == 1:
+            return work(x)
         keys = row_keys(x)
         ordered = np.sort(keys)
         if (ordered[1:] != ordered[:-1]).all():
