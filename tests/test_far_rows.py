@@ -33,12 +33,12 @@ def check(name, seed, novelty, prior, likelihood):
     rng = np.random.default_rng(seed)
     X = TABLES[name](rng)
     fitted = VAEDetector(novelty=novelty, prior=prior, likelihood=likelihood, random_state=seed).fit(X)
-    usual = fitted.anomaly_score(X).max()
+    usual = np.sort(fitted.anomaly_score(X))[-1 if novelty else -2]  # a row of a dirty table may itself be far out
     directions = rng.normal(size=(RAYS, X.shape[1])) * (X.std(0) > 0)  # no step along a constant column is a step
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     rays = [X.mean(0) + far * X.std(0) * directions for far in DISTANCES]
     along = np.array([fitted.anomaly_score(rows) for rows in rays])
-    assert (along > usual).all(), "odder than every training row, however far"
+    assert (along > usual).all(), "odder than the training rows, however far"
     assert (fitted.predict(rays[0]) == -1).all()
     if novelty and prior == "exemplar":
         assert (np.diff(along, axis=0) > 0).all()
