@@ -26,37 +26,35 @@ def page(table: pd.DataFrame, facts: Sequence[str]) -> str:
         "own defaults and a process of its own; it is fitted to the whole table, and scores the whole table anew. "
         "Work: seconds of a processor, all cores together, which do not count waiting for others on the machine. "
         "Memory: the most that the process held beyond the table and the libraries.",
-        *[f"- {fact}" for fact in comparisons(done)],
+        "\n".join(f"- {fact}" for fact in comparisons(done)),
         "A dash: the method would have taken longer than the limit, or failed.",
     ]
     for columns, group in table.groupby("columns"):
-        parts += [f"## {columns} columns", _sizes(group)]
+        parts += [f"## {columns} columns", _sizes(group.sort_values("rows", kind="stable"))]
     parts += ["## How seconds grow", _growth(done), "## Where these figures come from"]
     facts = [*facts, "measured at commit " + ", ".join(sorted(done["commit"].unique()))]
     return "\n\n".join([*parts, "\n".join(f"- {fact}" for fact in facts)]) + "\n"
 
 
 def comparisons(done: pd.DataFrame) -> list[str]:
-    """What the issue asks, a sentence each, as far as both sides were measured."""
+    """What is to be known, a sentence each, as far as both sides were measured."""
     told = []
     for name in (OURS, OURS_NOVELTY):
-        if (fit := _ratio(done, "fit_seconds", PYOD, name, HEADLINE)) is not None:
+        if (fit := _times(done, "fit", PYOD, name, HEADLINE)) is not None:
             ours, theirs = (_value(done, "auroc", method, HEADLINE) for method in (name, PYOD))
             told.append(
-                f"Fit, {_spelled(HEADLINE)}: PyOD's VAE takes {fit:.0f} times as long as {name} "
+                f"Fit, {_spelled(HEADLINE)}: PyOD's VAE takes {fit} as long as {name} "
                 f"(AUROC {theirs:.3f}, ours {ours:.3f})."
             )
-        for size in (HEADLINE, LONG):
-            for peer in (PYOD, FOREST):
-                if (score := _ratio(done, "score_seconds", peer, name, size)) is not None:
-                    told.append(f"Score, {_spelled(size)}: {peer} takes {score:.1f} times as long as {name}.")
-    for name in (OURS, OURS_NOVELTY):
+        for size, peer in ((HEADLINE, PYOD), (LONG, FOREST)):
+            if (score := _times(done, "score", peer, name, size)) is not None:
+                told.append(f"Score, {_spelled(size)}: {peer} takes {score} as long as {name}.")
         if (share := _value(done, "products", name, LONG)) is not None:
             told.append(
                 f"Bare matrix products of the nets, {_spelled(LONG)}: {share:.0%} of the seconds that {name} scores."
             )
-    if (epoch := _ratio(done, "fit_seconds", PYOD_MATCHED, MATCHED, HEADLINE)) is not None:
-        told.append(f"One epoch of the same network, {_spelled(HEADLINE)}: PyOD takes {epoch:.1f} times as long.")
+    if (epoch := _times(done, "fit", PYOD_MATCHED, MATCHED, HEADLINE)) is not None:
+        told.append(f"One epoch of the same network, {_spelled(HEADLINE)}: PyOD takes {epoch} as long.")
     if (memory := _value(done, "fit_mib", OURS, LONG)) is not None:
         share = memory / _value(done, "table_mib", OURS, LONG)
         told.append(f"Memory of the fit, {_spelled(LONG)}: {share:.1f} times the table as float32, beyond the table.")
@@ -68,9 +66,16 @@ def _value(done: pd.DataFrame, figure: str, method: str, size: tuple[int, int]) 
     return float(found[figure].iloc[0]) if len(found) else None
 
 
-def _ratio(done: pd.DataFrame, figure: str, upper: str, lower: str, size: tuple[int, int]) -> float | None:
-    above, below = (_value(done, figure, method, size) for method in (upper, lower))
-    return None if above is None or below is None else above / below
+def _times(done: pd.DataFrame, what: str, upper: str, lower: str, size: tuple[int, int]) -> str | None:
+    """How many times as long one takes as another, in seconds and in work."""
+    ratios = []
+    for figure in (f"{what}_seconds", f"{what}_work"):
+        above, below = (_value(done, figure, method, size) for method in (upper, lower))
+        if above is None or below is None:
+            return None
+        ratios.append(above / below)
+    seconds, work = (f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}" for ratio in ratios)
+    return f"{seconds} times (work: {work} times)"
 
 
 def _spelled(size: tuple[int, int]) -> str:
