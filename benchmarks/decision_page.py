@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from benchmarks.reports import markdown
+from benchmarks.reports import ending, markdown
 from benchmarks.trials import COLUMNS, FACTORS, LEVELS, NOISE, SHARES, SHIFT
 
 LEVEL, UNIFORM, TAINTED, LIBRARY, FEW = "level", "uniform", "contaminated", "library", "few"
@@ -76,7 +76,7 @@ def write_page(figures: pd.DataFrame, facts: Sequence[str]) -> str:
     parts += ["\n".join(f"- {spelled(figure)}" for figure in above)] if above else []
     commits = ", ".join(sorted(figures["commit"].unique()))
     facts = [*facts, f"measured at commit {commits}"]
-    parts += ["## Where these figures come from", "\n".join(f"- {fact}" for fact in facts)]
+    parts += [ending(facts)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.reports import markdown, provenance, spell
+from benchmarks.reports import ending, markdown, provenance, spell
 from vae_anomaly import VAEDetector, read_table
 from vae_anomaly.calibrating import comparable_scores
 from vae_anomaly.errors import DataWarning
@@ -172,8 +172,7 @@ def page(lines: pd.DataFrame, command: str) -> str:
         "so many independent draws would make them.",
         markdown(lines.set_index("setting"), formats, "setting"),
         "\n".join(f"- {note}" for note in NOTES),
-        "## Where these figures come from",
-        "\n".join(f"- {fact}" for fact in provenance(command)),
+        ending(provenance(command)),
     ]
     return "\n\n".join(parts) + "\n"
 

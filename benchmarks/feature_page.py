@@ -19,7 +19,7 @@ from benchmarks.codes import (
 from benchmarks.disentangling import named
 from benchmarks.mnist import OURS_AS_IMAGE, PRINCIPAL_ERROR
 from benchmarks.peers import OURS
-from benchmarks.reports import markdown
+from benchmarks.reports import ending, markdown
 from benchmarks.tasks import Chapter
 
 MEAN = "mean"
@@ -67,7 +67,7 @@ def write_page(chapters: Mapping[str, Chapter], figures: pd.DataFrame, facts: Se
         if len(tables[name]):
             parts += [f"## {chapter.title}", chapter.about, task_table(chapter, tables[name])]
     facts = [*facts, "measured at commit " + ", ".join(sorted(figures["commit"].unique()))]
-    parts += ["## Where these figures come from", "\n".join(f"- {fact}" for fact in facts)]
+    parts += [ending(facts)]
     known = {name: values_by_seed(chapters[name], table) for name, table in tables.items() if len(table)}
     sentences = [sentence for name in known if (sentence := standings(chapters[name], name, known[name]))]
     parts += [

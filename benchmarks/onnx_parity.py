@@ -21,7 +21,7 @@ import pandas as pd
 
 from benchmarks.adbench import find_tables
 from benchmarks.adbench import read_table as read_adbench
-from benchmarks.reports import markdown, provenance, spell
+from benchmarks.reports import ending, markdown, provenance, spell
 from vae_anomaly import VAEDetector, read_table
 from vae_anomaly.errors import DataWarning
 from vae_anomaly.integrations.onnx import export
@@ -125,8 +125,7 @@ def page(lines: pd.DataFrame, command: str) -> str:
         f"differ. onnxruntime gives {one} times as many scores a second of one row and {many} times as many of "
         f"{MANY:,}: median, least and most.",
         markdown(lines.set_index("set"), formats, "set"),
-        "## Where these figures come from",
-        "\n".join(f"- {fact}" for fact in [*provenance(command), f"onnxruntime {version('onnxruntime')}"]),
+        ending([*provenance(command), f"onnxruntime {version('onnxruntime')}"]),
     ]
     return "\n\n".join(parts) + "\n"
 

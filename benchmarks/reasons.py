@@ -19,7 +19,7 @@ from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.adbench import find_tables, read_table
-from benchmarks.reports import markdown, provenance, spell
+from benchmarks.reports import ending, markdown, provenance, spell
 from vae_anomaly import VAEDetector
 from vae_anomaly import read_table as read_file
 
@@ -237,8 +237,7 @@ def page(right: pd.DataFrame, sums_: pd.DataFrame, times: pd.DataFrame, facts: l
                 "## How long do they take?",
                 "10,000 rows of 40 columns, 10,000 others in training; the best of five.",
                 markdown(times, [".2f", ".2f", ".2f"], "setting"),
-                "## Where these figures come from",
-                "\n".join(f"- {fact}" for fact in facts),
+                ending(facts),
             ]
         )
         + "\n"

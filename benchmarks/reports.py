@@ -34,6 +34,11 @@ def markdown(table: pd.DataFrame, formats: Sequence[str], first: str) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def ending(facts: Sequence[str]) -> str:
+    """The last section of a page, a line a fact."""
+    return "\n\n".join(["## Where these figures come from", "\n".join(f"- {fact}" for fact in facts)])
+
+
 def page(setting: str, figures: pd.DataFrame, complete: list[str], facts: Sequence[str]) -> str:
     """The whole page.
 
@@ -54,7 +59,7 @@ def page(setting: str, figures: pd.DataFrame, complete: list[str], facts: Sequen
         parts += ["## Not complete, and so not averaged", parted]
     if failed := _failures(figures):
         parts += ["## Failures", "A method that fails has AUROC 0.5 and the share of anomalies as AP.", failed]
-    parts += ["## Where these figures come from", "\n".join(f"- {fact}" for fact in [*facts, *_of(figures)])]
+    parts += [ending([*facts, *_of(figures)])]
     return "\n\n".join(parts) + "\n"
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.reports import markdown, provenance, spell
+from benchmarks.reports import ending, markdown, provenance, spell
 
 SMALL = 1_000_000
 ROWS_AT_A_TIME = 250_000
@@ -132,8 +132,7 @@ def page(found: list[Run], columns: int, command: str) -> str:
         "peak memory with them. Scoring reads the file and writes scores and reasons to Parquet.",
         f"Piece by piece, rows are scored at {rates_told} of the rate of the table in memory.",
         markdown(lines, [",d", ",.1f", ",.0f", ",.0f"], "what"),
-        "## Where these figures come from",
-        "\n".join(f"- {fact}" for fact in provenance(command)),
+        ending(provenance(command)),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.plots import EMPHASIS, QUIET
-from benchmarks.reports import markdown
+from benchmarks.reports import ending, markdown
 from benchmarks.timing import MATCHED, OURS, OURS_NOVELTY, PYOD_MATCHED
 
 PYOD, FOREST = "PyOD VAE", "IsolationForest"
@@ -31,9 +31,8 @@ def page(table: pd.DataFrame, facts: Sequence[str]) -> str:
     ]
     for columns, group in table.groupby("columns"):
         parts += [f"## {columns} columns", _sizes(group.sort_values("rows", kind="stable"))]
-    parts += ["## How seconds grow", _growth(done), "## Where these figures come from"]
     facts = [*facts, "measured at commit " + ", ".join(sorted(done["commit"].unique()))]
-    return "\n\n".join([*parts, "\n".join(f"- {fact}" for fact in facts)]) + "\n"
+    return "\n\n".join([*parts, "## How seconds grow", _growth(done), ending(facts)]) + "\n"
 
 
 def comparisons(done: pd.DataFrame) -> list[str]:

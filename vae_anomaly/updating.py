@@ -17,6 +17,7 @@ from vae_anomaly.fitting import library_versions, measure
 from vae_anomaly.inference.assembly import make_scorer
 from vae_anomaly.inference.reference import MOST_ROWS
 from vae_anomaly.model.vae import VAE
+from vae_anomaly.training.assembly import widened
 from vae_anomaly.training.callbacks import Monitor
 from vae_anomaly.training.loop import Trainer
 from vae_anomaly.training.plan import Plan, make_plan
@@ -35,7 +36,7 @@ def update_model(fitted: Fitted, x: np.ndarray, *, settings: Settings, seed: int
     columns stays, the number of rows apart.
     """
     n_old = fitted.schema.n_rows
-    grown = replace(fitted, schema=fitted.schema.with_rows(n_old + len(x)), extent=_wider(fitted.extent, x))
+    grown = replace(fitted, schema=fitted.schema.with_rows(n_old + len(x)), extent=widened(fitted.extent, x))
     rng = np.random.default_rng([seed, n_old])
     generator = torch.Generator(fitted.scorer.device).manual_seed(int(rng.integers(2**31 - 1)))
     rows = uniform_rows(fitted.reference.cells, n_old, x, rng)
@@ -98,12 +99,6 @@ def steps_between(n_old: int, n_new: int, whole: int, worth: float = 1.0) -> int
     part = math.ceil(whole * LEAST_PART)
     begun = [math.floor(worth * whole * math.log(n_rows) / part) for n_rows in (n_old, n_new)]
     return min(whole, part * (begun[1] - begun[0]))
-
-
-def _wider(extent: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The least and the largest of each cell, (2, cells), with those of new rows."""
-    lowest, highest = extent
-    return np.stack([np.fmin(lowest, np.fmin.reduce(x)), np.fmax(highest, np.fmax.reduce(x))])
 
 
 def _plan(fitted: Fitted, grown: Fitted, n_rows: int, strange: float, settings: Settings) -> Plan:

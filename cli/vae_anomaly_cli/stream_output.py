@@ -112,13 +112,13 @@ def _fill(scoring: Scoring, output: str, *, quiet: bool) -> Tally:
     from vae_anomaly.tables.appending import Appender
 
     appender = Appender(output)
-    with partial_file(output, _plan_of(scoring), stays=scoring.rows.lasts) as partial:
+    with partial_file(output, _plan_of(scoring), stays=scoring.source.lasts) as partial:
         tally = _begin(partial, output, quiet=quiet)
         try:
             with progress_bar(scoring.dataset, quiet=quiet):
                 _append(scoring, appender, partial, tally)
         except KeyboardInterrupt:
-            if partial.state and scoring.rows.lasts:
+            if partial.state and scoring.source.lasts:
                 kept = f"{partial.state['rows']:,} rows are kept; the same command goes on there"
                 remark(f"{output}: {kept}.", quiet=quiet)
             raise
@@ -156,13 +156,13 @@ def _plan_of(scoring: Scoring) -> dict[str, Any]:
     from vae_anomaly import __version__
     from vae_anomaly.tables import sizes
 
-    rows, detector = scoring.rows, scoring.detector
+    source, detector = scoring.source, scoring.detector
     files = [(name, Path(name).stat()) for name in scoring.dataset.files]
     known = [[name, found.st_size, found.st_mtime_ns] for name, found in files]
     return {
         "model": _digest(detector),
-        "input": known if rows.lasts else secrets.token_hex(),  # what a pipe brings is never the same
-        "options": [rows.keep, sorted(rows.exclude), scoring.rule, rows.encoding, str(detector.device_)],
+        "input": known if source.lasts else secrets.token_hex(),  # what a pipe brings is never the same
+        "options": [source.keep, sorted(source.exclude), scoring.rule, source.encoding, str(detector.device_)],
         "versions": [__version__, torch.__version__, pandas.__version__],
         "piece sizes": [sizes.MOST_ROWS, sizes.MOST_CELLS, sizes.MOST_BYTES],
     }

@@ -53,11 +53,6 @@ class Streamed:
 
     @property
     def rows(self) -> Dataset:
-        """The rows to fit to."""
-        return self.used
-
-    @property
-    def used(self) -> Dataset:
         """The rows as a model sees them."""
         return self.dataset.without(self.exclude)
 
@@ -73,13 +68,13 @@ class Scoring:
     """A detector at work on rows, of which it sees some columns, and which it flags by a rule."""
 
     detector: VAEDetector
-    rows: Streamed
+    source: Streamed
     dataset: Dataset
     columns: list[Any]
     rule: dict[str, Any]
 
     @classmethod
-    def of(cls, detector: VAEDetector, rows: Streamed, rule: dict[str, Any]) -> Scoring:
+    def of(cls, detector: VAEDetector, source: Streamed, rule: dict[str, Any]) -> Scoring:
         """Have columns read for what the detector takes them for."""
         from vae_anomaly.tables import Schema
 
@@ -87,15 +82,15 @@ class Scoring:
         if not isinstance(schema, Schema):
             raise DataError(f"This is a table, and the model was fitted to {trained_on(detector)}. Leave out --stream.")
         if hasattr(detector, "feature_names_in_"):
-            return cls(detector, rows, rows.used.as_fitted(schema, keep=rows.keep), schema.names, rule)
-        return cls(detector, rows, rows.dataset, rows.used.columns, rule)  # fitted to an array, which has no names
+            return cls(detector, source, source.rows.as_fitted(schema, keep=source.keep), schema.names, rule)
+        return cls(detector, source, source.dataset, source.rows.columns, rule)  # an array's columns have no names
 
     def pieces(self, skip: int = 0) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         """Scores of the rows, with the rows; the next piece is read while one is scored."""
         from vae_anomaly.threads import ahead
 
         pieces = islice(self.dataset.pieces(), skip, None)
-        for piece in ahead(pieces) if self.rows.lasts else pieces:  # what waits for a pipe cannot be interrupted
+        for piece in ahead(pieces) if self.source.lasts else pieces:  # what waits for a pipe cannot be interrupted
             with piece.counting_rows():
                 yield self._scored(piece), piece.frame
 
@@ -111,7 +106,7 @@ class Scoring:
         table = table.assign(reason="")
         if chosen.any():
             table.loc[chosen, "reason"] = self.detector.reasons(rows.loc[chosen, self.columns]).to_numpy()
-        return pd.concat([table, rows[self.rows.keep].reset_index(drop=True)], axis=1)
+        return pd.concat([table, rows[self.source.keep].reset_index(drop=True)], axis=1)
 
     def _scored(self, piece: Piece) -> pd.DataFrame:
         import numpy as np

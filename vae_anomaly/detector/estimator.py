@@ -261,11 +261,10 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         A training that asks for more rows goes on with others, until all have had their turn.
         """
         check_parameters(self.get_params(deep=False))
-        fitting = object.__new__(type(self))  # what is learned goes there, and to self at the end: all of it or nothing
-        fitting.__dict__.update(self.__dict__)
+        fitting = self._double()
         drawn, schema, seed = fitting._read_dataset(X) if isinstance(X, Dataset) else fitting._read(X)
         frame, held_out = drawn.frame, drawn.held_out
-        bars = [ProgressBar()] if self.verbose else []
+        bars = self._bars()
         monitor = Monitor(self, [*(self.callbacks or []), *bars])
         told = frame if isinstance(X, Dataset) else X
         with checkpoint_folder(self.checkpoint) as folder, monitor.whole_fit(fitting, told):
@@ -338,15 +337,24 @@ class VAEDetector(Judgement, Codes, BaseEstimator):
         if not self.__sklearn_is_fitted__():
             return self.fit(X)
         check_parameters(self.get_params(deep=False))
-        fitting = object.__new__(type(self))  # as in fit: all of it or nothing
-        fitting.__dict__.update(self.__dict__)
+        fitting = self._double()
         x, seed = self._encoded(X), check_random_state(self.random_state).randint(2**31 - 1)
-        monitor = Monitor(self, [*(self.callbacks or []), *([ProgressBar()] if self.verbose else [])])
+        monitor = Monitor(self, [*(self.callbacks or []), *self._bars()])
         with monitor.whole_fit(fitting, X):
             settings = Settings.of(self.get_params(deep=False))
             fitting._expose(update_model(self._checked(), x, settings=settings, seed=seed, monitor=monitor))
         self.__dict__ = fitting.__dict__
         return self
+
+    def _double(self) -> Self:
+        """One that is as this is: what is learned goes there, and to this one at the end: all of it or nothing."""
+        double = object.__new__(type(self))
+        double.__dict__.update(self.__dict__)
+        return double
+
+    def _bars(self) -> list[object]:
+        """Callbacks for people who watch."""
+        return [ProgressBar()] if self.verbose else []
 
     def _read(self, X: Any) -> tuple[Drawn, Schema | PixelSchema, int]:
         """The rows to learn from, what the whole table is made of, and the seed that decides all chance of the fit."""

@@ -75,11 +75,6 @@ class Values:
         return getattr(self.dtype, "kind", "") == "m"
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the column is stored as whole numbers."""
-        return pd.api.types.is_integer_dtype(self.dtype)
-
-    @property
     def _is_numeric(self) -> bool:
         return holds_numbers(self.dtype) or pd.api.types.is_complex_dtype(self.dtype)
 

@@ -107,14 +107,20 @@ class Loaded:
     def of(cls, x: Cells, dtype: torch.dtype, device: torch.device) -> "Loaded":
         """From encoded rows; long tables are encoded a few rows at a time, and never held in float64."""
         rows, first = _room(x, dtype, device), 0
-        lows, highs = np.full((2, x.shape[1]), np.nan)
+        extent = np.full((2, x.shape[1]), np.nan)
         missing = np.zeros(x.shape[1], dtype=bool)
         for part in parts(x):
             rows[first : first + len(part)] = torch.as_tensor(part, dtype=dtype)
-            lows, highs = np.fmin(lows, np.fmin.reduce(part)), np.fmax(highs, np.fmax.reduce(part))
+            extent = widened(extent, part)
             missing |= np.isnan(part).any(0)
             first += len(part)
-        return cls(rows, np.stack([lows, highs]), tuple(np.flatnonzero(missing).tolist()))
+        return cls(rows, extent, tuple(np.flatnonzero(missing).tolist()))
+
+
+def widened(extent: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The least and the largest of each cell, (2, cells), with those of more rows ``x`` (rows, cells)."""
+    lows, highs = extent
+    return np.stack([np.fmin(lows, np.fmin.reduce(x)), np.fmax(highs, np.fmax.reduce(x))])
 
 
 def _room(x: Cells, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -101,14 +101,14 @@ def score(
         refuse_given(context, OF_WHOLE_TABLES, "it needs all rows at once; leave it out, or --stream.")
         refuse_given(context, {"skip_bad": "--skip-bad"}, "it concerns images, and --stream tables; leave one out.")
         with plain_warnings(quiet=quiet), naming(file):
-            rows = Streamed.read(file, exclude or [], keep or [], encoding)
-            check_table_output(output, inputs=(*rows.dataset.files, model))
+            streamed = Streamed.read(file, exclude or [], keep or [], encoding)
+            check_table_output(output, inputs=(*streamed.dataset.files, model))
             if model is not None:
                 detector = read_fitted(model, device, excluded=exclude or [])
             else:
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.fit(rows.used)
-            write_scores(Scoring.of(detector, rows, rule), top, output, quiet=quiet)
+                detector.fit(streamed.rows)
+            write_scores(Scoring.of(detector, streamed, rule), top, output, quiet=quiet)
         return
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with plain_warnings(quiet=quiet):

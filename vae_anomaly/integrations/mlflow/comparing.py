@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import mlflow
 import pandas as pd
 
+from vae_anomaly.fitting import library_versions
 from vae_anomaly.integrations.mlflow.connection import manners
 from vae_anomaly.integrations.mlflow.datasets import TableDataset
 from vae_anomaly.integrations.mlflow.runs import Run, Tracker, log
@@ -69,7 +69,8 @@ class ComparisonTracker(Tracker):
 
 
 def _log_measured(run: Run, measured: pd.DataFrame) -> None:
-    log(run.run_id, tags={f"version.{library}": version(library) for library in LIBRARIES})
+    versions = library_versions()
+    log(run.run_id, tags={f"version.{library}": versions[library] for library in LIBRARIES})
     mlflow.MlflowClient().log_text(run.run_id, measured.to_csv(index=False), "comparison.csv")
     figures = dict(list(measured.drop(columns="seed").set_index("method").groupby("method")))
     for method in sorted(figures, key=lambda method: figures[method]["auroc"].mean()):
