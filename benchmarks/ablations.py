@@ -20,7 +20,7 @@ from benchmarks.measuring import judge
 from benchmarks.reports import markdown
 from benchmarks.summary import MEASURES, bootstrap_means
 from vae_anomaly import VAEDetector
-from vae_anomaly.model.anchor import UNITS
+from vae_anomaly.model.pca_init import UNITS
 
 
 @dataclass(frozen=True)

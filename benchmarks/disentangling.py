@@ -160,7 +160,7 @@ def build_disentangling(data: Path) -> DisentanglingTask:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Fit one model and draw the walks along its latents."""
-    from vae_anomaly.reports import plot_traversal, write_figure
+    from vae_anomaly.plots import plot_traversal, write_figure
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.disentangling", description=__doc__)
     parser.add_argument("--beta", type=float, default=8.0, metavar="B", help="price of the KL (default: 8)")

@@ -16,10 +16,9 @@ import pandas as pd
 
 from benchmarks.reports import ending, markdown, provenance, spell
 from vae_anomaly import VAEDetector, read_table
-from vae_anomaly.calibrating import comparable_scores
+from vae_anomaly.config import Settings
 from vae_anomaly.errors import DataWarning
-from vae_anomaly.inference.drift import SCORE, Drift, find_drift
-from vae_anomaly.training.settings import Settings
+from vae_anomaly.monitor.drift import SCORE, Drift, comparable_scores, find_drift
 
 Source = Callable[[np.random.Generator, int], pd.DataFrame]
 NEW_ROWS = 1000

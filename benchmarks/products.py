@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.model.networks import AnchoredNet, MemberLinear
-from vae_anomaly.threads import in_pieces
+from vae_anomaly.parallel import in_pieces
+from vae_anomaly.scoring.scorer import Scorer
 
 ROWS_AT_ONCE = 512  # as many as are scored at once; what a core multiplies stays in its cache
 ROUNDS = 5  # of which the quickest counts

@@ -14,8 +14,8 @@ from scipy.stats import kstest, kstwobign
 
 from benchmarks.adbench import Table
 from vae_anomaly import VAEDetector
-from vae_anomaly.inference.calibration import Calibration
-from vae_anomaly.inference.detection import detection_rule
+from vae_anomaly.scoring.calibration import Calibration
+from vae_anomaly.scoring.decide import detection_rule
 
 COLUMNS, FACTORS = 10, 4
 NOISE = 0.25  # standard deviation of what the factors do not say of a column of unit variance

@@ -27,8 +27,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from vae_anomaly import VAEDetector, load
 from vae_anomaly.errors import DataError, DataWarning, DeviceError, NoDensityError
-from vae_anomaly.inference import exemplars
-from vae_anomaly.inference.exemplars import FEW, row_keys
+from vae_anomaly.scoring import scorer as exemplars
+from vae_anomaly.scoring.scorer import FEW, row_keys
 
 KINDS = {
     "elbo": {},

@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import Dataset, VAEDetector
+from vae_anomaly.data import sampling
 from vae_anomaly.errors import DataError
-from vae_anomaly.tables import sampling
 
 QUICK = {"hidden_layer_sizes": (8,), "n_estimators": 2, "max_iter": 12, "random_state": 3}
 N = 1000
@@ -103,7 +103,7 @@ def drawn_places(frame):
 
 def test_a_longer_training_sees_all_rows_once_before_it_sees_one_again(short_shares, monkeypatch):
     frame, seen = table_of()[["a", "row"]].fillna(0.0), []
-    monkeypatch.setattr("vae_anomaly.training.loop.Trainer._try_step", spied(seen))
+    monkeypatch.setattr("vae_anomaly.training.trainer.Trainer._try_step", spied(seen))
     VAEDetector(**{**QUICK, "max_iter": 2 * N // 50, "batch_size": 50}).fit(in_pieces(frame))
     shares = [frozenset(rows) for rows in seen]
     turns = [share for share, before in zip(shares, [None, *shares], strict=False) if share != before]
@@ -115,7 +115,7 @@ def test_a_longer_training_sees_all_rows_once_before_it_sees_one_again(short_sha
 
 
 def spied(seen):
-    from vae_anomaly.training.loop import Trainer
+    from vae_anomaly.training.trainer import Trainer
 
     step = Trainer._try_step
 

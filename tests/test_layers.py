@@ -38,7 +38,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def room_of(dotted: str) -> str:
-    """The room that a dotted name leads into: ``vae_anomaly.tables.schema`` -> ``tables``."""
+    """The room that a dotted name leads into: ``vae_anomaly.data.schema`` -> ``tables``."""
     house, _, rest = dotted.partition(".")
     return rest.partition(".")[0] if house == "vae_anomaly" else house
 

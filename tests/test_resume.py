@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from vae_anomaly import VAEDetector, files
+from vae_anomaly import VAEDetector
 from vae_anomaly.errors import FitWarning, OutputError
-from vae_anomaly.training import checkpoints, loop
+from vae_anomaly.io import atomic as files
+from vae_anomaly.training import checkpoints
+from vae_anomaly.training import trainer as loop
 
 TINY = {"hidden_layer_sizes": (8,), "max_iter": 40, "random_state": 0}
 KINDS = {
@@ -165,7 +167,7 @@ def test_the_checkpoint_of_another_fit_is_refused_and_kept(X, tmp_path, rows, pa
 
 def test_the_checkpoint_of_other_versions_is_refused(X, tmp_path, monkeypatch):
     folder = interrupted(X, tmp_path / "kept")
-    monkeypatch.setattr("vae_anomaly.fitting.library_versions", lambda: {"torch": "1.0"})
+    monkeypatch.setattr("vae_anomaly.fit.library_versions", lambda: {"torch": "1.0"})
     with pytest.raises(OutputError, match="differ in .*torch"):
         tiny(folder).fit(X)
 

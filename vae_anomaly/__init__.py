@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector, load
     from vae_anomaly.images import read_images, write_image_grid
-    from vae_anomaly.tables import Dataset, read_table, write_table
+    from vae_anomaly.io.dataset import Dataset
+    from vae_anomaly.io.read import read_table
+    from vae_anomaly.io.write import write_table
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,13 +26,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Dataset": "vae_anomaly.tables",
+    "Dataset": "vae_anomaly.io.dataset",
     "VAEDetector": "vae_anomaly.detector",
     "load": "vae_anomaly.detector",
     "read_images": "vae_anomaly.images",
-    "read_table": "vae_anomaly.tables",
+    "read_table": "vae_anomaly.io.read",
     "write_image_grid": "vae_anomaly.images",
-    "write_table": "vae_anomaly.tables",
+    "write_table": "vae_anomaly.io.write",
 }
 
 

@@ -8,17 +8,80 @@ from typing import Any
 import numpy as np
 import torch
 
+from vae_anomaly.config import TYPES, Design, cells_likelihood
+from vae_anomaly.data import documents
+from vae_anomaly.data.pixels import PixelSchema
+from vae_anomaly.data.schema import Cells, Schema
 from vae_anomaly.errors import ModelFileError
-from vae_anomaly.inference.exemplars import Exemplars
-from vae_anomaly.inference.latents import Latents
-from vae_anomaly.inference.reference import Reference
-from vae_anomaly.inference.scoring import Scorer
 from vae_anomaly.model.convolutions import halved_sides
-from vae_anomaly.model.likelihoods import Mixed
+from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS, Mixed
 from vae_anomaly.model.objectives import ELBO, Objective, Reconstruction
-from vae_anomaly.tables import PixelSchema, Schema, documents
-from vae_anomaly.training.assembly import NUMBER_LIKELIHOODS, Design, cells_likelihood
-from vae_anomaly.training.devices import TYPES
+from vae_anomaly.scoring.scorer import Exemplars, Scorer
+
+ACTIVE = 0.01  # share of a latent's variance that must tell rows apart
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Figures of each latent, lists of one length.
+
+    ``mean`` and ``deviation`` are those of the posterior means over the rows, ``noise`` is the posterior's own root
+    mean square deviation, ``kl`` the mean Kullback-Leibler divergence in nats. The divergence is that from the prior
+    where this is the standard normal; a prior of exemplars does not fall apart into latents, and it is that from the
+    normal density that has the latent's own mean and variance.
+    """
+
+    mean: list[float]
+    deviation: list[float]
+    noise: list[float]
+    kl: list[float]
+
+    @classmethod
+    def of(cls, means: np.ndarray, variances: np.ndarray, *, standard: bool) -> "Latents":
+        """From posterior means and variances, (rows, latents); ``variances`` is 0 for a plain autoencoder."""
+        centre, spread, noise = means.mean(0), means.var(0), variances.mean(0)
+        around = np.zeros_like(centre) if standard else centre
+        total = np.ones_like(centre) if standard else spread + noise
+        with np.errstate(divide="ignore", invalid="ignore"):
+            each = 0.5 * (variances / total + (means - around) ** 2 / total - 1 - np.log(variances / total))
+        kl = np.where(noise > 0, each.mean(0), 0.0)
+        return cls(centre.tolist(), np.sqrt(spread).tolist(), np.sqrt(noise).tolist(), kl.tolist())
+
+    @property
+    def active(self) -> np.ndarray:
+        """Whether each latent tells rows apart: an active unit (Burda et al., arXiv 1509.00519)."""
+        spread, noise = np.square(self.deviation), np.square(self.noise)
+        return spread > ACTIVE * (spread + noise)
+
+    @property
+    def reach(self) -> np.ndarray:
+        """Standard deviation of each latent's codes, posterior noise included; 1 where there is none."""
+        total = np.hypot(self.deviation, self.noise)
+        return np.where(total > 0, total, 1.0)
+
+
+MOST_ROWS = 4096
+MOST_CELLS = 2**19  # 4 MiB in a model file
+LEAST_ROWS = 256  # of a table however wide
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Encoded training rows and their scores, each as if the row had not been in training.
+
+    ``cells`` are (rows, cells), NaN where one is missing; ``scores`` (rows,) are in nats: low is odd.
+    """
+
+    cells: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def of(cls, x: Cells, scores: np.ndarray, rng: np.random.Generator) -> "Reference":
+        """From encoded rows (rows, cells) and their scores: all of them, or as many drawn as a file can bear."""
+        most = min(MOST_ROWS, max(LEAST_ROWS, MOST_CELLS // x.shape[1]))
+        drawn = np.arange(len(x)) if len(x) <= most else np.sort(rng.permutation(len(x))[:most])
+        return cls(x[drawn], scores[drawn])
+
 
 NAMES = {dtype: name for name, dtype in TYPES.items()}
 

@@ -27,7 +27,7 @@ def holds_images(source: str) -> bool:
 def _is_folder_of_tables(folder: Path) -> bool:
     """Whether there are tables in a folder, and no images in it or below."""
     from vae_anomaly.images.decoding import SUFFIXES
-    from vae_anomaly.tables.folders import holds_tables
+    from vae_anomaly.io.read import holds_tables
 
     return holds_tables(folder) and not any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
 

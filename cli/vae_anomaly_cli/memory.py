@@ -13,7 +13,7 @@ _LIMIT, _MEMORY = Path("/sys/fs/cgroup/memory.max"), Path("/proc/meminfo")
 
 def is_long(file: str) -> bool:
     """Whether FILE is a table that need not be held whole to fit to it: several files, or a large one."""
-    from vae_anomaly.tables.folders import is_pattern
+    from vae_anomaly.io.read import is_pattern
 
     if file == "-" or holds_images(file):
         return False

@@ -140,7 +140,7 @@ def _expected(cell: Mapping[Any, Any]) -> str:
 def _value(value: Any) -> str:
     import pandas as pd
 
-    from vae_anomaly.inference.explanation import text_of
+    from vae_anomaly.explain.explanation import text_of
 
     return "" if pd.isna(value) else plain(text_of(value))
 

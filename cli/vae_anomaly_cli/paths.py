@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.files import claimed
+from vae_anomaly.io.atomic import claimed
 
 
 def check_output(target: str, inputs: tuple[str | None, ...]) -> None:
@@ -45,7 +45,7 @@ def check_table_output(target: str | None, inputs: tuple[str | None, ...]) -> No
 
 def check_picture_output(target: str, inputs: tuple[str | None, ...]) -> None:
     """Refuse what ``check_output`` refuses and a suffix that is none of a picture."""
-    from vae_anomaly.reports.writing import picture_format
+    from vae_anomaly.plots.writing import picture_format
 
     check_output(target, inputs)
     try:
@@ -56,7 +56,7 @@ def check_picture_output(target: str, inputs: tuple[str | None, ...]) -> None:
 
 def check_page_output(target: str, inputs: tuple[str | None, ...]) -> None:
     """Refuse what ``check_output`` refuses and a suffix that is not that of a page."""
-    from vae_anomaly.reports.page.needs import check_path
+    from vae_anomaly.report.needs import check_path
 
     check_output(target, inputs)
     try:
@@ -67,7 +67,7 @@ def check_page_output(target: str, inputs: tuple[str | None, ...]) -> None:
 
 def is_picture(target: str | None) -> bool:
     """Whether a file's suffix is that of a picture."""
-    from vae_anomaly.reports.writing import picture_format
+    from vae_anomaly.plots.writing import picture_format
 
     try:
         picture_format(target or "-")
@@ -77,7 +77,7 @@ def is_picture(target: str | None) -> bool:
 
 
 def _check_format(target: str) -> None:
-    from vae_anomaly.tables.writing import format_of
+    from vae_anomaly.io.write import format_of
 
     try:
         format_of(target)

@@ -148,7 +148,7 @@ def read_source(
 
 def _refuse_many(file: str) -> None:
     """Refuse a folder of tables, and a pattern."""
-    from vae_anomaly.tables.folders import is_pattern
+    from vae_anomaly.io.read import is_pattern
 
     if file != "-" and (Path(file).is_dir() or is_pattern(file)):
         raise DataError(f"{file} stands for several tables. With --stream, `score` and `fit` read them as one.")

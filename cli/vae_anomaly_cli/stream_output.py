@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vae_anomaly import Dataset, VAEDetector
-    from vae_anomaly.partial import PartialFile
+    from vae_anomaly.io.resumable import PartialFile
 
 COMMIT_SECONDS = 1.0  # between two moments at which what is written is made safe
 PIPED = "-"
@@ -74,7 +74,7 @@ def _write_oddest(scoring: Scoring, top: int, output: str | None, *, shows: bool
 
 def _write_all(scoring: Scoring, output: str, *, quiet: bool) -> None:
     """Write to standard output, or to a file, with which an interrupted run can go on."""
-    from vae_anomaly.files import is_special
+    from vae_anomaly.io.atomic import is_special
 
     write = _pour if output == PIPED or is_special(Path(output)) else _fill
     tally = write(scoring, output, quiet=quiet)
@@ -83,7 +83,7 @@ def _write_all(scoring: Scoring, output: str, *, quiet: bool) -> None:
 
 def _pour(scoring: Scoring, output: str, *, quiet: bool) -> Tally:
     """Write where nothing can be taken back."""
-    from vae_anomaly.tables.appending import Appender
+    from vae_anomaly.io.write import Appender
 
     appender, tally = Appender(output), Tally()
     if appender.is_draft:
@@ -108,8 +108,8 @@ def _stream(output: str) -> Iterator[Any]:
 
 def _fill(scoring: Scoring, output: str, *, quiet: bool) -> Tally:
     """Write a file, going on where a run before was interrupted."""
-    from vae_anomaly.partial import partial_file
-    from vae_anomaly.tables.appending import Appender
+    from vae_anomaly.io.resumable import partial_file
+    from vae_anomaly.io.write import Appender
 
     appender = Appender(output)
     with partial_file(output, _plan_of(scoring), stays=scoring.source.lasts) as partial:
@@ -154,7 +154,7 @@ def _plan_of(scoring: Scoring) -> dict[str, Any]:
     import torch
 
     from vae_anomaly import __version__
-    from vae_anomaly.tables import sizes
+    from vae_anomaly.io import origins as sizes
 
     source, detector = scoring.source, scoring.detector
     files = [(name, Path(name).stat()) for name in scoring.dataset.files]
@@ -169,7 +169,7 @@ def _plan_of(scoring: Scoring) -> dict[str, Any]:
 
 
 def _digest(detector: VAEDetector) -> str:
-    from vae_anomaly.persistence import model_digest
+    from vae_anomaly.io.model_file import model_digest
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.vae")
@@ -180,7 +180,7 @@ def _digest(detector: VAEDetector) -> str:
 @contextmanager
 def progress_bar(dataset: Dataset, *, quiet: bool) -> Iterator[None]:
     """Draw how many bytes have been read, for people who watch."""
-    from vae_anomaly.tables.progress import reading_bar
+    from vae_anomaly.io.dataset import reading_bar
 
     with reading_bar(dataset, shown=bool(wants_progress(quiet=quiet))):
         yield

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vae_anomaly import Dataset, VAEDetector
-    from vae_anomaly.tables.dataset import Piece
+    from vae_anomaly.io.dataset import Piece
 
 OF_FILES = ("file", "file_row")  # written where there are several
 
@@ -76,7 +76,7 @@ class Scoring:
     @classmethod
     def of(cls, detector: VAEDetector, source: Streamed, rule: dict[str, Any]) -> Scoring:
         """Have columns read for what the detector takes them for."""
-        from vae_anomaly.tables import Schema
+        from vae_anomaly.data.schema import Schema
 
         schema = detector.schema_
         if not isinstance(schema, Schema):
@@ -87,7 +87,7 @@ class Scoring:
 
     def pieces(self, skip: int = 0) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         """Scores of the rows, with the rows; the next piece is read while one is scored."""
-        from vae_anomaly.threads import ahead
+        from vae_anomaly.parallel import ahead
 
         pieces = islice(self.dataset.pieces(), skip, None)
         for piece in ahead(pieces) if self.source.lasts else pieces:  # what waits for a pipe cannot be interrupted

@@ -21,7 +21,7 @@ from benchmarks.trials import (
     uniform_p_value,
     uniformity,
 )
-from vae_anomaly.inference.calibration import Conformal
+from vae_anomaly.scoring.calibration import Conformal
 
 
 def rows_of(table):

@@ -16,7 +16,7 @@ from benchmarks.disentangling import (
 )
 from benchmarks.tasks import Method
 from vae_anomaly import VAEDetector
-from vae_anomaly.training.settings import LEAST_SIDE
+from vae_anomaly.config import LEAST_SIDE
 
 
 def test_blobs_lie_where_their_factors_say_and_are_as_large_and_bright():

@@ -5,7 +5,8 @@ import json
 import pytest
 from safetensors import SafetensorError
 
-from vae_anomaly import load, persistence
+from vae_anomaly import load
+from vae_anomaly.io import model_file as persistence
 from vae_anomaly.training import checkpoints
 from vae_anomaly_cli.paths import only_writer
 

@@ -6,7 +6,7 @@ import pytest
 from safetensors import safe_open
 
 from vae_anomaly import load
-from vae_anomaly.tables import sampling
+from vae_anomaly.data import sampling
 from vae_anomaly_cli import memory
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vae_anomaly import VAEDetector, load, read_images, reports
+from vae_anomaly import VAEDetector, load, read_images
+from vae_anomaly import plots as reports
 from vae_anomaly_cli.contents import holds_images
 from vae_anomaly_cli.main import main
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_anomaly import VAEDetector, load, reports
+from vae_anomaly import VAEDetector, load
+from vae_anomaly import plots as reports
 
 TABLES = {"latents", "reconstructions"}  # pictures that cannot do without a table
 NAMES = ("history", "latents", "samples", "reconstructions", "traversal")

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vae_anomaly import load, reports
+from vae_anomaly import load
+from vae_anomaly import plots as reports
 
 ODD_ROW = 17
 

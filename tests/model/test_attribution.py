@@ -3,9 +3,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from vae_anomaly.model.attribution import attributed_terms
 from vae_anomaly.model.likelihoods import Gaussian, Mixed
-from vae_anomaly.model.objectives import ELBO, Reconstruction
+from vae_anomaly.model.objectives import ELBO, Reconstruction, attributed_terms
 from vae_anomaly.model.priors import ExemplarPrior
 from vae_anomaly.model.vae import VAE
 

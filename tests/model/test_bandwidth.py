@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from scipy.special import logsumexp
 
-from vae_anomaly.model import bandwidth
-from vae_anomaly.model.bandwidth import MAX_ROWS, SMALLEST, leave_one_out_bandwidth
+from vae_anomaly.model import nearest as bandwidth
+from vae_anomaly.model.nearest import MAX_ROWS, SMALLEST, leave_one_out_bandwidth
 
 GRID = np.geomspace(0.02, 3, 300)
 

@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from vae_anomaly.model.anchor import fit_exemplar_anchor, fit_gaussian_anchor
 from vae_anomaly.model.likelihoods import Bernoulli, Gaussian, Mixed, SquaredError, StudentT
 from vae_anomaly.model.objectives import ELBO, Reconstruction, Terms, importance_weighted_bound
+from vae_anomaly.model.pca_init import fit_exemplar_anchor, fit_gaussian_anchor
 from vae_anomaly.model.priors import ExemplarPrior, log_share
 from vae_anomaly.model.vae import LOG_VAR_RANGE, VAE
 

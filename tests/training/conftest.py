@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from vae_anomaly.config import Settings, cells_likelihood, make_design, make_plan, number_likelihood
+from vae_anomaly.data.columns import Cell
 from vae_anomaly.detector import VAEDetector
+from vae_anomaly.fit import start
 from vae_anomaly.fitted import objective_of
-from vae_anomaly.tables import Cell
-from vae_anomaly.training.assembly import cells_likelihood, make_design, number_likelihood, start
-from vae_anomaly.training.loop import Trainer
-from vae_anomaly.training.plan import make_plan
-from vae_anomaly.training.settings import Settings
+from vae_anomaly.training.trainer import Trainer
 
 TINY = {"hidden_layer_sizes": (8,), "n_estimators": 3, "max_iter": 40}
 

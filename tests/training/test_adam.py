@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from vae_anomaly.training.adam import BETAS, EPSILON, Adam
+from vae_anomaly.training.trainer import BETAS, EPSILON, Adam
 
 
 def test_it_is_torchs_adam_with_a_rate_for_each_parameter():

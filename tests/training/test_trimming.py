@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vae_anomaly.training.trimming import FENCE, Fence, Share
+from vae_anomaly.training.trainer import FENCE, Fence, Share
 
 
 @pytest.fixture

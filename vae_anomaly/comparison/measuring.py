@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vae_anomaly.comparison.methods import methods
+from vae_anomaly.data.parse import as_frame
 from vae_anomaly.errors import DataError, DataWarning, FitWarning
-from vae_anomaly.tables import as_frame
 
 
 class Measured(NamedTuple):

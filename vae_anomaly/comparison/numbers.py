@@ -9,7 +9,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from vae_anomaly.tables import Schema
+from vae_anomaly.data.schema import Schema
 
 
 class PlainNumbers(TransformerMixin, BaseEstimator):

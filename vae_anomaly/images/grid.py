@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.files import whole_file
 from vae_anomaly.images.collection import Shape
 from vae_anomaly.images.pillow import named_when_missing
+from vae_anomaly.io.atomic import whole_file
 
 _GAP = 2  # pixels of white around each image
 

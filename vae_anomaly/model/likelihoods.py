@@ -511,3 +511,10 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=generator)
+
+
+NUMBER_LIKELIHOODS: dict[str, Callable[[tuple[float, ...]], Likelihood]] = {
+    "gaussian": Gaussian,
+    "student_t": StudentT,
+    "bernoulli": BernoulliPixels,
+}

@@ -1,8 +1,13 @@
 """The codes nearest to others, by exact search: all products of pairs, and a sieve that makes most of them cheaply."""
 
+import math
+from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 FEW_CODES = 4096  # up to which a sieve saves nothing
@@ -84,3 +89,85 @@ class Sieve:
         places = columns + heaps.shape[2] * torch.arange(self._heaps)[:, None]
         places = places.flatten(1).gather(1, least.indices)
         return places.clamp(max=len(self._codes) - 1), least.values.amax(1)  # of what is no number, no place beyond
+
+
+MOST_LATENTS = 8  # for which a tree is the faster
+PAIRS_AT_ONCE = 2**19  # of codes, which stay in a processor's cache; 64 times as many on a device
+
+
+class Neighbours:
+    """Search among the codes of each member.
+
+    Parameters
+    ----------
+    codes : Tensor
+        (members, exemplars, latents).
+    """
+
+    def __init__(self, codes: Tensor) -> None:
+        self.codes = codes
+
+    @cached_property
+    def _trees(self) -> list[cKDTree]:
+        return [cKDTree(codes.double().numpy()) for codes in self.codes]
+
+    @cached_property
+    def _searches(self) -> list[Search]:
+        return [search(codes) for codes in self.codes]
+
+    def nearest(self, z: Tensor, count: int) -> Tensor:
+        """Places of the ``count`` exemplars nearest to each code of ``z`` (members, rows, latents)."""
+        if z.device.type == "cpu" and z.shape[-1] <= MOST_LATENTS:
+            found = [tree.query(rows.double().numpy(), count)[1] for tree, rows in zip(self._trees, z, strict=True)]
+            return torch.as_tensor(np.stack(found).reshape(*z.shape[:2], count))
+        pairs = PAIRS_AT_ONCE if z.device.type == "cpu" else 64 * PAIRS_AT_ONCE
+        size = max(1, pairs // self.codes.shape[1])
+        return torch.stack(
+            [
+                torch.cat([among.nearest(part, count) for part in rows.split(size)])
+                for among, rows in zip(self._searches, z, strict=True)
+            ]
+        )
+
+
+NEAREST = 16  # kernels that a row sees of many
+MAX_ROWS = 1024  # codes that are left out in turn
+SMALLEST = 0.05  # where all codes are alike
+ALIKE = 1e-20  # of the codes' variance: squared distances that are no more than rounding
+UNUSED = 1e-6  # of the widest latent's deviation: a latent that nothing depends on
+RANGE = (1 / 4, 16.0)  # of the median distance between nearest neighbours, within which it is looked for
+
+
+def leave_one_out_bandwidth(codes: Tensor, nearest: int) -> float:
+    """Bandwidth of a Gaussian kernel, alike in all directions, at each distinct code.
+
+    Parameters
+    ----------
+    codes : Tensor
+        (rows, latents), in random order.
+    nearest : int
+        Neighbours of a code that count; those further away add next to nothing.
+    """
+    squared = _to_neighbours(codes, nearest)
+    if not len(squared):
+        return SMALLEST
+    spread = codes.std(0, correction=0)
+    unit, latents = squared[:, 0].median().sqrt().item(), int((spread > UNUSED * spread.max()).sum())
+
+    def loss(log_bandwidth: float) -> float:
+        log_kernels = -0.5 * squared * math.exp(-2 * log_bandwidth)
+        return latents * log_bandwidth - log_kernels.logsumexp(1).mean().item()
+
+    bounds = [math.log(unit * factor) for factor in RANGE]
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
+    return max(math.exp(found.x), 1e-6)
+
+
+def _to_neighbours(codes: Tensor, nearest: int) -> Tensor:
+    """Squared distances (rows, at most ``nearest``), rising, from codes to the nearest others that differ."""
+    some, among = codes[:MAX_ROWS], search(codes)
+    count = min(nearest + 1, len(codes))
+    near = torch.cat([among.nearest(part, count) for part in some.split(64)])
+    squared = (codes[near] - some[:, None]).square().sum(-1)
+    squared = squared.masked_fill(squared <= ALIKE * codes.var(0, correction=0).sum(), torch.inf).sort(1).values
+    return squared[squared[:, 0].isfinite()]

@@ -67,3 +67,26 @@ def importance_weighted_bound(vae: VAE, x: Tensor, prior: Prior, noise: Tensor) 
     z = mean + (0.5 * log_var).exp() * noise
     log_weights = vae.log_prob(x, z).sum(-1) + prior.log_prob(z) - normal_log_prob(z, mean, log_var)
     return log_weights.logsumexp(0) - math.log(len(noise))
+
+
+def attributed_terms(
+    objective: Objective, vae: VAE, x: Tensor, prior: Prior, noise: Tensor
+) -> tuple[Terms, Tensor | None]:
+    """Terms of each row, as the objective has them, and what each feature carries of the KL, where there is one.
+
+    The second is (members, rows, features): the features of the encoder in its order, marks of missing cells included.
+    """
+    if not isinstance(objective, ELBO):
+        return objective.terms(vae, x, prior, noise), None
+    features = vae.features(x)
+    with torch.enable_grad():
+        seen = features.clone().requires_grad_()
+        mean, log_var = vae.posterior(seen)
+        code, log_var = mean.detach().requires_grad_(), log_var.detach()
+        kl = prior.kl(code, log_var)
+        (pull,) = torch.autograd.grad(kl.sum(), code)
+        (slope,) = torch.autograd.grad((mean * pull).sum(), seen)  # as an argument it would load torch's compiler
+    code = code.detach()
+    expected = vae.likelihood.expected(vae.decode((code - prior.variance * pull)[None]), vae.shared).squeeze(0)
+    carried = 0.5 * slope * (features - vae.likelihood.features(expected))
+    return Terms(expected_log_prob(vae, x, code, log_var, noise), kl.detach()), carried

@@ -10,10 +10,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from vae_anomaly.model.anchor import Anchor
 from vae_anomaly.model.convolutions import ConvolutionalDecoder, ConvolutionalEncoder, Shape
 from vae_anomaly.model.likelihoods import START_SCALE, Density, Likelihood
 from vae_anomaly.model.networks import AnchoredNet
+from vae_anomaly.model.pca_init import Anchor
 from vae_anomaly.model.priors import GaussianPrior
 
 LOG_VAR_RANGE = (-12.0, 8.0)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from vae_anomaly.errors import FitWarning, ModelFileError, OutputError
-from vae_anomaly.files import claimed, remove_leftovers
-from vae_anomaly.persistence import read_model, write_model
+from vae_anomaly.io.atomic import claimed, remove_leftovers
+from vae_anomaly.io.model_file import read_model, write_model
 
 SUFFIX = ".checkpoint"
 NAMES = ("fit", "fold-[0-9]")  # of the trainings of a fit, as patterns

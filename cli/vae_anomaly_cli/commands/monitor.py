@@ -17,7 +17,7 @@ from vae_anomaly_cli.source import read_source
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vae_anomaly.inference.drift import Drift
+    from vae_anomaly.monitor.drift import Drift
 
 EXAMPLES = """Examples:
 

@@ -39,7 +39,7 @@ def history(model: options.FittedModel, output: options.PictureOut, quiet: optio
     """Draw how the fit went: the ELBO over the steps, and its two terms."""
     check_picture_output(output, inputs=(model,))
 
-    from vae_anomaly.reports import plot_history
+    from vae_anomaly.plots import plot_history
 
     with plain_warnings(quiet=quiet):
         detector = read_fitted(model, "cpu")
@@ -75,7 +75,7 @@ def latents(
                 pick(source.rows, [color], "--color")
         detector = read_fitted(model, device)
 
-        from vae_anomaly.reports import plot_latents
+        from vae_anomaly.plots import plot_latents
 
         with naming(file):
             figure = plot_latents(detector, source.rows_for(detector), color=color)
@@ -112,7 +112,7 @@ def samples(
                 source = read_source(context, file, [], [], encoding, skip_bad=skip_bad)
         detector = read_fitted(model, device)
 
-        from vae_anomaly.reports import plot_samples
+        from vae_anomaly.plots import plot_samples
 
         with naming(model if file is None else file):
             beside = None if source is None else source.rows_for(detector)
@@ -143,7 +143,7 @@ def reconstructions(
             source = read_source(context, file, [], [], encoding, skip_bad=skip_bad)
         detector = read_fitted(model, device)
 
-        from vae_anomaly.reports import plot_reconstructions
+        from vae_anomaly.plots import plot_reconstructions
 
         with naming(file):
             figure = plot_reconstructions(detector, source.rows_for(detector))
@@ -176,7 +176,7 @@ def draw_traversal(
     with plain_warnings(quiet=quiet):
         detector = read_fitted(model, device)
 
-        from vae_anomaly.reports import plot_traversal
+        from vae_anomaly.plots import plot_traversal
 
         with naming(model):
             figure = plot_traversal(detector, dimensions=dimensions or None, span=span)
@@ -185,7 +185,7 @@ def draw_traversal(
 
 def write_picture(figure: Figure, output: str, told: str, *, quiet: bool) -> None:
     """Write a picture, with one line that tells of it."""
-    from vae_anomaly.reports import write_figure
+    from vae_anomaly.plots import write_figure
 
     with plain_warnings(quiet=quiet):
         write_figure(figure, output)

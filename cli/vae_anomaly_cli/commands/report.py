@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from vae_anomaly.reports.page.needs import require_jinja
+from vae_anomaly.report.needs import require_jinja
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.commands.score import detection_rule
@@ -70,7 +70,7 @@ def report(
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
                 detector.set_params(image_shape=source.image_shape).fit(source.rows)
 
-            from vae_anomaly.reports import write_report
+            from vae_anomaly.report import write_report
 
             rows = source.rows_for(detector)
             write_report(

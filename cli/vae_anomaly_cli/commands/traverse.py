@@ -60,7 +60,7 @@ def walk(detector: VAEDetector, dimensions: list[int] | None, span: float) -> pd
     """The walks below one another, each row with its latent and where on it the row lies."""
     import pandas as pd
 
-    from vae_anomaly.reports.traversal import walks
+    from vae_anomaly.plots.traversal import walks
 
     for name in detector.schema_.names:
         if name in OURS:

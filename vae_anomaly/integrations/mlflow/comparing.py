@@ -7,7 +7,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 
-from vae_anomaly.fitting import library_versions
+from vae_anomaly.fit import library_versions
 from vae_anomaly.integrations.mlflow.connection import manners
 from vae_anomaly.integrations.mlflow.datasets import TableDataset
 from vae_anomaly.integrations.mlflow.runs import Run, Tracker, log

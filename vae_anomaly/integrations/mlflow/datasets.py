@@ -14,7 +14,7 @@ from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.types import Schema
 
-from vae_anomaly.tables import as_frame, is_frame
+from vae_anomaly.data.parse import as_frame, is_frame
 
 DIGITS = 16
 

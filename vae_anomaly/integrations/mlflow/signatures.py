@@ -15,10 +15,10 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+from vae_anomaly.data.parse import Level, Values
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import DataError
-from vae_anomaly.inference.explanation import rounded
-from vae_anomaly.tables.values import Level, Values
+from vae_anomaly.explain.explanation import rounded
 
 PARAMETERS = {  # of predict: type, and what holds unless told otherwise
     "explain": (DataType.boolean, False),

@@ -21,8 +21,9 @@ from vae_anomaly.integrations.mlflow.datasets import TableDataset
 from vae_anomaly.integrations.mlflow.flavor import log_model
 from vae_anomaly.integrations.mlflow.runs import Run, Tracker, log
 from vae_anomaly.integrations.mlflow.signatures import example_of, signature_of
-from vae_anomaly.reports import plot_history, write_figure, write_report
-from vae_anomaly.reports.page.needs import require_jinja
+from vae_anomaly.plots import plot_history, write_figure
+from vae_anomaly.report import write_report
+from vae_anomaly.report.needs import require_jinja
 from vae_anomaly.training.callbacks import Context
 
 CHOSEN = (

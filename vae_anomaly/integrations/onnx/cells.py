@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vae_anomaly.tables import Cell, PixelSchema, Schema
-from vae_anomaly.tables.columns import DAY, HOUR
-from vae_anomaly.tables.scaling import LARGEST, LINEAR
+from vae_anomaly.data.columns import DAY, HOUR, Cell
+from vae_anomaly.data.pixels import PixelSchema
+from vae_anomaly.data.scaling import LARGEST, LINEAR
+from vae_anomaly.data.schema import Schema
 
 
 class TableCells(nn.Module):

@@ -3,8 +3,8 @@
 from importlib.metadata import version
 from typing import Any
 
+from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.fitted import Fitted
-from vae_anomaly.tables import PixelSchema
 
 KEY = "vae_anomaly"  # of the graph's metadata, under which the description stands as JSON
 FORMAT = 1  # raised when a reader of an older one would go wrong

@@ -22,10 +22,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import ExportError, MissingExtraError
-from vae_anomaly.files import whole_file
 from vae_anomaly.fitted import Fitted
 from vae_anomaly.integrations.onnx.description import KEY, describe
 from vae_anomaly.integrations.onnx.graph import traced
+from vae_anomaly.io.atomic import whole_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.fitted import Fitted
-from vae_anomaly.inference.exemplars import Exemplars
 from vae_anomaly.integrations.onnx.cells import PixelCells, TableCells
-from vae_anomaly.model.bandwidth import NEAREST
-from vae_anomaly.model.nearest import Products
+from vae_anomaly.model.nearest import NEAREST, Products
 from vae_anomaly.model.objectives import importance_weighted_bound
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_share
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.tables import PixelSchema
+from vae_anomaly.scoring.scorer import Exemplars
 
 
 class ScoreGraph(nn.Module):

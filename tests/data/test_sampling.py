@@ -1,0 +1,242 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_anomaly.data import infer as survey
+from vae_anomaly.data import sampling
+from vae_anomaly.data.sampling import draw
+from vae_anomaly.data.schema import Schema
+from vae_anomaly.errors import DataError, DataWarning
+from vae_anomaly.io.dataset import Dataset
+
+N = 3000
+
+
+@pytest.fixture(autouse=True)
+def short_shares(monkeypatch):
+    """Shares of 500 rows."""
+    monkeypatch.setattr(sampling, "TRAINING_ROWS", 500)
+    monkeypatch.setattr(sampling, "FEWEST_ROWS", 100)
+
+
+def table_of(n=N, seed=0):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "x": rng.normal(size=n),
+            "i": rng.integers(0, 50, n),
+            "t": rng.choice(["a", "b", "c"], n),
+            "c": pd.Categorical(rng.choice(["p", "q"], n)),
+            "d": pd.date_range("2024-01-01", periods=n, freq="7h"),
+        }
+    )
+
+
+def in_pieces(frame, sizes):
+    starts = np.cumsum([0, *sizes])
+    return Dataset([frame.iloc[first:last] for first, last in zip(starts, [*starts[1:], len(frame)], strict=True)])
+
+
+def rows_of(drawn):
+    return drawn.frame.iloc[drawn.places]
+
+
+def test_a_table_that_is_no_longer_than_a_share_is_taken_whole():
+    frame = table_of(500)
+    drawn = draw(in_pieces(frame, [100, 1, 399]), 0, split=False)
+    pd.testing.assert_frame_equal(drawn.frame, frame)
+    assert drawn.places is drawn.survey is drawn.others is None
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 2, 499, 500, 7], [250] * 12], ids=str)
+@pytest.mark.parametrize("split", [False, True])
+def test_the_rows_drawn_do_not_depend_on_the_pieces_they_come_in(sizes, split):
+    frame = table_of()
+    known, found = draw(frame, 3, split=split), draw(in_pieces(frame, sizes), 3, split=split)
+    pd.testing.assert_frame_equal(rows_of(found), frame.iloc[known.places])
+    pd.testing.assert_frame_equal(found.frame.iloc[found.held_out], frame.iloc[known.held_out])
+    assert rows_of(found).index.is_monotonic_increasing
+    schemas = [Schema.learn(drawn.frame, drawn.places, drawn.survey).to_json() for drawn in (known, found)]
+    assert schemas[0] == schemas[1]
+
+
+def test_every_row_of_the_table_is_as_likely_to_be_drawn():
+    frame, times = table_of()[["x"]], np.zeros(N)
+    for seed in range(200):
+        times[draw(frame, seed, split=False).places] += 1
+    halves = times[: N // 2].sum() / times.sum()
+    assert times.mean() == pytest.approx(200 / 6)
+    assert np.sqrt(times.var() / (200 * 1 / 6 * 5 / 6)) == pytest.approx(1, abs=0.05)  # binomial
+    assert halves == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("n", [501, 999, 1001, N])
+def test_the_shares_of_an_epoch_hold_every_row_for_training_once(n, split):
+    frame = table_of(n)
+    drawn = draw(in_pieces(frame, [n // 3, n // 3]), 1, split=split)
+    shares = [rows_of(drawn)]
+    shares += [drawn.others.read(number) for number in range(1, drawn.others.n_shares + 1)] if drawn.others else []
+    together = np.concatenate([share.index for share in shares])
+    assert len(set(together)) == len(together) == drawn.survey.n_rows
+    assert len(together) == n or split
+    assert not set(together) & set(drawn.frame.iloc[drawn.held_out].index)
+    assert max(map(len, shares)) < 600
+    pd.testing.assert_frame_equal(pd.concat(shares).sort_index(), frame.iloc[sorted(together)])
+
+
+def test_shares_are_due_in_turn_for_as_many_rows_as_they_have():
+    others = draw(table_of(), 0, split=False).others
+    due = [others.number(used) for used in range(2 * N)]
+    assert due[:N] == due[N:] == sorted(due[:N])
+    assert np.bincount(due[:N]).tolist() == [500] * 6
+
+
+def test_a_fifth_of_the_rows_is_held_out_and_no_share_has_them():
+    drawn = draw(table_of(20_000), 0, split=True)
+    assert drawn.survey.n_rows == pytest.approx(16_000, abs=300)
+    assert len(drawn.held_out) == 125
+
+
+def test_a_table_that_has_changed_is_an_error():
+    frame, lengths = table_of(), iter([N, N - 1])
+    drawn = draw(Dataset(lambda: iter([frame[: next(lengths)]])), 0, split=False)
+    with pytest.raises(DataError, match="has changed since it was first read"):
+        drawn.others.read(1)
+
+
+def test_columns_may_change_their_order_but_not_their_names():
+    frame = table_of()
+    drawn = draw(Dataset([frame[:1500], frame[1500:][frame.columns[::-1]]]), 0, split=False)
+    pd.testing.assert_frame_equal(rows_of(drawn), frame.iloc[draw(frame, 0, split=False).places])
+    with pytest.raises(DataError, match=r"columns change in row 1501: 'y', .* follow 'x'"):
+        draw(Dataset([frame[:1500], frame[1500:].rename(columns={"x": "y"})]), 0, split=False)
+    with pytest.raises(DataError, match="no rows"):
+        draw(Dataset([frame[:0]]), 0, split=False)
+
+
+def schema_of(frame, pieces=7):
+    drawn = draw(in_pieces(frame, [len(frame) // pieces] * pieces), 0, split=False)
+    return Schema.learn(drawn.frame, drawn.places, drawn.survey)
+
+
+RARE = {
+    "a two among zeros and ones": (np.arange(N) % 2, 2, "number"),
+    "a half among zeros and ones": (np.arange(N) % 2.0, 0.5, "number"),
+    "a one among zeros": (np.zeros(N), 1, "flag"),
+    "text among numbers": ([str(k % 9) for k in range(N)], "none", "category"),
+    "a leading zero": ([str(k % 9) for k in range(N)], "07", "category"),
+    "text among dates": ([f"2024-01-{k % 9 + 1:02}" for k in range(N)], "soon", "category"),
+}
+
+
+@pytest.fixture
+def undrawn():
+    """A row that is not drawn."""
+    return int(np.setdiff1d(np.arange(N), draw(table_of(), 0, split=False).places)[1000])
+
+
+@pytest.mark.parametrize("usual, rare, kind", RARE.values(), ids=RARE)
+@pytest.mark.parametrize("most", [survey.MOST_LEVELS, 4])
+@pytest.mark.filterwarnings("ignore:Columns (left out|that are text)")
+def test_one_row_that_was_not_drawn_changes_what_a_column_is(usual, rare, kind, most, undrawn, monkeypatch):
+    monkeypatch.setattr(survey, "FEWEST_LEVELS", 1)
+    monkeypatch.setattr(survey, "MOST_LEVELS", most)
+    column = pd.Series(usual)
+    column[undrawn] = rare
+    schema = schema_of(table_of().assign(new=column))
+    known = Schema.learn(table_of().assign(new=column))
+    if most == 4 and kind == "category":
+        assert "more than 4 distinct of 3,000" in schema.left_out["new"]
+    else:
+        assert schema.kinds[schema.names.index("new")] == known.kinds[known.names.index("new")] == kind
+
+
+def test_levels_that_were_not_drawn_are_known(undrawn):
+    column = pd.Series(["a", "b"] * (N // 2))
+    column[undrawn] = "rare"
+    frame = table_of().assign(new=column)
+    schema, unseen = schema_of(frame), frame.iloc[[0, undrawn]].assign(new=["never", "rare"])
+    place = [schema.names[cell.column] for cell in schema.cells].index("new")
+    assert schema.encode(unseen)[:, place].tolist() == [3, 2]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_row_counters_are_found_and_ordered_numbers_are_not(split):
+    rising = np.arange(N)
+    rising[-1] += 5
+    frame = table_of().assign(count=np.arange(7, N + 7), rising=rising)
+    drawn = draw(in_pieces(frame, [700, 1, 2]), 1 if split else 0, split=split)
+    with pytest.warns(DataWarning, match="'count' counts the rows"):
+        schema = Schema.learn(drawn.frame, drawn.places, drawn.survey)
+    assert list(schema.left_out) == ["count"]
+    assert split or schema.n_rows == N
+
+
+def test_identifiers_are_told_by_all_rows():
+    frame = table_of().assign(id=[f"u{k}" for k in range(N)], user=[f"u{k % 1000}" for k in range(N)])
+    with pytest.warns(DataWarning, match=r"'id' identifier or free text: 3,000 distinct of 3,000\.$"):
+        schema = schema_of(frame)
+    assert "user" in schema.names  # 400 distinct of the 500 that are drawn
+
+
+def test_more_levels_than_can_be_kept_are_an_identifier(monkeypatch):
+    monkeypatch.setattr(survey, "MOST_LEVELS", 300)
+    frame = table_of().assign(user=[f"u{k % 1000}" for k in range(N)], code=[f"{k % 1000}" for k in range(N)])
+    with pytest.warns(DataWarning, match="'user' identifier or free text: more than 300 distinct of 3,000"):
+        schema = schema_of(frame)
+    assert schema.kinds[schema.names.index("code")] == "number"  # as text spells it
+
+
+def test_text_that_is_nearly_all_numbers_names_the_row_in_the_whole_table(undrawn):
+    column = pd.Series([str(k % 1000 / 8) for k in range(N)])
+    column[undrawn] = "n/a"
+    with pytest.warns(DataWarning, match=rf"'new' \(row {undrawn + 1} holds text 'n/a'\)"):
+        schema_of(table_of().assign(new=column))
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_an_infinite_value_names_its_row_in_the_whole_table(as_text, undrawn):
+    column = pd.Series(np.arange(N) / 8)
+    column[undrawn] = -np.inf
+    frame = table_of().assign(new=column.astype(str) if as_text else column)
+    with pytest.raises(DataError, match=rf"Column 'new' is infinite in row {undrawn + 1} \(the first row is 1\)"):
+        schema_of(frame)
+
+
+def test_a_column_without_values_among_the_rows_drawn_is_left_out(undrawn):
+    columns = {"number": pd.Series([np.nan] * N), "text": pd.Series([None] * N, dtype="str")}
+    columns["number"][undrawn], columns["text"][undrawn] = 3.0, "here"
+    with pytest.warns(DataWarning, match="'number' has no values in the rows drawn.*'text' has no values in the rows"):
+        schema = schema_of(table_of().assign(**columns))
+    assert list(schema.left_out) == ["number", "text"]
+    with pytest.warns(DataWarning, match="'number' has no values; 'text' has no values[.]"):
+        schema_of(table_of().assign(number=np.nan, text=pd.Series([None] * N, dtype="str")))
+
+
+def test_types_may_change_between_pieces():
+    whole = pd.Series(np.arange(N) % 50)
+    pieces = [table_of()[:2900].assign(n=whole[:2900]), table_of()[2900:].assign(n=whole[2900:].astype(float) + 0.5)]
+    drawn = draw(Dataset(pieces), 0, split=False)
+    schema = Schema.learn(drawn.frame, drawn.places, drawn.survey)
+    assert schema.to_json()["columns"][-1] == {"kind": "number", "name": "n", "storage": "float64"}
+    categories = [table_of()[:1500], table_of()[1500:].assign(c=pd.Categorical(["r", *["p"] * 1499]))]
+    drawn = draw(Dataset(categories), 0, split=False)
+    schema = Schema.learn(drawn.frame, drawn.places, drawn.survey)
+    assert schema.to_json()["columns"][3]["categories"] == ["p", "q", "r"]
+
+
+def test_a_nested_value_names_its_row_in_the_whole_table():
+    column = pd.Series(["a"] * N, dtype=object)
+    column[2500] = [1, 2]
+    with pytest.raises(DataError, match=r"Column 'new' has list \[1, 2\] in row 2501"):
+        schema_of(table_of().assign(new=column))
+
+
+def test_scaling_learned_from_a_share_is_near_that_of_all_rows(monkeypatch):
+    monkeypatch.setattr(sampling, "TRAINING_ROWS", 20_000)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.standard_t(2, 100_000), "y": rng.exponential(size=100_000)})
+    ours, whole = schema_of(frame).to_json(), Schema.learn(frame).to_json()
+    np.testing.assert_allclose(ours["scales"], whole["scales"], rtol=0.03)
+    np.testing.assert_allclose(ours["centres"], whole["centres"], atol=0.03)

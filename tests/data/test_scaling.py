@@ -1,0 +1,167 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from vae_anomaly.data.scaling import Scaling
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+MAGNITUDES = [1e300, 1e-300, 1.7e308, 1e9, 1.0, 5e-324]
+
+
+def column(*values):
+    return np.array(values, dtype=np.float64)[:, None]
+
+
+def encoded(numbers):
+    return Scaling.learn(numbers).apply(numbers)[:, 0]
+
+
+def slowly(values):
+    """Centre and scale as they are defined, one column, in Python's own arithmetic."""
+    ordered = sorted(values)
+    share = math.ceil(0.01 * (len(ordered) - 1)) if len(ordered) >= 5 else 0
+    for dropped in (share, min(share, 1), 0):
+        middle = ordered[dropped : len(ordered) - dropped]
+        centre = math.fsum(middle) / len(middle)
+        scale = math.sqrt(math.fsum((value - centre) ** 2 for value in middle) / len(middle))
+        if scale > 8 * np.finfo(float).eps * abs(centre):
+            return centre, scale
+    return centre, 1.0 if all(value == round(value) for value in values) else abs(centre) or 1.0
+
+
+CASES = {
+    "one row": [3.0],
+    "two rows": [1.0, 2.0],
+    "four rows, an outlier": [1.0, 2.0, 3.0, 1e6],
+    "five rows": [1.0, 2.0, 3.0, 4.0, 1e6],
+    "two hundred rows": [math.sin(k) * k for k in range(200)],
+    "mostly constant": [0.0] * 999 + [1.0],
+    "mostly constant, with an outlier": [0.0] * 985 + [1.0] * 14 + [1e9],
+    "constant whole": [7.0] * 9,
+    "constant fraction": [0.3] * 9,
+    "zero": [0.0] * 9,
+    "1e9 ± 1": [1e9 - 1, 1e9, 1e9 + 1] * 7,
+}
+
+
+@pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+def test_centre_and_scale_are_those_of_the_middle_values(values):
+    scaling = Scaling.learn(column(*values))
+    centre, scale = slowly(values)
+    unit = 2.0 ** scaling.exponents[0]
+    assert scaling.centres[0] * unit == pytest.approx(centre, rel=1e-12, abs=1e-12)
+    assert scaling.scales[0] * unit == pytest.approx(scale, rel=1e-9)
+
+
+def test_cells_are_deviations_up_to_ten_and_their_logarithm_beyond():
+    values = np.linspace(-3, 3, 101)
+    scaling = Scaling.learn(column(*values))
+    centre, scale = slowly(values.tolist())
+    for deviations, cell in [(0, 0), (9.5, 9.5), (-10, -10), (11, 10 + math.log(2)), (-1010, -10 - math.log(1001))]:
+        assert scaling.apply(column(centre + deviations * scale))[0, 0] == pytest.approx(cell, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [5, 20, 100, 1000])
+def test_one_row_at_a_million_deviations_does_not_hide_one_at_thirty(n):
+    usual = np.random.default_rng(0).normal(size=n)
+    cells = encoded(column(*usual, 30.0, 1e6))
+    assert cells[-2] > 2 * np.abs(cells[:-2]).max()
+    assert cells[-2] > 10 or n < 100  # where it is one of few, it is part of what is usual
+
+
+@pytest.mark.parametrize("size", MAGNITUDES)
+def test_magnitude_does_not_matter(size):
+    shape = np.array([0.0, 1.0, -1.0, 0.5, 0.25, 0.75, -0.5])
+    if size == 5e-324:
+        shape = np.rint(shape * 8)
+    reference = encoded(column(*shape))
+    np.testing.assert_allclose(encoded(column(*(shape * size))), reference, rtol=1e-12, atol=1e-12)
+
+
+def test_huge_and_tiny_in_one_column_stay_apart():
+    numbers = column(*[1e-300, 2e-300, 3e-300] * 50, 1e300, -1e300, 1.7e308, -1.7e308)
+    cells = encoded(numbers)
+    assert np.isfinite(cells).all()
+    assert cells[150] > cells[2] > cells[1] > cells[0] > cells[151]
+    assert cells[152] > cells[150]
+    np.testing.assert_allclose(Scaling.learn(numbers).undo(cells[:, None]), numbers, rtol=1e-9)
+
+
+@given(arrays(np.float64, st.tuples(st.integers(1, 40), st.just(1)), elements=FINITE))
+def test_encoding_keeps_order_and_stays_finite(numbers):
+    cells = encoded(numbers)
+    assert np.isfinite(cells).all()
+    assert (np.diff(cells[np.argsort(numbers[:, 0], kind="stable")]) >= 0).all()
+
+
+@given(
+    arrays(
+        np.float64,
+        st.tuples(st.integers(2, 40), st.just(1)),
+        elements=st.floats(width=16, allow_nan=False, allow_infinity=False),
+    )
+)
+def test_different_numbers_have_different_cells(numbers):
+    assert len(np.unique(encoded(numbers))) == len(np.unique(numbers))
+
+
+@given(arrays(np.float64, st.tuples(st.integers(1, 40), st.just(1)), elements=FINITE))
+def test_undo_gives_the_numbers_back(numbers):
+    scaling = Scaling.learn(numbers)
+    last_digit = np.ldexp(1e-15 * (scaling.scales + np.abs(scaling.centres)), scaling.exponents)
+    np.testing.assert_allclose(scaling.undo(scaling.apply(numbers)), numbers, rtol=1e-9, atol=float(last_digit[0]))
+
+
+@settings(max_examples=30)
+@given(arrays(np.float64, (20, 3), elements=st.floats(width=32, allow_infinity=False)))
+def test_a_row_is_encoded_alone_as_in_a_batch(numbers):
+    numbers[0] = 1.0  # every column has a value
+    scaling = Scaling.learn(numbers)
+    together = scaling.apply(numbers)
+    for row in range(len(numbers)):
+        np.testing.assert_array_equal(scaling.apply(numbers[[row]])[0], together[row])
+
+
+def test_columns_are_learned_each_by_itself(monkeypatch):
+    numbers = np.random.default_rng(0).normal(size=(50, 7)) ** 3
+    numbers[::3, 2] = np.nan
+    whole = Scaling.learn(numbers).apply(numbers)
+    monkeypatch.setattr("vae_anomaly.data.scaling._CHUNK", 100)  # two columns at a time
+    np.testing.assert_array_equal(Scaling.learn(numbers).apply(numbers), whole)
+    for place in range(7):
+        np.testing.assert_array_equal(encoded(numbers[:, [place]]), whole[:, place])
+
+
+def test_missing_values_are_not_seen():
+    values = column(1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+    gaps = np.insert(values, [0, 2, 6], np.nan, axis=0)
+    cells = encoded(gaps)
+    np.testing.assert_array_equal(cells[~np.isnan(cells)], encoded(values))
+
+
+FLOORS = [
+    ([0.0, 1.0] * 10, 0.5),  # gap 2 deviations
+    ([float(k) for k in range(21)], 0.05),  # 21 values are many
+    ([1.0, 1.0, 2.0, 3.0, 10.0], None),
+    ([5.0] * 8, 0.05),
+    ([0.0] * 999 + [1.0], 1.0),  # gap above 10 deviations
+]
+
+
+@pytest.mark.parametrize("values, floor", FLOORS)
+def test_few_valued_columns_bear_no_finer_noise_than_a_quarter_of_their_gaps(values, floor):
+    gaps = np.diff(np.unique(encoded(column(*values))))
+    floor = float(np.clip(0.25 * np.median(gaps), 0.05, 1.0)) if floor is None else floor
+    assert Scaling.learn(column(*values)).floors[0] == pytest.approx(floor)
+
+
+def test_undo_clips_to_what_a_float_holds():
+    scaling = Scaling.learn(column(1e300, 2e300, 3e300, 4e300, 5e300))
+    numbers = scaling.undo(column(1e6, -1e6, np.nan, np.inf))
+    assert np.isfinite(numbers[[0, 1, 3]]).all()
+    assert numbers[0, 0] == -numbers[1, 0] == np.finfo(float).max
+    assert np.isnan(numbers[2, 0])

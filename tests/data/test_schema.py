@@ -1,0 +1,494 @@
+import datetime
+import json
+import warnings
+from decimal import Decimal
+from math import log
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.schema import Schema
+from vae_anomaly.errors import DataError, DataWarning
+
+N = 60
+DAYS = [datetime.date(2024, 1, 1) + datetime.timedelta(k % 40) for k in range(N)]
+
+
+def frame_of(**columns):
+    return pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
+
+
+def kinds(schema, name):
+    return [cell.kind for cell in schema.cells if schema.names[cell.column] == name]
+
+
+def round_trip(frame):
+    schema = Schema.learn(frame)
+    return schema.decode(schema.encode(frame))
+
+
+def objects(*values):
+    return pd.Series(values, dtype=object)
+
+
+NUMBERS = {
+    "int64": pd.Series([1, 2, 4]),
+    "uint8": pd.Series([1, 2, 255], dtype="uint8"),
+    "int64 extremes": pd.Series([-(2**63), 2**62, 2**63 - 2**10]),
+    "float32": pd.Series([1.5, 2.25, np.nan], dtype="float32"),
+    "float64": pd.Series([1.5, np.nan, 1e300]),
+    "Int64": pd.Series([1, None, 3], dtype="Int64"),
+    "Float64": pd.Series([1.5, None, 3], dtype="Float64"),
+    "arrow int": pd.Series([1, None, 3], dtype="int32[pyarrow]"),
+    "arrow float": pd.Series([1.5, None, 3], dtype="double[pyarrow]"),
+    "durations": pd.to_timedelta(pd.Series([1.5, 3600.0, None]), unit="s"),
+    "arrow durations": pd.Series(pd.to_timedelta([1, 90, 5], unit="s")).astype("duration[s][pyarrow]"),
+    "decimals": pd.Series([Decimal("1.25"), None, Decimal("-3.5")]),
+    "text": pd.Series(["1.5", "-2", None, "1e3", " 7 "]),
+}
+FLAGS = {
+    "int64": pd.Series([0, 1, 1]),
+    "float64": pd.Series([0.0, 1.0, np.nan]),
+    "Int64": pd.Series([0, 1, None], dtype="Int64"),
+    "bool": pd.Series([True, False, True]),
+    "bool, one value": pd.Series([True, True, True]),
+    "boolean": pd.Series([True, None, False], dtype="boolean"),
+    "arrow bool": pd.Series([True, None, False], dtype="bool[pyarrow]"),
+    "object": pd.Series([True, None, False], dtype=object),
+    "text": pd.Series(["0", "1", None]),
+}
+CATEGORIES = {
+    "text": pd.Series(["a", "b", None, "a"]),
+    "object text": pd.Series(["a", "b", None, "a"], dtype=object),
+    "string": pd.Series(["a", "b", None, "a"], dtype="string"),
+    "category": pd.Series(pd.Categorical(["b", "a", None], ["c", "b", "a"], ordered=True)),
+    "category of whole numbers": pd.Series(pd.Categorical([3, 1, None, 3], [3, 2, 1])),
+    "category of fractions": pd.Series(pd.Categorical([0.5, 1.5, 0.5])),
+    "category of truth values": pd.Series(pd.Categorical([True, False, True])),
+    "leading zeros": pd.Series(["0123", "456", "0123"]),
+    "blanks": pd.Series(["", " ", "x"]),
+}
+DATES = {
+    "datetime64[s]": pd.Series(pd.to_datetime(DAYS)).astype("datetime64[s]"),
+    "datetime64[ns]": pd.Series(pd.date_range("2024-01-01", periods=9, freq="37min")).astype("datetime64[ns]"),
+    "datetime64[us], missing": pd.Series(pd.to_datetime(["2024-01-01 10:30:00.000001", None])).astype("datetime64[us]"),
+    "time zone": pd.Series(pd.date_range("2024-03-30", periods=99, freq="h", tz="Europe/Berlin")),
+    "period": pd.Series(pd.period_range("2024-01", periods=9, freq="M")),
+    "arrow timestamp": pd.Series(pd.date_range("2024-01-01", periods=9)).astype("timestamp[us][pyarrow]"),
+    "arrow date": pd.Series(DAYS).astype("date32[day][pyarrow]"),
+    "text days": pd.Series([str(day) for day in DAYS]),
+    "text moments": pd.Series(["2024-01-01T10:30:00", None, "2024-01-02T00:00:00.250000"]),
+    "far days": pd.Series(["0001-01-03", "9999-12-29"]),
+}
+ROUND_TRIPS = {
+    f"{kind} {name}": (kind, series)
+    for kind, table in {"number": NUMBERS, "flag": FLAGS, "code": CATEGORIES, "date": DATES}.items()
+    for name, series in table.items()
+}
+
+
+def same_cells(given, back):
+    """Equality cell by cell, numbers to 1e-9 or to the last digits that the column's largest number leaves them."""
+    assert given.isna().tolist() == back.isna().tolist()
+    is_numeric = pd.api.types.is_numeric_dtype(given) and not pd.api.types.is_bool_dtype(given)
+    precision = 1e-15 * max((abs(float(value)) for value in given.dropna()), default=0.0) if is_numeric else 0.0
+    for value, other in zip(given[given.notna()], back[back.notna()], strict=True):
+        if isinstance(value, str) and not isinstance(other, str):
+            pytest.fail(f"{value!r} came back as {other!r}")
+        is_number = isinstance(value, int | float | np.number | Decimal) and not isinstance(value, bool)
+        assert (float(other) == pytest.approx(float(value), rel=1e-9, abs=precision)) if is_number else value == other
+
+
+@pytest.mark.parametrize("kind, series", ROUND_TRIPS.values(), ids=ROUND_TRIPS)
+def test_a_column_comes_back_in_its_own_type(kind, series):
+    frame = series.rename("c").to_frame()
+    back = round_trip(frame)["c"]
+    assert kinds(Schema.learn(frame), "c")[0] == {"date": "number"}.get(kind, kind)
+    if pd.api.types.infer_dtype(series, skipna=True) == "string" and kind == "number":
+        series, back = series.astype(float), back.astype(float)
+    assert back.dtype == series.dtype
+    same_cells(series, back)
+
+
+COLUMN = st.one_of(
+    st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9)), min_size=6, max_size=6).map(
+        lambda v: pd.Series(v, dtype=float)
+    ),
+    st.lists(st.integers(-(2**50), 2**50), min_size=6, max_size=6).map(pd.Series),
+    st.lists(st.booleans(), min_size=6, max_size=6).map(pd.Series),
+    st.lists(st.one_of(st.none(), st.text("abé 'x", min_size=1)), min_size=6, max_size=6).map(pd.Series),
+    st.lists(st.sampled_from("xyz"), min_size=6, max_size=6).map(lambda v: pd.Series(pd.Categorical(v, [*"zyx"]))),
+    st.lists(st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1)), min_size=6, max_size=6).map(
+        lambda v: pd.Series(v).astype("datetime64[s]")  # finer ones come back to 15 digits of the time elapsed
+    ),
+)
+TABLE = st.lists(COLUMN, min_size=1, max_size=5).map(lambda columns: pd.concat(columns, axis=1))
+
+
+def learned(frame):
+    """Learn a random table: columns without values are left out with a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        try:
+            return Schema.learn(frame)
+        except DataError:
+            return None
+
+
+@settings(max_examples=60, deadline=None)
+@given(TABLE)
+def test_table_to_matrix_to_table_is_the_identity(frame):
+    before = frame.copy(deep=True)
+    if schema := learned(frame):
+        back = schema.decode(schema.encode(frame))
+        assert list(back.columns) == schema.names
+        for name in schema.names:
+            assert back[name].dtype == frame[name].dtype
+            same_cells(frame[name], back[name])
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@settings(max_examples=40, deadline=None)
+@given(TABLE)
+def test_a_row_is_encoded_alone_as_in_any_batch(frame):
+    if schema := learned(frame):
+        matrix = schema.encode(frame)
+        assert matrix.flags.c_contiguous
+        assert matrix.dtype == np.float64
+        for row in range(len(frame)):
+            np.testing.assert_array_equal(schema.encode(frame.iloc[[row]])[0], matrix[row])
+        np.testing.assert_array_equal(schema.encode(frame.iloc[::-1])[::-1], matrix)
+
+
+@settings(max_examples=40, deadline=None)
+@given(TABLE)
+def test_the_schema_survives_json(frame):
+    if schema := learned(frame):
+        again = Schema.from_json(json.loads(json.dumps(schema.to_json(), allow_nan=False)))
+        np.testing.assert_array_equal(again.encode(frame), schema.encode(frame))
+        assert (again.cells, again.names, again.left_out) == (schema.cells, schema.names, schema.left_out)
+        assert again.n_rows == schema.n_rows == 6
+
+
+def test_numbers_come_first_then_flags_then_codes():
+    frame = frame_of(t=["a", "b"], b=[True, False], d=["2024-01-01T07:00", "2024-01-02T08:00"], x=[1.0, 2.0])
+    schema = Schema.learn(frame)
+    found = [(cell.kind, schema.names[cell.column], cell.n_codes) for cell in schema.cells]
+    numbers = [("number", "d", 0), ("number", "x", 0)]
+    assert found == [*numbers, ("flag", "b", 0), ("code", "t", 2), ("code", "d", 7), ("code", "d", 24)]
+    np.testing.assert_allclose(schema.encode(frame)[:, 2:], [[1, 0, 0, 7], [0, 1, 1, 8]])  # 2024-01-01 was a Monday
+
+
+def test_a_mixed_object_column_is_a_category_of_its_text():
+    frame = frame_of(m=objects(1, "a", 1.5, True, "1", None))
+    assert round_trip(frame)["m"].tolist() == ["1", "a", "1.5", "True", "1", None]
+
+
+def test_category_codes_go_by_frequency_then_text():
+    frame = frame_of(t=["c", "b", "b", "a", None, "c", "d"])
+    codes = Schema.learn(frame).encode(frame)[:, 0]
+    np.testing.assert_array_equal(codes, [1, 0, 0, 2, np.nan, 1, 3])
+
+
+def test_the_rarest_of_many_levels_share_the_last_code():
+    levels = [f"v{k:03}" for k in range(300)]
+    frame = frame_of(t=levels * 2 + levels[:254] + levels[260:261])
+    schema = Schema.learn(frame)
+    assert schema.cells == [Cell("code", 0, n_codes=255, spread=(0.0,) * 254 + (log(46),))]
+    probe = frame_of(t=["v000", "v253", "v254", "v260", "v299", "new"])
+    codes = schema.encode(probe)
+    np.testing.assert_array_equal(codes[:, 0], [0, 253, 254, 254, 254, 255])
+    assert schema.decode(codes)["t"].fillna("missing").tolist() == ["v000", "v253", *["v260"] * 3, "missing"]
+
+
+def test_255_levels_share_no_code():
+    schema = Schema.learn(frame_of(t=[f"v{k}" for k in range(255)] * 2))
+    assert schema.cells[0].n_codes == 255
+    assert set(schema.cells[0].spread) == {0.0}
+
+
+def test_values_never_seen_are_surprising_and_not_fatal():
+    schema = Schema.learn(frame_of(t=["a", "b"], c=pd.Categorical(["x", "y"]), f=[0, 1], b=[True, False]))
+    probe = frame_of(t=["z"], c=pd.Categorical(["z"]), f=[0.5], b=[7])
+    np.testing.assert_array_equal(schema.encode(probe), [[2, 2, 2, 2]])
+    assert schema.decode(schema.encode(probe)).isna().all(axis=None)
+
+
+def test_a_number_in_text_is_read_alone_as_in_company():
+    texts = ["9007199254740993", "0.1", "-7e-5", "123456789012345678", "0.30000000000000004"]
+    schema = Schema.learn(frame_of(t=texts))
+    together = schema.encode(frame_of(t=texts))
+    np.testing.assert_array_equal(np.vstack([schema.encode(frame_of(t=[text])) for text in texts]), together)
+    np.testing.assert_array_equal(schema.encode(frame_of(t=[float(text) for text in texts])), together)
+
+
+def test_underscores_make_no_number():
+    assert kinds(Schema.learn(frame_of(a=["1_0", "2_0"], b=objects("1_0", 2))), "a") == ["code"]
+    assert kinds(Schema.learn(frame_of(b=objects("1_0", 2))), "b") == ["code"]
+
+
+def test_a_time_zone_without_a_name_is_utc_on_the_way_back():
+    zone = datetime.timezone(datetime.timedelta(seconds=3723), "odd")
+    frame = frame_of(d=pd.Series(pd.date_range("2024-01-01", periods=5, freq="h", tz="UTC")).dt.tz_convert(zone))
+    assert round_trip(frame)["d"].tolist() == frame["d"].tolist()
+
+
+def test_weekday_and_hour_are_used_only_where_they_tell_dates_apart():
+    days = pd.date_range("2024-01-01", periods=5, freq="7D")
+    schema = Schema.learn(
+        frame_of(weekly=days, daily=days + pd.to_timedelta(range(5), "D"), noon=days + pd.Timedelta("12h"))
+    )
+    assert {name: len(kinds(schema, name)) - 1 for name in schema.names} == {"weekly": 0, "daily": 1, "noon": 1}
+
+
+def test_dates_are_compared_in_utc():
+    berlin = pd.Series(pd.date_range("2024-01-01", periods=5, freq="9h", tz="Europe/Berlin"))
+    schema = Schema.learn(frame_of(d=berlin))
+    utc = frame_of(d=berlin.dt.tz_convert("UTC"))
+    np.testing.assert_array_equal(schema.encode(utc), schema.encode(frame_of(d=berlin)))
+
+
+@pytest.mark.parametrize("unit", ["D", "h", "min", "s", "ms", "us"])
+def test_dates_come_back_as_fine_as_they_were(unit):
+    counts = pd.Series([0, 1, 2, 3, 5, 7, 10**4 + 1])
+    frame = frame_of(d=pd.Timestamp("2024-01-01") + pd.to_timedelta(counts, unit=unit))
+    schema = Schema.learn(frame)
+    cells = schema.encode(frame)
+    same_cells(frame["d"], schema.decode(cells)["d"])
+    cells[:, 0] += 1e-6
+    between = schema.decode(cells)["d"]
+    assert (between == between.dt.floor(unit)).all()
+
+
+SAME_DATES = {
+    "seconds": pd.to_datetime(pd.Series(DAYS)).astype("datetime64[s]"),
+    "nanoseconds": pd.to_datetime(pd.Series(DAYS)).astype("datetime64[ns]"),
+    "objects": pd.Series(DAYS, dtype=object),
+    "aware objects": pd.Series(
+        [
+            datetime.datetime(d.year, d.month, d.day, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+            for d in DAYS
+        ],
+        dtype=object,
+    ),
+    "text": pd.Series([f"{day}T00:00:00Z" for day in DAYS]),
+    "text with an offset": pd.Series([f"{day} 02:00:00+02:00" for day in DAYS]),
+    "periods": pd.Series(pd.PeriodIndex(pd.to_datetime(DAYS), freq="D")),
+    "category": pd.Series(pd.Categorical([str(day) for day in DAYS])),
+}
+
+
+@pytest.mark.parametrize("series", SAME_DATES.values(), ids=SAME_DATES)
+def test_a_date_is_the_same_however_it_is_stored(series):
+    frame = frame_of(d=pd.to_datetime(pd.Series(DAYS)))
+    schema = Schema.learn(frame)
+    np.testing.assert_array_equal(schema.encode(frame_of(d=series)), schema.encode(frame))
+
+
+def test_decoding_clips_to_what_the_type_holds():
+    frame = frame_of(
+        i=pd.Series([1, 2, 5], dtype="int8"),
+        u=pd.Series([1, 2, 5], dtype="uint64"),
+        h=pd.Series([1, 2, 5], dtype="float16"),
+        d=pd.to_datetime(pd.Series(["2024-01-01", "2024-01-08", "2024-01-15"])).astype("datetime64[ns]"),
+        s=["2024-01-01", "2024-01-08", "2024-01-15"],
+        t=pd.to_timedelta(pd.Series([1, 2, 5]), unit="s"),
+    )
+    schema = Schema.learn(frame)
+    back = schema.decode(np.array([[500.0] * 6, [-500.0] * 6, [0.1] * 6]))
+    assert back["i"].tolist()[:2] == [127, -128]
+    assert back["u"].tolist()[:2] == [2**64 - 1, 0]
+    assert np.isfinite(back["h"]).all()
+    assert back["d"].dt.year.tolist()[:2] == [2262, 1677]
+    assert back["s"].tolist()[:2] == ["9999-12-30", "0001-01-02"]
+    assert back["t"].notna().all()
+    assert (back.dtypes == frame.dtypes).all()
+
+
+def test_whole_numbers_come_back_whole_from_any_cell():
+    schema = Schema.learn(frame_of(i=[1, 2, 5], n=pd.Series([1, 2, 5], dtype="Int64")))
+    back = schema.decode(np.array([[0.123, 0.2], [np.nan, np.nan]]))
+    assert back["n"].tolist()[0] == 3
+    assert back["n"].isna().tolist() == [False, True]
+    assert back["i"].tolist()[0] == 3.0
+
+
+def test_sparse_columns_are_numbers():
+    values = [0.0, 0.0, 3.5, np.nan]
+    sparse = frame_of(x=pd.arrays.SparseArray(values, fill_value=0.0))
+    dense = frame_of(x=values)
+    np.testing.assert_array_equal(Schema.learn(sparse).encode(sparse), Schema.learn(dense).encode(dense))
+    assert round_trip(sparse)["x"].tolist()[:3] == values[:3]
+
+
+def test_ten_thousand_columns_are_one_matrix_operation():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(4, 10_000)))
+    schema = Schema.learn(frame)
+    wide = schema.encode(frame)
+    few = frame[[3, 9_999]]
+    np.testing.assert_array_equal(Schema.learn(few).encode(few), wide[:, [3, 9_999]])
+    np.testing.assert_allclose(schema.decode(wide), frame, rtol=1e-12)
+
+
+LEFT_OUT = {
+    "empty": (pd.Series([None] * N, dtype=object), "has no values"),
+    "empty floats": (pd.Series([np.nan] * N), "has no values"),
+    "empty categories": (pd.Series(pd.Categorical([None] * N)), "has no values"),
+    "free text": (pd.Series([f"text {k}" for k in range(N)]), "identifier or free text: 60 distinct of 60"),
+    "free text with gaps": (pd.Series([f"t{k}" if k else None for k in range(N)]), "59 distinct of 59"),
+    "counter": (pd.Series(range(7, 7 + N)), "counts the rows"),
+    "nullable counter": (pd.Series(range(N), dtype="Int64"), "counts the rows"),
+    "arrow counter": (pd.Series(range(N), dtype="int64[pyarrow]"), "counts the rows"),
+}
+
+
+@pytest.mark.parametrize("series, reason", LEFT_OUT.values(), ids=LEFT_OUT)
+def test_columns_that_say_nothing_are_left_out_with_one_warning(series, reason):
+    frame = frame_of(odd=series, x=np.random.default_rng(0).normal(size=N))
+    with pytest.warns(DataWarning) as told:
+        schema = Schema.learn(frame)
+    assert len(told) == 1
+    assert "'odd'" in str(told[0].message)
+    assert reason in str(told[0].message)
+    assert reason in schema.left_out["odd"]
+    assert schema.names == ["x"]
+    np.testing.assert_array_equal(schema.encode(frame), schema.encode(frame[["x"]]))
+
+
+KEPT = {
+    "category, all distinct": pd.Series(pd.Categorical([f"text {k}" for k in range(N)])),
+    "ninety per cent distinct": pd.Series([f"text {min(k, 53)}" for k in range(N)]),
+    "twenty distinct": pd.Series([f"text {k}" for k in range(20)] + [None] * (N - 20)),
+    "float counter": pd.Series(np.arange(N, dtype=float)),
+    "counter with a step": pd.Series([*range(N - 1), N + 5]),
+    "counter with a gap": pd.Series([*range(N - 1), None], dtype="Int64"),
+    "constant": pd.Series([1.5] * N),
+}
+
+
+@pytest.mark.parametrize("series", KEPT.values(), ids=KEPT)
+def test_columns_that_may_say_something_are_kept(series):
+    assert Schema.learn(frame_of(c=series, x=np.random.default_rng(0).normal(size=N))).names == ["c", "x"]
+
+
+@pytest.mark.parametrize("n, kept", [(19, ["c", "x"]), (20, ["x"])])
+@pytest.mark.filterwarnings("ignore::vae_anomaly.errors.DataWarning")
+def test_twenty_rows_make_a_row_counter(n, kept):
+    assert Schema.learn(frame_of(c=range(n), x=np.arange(n) ** 2)).names == kept
+
+
+def test_a_row_counter_is_kept_where_there_is_nothing_else():
+    assert Schema.learn(frame_of(c=range(N))).names == ["c"]
+    with pytest.warns(DataWarning, match="'e' has no values"):
+        assert Schema.learn(frame_of(c=range(N), e=[None] * N)).names == ["c"]
+
+
+def test_one_stray_text_among_numbers_is_pointed_out():
+    values = [str(k % 7) for k in range(N)]
+    values[41] = "n/k"
+    with pytest.warns(DataWarning, match=r"'c' \(row 42 holds text 'n/k'\)"):
+        schema = Schema.learn(frame_of(c=values))
+    assert kinds(schema, "c") == ["code"]
+
+
+@pytest.mark.parametrize("strays", [7, N])
+def test_text_with_many_words_is_not_nearly_numbers(strays):
+    Schema.learn(frame_of(c=["word"] * strays + [str(k % 7) for k in range(N - strays)]))
+
+
+TOO_LITTLE = {
+    "no rows": pd.DataFrame({"a": []}),
+    "no columns": pd.DataFrame(index=range(3)),
+    "nothing of use": pd.DataFrame({"a": [None] * 30, "b": [f"t {k}" for k in range(30)]}),
+}
+
+
+@pytest.mark.parametrize("frame", TOO_LITTLE.values(), ids=TOO_LITTLE)
+@pytest.mark.filterwarnings("ignore::vae_anomaly.errors.DataWarning")
+def test_a_table_without_rows_or_usable_columns_is_an_error(frame):
+    with pytest.raises(DataError, match=r"rows and|of use: 'a' has no values; 'b' identifier"):
+        Schema.learn(frame)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_smallest_tables_are_learned(n):
+    frame = frame_of(x=[1.5, 2.5, 7.0][:n], t=["a", "b", "a"][:n], b=[True, False, True][:n])
+    same_cells(frame["x"], round_trip(frame)["x"])
+
+
+def answers(columns, least=1.0, largest=5.0, n=50):
+    """Columns that all reach both ends of a scale."""
+    table = np.random.default_rng(0).uniform(least, largest, (n, columns))
+    table[0], table[1] = least, largest
+    return {f"q{place}": table[:, place] for place in range(columns)}
+
+
+MEASURES = {
+    "answers on one scale": (answers(3), True),
+    "far from 0": (answers(3, 1e9, 1e9 + 1), True),
+    "nearly all that floats hold": ({name: 1.7e308 * column for name, column in answers(3, -1, 1).items()}, True),
+    "most of the columns": (answers(3) | {"a": np.linspace(2, 4, 50), "b": np.linspace(2, 3, 50)}, True),
+    "half of the columns": (answers(2) | {"a": np.linspace(2, 4, 50), "b": np.linspace(2, 3, 50)}, False),
+    "a column that reaches further": (answers(3) | {"a": np.linspace(0, 6, 50)}, False),
+    "one end in common": ({"a": np.linspace(0, 1, 50), "b": np.linspace(0, 2, 50)}, False),
+    "categories": (answers(1) | {name: np.array(list("abcde") * 10) for name in "st"}, False),
+    "flags": ({"a": np.arange(50) % 2, "b": np.arange(50) % 3 == 0}, False),
+    "unlike": ({"a": np.linspace(0, 1, 50), "b": np.linspace(7, 900, 50)}, False),
+}
+
+
+@pytest.mark.parametrize("columns, told", MEASURES.values(), ids=MEASURES)
+def test_columns_have_one_measure_if_most_of_them_share_their_ends(columns, told):
+    frame = pd.DataFrame(columns)
+    schema = Schema.learn(frame)
+    assert schema.has_one_measure(schema.encode(frame)) is told
+
+
+NESTED = {
+    "list": (objects([1], [2]), "list", 1),
+    "dict": (objects("a", {"b": 1}), "dict", 2),
+    "set": (objects(1, 2, {3}), "set", 3),
+    "frozenset": (objects(1, frozenset([3])), "frozenset", 2),
+    "array": (objects(None, np.zeros(2)), "ndarray", 2),
+    "complex object": (objects(1, 1j), "complex", 2),
+    "complex": (np.array([1 + 1j, 2]), "complex", 1),
+    "arrow list": (objects([1], [2]).astype(pd.ArrowDtype(pa.list_(pa.int64()))), "", 1),
+}
+
+
+@pytest.mark.parametrize("values, found, row", NESTED.values(), ids=NESTED)
+def test_a_cell_holds_one_value(values, found, row):
+    with pytest.raises(DataError, match=rf"Column 'c' has {found}.* in row {row} \(the first row is 1\)"):
+        Schema.learn(pd.DataFrame({"c": values}))
+
+
+INFINITE = {
+    "float": pd.Series([1.0, 2.0, -np.inf]),
+    "arrow": pd.Series([1.0, 2.0, np.inf], dtype="double[pyarrow]"),
+    "text": pd.Series(["1", "2", "inf"]),
+    "whole beyond a float": pd.Series([1, 2, 10**400], dtype=object),
+    "flag": pd.Series([0.0, 1.0, np.inf]),
+}
+
+
+@pytest.mark.parametrize("series", INFINITE.values(), ids=INFINITE)
+def test_an_infinite_value_is_an_error_that_says_where(series):
+    frame = series.rename("c").to_frame()
+    with pytest.raises(DataError, match=r"Column 'c' is infinite in row 3 \(the first row is 1\)"):
+        Schema.learn(frame)
+    with pytest.raises(DataError, match=r"Column 'c' is infinite in row 3"):
+        Schema.learn(frame.iloc[:2]).encode(frame)
+
+
+def test_no_numpy_setting_of_the_caller_matters():
+    frame = frame_of(x=[1e300, -1e-300, 1.7e308, -1.7e308, 5e-324, 0.0])
+    expected = Schema.learn(frame).encode(frame)
+    with np.errstate(all="raise"):
+        schema = Schema.learn(frame)
+        np.testing.assert_array_equal(schema.encode(frame), expected)
+        schema.decode(expected)

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from vae_anomaly.data.columns import Cell
+from vae_anomaly.explain.neighbours import NEAREST, Neighbourhood, heard_columns
+from vae_anomaly.fitted import Reference
+
+CELLS = [Cell("number", 0), Cell("number", 1), Cell("flag", 2), Cell("code", 3, n_codes=3)]
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=(300, 2)), rng.integers(2, size=300), rng.integers(3, size=300)])
+    rows[rng.random(rows.shape) < 0.03] = np.nan
+    return rows
+
+
+@pytest.fixture
+def neighbourhood(rows):
+    return Neighbourhood(Reference(rows, np.zeros(len(rows))), CELLS)
+
+
+def distance(row, other, heard):
+    """Squared distance, cell by cell, as the module's documentation has it."""
+    total = 0.0
+    for place, cell in enumerate(CELLS):
+        if not heard[cell.column] or np.isnan(row[place]):
+            continue
+        if np.isnan(other[place]):
+            total += row[place] ** 2 + 1.0 if cell.kind == "number" else 1.0 + (2 if cell.kind == "flag" else 3) * 1.0
+        elif cell.kind == "number":
+            total += (row[place] - other[place]) ** 2
+        else:
+            total += 2.0 * (row[place] != other[place])
+    return total
+
+
+def test_what_is_expected_is_the_middle_of_the_nearest_rows_by_the_columns_heard(rows, neighbourhood):
+    x = np.array([[0.3, -0.2, 1.0, 2.0], [1.0, np.nan, 0.0, 0.0], [-0.5, 0.5, 1.0, 1.0]])
+    heard = np.array([[False, True, True, True], [True, True, False, True], [True, False, False, True]])
+    found = neighbourhood.expected(x, heard)
+    for row, (own, by) in enumerate(zip(x, heard, strict=True)):
+        order = np.argsort([distance(own, other, by) for other in rows], kind="stable")[:NEAREST]
+        near = rows[order]
+        for place, cell in enumerate(CELLS):
+            seen = np.sort(near[:, place][~np.isnan(near[:, place])])
+            if cell.kind == "number":
+                assert found.cells[row, place] == seen[int(np.rint(0.5 * (len(seen) - 1)))]
+            else:
+                values, counts = np.unique(seen, return_counts=True)
+                assert found.cells[row, place] == values[counts.argmax()]
+            assert (found.low[row, place], found.high[row, place]) == (seen[0], seen[-1])
+
+
+def test_a_row_is_not_expected_to_be_itself(rows, neighbourhood):
+    whole = rows[~np.isnan(rows).any(1)][:20].copy()
+    whole[:, 0] = np.arange(20) + 5.0  # far from all others
+    alone = Neighbourhood(Reference(np.concatenate([rows, whole]), np.zeros(len(rows) + 20)), CELLS)
+    found = alone.expected(whole, np.ones((20, 4), bool))
+    assert (found.cells[:, 0] != whole[:, 0]).all()
+
+
+def test_where_no_column_is_heard_the_whole_table_is_expected(rows, neighbourhood):
+    found = neighbourhood.expected(rows[:3], np.zeros((3, 4), bool))
+    middle, low, high = np.nanquantile(rows[:, 0], [0.5, 0.05, 0.95], method="nearest")
+    assert_array_equal(found.cells[:, 0], middle)
+    assert_array_equal(found.low[:, 0], low)
+    assert_array_equal(found.high[:, 0], high)
+
+
+def test_a_value_far_beyond_all_others_draws_no_neighbours(neighbourhood):
+    near, far = np.array([[0.0, 0.1, 1.0, 1.0]]), np.array([[500.0, 0.1, 1.0, 1.0]])
+    heard = np.array([[False, True, True, True]])
+    assert_array_equal(neighbourhood.expected(far, heard).cells, neighbourhood.expected(near, heard).cells)
+
+
+def test_the_oddest_column_is_not_heard_nor_are_others_that_are_very_odd():
+    surprise = np.array([[0.1, -1.0, 0.2], [3.0, 2.5, -1.0], [-1.0, -2.0, -0.5]])
+    assert_array_equal(heard_columns(surprise), [[True, True, False], [False, False, True], [True, True, True]])
+    assert_array_equal(heard_columns(np.array([[9.0, 4.0, 5.0]])), [[False, True, False]])
+    many = np.full((1, 9), 7.0)
+    assert (~heard_columns(many)).sum() == 5

@@ -1,0 +1,260 @@
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from vae_anomaly.errors import DataError, OutputError
+from vae_anomaly.io import atomic as files
+from vae_anomaly.io.atomic import claimed, whole_file
+from vae_anomaly.io.model_file import write_model
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def usual_mode(tmp_path):
+    probe = tmp_path / "probe"
+    probe.touch()
+    mode = mode_of(probe)
+    probe.unlink()
+    return mode
+
+
+def test_a_new_file_appears_when_all_is_written(tmp_path, usual_mode):
+    target = tmp_path / "out.csv"
+    with whole_file(target) as path:
+        path.write_text("new")
+        assert path.parent == tmp_path
+        assert mode_of(path) == 0o600
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert mode_of(target) == usual_mode
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, OSError])
+def test_an_old_file_survives_a_failed_run(tmp_path, error):
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    with pytest.raises(error), whole_file(target) as path:
+        _fail_halfway(path, error)
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+def _fail_halfway(path, error):
+    path.write_text("half")
+    raise error
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_an_old_file_keeps_its_mode(tmp_path, mode):
+    target = tmp_path / "out.csv"
+    target.touch()
+    target.chmod(mode)
+    with whole_file(target) as path:
+        path.write_text("new")
+    assert (target.read_text(), mode_of(target)) == ("new", mode)
+
+
+def test_a_link_survives_and_what_it_leads_to_is_replaced(tmp_path):
+    folder, link = tmp_path / "elsewhere", tmp_path / "link.csv"
+    folder.mkdir()
+    link.symlink_to(folder / "out.csv")  # leads nowhere yet
+    for text in ("first", "second"):
+        with whole_file(link) as path:
+            assert path.parent == folder
+            path.write_text(text)
+        assert link.is_symlink()
+        assert (folder / "out.csv").read_text() == text
+
+
+def test_a_killed_process_leaves_the_old_file(tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    script = (
+        "import os, sys\nfrom vae_anomaly.files import whole_file\n"
+        "with whole_file(sys.argv[1]) as path:\n    path.write_text('half')\n    os.kill(os.getpid(), 9)\n"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.abspath(files.__file__)))
+    subprocess.run([sys.executable, "-c", script, str(target)], cwd=root, check=False)
+    assert target.read_text() == "old"
+
+
+def test_two_writers_do_not_meet(tmp_path):
+    target = tmp_path / "out.csv"
+    with whole_file(target) as first, whole_file(target) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert target.read_text() == "first"  # the one that ended last
+
+
+def test_a_pipe_is_written_directly(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    with whole_file(pipe) as path:
+        assert path == pipe
+        path.write_text("through")
+    reader.join(10)
+    assert read == ["through"]
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/stdout"])
+def test_devices_are_written_directly(device):
+    with whole_file(device) as path:
+        assert str(path) == device
+
+
+def test_no_such_folder(tmp_path):
+    with (
+        pytest.raises(DataError, match="no folder .*absent.* Create it first"),
+        whole_file(tmp_path / "absent" / "a.csv"),
+    ):
+        pass
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(DataError, match="is a folder"), whole_file(tmp_path):
+        pass
+
+
+def test_links_in_a_circle(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(DataError, match="Choose another name"), whole_file(tmp_path / "a"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(DataError, match="Cannot write"), whole_file(tmp_path / name):
+        pass
+
+
+def test_a_write_protected_file_is_not_replaced(tmp_path, monkeypatch):
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    monkeypatch.setattr(files.os, "access", lambda *_: False)  # the tests may run as root, whom nothing is refused
+    with pytest.raises(DataError, match="write-protected"), whole_file(target):
+        pass
+    assert target.read_text() == "old"
+
+
+REFUSED = [(PermissionError(13, "Permission denied"), "no permission"), (OSError(36, "File name too long"), "too long")]
+
+
+@pytest.mark.parametrize("error, told", REFUSED)
+def test_a_folder_that_takes_no_files(tmp_path, monkeypatch, error, told):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(files.os, "open", refuse)
+    with pytest.raises(DataError, match=told), whole_file(tmp_path / "out.csv"):
+        pass
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(DataError, match="disk is full"), whole_file(tmp_path / "out.csv"):
+        raise OSError(28, "No space left on device")
+    assert not os.listdir(tmp_path)
+
+
+def test_a_disk_that_fills_up_at_the_last_moment_leaves_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    with pytest.raises(OutputError, match="disk is full"), whole_file(target) as path:
+        path.write_text("new")
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
+def test_a_small_disk_keeps_the_old_file_and_says_what_is_wrong(tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        target = tmp_path / "model.vae"
+        write_model(target, {}, {"x": np.zeros(100)})
+        before = target.read_bytes()
+        with pytest.raises(OutputError, match="Cannot write .*model.vae.* No space left on device"):
+            write_model(target, {}, {"x": np.zeros(100_000)})
+        with pytest.raises(OutputError, match="disk is full"), whole_file(target) as path:
+            path.write_bytes(bytes(10**6))
+        assert target.read_bytes() == before
+        assert os.listdir(tmp_path) == ["model.vae"]
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_the_longest_name_that_a_disk_takes_can_be_written_and_claimed(tmp_path):
+    target = tmp_path / ("x" * 255)
+    with claimed(target, "busy"), whole_file(target) as path:
+        path.write_text("new")
+    assert os.listdir(tmp_path) == [target.name]
+
+
+def test_a_name_is_claimed_by_one_at_a_time(tmp_path):
+    target = tmp_path / "out.csv"
+    with claimed(target, "it is busy"):
+        with pytest.raises(OutputError, match="it is busy"), claimed(target, "it is busy"):
+            pass
+        with (
+            pytest.raises(OutputError, match="it is busy"),
+            claimed(target, "it is busy"),
+        ):  # nor did that end the claim
+            pass
+        with claimed(tmp_path / "other.csv", "it is busy"):
+            pass
+    with claimed(target, "it is busy"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(tmp_path):
+    target = tmp_path / "out.csv"
+    script = (
+        "import os, sys\nfrom vae_anomaly.files import claimed, whole_file\n"
+        "with claimed(sys.argv[1], ''), whole_file(sys.argv[1]):\n    os.kill(os.getpid(), 9)\n"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.abspath(files.__file__)))
+    subprocess.run([sys.executable, "-c", script, str(target)], cwd=root, check=False)
+    assert len(os.listdir(tmp_path)) == 2  # the temporary file and the lock
+    (tmp_path / f".out.csv.bak.{'0' * 24}.tmp").touch()  # of another file
+    with claimed(target, "it is busy"):
+        pass
+    assert os.listdir(tmp_path) == [f".out.csv.bak.{'0' * 24}.tmp"]
+
+
+def test_an_error_in_the_block_of_a_claim_is_passed_on(tmp_path):
+    with pytest.raises(BlockingIOError, match="of the block"), claimed(tmp_path / "out.csv", "it is busy"):
+        raise BlockingIOError("of the block")
+    assert os.listdir(tmp_path) == []
+
+
+def test_where_the_disk_knows_no_locks_nobody_is_kept_out(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with claimed(tmp_path / "out.csv", "it is busy"), claimed(tmp_path / "out.csv", "it is busy"):
+        pass
+
+
+def test_what_is_no_file_cannot_be_claimed():
+    with claimed("/dev/null", "it is busy"), claimed("/dev/null", "it is busy"):
+        pass

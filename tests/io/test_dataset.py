@@ -1,0 +1,421 @@
+import gzip
+import io
+import sys
+import tracemalloc
+import types
+import warnings
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from vae_anomaly.data.schema import Schema
+from vae_anomaly.errors import DataError, DataWarning, RowError
+from vae_anomaly.io.dataset import Dataset
+from vae_anomaly.io.read import read_table
+
+ROWS = 12
+NUMBERS = ["0", "1", "-3", "2.5", "1e3", "1.0", "007", "9007199254740993", "", "NA"]
+TOKENS = {
+    "whole": ["0", "1", "-3", "007", "9007199254740993"],
+    "numbers": NUMBERS,
+    "flags": ["0", "1", ""],
+    "truth": ["True", "False", "", "TRUE"],
+    "text": ["x", "y z", "0123", "", "12", "nan", '"a,b"', "True"],
+    "dates": ["2024-02-29", "1999-12-31T23:59:59", "", "2024-01-01"],
+    "nothing": ["", "NA"],
+    "anything": [*NUMBERS, "True", "x"],
+}
+HUGE = {"huge": ["1", "-1", "1.5", "9223372036854775808", "99999999999999999999999", ""]}  # text or not, by their order
+
+
+@pytest.fixture
+def rows_a_piece(monkeypatch):
+    """Set how many rows a piece has."""
+
+    def set_rows(rows: int) -> None:
+        monkeypatch.setattr("vae_anomaly.io.origins.MOST_ROWS", rows)
+
+    return set_rows
+
+
+@st.composite
+def tables_of_text(draw, tokens):
+    """Lines of CSV, of every kind of column; its first cells, and any others, may all be missing."""
+    gaps = st.sampled_from([[], [""] * 4])
+    cells = {name: st.lists(st.sampled_from(pool), min_size=ROWS, max_size=ROWS) for name, pool in tokens.items()}
+    columns = [[*draw(gaps), *draw(of_name)][:ROWS] for of_name in cells.values()]
+    return "\n".join([",".join(tokens), *map(",".join, zip(*columns, strict=True))]) + "\n"
+
+
+def whole(dataset):
+    return pd.concat(list(dataset))
+
+
+def mixed(n: int = 60) -> pd.DataFrame:
+    """A column of each kind, with missing cells."""
+    rng = np.random.default_rng(0)
+    gaps = rng.random(n) < 0.2
+    return pd.DataFrame(
+        {
+            "number": np.where(gaps, np.nan, rng.normal(size=n)),
+            "count": rng.integers(0, 50, n),
+            "flag": rng.integers(0, 2, n),
+            "truth": np.where(gaps, None, rng.random(n) < 0.5),
+            "code": rng.choice(["0123", "7", "x"], n),
+            "gone": pd.Series(np.where(gaps, None, rng.choice(["a", "b"], n)), dtype=object),
+            "day": (pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90, n), "D")).strftime("%Y-%m-%d"),
+        }
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=tables_of_text(TOKENS), rows=st.integers(1, 5))
+def test_pieces_of_text_have_the_types_of_the_whole_file(tmp_path_factory, text, rows):
+    path = tmp_path_factory.mktemp("tables") / "table.csv"
+    path.write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vae_anomaly.io.origins.MOST_ROWS", rows)
+        found = whole(Dataset(path))
+    pd.testing.assert_frame_equal(found, read_table(path), check_dtype=True, check_exact=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(known=tables_of_text(TOKENS | HUGE), text=tables_of_text(TOKENS | HUGE), rows=st.integers(1, 5))
+def test_rows_read_for_a_schema_are_those_of_the_whole_file(tmp_path_factory, known, text, rows):
+    folder = tmp_path_factory.mktemp("tables")
+    for name, content in (("known.csv", known), ("new.csv", text)):
+        (folder / name).write_text(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        schema = Schema.learn(read_table(folder / "known.csv"))
+    try:
+        expected = schema.encode(read_table(folder / "new.csv"))
+    except DataError:  # a column is of another kind; in pieces, text of digits may still be text
+        reject()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vae_anomaly.io.origins.MOST_ROWS", rows)
+        found = np.concatenate([schema.encode(piece) for piece in Dataset(folder / "new.csv").as_fitted(schema)])
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("rows", [1, 8, 1000])
+@pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "table.parquet", "table.zst"])
+def test_every_kind_of_file_comes_in_pieces_as_it_comes_whole(tmp_path, rows_a_piece, name, rows):
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        mixed().to_parquet(path, row_group_size=25)
+    else:
+        text = mixed().to_csv(index=False).encode()
+        pack = {".gz": gzip.compress, ".zst": lambda data: pa.compress(data, "zstd", asbytes=True)}
+        path.write_bytes(pack.get(path.suffix, bytes)(text))
+    rows_a_piece(rows)
+    pieces = list(Dataset(path))
+    assert max(map(len, pieces)) <= rows
+    pd.testing.assert_frame_equal(pd.concat(pieces), read_table(path), check_exact=True)
+
+
+PARQUET = {
+    "whole numbers, some missing": pa.array([1, 2, None, 2**53 + 1] * 5, pa.int64()),
+    "whole numbers": pa.array([1, 2, 3, 2**63] * 5, pa.uint64()),
+    "truth, some missing": pa.array([True] * 10 + [None, False] * 5),
+    "dates": pa.array([date(2024, 1, 1), None] * 10),
+    "instants": pa.array([0, None, 5, 7] * 5, pa.timestamp("us", "Europe/Berlin")),
+    "durations": pa.array([0, None, 5, 7] * 5, pa.duration("ms")),
+    "decimals": pa.array([Decimal("1.5"), None] * 10),
+    "text": pa.array(["a", None] * 10),
+    "categories": pa.array(["b"] * 10 + ["a", None] * 5).dictionary_encode(),
+    "nothing": pa.nulls(20),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_pieces_of_parquet_have_the_types_of_the_whole_file(tmp_path, rows_a_piece, rows):
+    pq.write_table(pa.table(PARQUET), tmp_path / "table.parquet", row_group_size=6, write_statistics=rows == 3)
+    rows_a_piece(rows)
+    found = whole(Dataset(tmp_path / "table.parquet"))
+    pd.testing.assert_frame_equal(found, read_table(tmp_path / "table.parquet"))
+
+
+def test_pandas_own_types_and_index_come_in_pieces(tmp_path, rows_a_piece):
+    frame = pd.DataFrame({"a": pd.array([1, None, 3], "Int64"), "b": pd.Categorical(["x", "y", "x"], ["z", "y", "x"])})
+    frame.index = pd.Index(["p", "q", "r"], name="key")
+    frame.to_parquet(tmp_path / "table.parquet")
+    rows_a_piece(2)
+    dataset = Dataset(tmp_path / "table.parquet")
+    pd.testing.assert_frame_equal(whole(dataset), read_table(tmp_path / "table.parquet"))
+    assert list(whole(dataset.without(["a"])).columns) == dataset.without(["a"]).columns
+    assert list(whole(dataset.without(["key"])).columns) == dataset.without(["key"]).columns
+
+
+def test_wide_tables_come_in_fewer_rows(tmp_path, monkeypatch):
+    np.savetxt(
+        tmp_path / "wide.csv", np.zeros((50, 20)), delimiter=",", header=",".join("abcdefghijklmnopqrst"), comments=""
+    )
+    monkeypatch.setattr("vae_anomaly.io.origins.MOST_CELLS", 100)
+    assert [len(piece) for piece in Dataset(tmp_path / "wide.csv")] == [4] * 12 + [2]
+    monkeypatch.setattr("vae_anomaly.io.origins.MOST_BYTES", 1000)
+    assert max(len(piece) for piece in Dataset(tmp_path / "wide.csv")) <= 2
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Three files of a table, in a folder with what is no data."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for number, part in ((1, mixed(10)), (2, mixed(20)[["truth", *mixed(20).columns.drop("truth")]]), (10, mixed(5))):
+        part.to_csv(folder / f"part-{number}.csv", index=False)
+    (folder / "_SUCCESS").touch()
+    (folder / ".part-3.csv").write_text("half\n")
+    (folder / "notes.md").write_text("Notes")
+    return folder
+
+
+def test_the_files_of_a_folder_are_one_table_in_the_order_of_their_numbers(parts):
+    dataset = Dataset(parts)
+    names = [f"part-{number}.csv" for number in (1, 2, 10)]
+    assert dataset.files == [str(parts / name) for name in names]
+    expected = pd.concat([mixed(10), mixed(20), mixed(5)], ignore_index=True)
+    for name in expected:
+        assert [*whole(dataset)[name].map(str)] == [
+            str(cell) for cell in expected[name].where(expected[name].notna(), np.nan)
+        ]
+    assert [(piece.file, piece.first) for piece in dataset.pieces()] == [(name, 0) for name in dataset.files]
+    assert dataset.bytes_read == dataset.n_bytes == sum((parts / name).stat().st_size for name in names)
+
+
+def test_a_pattern_and_a_list_name_files_too(parts, tmp_path):
+    assert Dataset(f"{parts}/part-?.csv").files == [str(parts / "part-1.csv"), str(parts / "part-2.csv")]
+    assert Dataset(f"{tmp_path}/**/*.csv").files == Dataset(parts).files
+    chosen = [parts / "part-2.csv", str(parts / "part-1.csv")]
+    assert Dataset(chosen).files == [str(path) for path in chosen]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
+    (tmp_path / "a[1].csv").write_text("x\n1\n")
+    assert whole(Dataset(tmp_path / "a[1].csv"))["x"].tolist() == [1]
+
+
+def test_a_column_has_one_type_over_all_files(tmp_path):
+    for number, cells in enumerate(("1\n2\n", "", "x\n")):
+        (tmp_path / f"{number}.csv").write_text(f"a,b\n{cells.replace(chr(10), ',1' + chr(10))}")
+    assert whole(Dataset(tmp_path))["a"].tolist() == ["1", "2", "x"]
+
+
+def test_a_column_has_one_type_over_all_parquet_files(tmp_path):
+    columns = (
+        [pa.array([1, 2]), pa.array([1.5]), pa.nulls(2)],
+        [pa.array(["a", "b"]), pa.array(["c"]), pa.array(["a", "b"])],
+    )
+    for number, (a, b) in enumerate(zip(*columns, strict=True)):
+        pq.write_table(pa.table({"a": a, "b": b.dictionary_encode()}), tmp_path / f"{number}.parquet")
+    found = list(Dataset(tmp_path))
+    assert [piece["a"].dtype for piece in found] == [np.float64] * 3
+    assert [list(piece["b"].cat.categories) for piece in found] == [["a", "b", "c"]] * 3
+    np.testing.assert_array_equal(pd.concat(found)["a"], [1, 2, 1.5, np.nan, np.nan])
+
+
+def other_columns(folder):
+    (folder / "a.csv").write_text("x,y\n1,2\n")
+    (folder / "b.csv").write_text("x,z\n1,2\n")
+
+
+def other_types(folder):
+    pd.DataFrame({"x": [1]}).to_parquet(folder / "a.parquet")
+    pd.DataFrame({"x": ["t"]}).to_parquet(folder / "b.parquet")
+
+
+def other_kinds(folder):
+    (folder / "a.csv").write_text("x\n1\n")
+    pd.DataFrame({"x": [1]}).to_parquet(folder / "b.parquet")
+
+
+def no_rows(folder):
+    (folder / "a.csv").write_text("x\n")
+    (folder / "b.csv").write_text("x\n")
+
+
+def folders(folder):
+    (folder / "year=2024").mkdir()
+
+
+def nothing(folder):
+    (folder / "notes.md").touch()
+
+
+def bad_line(folder):
+    (folder / "a.csv").write_text("x,y\n" + "1,2\n" * 40)
+    (folder / "b.csv").write_text("x,y\n" + "1,2\n" * 42 + "1,2,3\n")
+
+
+def cut_gzip(folder):
+    random = np.random.default_rng(0).integers(0, 10**9, 200_000)
+    (folder / "a.csv.gz").write_bytes(gzip.compress("\n".join(["x", *map(str, random)]).encode(), 1)[:-9])
+
+
+def cut_parquet(folder):
+    pd.DataFrame({"x": np.random.default_rng(0).random(5000)}).to_parquet(folder / "a.parquet", row_group_size=1000)
+    data = bytearray((folder / "a.parquet").read_bytes())
+    data[4:40] = b"\xff" * 36
+    (folder / "a.parquet").write_bytes(data)
+
+
+REFUSED = {
+    other_columns: r"b.csv' has other columns than '.*a.csv': it lacks 'y' and it has 'z' besides",
+    other_types: r"Column 'x' is int64 in '.*a.parquet' and str in '.*b.parquet'|Column 'x' is int64 in .* and object",
+    other_kinds: "are not both text or both Parquet",
+    no_rows: "has column names but no rows: 'x'",
+    folders: "has folders in it, which are not looked into: 'year=2024'",
+    nothing: "There is no table in",
+    bad_line: "b.csv' has 3 fields in line 44, but 2 column names",
+    cut_gzip: "a.csv.gz' is damaged or cut short: it does not decompress",
+    cut_parquet: "a.parquet' is damaged or cut short: it cannot be read as Parquet",
+}
+
+
+@pytest.mark.parametrize("make, told", REFUSED.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_what_is_no_table_is_told_with_the_name_of_the_file(tmp_path, rows_a_piece, make, told):
+    make(tmp_path)
+    rows_a_piece(10 if make is bad_line else 10**5)
+    with pytest.raises(DataError, match=told) as error:
+        list(Dataset(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(
+    tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1), reason="pandas 2 cuts the first line of a piece"
+)
+def test_the_first_line_of_a_piece_is_checked_as_the_others_are(tmp_path, rows_a_piece):
+    (tmp_path / "a.csv").write_text("x,y\n" + "1,2\n" * 8 + "1,2,3\n" + "1,2\n" * 8)
+    rows_a_piece(8)
+    with pytest.raises(DataError, match="3 fields in line 10"):
+        list(Dataset(tmp_path / "a.csv"))
+
+
+def test_a_pattern_that_fits_no_file_is_told():
+    with pytest.raises(DataError, match=r"No file fits 'nowhere/\*.csv'"):
+        list(Dataset("nowhere/*.csv"))
+
+
+def encode(schema, pieces):
+    for piece in pieces:
+        with piece.counting_rows():
+            schema.encode(piece.frame)
+
+
+def test_errors_tell_of_the_row_of_the_file(tmp_path, rows_a_piece):
+    (tmp_path / "a.csv").write_text("x,y\n" + "1,2\n3,5\n" * 20)
+    (tmp_path / "b.csv").write_text("x,y\n" + "1,2\n" * 33 + "1,inf\n")
+    schema = Schema.learn(read_table(tmp_path / "a.csv"))
+    rows_a_piece(10)
+    pieces = Dataset(tmp_path).as_fitted(schema).pieces()
+    with pytest.raises(RowError, match=r"^.*b.csv: Column 'y' is infinite in row 34 \(the first row is 1\)"):
+        encode(schema, pieces)
+
+
+def test_numbers_beside_truth_values_are_refused_as_they_are_in_one_read(tmp_path, rows_a_piece):
+    (tmp_path / "known.csv").write_text("x,y\n1,2\n2.5,3\n")
+    (tmp_path / "new.csv").write_text("x,y\nTrue,1\nFalse,1\n3,1\n")
+    schema = Schema.learn(read_table(tmp_path / "known.csv"))
+    with pytest.raises(DataError, match="found text 'True'"):
+        schema.encode(read_table(tmp_path / "new.csv"))
+    rows_a_piece(2)
+    with pytest.raises(DataError, match="'x' changes between numbers and truth values in row 3"):
+        list(Dataset(tmp_path / "new.csv").as_fitted(schema))
+
+
+def test_columns_are_kept_as_they_stand_beside_those_of_the_schema(tmp_path, rows_a_piece):
+    (tmp_path / "known.csv").write_text("x,t\n1,a\n2.5,b\n")
+    (tmp_path / "new.csv").write_text("id,x,t,more\n007,1,a,0\n008,,b,0\n")
+    schema = Schema.learn(read_table(tmp_path / "known.csv"))
+    rows_a_piece(1)
+    with pytest.warns(DataWarning, match="ignored: 'id', 'more'"):
+        dataset = Dataset(tmp_path / "new.csv").as_fitted(schema, keep=["id"])
+    assert dataset.columns == ["id", "x", "t"]
+    assert whole(dataset)["id"].tolist() == ["007", "008"]
+    with pytest.warns(DataWarning):
+        kept = list(Dataset(tmp_path / "new.csv").as_fitted(schema, keep=["x"]))
+    assert [piece["x"].dtype for piece in kept] == [np.float64] * 2  # the type of the column as a whole
+
+
+def test_a_table_that_lacks_a_column_of_the_schema_is_told_before_a_row_is_read(tmp_path):
+    (tmp_path / "known.csv").write_text("x,t\n1,a\n2.5,b\n")
+    (tmp_path / "new.csv").write_text("x\n1\n")
+    schema = Schema.learn(read_table(tmp_path / "known.csv"))
+    with pytest.raises(DataError, match="the table lacks: 't'"):
+        Dataset(tmp_path / "new.csv").as_fitted(schema)
+
+
+def piped(monkeypatch, data):
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_standard_input_comes_as_often_as_it_is_asked_for(monkeypatch, rows_a_piece, pack):
+    text = mixed().to_csv(index=False).encode()
+    piped(monkeypatch, pack(text))
+    rows_a_piece(7)
+    dataset = Dataset("-")
+    for _ in range(2):
+        pd.testing.assert_frame_equal(whole(dataset), pd.read_csv(io.BytesIO(text)))
+    assert dataset.n_bytes is not None
+    assert all(one.equals(other) for one, other in zip(dataset, dataset, strict=True))
+
+
+def test_parquet_comes_over_standard_input_too(monkeypatch):
+    buffer = io.BytesIO()
+    mixed().to_parquet(buffer)
+    piped(monkeypatch, buffer.getvalue())
+    assert len(whole(Dataset("-"))) == 60
+
+
+def test_for_a_schema_standard_input_is_read_once_and_not_kept(tmp_path, monkeypatch, rows_a_piece):
+    text = mixed(20_000).to_csv(index=False).encode()
+    schema = Schema.learn(mixed())
+    piped(monkeypatch, text)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda *_: pytest.fail("it was kept"))
+    monkeypatch.setattr("vae_anomaly.io.origins._REPLAYED", 2**19)
+    monkeypatch.setattr("vae_anomaly.io.origins._BUFFER", 2**10)
+    rows_a_piece(7000)
+    dataset = Dataset("-").as_fitted(schema)
+    found = np.concatenate([schema.encode(piece) for piece in dataset])
+    (tmp_path / "table.csv").write_bytes(text)
+    np.testing.assert_array_equal(found, schema.encode(read_table(tmp_path / "table.csv")))
+    with pytest.raises(DataError, match="comes only once"):
+        list(dataset)
+
+
+def test_a_frame_is_a_dataset_and_what_comes_only_once_is_none():
+    frame = pd.DataFrame({"x": [1, 2]})
+    assert whole(Dataset(frame)).equals(frame)
+    with pytest.raises(DataError, match="or a function that gives them, no generator"):
+        Dataset(part for part in [frame])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_memory_does_not_grow_with_the_rows(tmp_path, rows_a_piece, suffix):
+    peaks = []
+    for rows in (20_000, 100_000):
+        path = tmp_path / f"{rows}.{suffix}"
+        frame = pd.DataFrame({name: np.arange(rows) % 1000 / 8 for name in "abcde"})
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path, row_group_size=10_000)
+        rows_a_piece(2048)
+        tracemalloc.start()
+        assert sum(map(len, Dataset(path))) == rows
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_a_table_can_be_read_without_some_columns(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,z\n1,2,3\n")
+    dataset = Dataset(tmp_path / "a.csv").without(["y"]).without(["z"])
+    assert dataset.columns == ["x"]
+    assert list(whole(dataset).columns) == ["x"]
+    assert list(whole(Dataset([pd.DataFrame({"x": [1], "y": [2]})]).without(["y"])).columns) == ["x"]

@@ -1,0 +1,339 @@
+"""The report as a file: what it says, that it says it safely, and that it is small and whole."""
+
+import base64
+import io
+import os
+import re
+import sys
+import time
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose
+from PIL import Image
+
+from vae_anomaly import VAEDetector
+from vae_anomaly.errors import DataError, MissingExtraError
+from vae_anomaly.report import write_report
+from vae_anomaly.report.judged import Judged
+from vae_anomaly.report.oddest import oddest_rows
+from vae_anomaly.report.pictures import Pictures
+from vae_anomaly.report.reasons import Explained
+from vae_anomaly.report.rule import Rule
+
+EVIL = "<script>window.pwned = 1</script>\"'&"
+VOID = {"meta", "input", "wbr", "img"}
+
+
+class Page(HTMLParser):
+    """Elements of a page with their attributes, and the text of those that are no script and no style."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.words = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []  # every element is closed, in order
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.words.append("" if tag == "wbr" else " ")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.words).split())
+
+    def all(self, tag, **attributes):
+        return [found for name, found in self.tags if name == tag and attributes.items() <= found.items()]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write a report and read it."""
+
+    def write(*arguments, **options):
+        path = tmp_path / "report.html"
+        write_report(*arguments, path, **options)
+        return Page(path.read_text(encoding="utf-8"))
+
+    return write
+
+
+def listed_rows(page):
+    return [int(found["id"].removeprefix("row-")) for found in page.all("tbody") if "id" in found]
+
+
+def test_the_oddest_rows_are_listed_in_their_order(written, model, table):
+    scores = model.anomaly_score(table)
+    page = written(model, table, top=7)
+    assert listed_rows(page) == (np.argsort(-scores, kind="stable")[:7] + 1).tolist()
+    assert f"{(scores > -model.offset_).sum()} of 300 rows are flagged" in page.text
+
+
+def test_surprises_of_a_row_add_up_to_its_score_less_what_is_usual(model, table):
+    for row in oddest_rows(model, Judged.of(model, table, None, Rule()), 5):
+        assert_allclose(row.score, model.anomaly_score(table)[row.row - 1])
+        assert_allclose(sum(reason.nats for reason in row.reasons.shown) + row.reasons.others, row.surprise)
+
+
+def test_of_many_columns_the_most_surprising_are_told_and_the_others_counted(rng):
+    X = rng.normal(size=(60, 30))
+    model = VAEDetector(max_iter=5, random_state=0).fit(X)
+    (row,) = oddest_rows(model, Judged.of(model, X, None, Rule()), 1)
+    surprises = model.explain(X[[row.row - 1]])["surprise"].iloc[0].sort_values(ascending=False)
+    assert_allclose([reason.nats for reason in row.reasons.shown], surprises[:12])
+    assert row.reasons.n_others == 31 - 12
+    assert_allclose(row.reasons.others, surprises[12:].sum())
+
+
+def test_only_the_rows_that_are_listed_are_explained(written, model, table, monkeypatch):
+    explain, asked = VAEDetector.explain, []
+    monkeypatch.setattr(VAEDetector, "explain", lambda self, X: asked.append(len(X)) or explain(self, X))
+    written(model, table, top=11)
+    assert asked == [11]
+
+
+def test_names_values_and_title_are_text(written, table):
+    evil = table.rename(columns={"height": EVIL}).assign(build=table["build"].map(lambda text: f"{text} {EVIL}"))
+    model = VAEDetector(max_iter=5, random_state=0).fit(evil)
+    page = written(model, evil.assign(**{f"new {EVIL}": EVIL}), title=EVIL, keep=[f"new {EVIL}"], top=3)
+    assert len(page.all("script")) == 1
+    assert all(name.isalpha() or "-" in name for _, found in page.tags for name in found)
+    assert {name for _, found in page.tags for name in found if name.startswith("on")} == set()
+    assert page.text.startswith(f"{EVIL} {EVIL}")  # title and heading
+    assert page.text.count(EVIL) > 10
+
+
+def test_what_cannot_be_printed_or_encoded_is_replaced(written, table):
+    odd = table.rename(columns={"height": "a\x00b\x1b[31m\u202e"})
+    page = written(VAEDetector(max_iter=5, random_state=0).fit(odd), odd, top=3, title="bytes \udcff of a file's name")
+    assert "a\ufffdb\ufffd[31m\ufffd" in page.text
+    assert page.text.startswith("bytes \ufffd of a file's name")
+
+
+def test_the_page_asks_for_nothing(written, model, table):
+    page = written(model, table)
+    addresses = [found.get(name, "") for _, found in page.tags for name in ("src", "href", "data", "action")]
+    assert all(address == "" or address.startswith("#") for address in addresses)
+    (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
+    assert policy["content"].startswith("default-src 'none'; ")
+    targets = {found["id"] for _, found in page.tags if "id" in found}
+    assert {address[1:] for address in addresses if address} <= targets
+    assert len(targets) == sum("id" in found for _, found in page.tags)  # no two of one name
+
+
+def test_kept_columns_come_first(written, model, table):
+    page = written(model, table.assign(name=[f"no. {row}" for row in range(300)]), keep=["name"], top=2, compare=False)
+    first, second = listed_rows(page)
+    assert f"no. {first - 1}" in page.text
+    assert f"no. {second - 1}" in page.text
+    frame = pd.DataFrame({"known as": [f"row {row}" for row in range(300)]}, index=range(300, 600))
+    assert f"row {first - 1} " in written(model, table, keep=frame, top=1).text
+
+
+def test_columns_are_listed_with_kind_missing_cells_and_the_reason_to_leave_some_out(written, table):
+    counted = table.assign(number=range(300), empty=np.nan)
+    with pytest.warns(UserWarning, match="left out"):
+        model = VAEDetector(max_iter=5, random_state=0).fit(counted)
+    page = written(model, counted.assign(new=1), top=1)
+    assert f"height number {table['height'].isna().sum()} " in page.text
+    assert "retired yes or no 0 " in page.text
+    assert "Left out number counts the rows empty has no values new was not there when the model was" in page.text
+    assert f"Missing cells {table.isna().sum().sum()} " in page.text
+
+
+def test_without_comparison_nothing_is_said_of_training(written, model, table):
+    compared, alone = written(model, table), written(model, table, compare=False)
+    assert "Columns moved" in compared.text
+    assert "half of the training rows" in compared.text
+    assert "Columns moved" not in alone.text
+    assert "half of the training rows" not in alone.text
+    assert len(alone.all("path", **{"class": "outline"})) == 0
+
+
+def test_findings_on_the_model_are_told_the_worst_first(written, model, table, monkeypatch):
+    found = pd.DataFrame(
+        {
+            "check": ["latents", "margins", "seeds"],
+            "figure": [1.0, 2.0, 3.0],
+            "verdict": ["good", "bad", "look"],
+            "sentence": ["All is well.", "It knows nothing.", "It wavers."],
+        }
+    )
+    monkeypatch.setattr(VAEDetector, "diagnose", lambda _: found)
+    text = written(model, table).text
+    assert "bad margins It knows nothing. look seeds It wavers. good latents All is well." in text
+    assert "Model bad" in text
+
+
+def test_each_rule_flags_its_rows_and_is_told(written, model, table):
+    flagged = {
+        "the 9 rows with the highest scores": {"alerts": 9},
+        "at most 2 % of normal rows are as odd": {"false_alarm_rate": 0.02},
+        "at most 20 % are false alarms": {"fdr": 0.2},
+    }
+    for told, rule in flagged.items():
+        page = written(model, table, **rule)
+        n_flagged = int(model.detect(table, **rule)["is_anomaly"].sum())
+        assert told in page.text
+        assert re.search(rf"{n_flagged} of 300 rows (is|are) flagged", page.text)
+
+
+def test_arrays_and_polars_are_taken(written, model, table, of_numbers, numbers):
+    page = written(of_numbers, numbers, top=3)
+    assert "x4 number 0" in page.text
+    masked = np.ma.masked_array(numbers, np.arange(numbers.size).reshape(numbers.shape) == 3)
+    assert "Missing cells 1 " in written(of_numbers, masked, top=3).text
+    assert written(model, pl.from_pandas(table), top=3).text == written(model, table, top=3).text
+
+
+def test_a_single_row_and_a_single_latent_can_be_reported(written, model, table, numbers):
+    assert listed_rows(written(model, table[:1])) == [1]
+    one = VAEDetector(n_components=1, max_iter=5, random_state=0).fit(numbers)
+    assert "upwards: anomaly score" in written(one, numbers).text
+
+
+def test_a_plain_autoencoder_can_be_reported(written, plain, table):
+    assert "how improbable a row is, in squared errors" in written(plain, table, top=3).text
+
+
+def test_the_same_report_is_the_same_bytes_and_the_table_is_left_as_it_is(tmp_path, model, table):
+    before = table.copy()
+    for name in "ab":
+        write_report(model, table, tmp_path / f"{name}.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    pd.testing.assert_frame_equal(table, before)
+
+
+def test_a_report_on_very_many_rows_is_small(tmp_path, monkeypatch, rng):
+    n_rows, names = 100_000, [f"a_rather_long_name_of_a_column_{place}" for place in range(40)]
+    frame = pd.DataFrame(rng.normal(size=(n_rows, 40)), columns=names)
+    model = VAEDetector(max_iter=2, random_state=0).fit(frame[:500])
+    detected = pd.DataFrame({"anomaly_score": rng.gumbel(size=n_rows), "p_value": rng.random(n_rows)})
+    detected["is_anomaly"] = detected["anomaly_score"] > 5
+    monkeypatch.setattr(VAEDetector, "detect", lambda *_, **__: detected)  # scoring is not what is measured here
+    monkeypatch.setattr(
+        VAEDetector, "drift", lambda self, X, drift=VAEDetector.drift, **how: drift(self, X[:500], **how)
+    )
+    begun = time.perf_counter()
+    write_report(model, frame, tmp_path / "report.html")
+    assert time.perf_counter() - begun < 20
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000  # 3 MB are allowed
+
+
+def test_a_report_that_fails_leaves_the_old_file(tmp_path, model, table, monkeypatch):
+    (tmp_path / "report.html").write_text("old")
+    monkeypatch.setattr("pathlib.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "broken")))
+    with pytest.raises(OSError, match="broken"):
+        write_report(model, table, tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    "name, options, told",
+    [
+        ("report.pdf", {}, "Choose a name that ends in .html"),
+        ("nowhere/report.html", {}, "there is no folder"),
+        ("report.html", {"top": 0}, "from 1 to 500 rows; top=0"),
+        ("report.html", {"top": 501}, "top=501"),
+        ("report.html", {"keep": ["nmae"]}, "There is no column 'nmae' for keep"),
+        ("report.html", {"keep": pd.DataFrame({"a": [1]})}, "keep has 1 row, and the table 300"),
+    ],
+)
+def test_what_cannot_be_written_is_told(tmp_path, model, table, name, options, told):
+    with pytest.raises(DataError, match=told):
+        write_report(model, table, tmp_path / name, **options)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_array_has_no_columns_to_keep(tmp_path, of_numbers, numbers):
+    with pytest.raises(DataError, match="X is an array without names"):
+        write_report(of_numbers, numbers, tmp_path / "report.html", keep=["x0"])
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Gray images of 2 x 3 pixels from 0 to 10, one of them a negative."""
+    rng = np.random.default_rng(0)
+    pixels = np.array([9.0, 9, 9, 1, 1, 1]) + rng.uniform(-1, 1, (80, 6))
+    pixels[40] = 10 - pixels[40]
+    return pixels
+
+
+def decoded(address):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))))
+
+
+def test_images_are_shown_as_they_are_and_as_they_were_expected(written, images):
+    model = VAEDetector(image_shape=(1, 2, 3), max_iter=60, random_state=0).fit(images)
+    page = written(model, images, top=1, keep=pd.DataFrame({"image": [f"{row}.png" for row in range(80)]}))
+    assert listed_rows(page) == [41]
+    assert "of 80 images" in page.text
+    assert "40.png" in page.text
+    thumbnail, seen, expected, surprise = (decoded(found["src"]) for found in page.all("img"))
+    black, white = images.min(), images.max()
+    assert_allclose(seen, np.rint(255 * (images[40] - black) / (white - black)).reshape(2, 3))
+    assert_allclose(thumbnail, seen)
+    assert expected[0].min() > 200  # bright above
+    assert expected[1].max() < 60
+    assert surprise.shape == (2, 3, 3)
+    assert all(found["alt"] for found in page.all("img"))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5), (3, 4, 2), (2, 4, 4), (3, 200, 130)], ids=str)
+def test_pictures_have_the_shape_of_their_images_and_are_small(shape, rng):
+    pixels = rng.random(np.prod(shape))
+    pixels[0] = np.nan
+    pictures = Pictures.of(pixels, pixels, np.ones(len(pixels)), shape)
+    seen = decoded(pictures.seen)
+    step = 1 if max(shape) <= 64 else 4
+    assert seen.shape == (shape[1] // step, shape[2] // step, *([3] if shape[0] == 3 else []))
+    if step == 1 and shape[0] != 2:
+        image = np.moveaxis(np.nan_to_num(pixels, nan=0.5).reshape(shape), 0, -1).squeeze()
+        assert_allclose(seen, np.rint(255 * image))
+    assert len(pictures.seen) < 20_000
+
+
+def test_the_more_a_pixel_surprises_the_darker_it_is():
+    nats = np.array([-5.0, 0, 1, 4])
+    levels = decoded(Pictures.of(nats, nats, nats, (1, 1, 4)).surprise)[0]
+    assert levels.tolist()[:2] == [[255, 255, 255]] * 2
+    assert_allclose(levels[2], (levels[1].astype(float) + levels[3]) / 2, atol=1)  # a root: a quarter is half as dark
+    assert levels[3].tolist() == [0xD5, 0x5E, 0x00]
+
+
+def test_without_jinja_the_command_that_installs_it_is_named(tmp_path, model, table, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "vae-anomaly\[report\]"'):
+        write_report(model, table, tmp_path / "report.html")
+
+
+def test_a_value_that_is_no_number_is_told_with_its_frequency_and_a_number_with_its_range(model, table):
+    explained = Explained.of(model, table[:40], table)
+    figures = explained.figures
+    told = {(line, reason.column): reason for line in range(40) for reason in explained.reasons(line).shown}
+    for line, build in enumerate(table["build"][:40]):
+        share = (table["build"] == build).sum() / table["build"].notna().sum()
+        assert told[line, "build"].frequency == ("" if pd.isna(build) else f"in {100 * share:.2g} % of rows")
+        assert told[line, "build"].range == ""
+        low, high = (figures[figure]["height"].iloc[line] for figure in ("low", "high"))
+        assert [float(text) for text in told[line, "height"].range.split(" to ")] == pytest.approx(
+            [low, high], rel=1e-3
+        )
+        assert told[line, "height"].frequency == ""

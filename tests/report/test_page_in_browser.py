@@ -1,0 +1,266 @@
+"""The report in a real browser: opened from a file, without a network, by mouse and by keyboard."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_anomaly import VAEDetector
+from vae_anomaly.report import write_report
+
+pytestmark = pytest.mark.browser
+DESKTOP, PHONE = (1280, 900), (390, 844)
+OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",  # root in a container has none
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a network; what it says and what it loads is logged."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    programs = shutil.which("chromium"), shutil.which("chromedriver")
+    assert all(programs), "install chromium and chromium-driver"
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for option in OPTIONS:
+        options.add_argument(option)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd(
+        "Network.emulateNetworkConditions",
+        {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
+    )
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A report on rows among which the tenth is odd, with names that would be code if they were not escaped."""
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=150)
+    frame = pd.DataFrame(
+        {
+            "<script>window.pwned = 1</script>": size,
+            "a_very_long_name_that_a_phone_has_no_room_for_in_one_line": 3 * size + 0.1 * rng.normal(size=150),
+            "build": np.where(size > 0, "<img src=x onerror='window.pwned = 1'>", "small"),
+        }
+    )
+    frame.iloc[9, 1] = 40.0
+    known = pd.DataFrame({"name": [f"</script><script>window.pwned = 1</script> {row}" for row in range(150)]})
+    path = tmp_path_factory.mktemp("reports") / "<b>report.html"
+    detector = VAEDetector(max_iter=60, random_state=0).fit(frame)
+    write_report(detector, frame, path, title="<script>window.pwned = 1</script>", keep=known, top=50)
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The report, just opened on a desktop."""
+    resize(browser, DESKTOP)
+    browser.get_log("performance")
+    browser.get(address)
+    return browser
+
+
+def resize(browser, size):
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def find(page, selector):
+    return page.find_element("css selector", selector)
+
+
+def shown_rows(page):
+    bodies = page.find_elements("css selector", "#rows > tbody")
+    return [body for body in bodies if body.is_displayed()]
+
+
+def column(page, place):
+    """Texts of one column, of the rows that are shown."""
+    return page.execute_script(
+        "const bodies = [...document.querySelectorAll('#rows > tbody')].filter((body) => body.getClientRects().length);"
+        "return bodies.map((body) => body.rows[0].cells[arguments[0]].innerText.trim());",
+        place,
+    )
+
+
+def header(page, name):
+    headers = page.find_elements("css selector", "#rows > thead th")
+    return next(found for found in headers if found.text.startswith(name))
+
+
+def reasons_of(body):
+    return body.find_element("css selector", "tr.reasons")
+
+
+def press(page, key):
+    page.switch_to.active_element.send_keys(key)
+
+
+def test_it_asks_nothing_of_a_network_and_complains_of_nothing(page, address):
+    said = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = {event["params"]["request"]["url"] for event in said if event["method"] == "Network.requestWillBeSent"}
+    assert {url.partition("#")[0] for url in asked} == {address}
+    assert page.get_log("browser") == []
+
+
+def test_names_and_values_are_text(page):
+    assert page.execute_script("return window.pwned") is None
+    assert find(page, "h1").text == page.title == "<script>window.pwned = 1</script>"
+    assert column(page, 1)[0] == "</script><script>window.pwned = 1</script> 9"
+    assert page.find_elements("css selector", "main img, main script") == []
+
+
+def test_a_script_that_is_not_the_page_s_own_does_not_run(page):
+    evil = "<img src='http://example.com/'><b id='evil' onclick='window.pwned = 1'>x</b>"
+    page.execute_script("document.body.insertAdjacentHTML('beforeend', arguments[0])", evil)
+    page.execute_script("document.getElementById('evil').click()")
+    assert page.execute_script("return window.pwned") is None
+    assert all("Content Security Policy" in entry["message"] for entry in page.get_log("browser"))
+
+
+def test_rows_sort_as_numbers_both_ways(page):
+    assert header(page, "Score").get_attribute("aria-sort") == "descending"
+    rows = sorted(int(row) for row in column(page, 0))
+    assert rows != sorted(rows, key=str)
+    for order in ("ascending", "descending"):
+        header(page, "Row").find_element("tag name", "button").click()
+        assert [int(row) for row in column(page, 0)] == (rows if order == "ascending" else rows[::-1])
+        assert header(page, "Row").get_attribute("aria-sort") == order
+        assert header(page, "Score").get_attribute("aria-sort") is None
+
+
+@pytest.mark.parametrize("place, name", [(1, "name"), (2, "Score"), (3, "p-value"), (4, "Flagged"), (5, "Most")])
+def test_every_column_sorts_both_ways(page, place, name):
+    button = header(page, name).find_element("tag name", "button")
+    button.click()
+    upwards = column(page, place)
+    button.click()
+    downwards = column(page, place)
+    assert len(set(upwards)) > 1
+    assert upwards == downwards[::-1]
+    if name in {"Score", "p-value"}:
+        numbers = [float(number.strip("<")) for number in upwards]
+        assert numbers == sorted(numbers)
+
+
+def test_reasons_stay_with_their_row_when_rows_are_sorted(page):
+    find(page, "#row-10 button").click()
+    header(page, "Row").find_element("tag name", "button").click()
+    body = find(page, "#row-10")
+    assert reasons_of(body).is_displayed()
+    assert reasons_of(body).text.startswith("Row 10 ")
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=str)
+def test_the_filter_keeps_rows_that_hold_the_text(page, size):
+    resize(page, size)
+    (first, *_), total = column(page, 0), len(shown_rows(page))
+    find(page, "#filter").send_keys(f"</SCRIPT> {int(first) - 1}")
+    left = column(page, 0)
+    assert first in left
+    assert 0 < len(left) < total
+    assert find(page, "#shown").text == f"{len(left)} of {total} rows hold this text"
+    find(page, "#filter").clear()
+    find(page, "#filter").send_keys("nothing holds this")
+    assert shown_rows(page) == []
+    assert find(page, "#shown").text == f"0 of {total} rows hold this text"
+
+
+def test_a_click_on_a_row_shows_its_reasons_and_another_hides_them(page):
+    body = shown_rows(page)[0]
+    cell = body.find_element("css selector", "td.telling")
+    cell.click()
+    assert reasons_of(body).is_displayed()
+    bars = [bar.rect["width"] for bar in reasons_of(body).find_elements("css selector", "td.bar i")]
+    assert bars[0] == max(bars) > 100
+    assert "a_very_long_name_that_a_phone_has_no_room_for_in_one_line 40" in reasons_of(body).text
+    cell.click()
+    assert not reasons_of(body).is_displayed()
+
+
+@pytest.mark.parametrize("key", ["\ue007", "\ue006", " "], ids=["enter", "return", "space"])
+def test_the_keyboard_opens_a_row(page, key):
+    button = find(page, "#row-10 button")
+    page.execute_script("document.getElementById('filter').focus()")
+    for _ in range(40):  # tabs from the filter over the headers to the first row
+        press(page, "\ue004")
+        if page.switch_to.active_element == button:
+            break
+    assert button.get_attribute("aria-expanded") == "false"
+    press(page, key)
+    assert button.get_attribute("aria-expanded") == "true"
+    assert reasons_of(find(page, "#row-10")).is_displayed()
+
+
+def test_a_flagged_dot_of_the_map_leads_to_its_row(page):
+    find(page, "#filter").send_keys("nothing holds this")
+    page.execute_script(
+        "document.querySelector('[data-row=\"10\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    assert reasons_of(find(page, "#row-10")).is_displayed()
+    assert page.switch_to.active_element == find(page, "#row-10 button")
+
+
+def test_an_address_can_name_a_row(browser, address):
+    browser.get("about:blank")
+    browser.get(f"{address}#row-10")
+    assert reasons_of(find(browser, "#row-10")).is_displayed()
+
+
+@pytest.mark.parametrize("size", [(320, 640), PHONE, (768, 1024), DESKTOP], ids=str)
+def test_the_page_is_no_wider_than_the_window(page, size):
+    resize(page, size)
+    page.refresh()
+    find(page, "#row-10 button").click()
+    assert page.execute_script("return document.documentElement.scrollWidth") <= size[0]
+    cut = (
+        "return [...document.querySelectorAll('.scroll *')].filter((part) => part.getBoundingClientRect().right >"
+        " innerWidth).map((part) => part.outerHTML.slice(0, 200))"
+    )
+    assert page.execute_script(cut) == []  # nothing to scroll to
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(page, scheme):
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    colours = page.execute_script(
+        "const style = getComputedStyle(document.documentElement);"
+        "const names = ['paper', 'page', 'hover', 'ink', 'quiet', 'odd-ink', 'model', 'good', 'look', 'bad'];"
+        "return names.map((name) => style.getPropertyValue('--' + name).trim());"
+    )
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    grounds, inks = colours[:3], colours[3:]
+    assert min(contrast(ink, ground) for ink in inks for ground in grounds) >= 4.5  # WCAG 2, level AA
+
+
+def contrast(first, second):
+    """Ratio of the relative luminances of two colours, from 1 to 21."""
+    values = np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in (first, second)]) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    darker, lighter = np.sort(linear @ [0.2126, 0.7152, 0.0722])
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_in_print_the_first_rows_are_open_and_there_is_nothing_to_press(page):
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    opened = [reasons_of(body).is_displayed() for body in shown_rows(page)]
+    pressed = [find(page, selector).is_displayed() for selector in ("nav", ".tools")]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert opened == [True] * 10 + [False] * 40
+    assert pressed == [False, False]

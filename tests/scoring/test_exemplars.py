@@ -1,0 +1,221 @@
+import struct
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose
+from scipy import stats
+from scipy.special import logsumexp
+
+from vae_anomaly.model.priors import ExemplarPrior, NearestPrior
+from vae_anomaly.scoring import scorer as exemplars
+from vae_anomaly.scoring.scorer import Exemplars, choose_exemplars, row_keys
+
+CELLS = st.sampled_from([0.0, -0.0, 1.0, -1.0, np.nan, 0.5, 2.0, 1e-3, 700.0])
+
+
+@given(arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=CELLS))
+def test_keys_are_equal_where_rows_are_and_only_there(x):
+    keys = row_keys(x)
+    assert keys.dtype == np.uint64
+    for key, row in zip(keys, x, strict=True):
+        for other_key, other in zip(keys, x, strict=True):
+            assert (key == other_key) == np.array_equal(row, other, equal_nan=True)  # -0.0 equals 0.0
+
+
+@given(arrays(np.float64, (3, 5), elements=st.floats(-30, 30)))
+def test_the_last_bits_of_a_float64_do_not_count(x):
+    """Two machines' logarithms may differ in them."""
+    rounded = x.astype(np.float32).astype(np.float64)
+    np.testing.assert_array_equal(row_keys(rounded), row_keys(x))
+
+
+def test_a_rows_key_is_its_own_whatever_the_batch(rng):
+    x = rng.normal(size=(50, 4))
+    alone = np.concatenate([row_keys(x[[row]]) for row in range(50)])
+    np.testing.assert_array_equal(alone, row_keys(x))
+    np.testing.assert_array_equal(row_keys(np.asfortranarray(x)), row_keys(x))
+
+
+def test_every_kind_of_missing_is_one(rng):
+    odd_nan = np.array([0x7FF8000000000001], np.uint64).view(np.float64)
+    assert row_keys(np.array([[odd_nan[0]]])) == row_keys(np.array([[np.nan]])) == row_keys(np.array([[-np.nan]]))
+
+
+def test_the_order_of_cells_counts():
+    assert len(set(row_keys(np.array([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0], [1.0, 0.0]])).tolist())) == 4
+
+
+def test_keys_do_not_collide_among_many_rows():
+    grid = np.stack(np.meshgrid(np.arange(300.0), np.arange(300.0)), -1).reshape(-1, 2)
+    assert len(np.unique(row_keys(grid))) == 90_000
+
+
+def slow_key(row):
+    """The key in Python's own whole numbers, cell by cell."""
+    key = 0
+    for cell in row:
+        bits = 0x7FC00000 if np.isnan(cell) else struct.unpack("<I", struct.pack("<f", cell))[0]
+        key = (key * 0x94D049BB133111EB + bits + 0x9E3779B97F4A7C15) % 2**64
+        key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        key ^= key >> 27
+    return key
+
+
+def test_keys_are_the_same_on_every_machine_and_in_every_version(rng):
+    """They stand in model files."""
+    x = np.where(rng.random((20, 4)) < 0.2, np.nan, rng.normal(size=(20, 4)))
+    wanted = [slow_key(row) for row in x]
+    assert row_keys(x).tolist() == wanted
+    assert [row_keys(row[None]).item() for row in x] == wanted
+
+
+def test_exemplars_are_the_distinct_rows_with_their_counts(rng):
+    x = rng.permutation(np.repeat(rng.normal(size=(4, 3)), [1, 2, 3, 10], axis=0))
+    chosen, keys, counts = choose_exemplars(x, 100, rng)
+    assert (np.diff(keys.astype(object)) > 0).all()
+    np.testing.assert_array_equal(row_keys(x[chosen]), keys)
+    assert sorted(counts) == [1, 2, 3, 10]
+    for row, count in zip(chosen, counts, strict=True):
+        assert (x == x[row]).all(1).sum() == count
+
+
+def test_of_many_rows_a_number_is_drawn(rng):
+    x = np.arange(100.0)[:, None]
+    chosen, _, counts = choose_exemplars(x, 20, rng)
+    assert len(set(chosen)) == 20
+    assert (counts == 1).all()
+    assert set(choose_exemplars(x, 20, rng)[0]) != set(chosen)
+    assert choose_exemplars(np.repeat(x, 2, 0), 20, rng)[2].sum() == 20
+
+
+@pytest.fixture
+def three():
+    return Exemplars(np.array([5, 8, 2**63], np.uint64), torch.tensor([1, 3, 2]), torch.zeros(1, 3, 2))
+
+
+def shares(found, keys):
+    return found.leaving_out(found.whole_prior(torch.zeros(1, 1, 1)), keys).log_share.exp().numpy()
+
+
+def test_a_row_among_the_exemplars_counts_once_less_for_itself(three):
+    keys = np.array([8, 5, 7, 2**63, 2**64 - 1, 0], np.uint64)
+    weights = np.array([[1, 2, 2], [0, 3, 2], [1, 3, 2], [1, 3, 1], [1, 3, 2], [1, 3, 2]])
+    assert_allclose(shares(three, keys), (weights / weights.sum(1, keepdims=True))[None], rtol=1e-6)
+    assert three.counts.tolist() == [1, 3, 2]  # as before
+
+
+def test_rows_known_to_be_others_count_every_exemplar(three):
+    whole = [[[1 / 6, 3 / 6, 2 / 6]]]
+    assert_allclose(three.whole_prior(torch.zeros(1, 1, 1)).log_share.exp(), whole, rtol=1e-6)
+    assert_allclose(shares(three, np.array([6], np.uint64)), whole, rtol=1e-6)
+
+
+def test_an_only_exemplar_stays():
+    key = np.array([5], np.uint64)
+    for count in (1, 2):
+        assert shares(Exemplars(key, torch.tensor([count]), torch.zeros(1, 1, 2)), key) == [[[1]]]
+
+
+# Of many exemplars a row sees the nearest
+
+
+MEMBERS, ROWS, LATENTS = 2, 40, 3
+LOG_BANDWIDTH = torch.tensor([-0.5, 0.2]).double()[:, None, None]
+
+
+@pytest.fixture
+def many(rng):
+    """Forty exemplars, the last twelve of them with doubles, and their keys as rows to score."""
+    keys = np.sort(rng.integers(0, 2**63, ROWS).astype(np.uint64))
+    counts = torch.tensor([1] * 28 + [3] * 12)
+    return Exemplars(keys, counts, torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS))))
+
+
+@pytest.fixture
+def few_are_five(monkeypatch):
+    """Beyond five exemplars a row sees the four nearest."""
+    monkeypatch.setattr(exemplars, "FEW", 5)
+    monkeypatch.setattr(exemplars, "NEAREST", 4)
+
+
+def slow_prior(found, nearest, keys, z):
+    """Log density of each row, by the definition: shares of all counts but the row's own one, the nearest summed."""
+    codes, counts = found.codes.numpy(), found.counts.numpy()
+    out = np.empty(z.shape[:2])
+    for member, row in np.ndindex(*z.shape[:2]):
+        own = counts.astype(float)
+        if keys is not None:
+            own[found.keys == keys[row]] -= 1
+        distances = np.linalg.norm(codes[member] - z[member, row], axis=-1)
+        near = np.argsort(distances)[:nearest]
+        scale = np.exp(LOG_BANDWIDTH[member, 0, 0].item())
+        kernels = stats.norm.logpdf(z[member, row], codes[member, near], scale).sum(-1)
+        out[member, row] = logsumexp(kernels, b=own[near] / own.sum())
+    return out
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_of_many_exemplars_the_prior_is_the_sum_over_the_nearest(many, few_are_five, rng, known):
+    z = many.codes + 0.3 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
+    keys = many.keys if known else None
+    prior = many.nearest_prior(LOG_BANDWIDTH, keys, z)
+    assert isinstance(prior, NearestPrior)
+    assert_allclose(prior.log_prob(z[None])[0], slow_prior(many, 4, keys, z.numpy()), rtol=1e-10)
+
+
+def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_doubles(many, few_are_five):
+    z = many.codes  # each row is an exemplar
+    seen, left_out = (many.nearest_prior(LOG_BANDWIDTH, keys, z).log_share.exp() for keys in (None, many.keys))
+    total = many.counts.sum().item()
+    assert total == 28 + 36
+    assert_allclose(seen.max(-1).values[:, 28:], 3 / total)  # its own is the nearest
+    assert_allclose(left_out.sum(-1) * (total - 1), seen.sum(-1) * total - 1, rtol=1e-12)
+    own = (many.nearest_prior(LOG_BANDWIDTH, many.keys, z).codes == z[:, :, None]).all(-1)
+    assert own.sum() == MEMBERS * ROWS
+    expected = torch.tensor([0.0] * 28 + [2.0] * 12).double() / (total - 1)
+    assert_allclose(left_out[own].reshape(MEMBERS, ROWS), expected.expand(MEMBERS, -1))
+
+
+def test_of_many_exemplars_rows_that_are_none_of_them_see_all_counts(many, few_are_five):
+    strangers = many.keys + np.uint64(1)
+    priors = [many.nearest_prior(LOG_BANDWIDTH, keys, many.codes) for keys in (strangers, None)]
+    assert torch.equal(priors[0].log_prob(many.codes[None]), priors[1].log_prob(many.codes[None]))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_few_and_many_exemplars_agree_where_the_nearest_are_all(many, rng, monkeypatch, known):
+    z = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
+    log_var, keys = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS))), many.keys if known else None
+    monkeypatch.setattr(exemplars, "NEAREST", ROWS)
+    for few in (ROWS, ROWS - 1):
+        monkeypatch.setattr(exemplars, "FEW", few)
+        assert many.are_few == (few == ROWS)
+    whole = many.whole_prior(LOG_BANDWIDTH)
+    priors = [many.leaving_out(whole, keys) if known else whole, many.nearest_prior(LOG_BANDWIDTH, keys, z)]
+    assert [type(prior) for prior in priors] == [ExemplarPrior, NearestPrior]
+    assert_allclose(priors[1].log_prob(z[None]), priors[0].log_prob(z[None]), rtol=1e-10)
+    assert_allclose(priors[1].kl(z, log_var), priors[0].kl(z, log_var), rtol=1e-10)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_of_many_exemplars_a_row_sees_the_same_in_whatever_batch(many, few_are_five, rng, known):
+    z = many.codes + 0.1 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
+    keys = many.keys if known else None
+    whole = many.nearest_prior(LOG_BANDWIDTH, keys, z).log_prob(z[None])[0]
+    order = rng.permutation(ROWS)
+    alone = [many.nearest_prior(LOG_BANDWIDTH, keys if keys is None else keys[[i]], z[:, [i]]) for i in order]
+    found = torch.cat([prior.log_prob(z[None, :, [i]])[0] for prior, i in zip(alone, order, strict=True)], 1)
+    assert_allclose(found, whole[:, order], rtol=1e-10)
+
+
+def test_many_exemplars_give_samples_from_all_of_them(many, few_are_five, rng):
+    """What a row sees does not matter to new rows: they come from the whole prior."""
+    whole = many.whole_prior(LOG_BANDWIDTH)
+    assert isinstance(whole, ExemplarPrior)
+    assert_allclose(whole.log_share.exp(), (many.counts / many.counts.sum())[None, None].expand_as(whole.log_share))
+    z = torch.tensor(rng.standard_normal((MEMBERS, 9, LATENTS)))
+    assert_allclose(whole.log_prob(z[None])[0], slow_prior(many, ROWS, None, z.numpy()), rtol=1e-10)

@@ -1,0 +1,133 @@
+"""The schema of images: every column is a pixel, all of one scale, and none is left out."""
+
+from copy import copy
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from vae_anomaly.data import documents
+from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.infer import Numbers, Survey
+from vae_anomaly.data.parse import column_names, in_pieces_of_rows, listed, numbered, plain_numbers
+from vae_anomaly.errors import DataError
+
+Name = str | int
+LARGEST = 1e300  # pixel, so that a range is finite
+
+
+class PixelSchema:
+    """
+    What `Schema` is for tables: its verbs, and these attributes.
+
+    Cells are pixels, black 0 and white 1. Images of values from 0 to 1 stay as they are; others are scaled by the
+    darkest and the brightest value of training. Beyond these a pixel counts as the darkest or the brightest.
+
+    Attributes
+    ----------
+    names
+        Columns, in the table's order.
+    left_out
+        Empty: a pixel that never changes is still one of the image.
+    cells
+        What each column of the matrix holds.
+    kinds
+        "pixel", for each column.
+    n_rows
+        Images that the schema was learned from.
+    """
+
+    def __init__(self, names: list[Name], darkest: float, brightest: float, n_rows: int) -> None:
+        self.names = names
+        self.kinds = ["pixel"] * len(names)
+        self.n_rows = n_rows
+        self.left_out: dict[Name, str] = {}
+        self.cells = [Cell("number", column) for column in range(len(names))]
+        self._darkest, self._brightest = darkest, brightest
+
+    @classmethod
+    def learn(cls, frame: pd.DataFrame, places: np.ndarray | None = None, survey: Survey | None = None) -> Self:
+        """Learn the range of the pixels; a column that is not of numbers, or all missing, is a DataError.
+
+        Parameters are those of `Schema.learn`.
+        """
+        names = column_names(frame)
+        _check_numbers(frame)
+        pixels = Numbers.of(in_pieces_of_rows(numbered(frame), places), names) if survey is None else survey.numbers
+        if np.isnan(pixels.lows).all():
+            raise DataError(f"There are {pixels.n_rows} images and no pixel that is not missing; one is the least.")
+        darkest, brightest = np.nanmin(pixels.lows), np.nanmax(pixels.highs)
+        if max(-darkest, brightest) > LARGEST:
+            raise DataError(f"A pixel of {darkest if -darkest > LARGEST else brightest} is as good as infinite.")
+        if darkest >= 0 and brightest <= 1:
+            darkest, brightest = 0.0, 1.0
+        return cls(names, float(darkest), float(max(brightest, np.nextafter(darkest, np.inf))), pixels.n_rows)
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """Encode images as a matrix (rows, pixels) of values from 0 to 1, NaN where a pixel is missing."""
+        pixels = self.as_numbers(frame)
+        cells = ((pixels - self._darkest) / (self._brightest - self._darkest)).clip(0.0, 1.0)
+        return np.asfortranarray(cells)  # whatever the frame is made of: sums over rows are to round alike
+
+    def as_numbers(self, frame: pd.DataFrame) -> np.ndarray:
+        """See images as plain numbers (rows, pixels), as they come; errors are those of ``encode``."""
+        given = column_names(frame)
+        present = set(given)
+        if missing := [name for name in self.names if name not in present]:
+            raise DataError(f"Pixels of the fit that the table lacks: {listed(missing)}. It has: {listed(given)}.")
+        return _pixels(frame if given == self.names else frame[self.names])
+
+    def decode(self, cells: np.ndarray) -> pd.DataFrame:
+        """Decode a matrix (rows, pixels) as images within training's range."""
+        return pd.DataFrame(
+            self._darkest + cells.clip(0.0, 1.0) * (self._brightest - self._darkest), columns=self.names
+        )
+
+    def missing(self, cells: np.ndarray) -> np.ndarray:
+        """Which pixels are missing, (rows, columns)."""
+        return np.isnan(cells)
+
+    def has_one_measure(self, cells: np.ndarray) -> bool:
+        """Pixels have."""
+        return True
+
+    def with_rows(self, n_rows: int) -> Self:
+        """The same schema of a table that has grown to so many rows."""
+        grown = copy(self)
+        grown.n_rows = n_rows
+        return grown
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe the schema in JSON's own types."""
+        return {
+            "names": self.names,
+            "range": [self._darkest, self._brightest],
+            "n_rows": self.n_rows,
+        }
+
+    @classmethod
+    def from_json(cls, document: Any) -> Self:
+        """Read what ``to_json`` wrote; anything else is a ModelFileError."""
+        names = [documents.name({"names": name}, "names") for name in documents.items(document, "names")]
+        extremes: list[float] = documents.numbers(document, "range", -LARGEST, LARGEST).tolist()
+        if not names or len(set(names)) < len(names):
+            raise documents.damaged("names", "pixels, no two of one name")
+        if len(extremes) != 2 or not extremes[0] < extremes[1]:
+            raise documents.damaged("range", "a smaller and a larger number")
+        return cls(names, extremes[0], extremes[1], documents.whole(document, "n_rows", 1, 2**63))
+
+
+def _check_numbers(frame: pd.DataFrame) -> None:
+    plain = plain_numbers(frame)
+    if not plain.all():
+        raise DataError(f"Column {column_names(frame)[int(np.argmin(plain))]!r} does not hold numbers, as pixels do.")
+
+
+def _pixels(frame: pd.DataFrame) -> np.ndarray:
+    _check_numbers(frame)
+    pixels = frame.to_numpy(np.float64)
+    infinite = np.abs(pixels) > LARGEST
+    if infinite.any():
+        row, column = np.argwhere(infinite)[0]
+        raise DataError(f"Column {column_names(frame)[column]!r} is infinite in row {row + 1} (the first row is 1).")
+    return pixels

@@ -1,0 +1,1 @@
+"""Whether a fitted model is any good."""

@@ -1,0 +1,1 @@
+"""Why a row has its score, and what would make it normal."""

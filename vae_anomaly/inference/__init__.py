@@ -1,1 +1,0 @@
-"""From trained weights to answers: scores, thresholds, codes and new rows."""

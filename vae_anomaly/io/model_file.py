@@ -1,0 +1,140 @@
+"""The model file: one safetensors file whose header carries everything else as JSON. Nothing in it is ever executed.
+
+The JSON holds a format number and a digest of every tensor; its own digest stands beside it (safetensors itself has no
+checksum). Digests find damage, not a forger who rewrites them; a forged file can give wrong scores, but it cannot run
+code.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from vae_anomaly.errors import DataError, ModelFileError, OutputError
+from vae_anomaly.io.atomic import whole_file
+
+FORMAT = 1
+DOCUMENT, DIGEST = "vae_anomaly", "sha256"  # keys of the safetensors metadata
+MAX_HEADER_BYTES = 64 * 2**20
+
+
+def write_model(path: str | os.PathLike[str], document: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """Write a model file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Target; an old file there survives a failed write.
+    document : dict
+        What JSON can hold.
+    tensors : dict of ndarray
+        By name.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    digests = {name: _digest(array) for name, array in arrays.items()}
+    text = json.dumps({"format": FORMAT, **document, "digests": digests}, allow_nan=False)
+    metadata = {DOCUMENT: text, DIGEST: hashlib.sha256(text.encode()).hexdigest()}
+    with whole_file(path) as temporary:
+        try:
+            save_file(arrays, temporary, metadata)
+        except SafetensorError as error:  # of the disk, in its words
+            message = f"Cannot write {str(path)!r}: {error}. Free some space, or name another place."
+            raise OutputError(message) from error
+        _order_metadata(temporary)
+        if _header_bytes(temporary) > MAX_HEADER_BYTES:
+            raise DataError(
+                f"{path} could not be read again: the description of the table takes more than 64 MiB. "
+                "Leave out text columns with very many different values."
+            )
+
+
+def _order_metadata(path: Path) -> None:
+    """Sort the metadata of a file, which safetensors writes in random order: same model, same bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:  # as it is, unless safetensors writes JSON in another way than it did
+            file.seek(8)
+            file.write(text.ljust(size))
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Document and tensors of a model file, all digests checked.
+
+    Raises
+    ------
+    ModelFileError
+        There is no such file, or it is truncated, altered, foreign, or of an unknown format.
+    """
+    _check_size(Path(path))
+    try:
+        with safe_open(path, framework="numpy") as file:
+            document = _document(file.metadata() or {}, path)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, UnicodeDecodeError, TypeError, AttributeError) as error:  # the last two: bfloat16
+        raise ModelFileError(f"{path} is damaged or no model file: {error}. Save the model again.") from error
+    digests = {name: _digest(array) for name, array in tensors.items()}
+    if digests != document.pop("digests", None):
+        raise ModelFileError(f"{path} is damaged: its numbers do not match their digests. Save the model again.")
+    return document, tensors
+
+
+def model_digest(path: str | os.PathLike[str]) -> str:
+    """What tells one model from another: a digest of all that its file holds, not of the order in which it does."""
+    read_model(path)
+    with safe_open(path, framework="numpy") as file:
+        digest: str = file.metadata()[DIGEST]
+    return digest
+
+
+def _check_size(path: Path) -> None:
+    """The header's declared length is held against the file before anything is read into memory."""
+    try:
+        declared, size = _header_bytes(path), path.stat().st_size
+    except OSError as error:
+        raise ModelFileError(f"Cannot read the model {str(path)!r}: {error.strerror}. Check the name.") from error
+    except ValueError as error:
+        raise ModelFileError(f"Cannot read the model {str(path)!r}: no file can have this name.") from error
+    if size < 10 or declared > min(size - 8, MAX_HEADER_BYTES):
+        raise ModelFileError(f"{path} is truncated or no model file. Save the model again with VAEDetector.save.")
+
+
+def _header_bytes(path: Path) -> int:
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(8), "little")
+
+
+def _document(metadata: dict[str, str], path: str | os.PathLike[str]) -> dict[str, Any]:
+    if DOCUMENT not in metadata:
+        raise ModelFileError(f"{path} is a safetensors file, but not one that VAEDetector.save wrote.")
+    try:
+        document = json.loads(metadata[DOCUMENT])
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} is damaged: its description is no JSON. Save the model again.") from error
+    found = document.get("format") if isinstance(document, dict) else None
+    if type(found) is not int or found != FORMAT:
+        raise ModelFileError(
+            f"{path} has format {found!r}; this version of vae-anomaly reads format {FORMAT}. "
+            "Install the version that wrote it."
+        )
+    if hashlib.sha256(metadata[DOCUMENT].encode()).hexdigest() != metadata.get(DIGEST):
+        raise ModelFileError(f"{path} is damaged: its description does not match its digest. Save the model again.")
+    return document
+
+
+def _digest(array: np.ndarray) -> str:
+    """SHA-256 of a tensor's type, shape and bytes."""
+    head = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(head + array.tobytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Whether new rows still come from the distribution of the training rows."""

@@ -1,6 +1,0 @@
-"""The report: one HTML page that says what a detector found in a table, and needs nothing but a browser to read.
-
-`writing` is the way in; `content` gathers what the page says, `template.html` says it. Everything is drawn before the
-page is written, in HTML and SVG of our own: a plotting library would bring megabytes of script, or pictures that
-neither follow the width of a phone nor the dark.
-"""

@@ -1,0 +1,1 @@
+"""From trained weights to answers: scores, p-values, thresholds and imputed cells."""
