@@ -126,3 +126,11 @@ def bright(numbers):
         return np.clip((np.asarray(pixels) - numbers.min()) / np.ptp(numbers), 0, 1)
 
     return brightness
+
+
+@pytest.fixture
+def settings_of():
+    """Settings of a detector with these parameters."""
+    from vae_anomaly.config import Settings
+
+    return lambda **parameters: Settings.of(VAEDetector(**parameters).get_params(deep=False))

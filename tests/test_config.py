@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from vae_anomaly import config as planning
-from vae_anomaly.config import make_design, number_likelihood
+from vae_anomaly.config import choose_architecture, number_likelihood
 from vae_anomaly.model.pca_init import UNITS
-from vae_anomaly.training.trainer import Fence, Share
+from vae_anomaly.training.trainer import FenceTrimming, FixedTrimming
 
 SIZES = [1, 9, 10, 300, 1_000_000]
 
@@ -18,14 +18,14 @@ def test_outlier_detection_trains_on_all_rows_and_leaves_the_oddest_of_each_batc
     plan = make_plan(settings_of(), n_rows)
     assert plan.batch_size == min(n_rows, 256)
     assert plan.held_out == 0
-    assert plan.trimming == Fence()
+    assert plan.trimming == FenceTrimming()
 
 
 @pytest.mark.parametrize("n_rows, held_out", [(1, 0), (9, 0), (10, 0), (94, 0), (100, 10), (300, 30), (10**6, 10**5)])
 def test_novelty_detection_trims_nothing_and_holds_rows_out_where_ten_can_be_spared(settings_of, n_rows, held_out):
     plan = make_plan(settings_of(novelty=True), n_rows)
     assert plan.held_out == held_out
-    assert plan.trimming == Share(0.0)
+    assert plan.trimming == FixedTrimming(0.0)
     assert plan.held_out < n_rows
 
 
@@ -55,9 +55,9 @@ def test_a_plan_reports_about_twenty_times(settings_of, max_iter):
 
 def test_a_representation_trains_long_on_all_rows_and_stops_by_held_out_ones(settings_of):
     plan = make_plan(settings_of(purpose="representation", contamination=0.4), 300, exemplars=False)
-    assert (plan.max_iter, plan.held_out, plan.trimming) == (1000, 30, Share(0.0))
+    assert (plan.max_iter, plan.held_out, plan.trimming) == (1000, 30, FixedTrimming(0.0))
     for novelty in (False, True):
-        design = make_design(settings_of(purpose="representation", novelty=novelty), 300, 40)
+        design = choose_architecture(settings_of(purpose="representation", novelty=novelty), 300, 40)
         assert (design.prior, design.n_estimators, design.n_components, design.anchored) == ("gaussian", 1, 16, True)
         asked = settings_of(purpose="representation", novelty=novelty)
         assert number_likelihood(asked, np.zeros((3, 40))) == "gaussian"
@@ -74,10 +74,10 @@ def test_pixels_are_black_or_white_unless_many_are_gray(settings_of, share, name
 
 def test_codes_rest_on_rows_where_the_columns_are_of_one_measure(settings_of):
     codes = settings_of(purpose="representation")
-    assert make_design(codes, 300, 40, one_measure=True).prior == "exemplar"
-    assert make_design(codes, 9, 40, one_measure=True).prior == "gaussian"
+    assert choose_architecture(codes, 300, 40, one_measure=True).prior == "exemplar"
+    assert choose_architecture(codes, 9, 40, one_measure=True).prior == "gaussian"
     for one_measure in (False, True):
-        assert make_design(settings_of(), 300, 40, one_measure=one_measure).prior == "exemplar"
+        assert choose_architecture(settings_of(), 300, 40, one_measure=one_measure).prior == "exemplar"
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_noise_is_common_where_the_measure_is_and_codes_are_the_purpose(settings
 def test_only_images_large_enough_are_convolved_and_only_for_codes(settings_of, sides, convolutional):
     shape = (1, *sides)
     codes = settings_of(purpose="representation", image_shape=shape)
-    assert make_design(codes, 300, 64).convolutional is convolutional
-    assert make_design(codes, 300, 64).anchored is not convolutional
-    assert make_design(codes, 300, 64).hidden_layer_sizes == ((16, 32) if convolutional else (64, 64))
-    assert not make_design(settings_of(image_shape=shape), 300, 64).convolutional
+    assert choose_architecture(codes, 300, 64).convolutional is convolutional
+    assert choose_architecture(codes, 300, 64).anchored is not convolutional
+    assert choose_architecture(codes, 300, 64).hidden_layer_sizes == ((16, 32) if convolutional else (64, 64))
+    assert not choose_architecture(settings_of(image_shape=shape), 300, 64).convolutional
 
 
 def test_the_kl_of_a_representation_is_warmed_up_and_that_of_a_detector_is_not(settings_of):
@@ -122,45 +122,45 @@ def test_the_kl_of_a_representation_is_warmed_up_and_that_of_a_detector_is_not(s
 
 
 def test_training_leaves_out_what_was_declared_odd(settings_of):
-    assert make_plan(settings_of(contamination=0.4), 300).trimming == Share(0.4)
-    assert make_plan(settings_of(contamination=0.4, novelty=True), 300).trimming == Share(0.0)
+    assert make_plan(settings_of(contamination=0.4), 300).trimming == FixedTrimming(0.4)
+    assert make_plan(settings_of(contamination=0.4, novelty=True), 300).trimming == FixedTrimming(0.0)
 
 
 @pytest.mark.parametrize("n_rows, prior", [(1, "gaussian"), (9, "gaussian"), (10, "exemplar"), (10**6, "exemplar")])
 def test_a_prior_of_rows_needs_ten_rows(settings_of, n_rows, prior):
-    assert make_design(settings_of(), n_rows, 5).prior == prior
+    assert choose_architecture(settings_of(), n_rows, 5).prior == prior
     for asked in ("gaussian", "exemplar"):
-        assert make_design(settings_of(prior=asked), n_rows, 5).prior == asked
+        assert choose_architecture(settings_of(prior=asked), n_rows, 5).prior == asked
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 7, 8, 31, 33, 10_000])
 def test_a_code_is_never_wider_than_what_the_encoder_sees(settings_of, n_features):
     for novelty, variational in [(False, True), (True, True), (False, False), (True, False)]:
-        design = make_design(settings_of(novelty=novelty, variational=variational), 300, n_features)
+        design = choose_architecture(settings_of(novelty=novelty, variational=variational), 300, n_features)
         assert 1 <= design.n_components <= n_features
         if not variational:
             assert design.n_components <= max(1, n_features // 2)  # an autoencoder has to compress
-    assert make_design(settings_of(n_components=50), 300, n_features).n_components == 50
+    assert choose_architecture(settings_of(n_components=50), 300, n_features).n_components == 50
 
 
 def test_members_are_two_kinds_of_units_in_novelty_detection_and_as_many_as_asked_for(settings_of):
     """Where nothing is asked for, there is a member for each way to measure columns, and more than one in any case."""
-    clean, dirty = (make_design(settings_of(novelty=novelty), 300, 5).n_estimators for novelty in (True, False))
+    clean, dirty = (choose_architecture(settings_of(novelty=novelty), 300, 5).n_estimators for novelty in (True, False))
     assert clean == len(UNITS)
     assert dirty > 1
     for novelty in (False, True):
-        assert make_design(settings_of(n_estimators=5, novelty=novelty), 300, 5).n_estimators == 5
+        assert choose_architecture(settings_of(n_estimators=5, novelty=novelty), 300, 5).n_estimators == 5
 
 
 def test_a_plain_autoencoder_has_no_prior_whatever_its_name(settings_of):
-    assert not make_design(settings_of(variational=False, prior="exemplar"), 300, 5).exemplars
-    assert make_design(settings_of(prior="exemplar"), 300, 5).exemplars
-    assert not make_design(settings_of(prior="gaussian"), 300, 5).exemplars
+    assert not choose_architecture(settings_of(variational=False, prior="exemplar"), 300, 5).exemplars
+    assert choose_architecture(settings_of(prior="exemplar"), 300, 5).exemplars
+    assert not choose_architecture(settings_of(prior="gaussian"), 300, 5).exemplars
 
 
 def test_numbers_of_numpy_become_pythons_own(settings_of):
     settings = settings_of(n_estimators=np.int64(2), novelty=np.bool_(True), hidden_layer_sizes=np.array([4, 3]))
-    design = make_design(settings, 300, 5)
+    design = choose_architecture(settings, 300, 5)
     assert type(design.n_estimators) is int
     assert all(type(width) is int for width in design.hidden_layer_sizes)
     assert type(settings.novelty) is bool

@@ -107,10 +107,10 @@ def test_a_longer_training_sees_all_rows_once_before_it_sees_one_again(short_sha
     VAEDetector(**{**QUICK, "max_iter": 2 * N // 50, "batch_size": 50}).fit(in_pieces(frame))
     shares = [frozenset(rows) for rows in seen]
     turns = [share for share, before in zip(shares, [None, *shares], strict=False) if share != before]
-    n_shares = len(turns) // 2
-    assert sum(map(len, turns[:n_shares])) == len(frozenset().union(*turns[:n_shares])) == N
-    assert turns[n_shares:] == turns[:n_shares]
-    counts = [shares.count(turn) * 50 / 2 / len(turn) for turn in turns[:n_shares]]
+    n_shards = len(turns) // 2
+    assert sum(map(len, turns[:n_shards])) == len(frozenset().union(*turns[:n_shards])) == N
+    assert turns[n_shards:] == turns[:n_shards]
+    counts = [shares.count(turn) * 50 / 2 / len(turn) for turn in turns[:n_shards]]
     np.testing.assert_allclose(counts, 1, atol=0.25)  # as many rows are drawn from each share as it has
 
 

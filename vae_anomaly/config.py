@@ -11,12 +11,12 @@ import torch
 from sklearn.utils._param_validation import InvalidParameterError
 
 from vae_anomaly.data.columns import Cell
-from vae_anomaly.data.schema import Cells, parts
+from vae_anomaly.data.schema import EncodedMatrix, parts
 from vae_anomaly.errors import DeviceError
 from vae_anomaly.model.convolutions import Shape
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS, Bernoulli, Categorical, Likelihood, Mixed, SquaredError
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.training.trainer import Fence, Plan, Share, Trimming
+from vae_anomaly.training.trainer import FenceTrimming, FixedTrimming, Plan, Trimming
 
 LEAST_SIDE = 16  # pixels of an image that is convolved; in smaller ones there is little that repeats
 
@@ -183,8 +183,8 @@ def _steps(settings: Settings, n_rows: int, exemplars: bool) -> int:
 def _trimming(settings: Settings) -> Trimming:
     """Clean rows all count; of dirty ones the share declared odd is left out, or what the batch itself says."""
     if settings.anchored:
-        return Share(0.0)
-    return Fence() if settings.contamination == "auto" else Share(float(settings.contamination))
+        return FixedTrimming(0.0)
+    return FenceTrimming() if settings.contamination == "auto" else FixedTrimming(float(settings.contamination))
 
 
 TYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -237,7 +237,7 @@ GRAY, MOST_GRAY = 0.1, 0.2  # how far from black and white, and the share of suc
 
 
 @dataclass(frozen=True)
-class Design:
+class Architecture:
     """The sizes of a model, every "auto" resolved."""
 
     n_components: int
@@ -260,7 +260,7 @@ class Design:
         return VAE(likelihood, self.n_components, self.hidden_layer_sizes, self.n_estimators, shape)
 
 
-def cells_likelihood(
+def build_likelihood(
     cells: Sequence[Cell], *, n_rows: int, numbers: str, variational: bool, indicators: tuple[int, ...]
 ) -> Mixed:
     """Density of an encoded table, whose cells are numbers first, then flags, then codes.
@@ -279,7 +279,7 @@ def cells_likelihood(
     return Mixed(tuple(blocks), indicators)
 
 
-def number_likelihood(settings: Settings, x: Cells) -> str:
+def number_likelihood(settings: Settings, x: EncodedMatrix) -> str:
     """Name of the density of numbers, given the encoded rows.
 
     Heavy tails where odd cells in training would else widen the noise of all. Pixels that are nearly all black or white
@@ -293,7 +293,7 @@ def number_likelihood(settings: Settings, x: Cells) -> str:
     return "student_t" if settings.variational and not settings.anchored else "gaussian"
 
 
-def make_design(settings: Settings, n_rows: int, n_features: int, *, one_measure: bool = False) -> Design:
+def choose_architecture(settings: Settings, n_rows: int, n_features: int, *, one_measure: bool = False) -> Architecture:
     """Choose what was left to "auto"; ``one_measure`` says whether the columns are of one, as pixels are.
 
     A prior that follows the rows needs rows to follow: below 10 it is the standard normal. The plain autoencoder
@@ -301,7 +301,7 @@ def make_design(settings: Settings, n_rows: int, n_features: int, *, one_measure
     """
     latents = _latents(settings, n_features) if settings.n_components == "auto" else settings.n_components
     members = _members(settings) if settings.n_estimators == "auto" else settings.n_estimators
-    return Design(
+    return Architecture(
         n_components=int(latents),
         hidden_layer_sizes=tuple(int(width) for width in _sizes(settings)),
         n_estimators=int(members),

@@ -18,15 +18,15 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from vae_anomaly.config import Settings, check_parameters, plain, resolve_device
 from vae_anomaly.data.parse import as_frame, fill, index_of, is_frame, unmasked
 from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.data.sampling import Drawn, draw
+from vae_anomaly.data.sampling import TrainingSample, draw
 from vae_anomaly.data.schema import Schema, encoded
 from vae_anomaly.diagnose.diagnosis import diagnose_model
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError, RowError
 from vae_anomaly.explain.explanation import Explanation, cells_of, explain, rounded
-from vae_anomaly.explain.neighbours import Neighbourhood
+from vae_anomaly.explain.neighbours import SimilarRows
 from vae_anomaly.explain.repair import Search
 from vae_anomaly.fit import fit_calibrated, held_out_rows
-from vae_anomaly.fitted import Fitted
+from vae_anomaly.fitted import FittedModel
 from vae_anomaly.io.dataset import Dataset, reading_bar
 from vae_anomaly.io.model_file import read_model, write_model
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
@@ -34,8 +34,8 @@ from vae_anomaly.monitor.drift import Drift, comparable_scores, find_drift
 from vae_anomaly.scoring.calibration import Calibration, calibrate
 from vae_anomaly.scoring.decide import detection_rule
 from vae_anomaly.scoring.impute import complete
-from vae_anomaly.scoring.scorer import column_nats
-from vae_anomaly.training.callbacks import Monitor, ProgressBar
+from vae_anomaly.scoring.scorer import column_contributions
+from vae_anomaly.training.callbacks import CallbackRunner, ProgressBar
 from vae_anomaly.training.checkpoints import checkpoint_folder
 from vae_anomaly.update import update_model
 
@@ -273,7 +273,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         drawn, schema, seed = fitting._read_dataset(X) if isinstance(X, Dataset) else fitting._read(X)
         frame, held_out = drawn.frame, drawn.held_out
         bars = self._bars()
-        monitor = Monitor(self, [*(self.callbacks or []), *bars])
+        monitor = CallbackRunner(self, [*(self.callbacks or []), *bars])
         told = frame if isinstance(X, Dataset) else X
         with checkpoint_folder(self.checkpoint) as folder, monitor.whole_fit(fitting, told):
             fitted = fit_calibrated(
@@ -285,7 +285,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
                 settings=Settings.of(self.get_params(deep=False)),
                 seed=seed,
                 monitor=monitor,
-                fold_monitor=Monitor(self, bars),
+                fold_monitor=CallbackRunner(self, bars),
                 others=drawn.others,
                 folder=folder,
             )
@@ -347,7 +347,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         check_parameters(self.get_params(deep=False))
         fitting = self._double()
         x, seed = self._encoded(X), check_random_state(self.random_state).randint(2**31 - 1)
-        monitor = Monitor(self, [*(self.callbacks or []), *self._bars()])
+        monitor = CallbackRunner(self, [*(self.callbacks or []), *self._bars()])
         with monitor.whole_fit(fitting, X):
             settings = Settings.of(self.get_params(deep=False))
             fitting._expose(update_model(self._checked(), x, settings=settings, seed=seed, monitor=monitor))
@@ -454,9 +454,9 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         usual = np.array(fitted.record.usual[:-1])
         search = Search(
             score=fitted.scorer.score,
-            surprise=lambda cells: column_nats(fitted.scorer, cells, fitted.schema.cells)[:, :-1] - usual,
+            surprise=lambda cells: column_contributions(fitted.scorer, cells, fitted.schema.cells)[:, :-1] - usual,
             threshold=float(self.offset_),
-            neighbourhood=Neighbourhood(fitted.reference, fitted.schema.cells),
+            neighbourhood=SimilarRows(fitted.reference, fitted.schema.cells),
             cells=fitted.schema.cells,
         )
         found = search.repair(x, int(most))
@@ -773,7 +773,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         parameters = {name: plain(value) for name, value in asked if name not in OF_ONE_FIT}
         write_model(path, {**document, "parameters": parameters}, tensors)
 
-    def _checked(self) -> Fitted:
+    def _checked(self) -> FittedModel:
         """The fitted model, with the threshold as it stands now."""
         check_is_fitted(self)
         return replace(self._fitted, record=replace(self._fitted.record, offset=float(self.offset_)))
@@ -829,7 +829,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """Callbacks for people who watch."""
         return [ProgressBar()] if self.verbose else []
 
-    def _read(self, X: Any) -> tuple[Drawn, Schema | PixelSchema, int]:
+    def _read(self, X: Any) -> tuple[TrainingSample, Schema | PixelSchema, int]:
         """The rows to learn from, what the whole table is made of, and the seed that decides all chance of the fit."""
         table = X if isinstance(X, Dataset) else self._new_table(X)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -843,7 +843,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             return drawn, _learn_pixels(drawn, self.image_shape), seed
         return drawn, Schema.learn(drawn.frame, drawn.places, drawn.survey), seed
 
-    def _read_dataset(self, X: Dataset) -> tuple[Drawn, Schema | PixelSchema, int]:
+    def _read_dataset(self, X: Dataset) -> tuple[TrainingSample, Schema | PixelSchema, int]:
         """The same of a data set; errors say in which of its files a row is."""
         try:
             with reading_bar(X, shown=bool(self.verbose)):
@@ -867,7 +867,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         if frame and all(isinstance(name, str) for name in inputs):
             self.feature_names_in_ = np.array(inputs, dtype=object)
 
-    def _expose(self, fitted: Fitted) -> None:
+    def _expose(self, fitted: FittedModel) -> None:
         """Set the public attributes."""
         record, design = fitted.record, fitted.design
         self._fitted = fitted
@@ -876,7 +876,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.history_ = record.history
         self.n_iter_ = record.n_iter
         self.batch_size_ = record.batch_size
-        self.usual_ = record.usual
+        self.baseline_contributions_ = record.usual
         self.versions_ = record.versions
         self.schema_ = fitted.schema
         self.n_components_ = design.n_components
@@ -913,7 +913,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         super().__setstate__(state)
         if parts is not None:
             document, tensors = parts
-            self._expose(Fitted.from_parts(document, tensors, torch.device("cpu")))
+            self._expose(FittedModel.from_parts(document, tensors, torch.device("cpu")))
 
 
 def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
@@ -937,7 +937,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
         The file is missing, damaged, foreign, or of an unknown format.
     """
     document, tensors = read_model(path)
-    fitted = Fitted.from_parts(document, tensors, resolve_device(device))
+    fitted = FittedModel.from_parts(document, tensors, resolve_device(device))
     try:
         detector = VAEDetector(**document["parameters"])
         detector._validate_params()
@@ -949,7 +949,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
     return detector
 
 
-def _learn_pixels(drawn: Drawn, shape: Sequence[int]) -> PixelSchema:
+def _learn_pixels(drawn: TrainingSample, shape: Sequence[int]) -> PixelSchema:
     """The schema of images; there must be a column for each pixel."""
     pixels, columns = math.prod(shape), drawn.frame.shape[1]
     if columns != pixels:

@@ -15,24 +15,24 @@ import torch
 from torch import Tensor
 
 from vae_anomaly.config import (
-    Design,
+    Architecture,
     Settings,
-    make_design,
+    choose_architecture,
     make_plan,
     number_likelihood,
     resolve_device,
     resolve_precision,
 )
 from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.data.sampling import HELD_OUT, OtherShares
-from vae_anomaly.data.schema import Cells, Schema, encoded, parts, selected
+from vae_anomaly.data.sampling import HELD_OUT, RemainingShards
+from vae_anomaly.data.schema import EncodedMatrix, Schema, encoded, parts, selected
 from vae_anomaly.errors import DataError
-from vae_anomaly.fitted import Fitted, Latents, Record, Reference, likelihood_of, objective_of
+from vae_anomaly.fitted import FitRecord, FittedModel, LatentSummary, ReferenceRows, likelihood_of, objective_of
 from vae_anomaly.model.pca_init import anchor_rows, fit_exemplar_anchor, fit_gaussian_anchor
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.decide import offset
-from vae_anomaly.scoring.scorer import Scorer, column_nats, make_scorer, usual_nats
-from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.scoring.scorer import Scorer, baseline_contributions, column_contributions, make_scorer
+from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.checkpoints import Checkpoint, checkpoint_file
 from vae_anomaly.training.trainer import Trainer
 
@@ -49,7 +49,7 @@ class Loaded:
     missing: tuple[int, ...]
 
     @classmethod
-    def of(cls, x: Cells, dtype: torch.dtype, device: torch.device) -> "Loaded":
+    def of(cls, x: EncodedMatrix, dtype: torch.dtype, device: torch.device) -> "Loaded":
         """From encoded rows; long tables are encoded a few rows at a time, and never held in float64."""
         rows, first = _room(x, dtype, device), 0
         extent = np.full((2, x.shape[1]), np.nan)
@@ -68,7 +68,7 @@ def widened(extent: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.stack([np.fmin(lows, np.fmin.reduce(x)), np.fmax(highs, np.fmax.reduce(x))])
 
 
-def _room(x: Cells, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _room(x: EncodedMatrix, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Room for these rows: pixels lie column by column, as their schema gives them."""
     n_rows, n_cells = x.shape
     if x[:2].flags.c_contiguous:
@@ -76,7 +76,7 @@ def _room(x: Cells, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.empty(n_cells, n_rows, dtype=dtype, device=device).T
 
 
-def start(vae: VAE, x: Tensor, design: Design, generator: torch.Generator, *, common_noise: bool = False) -> None:
+def start(vae: VAE, x: Tensor, design: Architecture, generator: torch.Generator, *, common_noise: bool = False) -> None:
     """Anchor the linear paths on the rows ``x``, if the design says so, and draw the rest."""
     anchors = []
     if design.anchored:
@@ -104,16 +104,16 @@ LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
 
 def fit_model(
     schema: Schema | PixelSchema,
-    x: Cells,
+    x: EncodedMatrix,
     inputs: list[str | int],
     frame: bool,
     *,
     settings: Settings,
     seed: int,
-    monitor: Monitor,
-    others: OtherShares | None = None,
+    monitor: CallbackRunner,
+    others: RemainingShards | None = None,
     kept_in: Path | None = None,
-) -> Fitted:
+) -> FittedModel:
     """Train on the encoded rows ``x`` (rows, cells) and fix all that scores depend on; ``seed`` decides all chance.
 
     A training that is long enough goes on with the ``others`` of a table of which ``x`` are the rows drawn first. The
@@ -127,14 +127,14 @@ def fit_model(
     indicators = () if settings.convolutional else loaded.missing  # convolutions see pixels alone
     sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
     one_measure = schema.has_one_measure(loaded.extent) and (settings.image_shape is not None or not indicators)
-    design = make_design(settings, len(x), sees, one_measure=one_measure)
+    design = choose_architecture(settings, len(x), sees, one_measure=one_measure)
     numbers = number_likelihood(settings, x)
     plan = make_plan(settings, len(x), exemplars=design.exemplars, one_measure=one_measure)
     objective = objective_of(design)
 
     vae = design.build(likelihood_of(schema, design, numbers, indicators)).to(device, train_type)
     start(vae, loaded.rows, design, generator, common_noise=plan.common_noise)
-    shares = None if others is None else TableShares(schema, x, others, train_type, device)
+    shares = None if others is None else TableShards(schema, x, others, train_type, device)
     trainer = Trainer(vae, loaded.rows, plan, objective, exemplars=design.exemplars, generator=generator, shares=shares)
     extent = loaded.extent
     del loaded  # the trainer alone holds the rows, and turns from one share to the next
@@ -158,7 +158,7 @@ def fit_model(
         rng=rng,
     )
     measured = measure(scorer, x, schema, design, settings, rng)
-    return Fitted(
+    return FittedModel(
         schema,
         inputs,
         frame,
@@ -170,17 +170,17 @@ def fit_model(
         measured.latents,
         extent,
         measured.reference,
-        Record(measured.offset, history, int(history["step"][-1]), batch_size, measured.usual, library_versions()),
+        FitRecord(measured.offset, history, int(history["step"][-1]), batch_size, measured.usual, library_versions()),
     )
 
 
 @dataclass(frozen=True)
-class TableShares:
+class TableShards:
     """All rows of a long table in shares, encoded: ``x`` are those of the first."""
 
     schema: Schema | PixelSchema
-    x: Cells
-    others: OtherShares
+    x: EncodedMatrix
+    others: RemainingShards
     dtype: torch.dtype
     device: torch.device
 
@@ -198,17 +198,17 @@ class TableShares:
 class Measured:
     """What a model makes of rows of its training, none of which explains itself."""
 
-    latents: Latents
-    reference: Reference
+    latents: LatentSummary
+    reference: ReferenceRows
     offset: float
     usual: list[float]
 
 
 def measure(
     scorer: Scorer,
-    x: Cells,
+    x: EncodedMatrix,
     schema: Schema | PixelSchema,
-    design: Design,
+    design: Architecture,
     settings: Settings,
     rng: np.random.Generator,
 ) -> Measured:
@@ -216,8 +216,8 @@ def measure(
     some = x[:] if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
     scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
     means, variances = scorer.posterior(some)
-    latents = Latents.of(means, variances * design.variational, standard=not design.exemplars)
-    return Measured(latents, Reference.of(some, scores, rng), threshold, usual)
+    latents = LatentSummary.of(means, variances * design.variational, standard=not design.exemplars)
+    return Measured(latents, ReferenceRows.of(some, scores, rng), threshold, usual)
 
 
 def _training_figures(
@@ -226,13 +226,13 @@ def _training_figures(
     """Scores (rows,) of training rows of which none explains itself, the threshold, and what columns usually add."""
     scores = honest.score(x)
     threshold = offset(scores, settings.contamination)
-    nats = column_nats(honest, x[:USUAL_ROWS], schema.cells)
-    return scores, threshold, usual_nats(nats, scores[:USUAL_ROWS] < threshold).tolist()
+    nats = column_contributions(honest, x[:USUAL_ROWS], schema.cells)
+    return scores, threshold, baseline_contributions(nats, scores[:USUAL_ROWS] < threshold).tolist()
 
 
 def _identity(
     schema: Schema | PixelSchema,
-    x: Cells,
+    x: EncodedMatrix,
     inputs: list[str | int],
     settings: Settings,
     seed: int,
@@ -281,18 +281,18 @@ def held_out_rows(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def fit_calibrated(
     schema: Schema | PixelSchema,
-    x: Cells,
-    held_out: Cells | None,
+    x: EncodedMatrix,
+    held_out: EncodedMatrix | None,
     inputs: list[str | int],
     frame: bool,
     *,
     settings: Settings,
     seed: int,
-    monitor: Monitor,
-    fold_monitor: Monitor,
-    others: OtherShares | None = None,
+    monitor: CallbackRunner,
+    fold_monitor: CallbackRunner,
+    others: RemainingShards | None = None,
     folder: Path | None = None,
-) -> Fitted:
+) -> FittedModel:
     """Train on the rows ``x`` (rows, cells) and ``others``, and calibrate on what the settings say.
 
     Checkpoints are kept in the ``folder``.
@@ -308,14 +308,14 @@ def fit_calibrated(
     return fitted
 
 
-def _judged_by_held_out(fitted: Fitted, x: Cells, settings: Settings, seed: int) -> Fitted:
+def _judged_by_held_out(fitted: FittedModel, x: EncodedMatrix, settings: Settings, seed: int) -> FittedModel:
     """The model with the scores of rows ``x`` (rows, cells) that it was not fitted to as its reference."""
     return _judged_by(fitted, x, np.concatenate([fitted.scorer.score(part) for part in parts(x)]), settings, seed)
 
 
 def _judged_by_folds(
-    fitted: Fitted, x: Cells, settings: Settings, seed: int, monitor: Monitor, folder: Path | None
-) -> Fitted:
+    fitted: FittedModel, x: EncodedMatrix, settings: Settings, seed: int, monitor: CallbackRunner, folder: Path | None
+) -> FittedModel:
     """The model with scores of its training rows ``x`` as its reference, each under a model fitted without its fold.
 
     That is cross-conformal prediction (Vovk, arXiv 1208.0806) with the whole table's model in place of the folds' where
@@ -349,7 +349,7 @@ def _folds(n_rows: int, seed: int) -> Iterator[np.ndarray]:
     yield from np.array_split(drawn, FOLDS)
 
 
-def _judged_by(fitted: Fitted, x: Cells, scores: np.ndarray, settings: Settings, seed: int) -> Fitted:
-    reference = Reference.of(x, scores, np.random.default_rng(seed))
+def _judged_by(fitted: FittedModel, x: EncodedMatrix, scores: np.ndarray, settings: Settings, seed: int) -> FittedModel:
+    reference = ReferenceRows.of(x, scores, np.random.default_rng(seed))
     record = replace(fitted.record, offset=offset(scores, settings.contamination))
     return replace(fitted, reference=reference, record=record)

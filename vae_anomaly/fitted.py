@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vae_anomaly.config import TYPES, Design, cells_likelihood
+from vae_anomaly.config import TYPES, Architecture, build_likelihood
 from vae_anomaly.data import documents
 from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.data.schema import Cells, Schema
+from vae_anomaly.data.schema import EncodedMatrix, Schema
 from vae_anomaly.errors import ModelFileError
 from vae_anomaly.model.convolutions import halved_sides
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS, Mixed
@@ -22,7 +22,7 @@ ACTIVE = 0.01  # share of a latent's variance that must tell rows apart
 
 
 @dataclass(frozen=True)
-class Latents:
+class LatentSummary:
     """Figures of each latent, lists of one length.
 
     ``mean`` and ``deviation`` are those of the posterior means over the rows, ``noise`` is the posterior's own root
@@ -37,7 +37,7 @@ class Latents:
     kl: list[float]
 
     @classmethod
-    def of(cls, means: np.ndarray, variances: np.ndarray, *, standard: bool) -> "Latents":
+    def of(cls, means: np.ndarray, variances: np.ndarray, *, standard: bool) -> "LatentSummary":
         """From posterior means and variances, (rows, latents); ``variances`` is 0 for a plain autoencoder."""
         centre, spread, noise = means.mean(0), means.var(0), variances.mean(0)
         around = np.zeros_like(centre) if standard else centre
@@ -66,7 +66,7 @@ LEAST_ROWS = 256  # of a table however wide
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceRows:
     """Encoded training rows and their scores, each as if the row had not been in training.
 
     ``cells`` are (rows, cells), NaN where one is missing; ``scores`` (rows,) are in nats: low is odd.
@@ -76,7 +76,7 @@ class Reference:
     scores: np.ndarray
 
     @classmethod
-    def of(cls, x: Cells, scores: np.ndarray, rng: np.random.Generator) -> "Reference":
+    def of(cls, x: EncodedMatrix, scores: np.ndarray, rng: np.random.Generator) -> "ReferenceRows":
         """From encoded rows (rows, cells) and their scores: all of them, or as many drawn as a file can bear."""
         most = min(MOST_ROWS, max(LEAST_ROWS, MOST_CELLS // x.shape[1]))
         drawn = np.arange(len(x)) if len(x) <= most else np.sort(rng.permutation(len(x))[:most])
@@ -87,7 +87,7 @@ NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
 @dataclass(frozen=True)
-class Record:
+class FitRecord:
     """What the fit measured: see the attributes of `VAEDetector`."""
 
     offset: float
@@ -99,7 +99,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """A trained model and the table that it was trained on, without the rows.
 
     ``inputs`` are the columns of the table as it came, ``frame`` says whether it came with names, ``numbers`` names
@@ -110,15 +110,15 @@ class Fitted:
     schema: Schema | PixelSchema
     inputs: list[str | int]
     frame: bool
-    design: Design
+    design: Architecture
     numbers: str
     indicators: tuple[int, ...]
     weight_type: torch.dtype
     scorer: Scorer
-    latents: Latents
+    latents: LatentSummary
     extent: np.ndarray
-    reference: Reference
-    record: Record
+    reference: ReferenceRows
+    record: FitRecord
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Document and arrays, from which `from_parts` makes the same model again."""
@@ -150,7 +150,7 @@ class Fitted:
     @classmethod
     def from_parts(
         cls, document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], device: torch.device
-    ) -> "Fitted":
+    ) -> "FittedModel":
         """Rebuild the model on ``device``.
 
         Names, shapes, types and finiteness of the arrays are held against the document first.
@@ -170,19 +170,21 @@ class Fitted:
             ) from error
 
 
-def objective_of(design: Design) -> Objective:
+def objective_of(design: Architecture) -> Objective:
     """What a design is trained on and scored by."""
     return ELBO() if design.variational else Reconstruction()
 
 
-def likelihood_of(schema: Schema | PixelSchema, design: Design, numbers: str, indicators: tuple[int, ...]) -> Mixed:
+def likelihood_of(
+    schema: Schema | PixelSchema, design: Architecture, numbers: str, indicators: tuple[int, ...]
+) -> Mixed:
     """Density of the encoded rows of a table."""
-    return cells_likelihood(
+    return build_likelihood(
         schema.cells, n_rows=schema.n_rows, numbers=numbers, variational=design.variational, indicators=indicators
     )
 
 
-def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], device: torch.device) -> Fitted:
+def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], device: torch.device) -> FittedModel:
     design = _design(document["design"], len(tensors))
     schema = (Schema if design.image_shape is None else PixelSchema).from_json(document["schema"])
     inputs, indicators = _inputs(document, schema), _indicators(document, len(schema.cells))
@@ -211,15 +213,15 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
         bound=_bound(document, design),
     )
     frame = documents.truth(document, "frame")
-    latents = Latents(*tensors["latents"].tolist())
-    reference = Reference(np.array(tensors["reference.cells"]), np.array(tensors["reference.scores"]))
+    latents = LatentSummary(*tensors["latents"].tolist())
+    reference = ReferenceRows(np.array(tensors["reference.cells"]), np.array(tensors["reference.scores"]))
     extent = tensors["extent"]
-    return Fitted(
+    return FittedModel(
         schema, inputs, frame, design, numbers, indicators, weight_type, scorer, latents, extent, reference, record
     )
 
 
-def _bound(document: Mapping[str, Any], design: Design) -> str:
+def _bound(document: Mapping[str, Any], design: Architecture) -> str:
     bound = documents.text(document, "bound")
     if bound not in (("elbo", "iwae") if design.variational else ("elbo",)):
         raise documents.damaged("bound", "a bound that the model has")
@@ -241,8 +243,8 @@ def _indicators(document: Mapping[str, Any], n_cells: int) -> tuple[int, ...]:
     return tuple(cells)
 
 
-def _record(document: Any, n_columns: int) -> Record:
-    record = Record(**document)
+def _record(document: Any, n_columns: int) -> FitRecord:
+    record = FitRecord(**document)
     rounds = list(record.history.values())
     figures = [record.offset, *record.usual, *(figure for figures in rounds for figure in figures)]
     finite = all(type(figure) in (int, float) and math.isfinite(figure) for figure in figures)
@@ -253,11 +255,11 @@ def _record(document: Any, n_columns: int) -> Record:
     return record
 
 
-def _design(document: Mapping[str, Any], n_tensors: int) -> Design:
+def _design(document: Mapping[str, Any], n_tensors: int) -> Architecture:
     sizes, shape = list(document["hidden_layer_sizes"]), document["image_shape"]
     shape = None if shape is None else tuple(shape)
-    design = Design(**{**document, "hidden_layer_sizes": tuple(sizes), "image_shape": shape})
-    plain = [field for field in fields(Design) if field.type in (int, str, bool)]
+    design = Architecture(**{**document, "hidden_layer_sizes": tuple(sizes), "image_shape": shape})
+    plain = [field for field in fields(Architecture) if field.type in (int, str, bool)]
     if not all(type(getattr(design, field.name)) is field.type for field in plain):
         raise ModelFileError("The model file describes a model with sizes of the wrong type.")
     whole = [*sizes, *(shape or ()), design.n_components, design.n_estimators]
@@ -274,7 +276,7 @@ def _design(document: Mapping[str, Any], n_tensors: int) -> Design:
 def _check_arrays(
     tensors: Mapping[str, np.ndarray],
     weights: Mapping[str, torch.Tensor],
-    design: Design,
+    design: Architecture,
     n_cells: int,
     weight_type: str,
     score_type: str,
@@ -282,7 +284,7 @@ def _check_arrays(
     """Hold the arrays against what the model needs."""
     wanted = {f"vae.{name}": (tuple(tensor.shape), weight_type) for name, tensor in weights.items()}
     wanted["noise"] = ((len(tensors["noise"]), design.n_components), score_type)
-    wanted["latents"] = ((len(fields(Latents)), design.n_components), "float64")
+    wanted["latents"] = ((len(fields(LatentSummary)), design.n_components), "float64")
     wanted["extent"] = ((2, n_cells), "float64")
     wanted["reference.cells"] = ((len(tensors["reference.scores"]), n_cells), "float64")
     wanted["reference.scores"] = ((len(tensors["reference.cells"]),), "float64")

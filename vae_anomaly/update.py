@@ -14,10 +14,10 @@ from scipy.stats import ks_2samp
 
 from vae_anomaly.config import Settings, make_plan
 from vae_anomaly.fit import library_versions, measure, widened
-from vae_anomaly.fitted import MOST_ROWS, Fitted, Record, likelihood_of, objective_of
+from vae_anomaly.fitted import MOST_ROWS, FitRecord, FittedModel, likelihood_of, objective_of
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.scorer import make_scorer
-from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.trainer import Plan, Trainer
 
 STILL = 20  # steps in which the optimiser learns how large gradients are
@@ -26,7 +26,9 @@ CHANCE = 1e-3  # of taking rows for unlike that are not
 LEAST_PART = 0.25  # of a fit: a stream that had moved, in 40 updates, stayed 32 nats down after as many steps in eights
 
 
-def update_model(fitted: Fitted, x: np.ndarray, *, settings: Settings, seed: int, monitor: Monitor) -> Fitted:
+def update_model(
+    fitted: FittedModel, x: np.ndarray, *, settings: Settings, seed: int, monitor: CallbackRunner
+) -> FittedModel:
     """Train on, with the encoded rows ``x`` (rows, cells) that are new; ``seed`` and what was seen decide all chance.
 
     The weights move on from where they are, in as many steps as the new rows are worth. What the schema says of
@@ -98,7 +100,7 @@ def steps_between(n_old: int, n_new: int, whole: int, worth: float = 1.0) -> int
     return min(whole, part * (begun[1] - begun[0]))
 
 
-def _plan(fitted: Fitted, grown: Fitted, n_rows: int, strange: float, settings: Settings) -> Plan:
+def _plan(fitted: FittedModel, grown: FittedModel, n_rows: int, strange: float, settings: Settings) -> Plan:
     """That of a fit to so many rows, but shorter, gentler if the new ones are not strange, and with a whole KL."""
     design, schema = fitted.design, fitted.schema
     whole = make_plan(settings, grown.schema.n_rows, exemplars=design.exemplars)
@@ -112,7 +114,7 @@ def _plan(fitted: Fitted, grown: Fitted, n_rows: int, strange: float, settings: 
     return replace(plan, max_iter=steps, evaluations=evaluations, learning_rate=rate, warm_up=0.0, still=STILL)
 
 
-def _warm(grown: Fitted) -> VAE:
+def _warm(grown: FittedModel) -> VAE:
     """The model, to be trained on."""
     likelihood = likelihood_of(grown.schema, grown.design, grown.numbers, grown.indicators)
     vae = grown.design.build(likelihood).to(grown.scorer.device, grown.weight_type)
@@ -121,8 +123,8 @@ def _warm(grown: Fitted) -> VAE:
 
 
 def _trained(
-    grown: Fitted, rows: np.ndarray, plan: Plan, generator: torch.Generator, monitor: Monitor
-) -> tuple[VAE, Record]:
+    grown: FittedModel, rows: np.ndarray, plan: Plan, generator: torch.Generator, monitor: CallbackRunner
+) -> tuple[VAE, FitRecord]:
     vae, old = _warm(grown), grown.record
     x = torch.as_tensor(rows, dtype=grown.weight_type, device=grown.scorer.device)
     exemplars = grown.design.exemplars

@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vae_anomaly import VAEDetector, load, read_images
-from vae_anomaly import plots as reports
+from vae_anomaly import VAEDetector, load, plots, read_images
 from vae_anomaly_cli.contents import holds_images
 from vae_anomaly_cli.main import main
 
@@ -430,14 +429,14 @@ def plotted(monkeypatch):
     calls = []
 
     def spy(name):
-        plot = getattr(reports, name)
+        plot = getattr(plots, name)
 
         def call(detector, rows=None, **options):
             figure = plot(detector, rows, **options) if rows is not None else plot(detector, **options)
             calls.append((rows, figure))
             return figure
 
-        monkeypatch.setattr(reports, name, call, raising=False)
+        monkeypatch.setattr(plots, name, call, raising=False)
 
     for name in ("latents", "samples", "reconstructions", "traversal"):
         spy(f"plot_{name}")

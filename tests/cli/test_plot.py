@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_anomaly import VAEDetector, load
-from vae_anomaly import plots as reports
+from vae_anomaly import VAEDetector, load, plots
 
 TABLES = {"latents", "reconstructions"}  # pictures that cannot do without a table
 NAMES = ("history", "latents", "samples", "reconstructions", "traversal")
@@ -31,13 +30,13 @@ def drawn(monkeypatch):
     calls = []
 
     def spy(name):
-        plot = getattr(reports, name)
+        plot = getattr(plots, name)
 
         def call(detector, *arguments, **options):
             calls.append((name, arguments, options))
             return plot(detector, *arguments, **options)
 
-        monkeypatch.setattr(reports, name, call, raising=False)
+        monkeypatch.setattr(plots, name, call, raising=False)
 
     for name in NAMES:
         spy(f"plot_{name}")

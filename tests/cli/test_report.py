@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vae_anomaly import load
-from vae_anomaly import plots as reports
+from vae_anomaly import load, report
 
 ODD_ROW = 17
 
@@ -22,13 +21,13 @@ def rows_of(page):
 def asked(monkeypatch):
     """What the command hands to ``write_report``: rows and options of each call."""
     calls = []
-    write = reports.write_report
+    write = report.write_report
 
     def call(detector, rows, path, **options):
         calls.append((rows, options))
         write(detector, rows, path, **options)
 
-    monkeypatch.setattr(reports, "write_report", call, raising=False)
+    monkeypatch.setattr(report, "write_report", call, raising=False)
     return calls
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_anomaly.comparison import odd_rows
+from vae_anomaly.comparison import anomaly_labels
 from vae_anomaly.errors import DataError
 
 
@@ -23,7 +23,7 @@ from vae_anomaly.errors import DataError
     ],
 )
 def test_a_label_means_odd_where_it_is_named_or_true_or_not_0(labels, odd, expected):
-    assert odd_rows(pd.Series(labels), odd).tolist() == expected
+    assert anomaly_labels(pd.Series(labels), odd).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -40,5 +40,5 @@ def test_a_label_means_odd_where_it_is_named_or_true_or_not_0(labels, odd, expec
 )
 def test_labels_that_tell_nothing_are_refused_in_one_sentence(labels, odd, told):
     with pytest.raises(DataError) as raised:
-        odd_rows(pd.Series(labels, name="state"), odd)
+        anomaly_labels(pd.Series(labels, name="state"), odd)
     assert told in str(raised.value)

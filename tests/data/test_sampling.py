@@ -76,7 +76,7 @@ def test_the_shares_of_an_epoch_hold_every_row_for_training_once(n, split):
     frame = table_of(n)
     drawn = draw(in_pieces(frame, [n // 3, n // 3]), 1, split=split)
     shares = [rows_of(drawn)]
-    shares += [drawn.others.read(number) for number in range(1, drawn.others.n_shares + 1)] if drawn.others else []
+    shares += [drawn.others.read(number) for number in range(1, drawn.others.n_shards + 1)] if drawn.others else []
     together = np.concatenate([share.index for share in shares])
     assert len(set(together)) == len(together) == drawn.survey.n_rows
     assert len(together) == n or split

@@ -3,8 +3,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from vae_anomaly.data.columns import Cell
-from vae_anomaly.explain.neighbours import NEAREST, Neighbourhood, heard_columns
-from vae_anomaly.fitted import Reference
+from vae_anomaly.explain.neighbours import NEAREST, SimilarRows, heard_columns
+from vae_anomaly.fitted import ReferenceRows
 
 CELLS = [Cell("number", 0), Cell("number", 1), Cell("flag", 2), Cell("code", 3, n_codes=3)]
 
@@ -19,7 +19,7 @@ def rows():
 
 @pytest.fixture
 def neighbourhood(rows):
-    return Neighbourhood(Reference(rows, np.zeros(len(rows))), CELLS)
+    return SimilarRows(ReferenceRows(rows, np.zeros(len(rows))), CELLS)
 
 
 def distance(row, other, heard):
@@ -57,7 +57,7 @@ def test_what_is_expected_is_the_middle_of_the_nearest_rows_by_the_columns_heard
 def test_a_row_is_not_expected_to_be_itself(rows, neighbourhood):
     whole = rows[~np.isnan(rows).any(1)][:20].copy()
     whole[:, 0] = np.arange(20) + 5.0  # far from all others
-    alone = Neighbourhood(Reference(np.concatenate([rows, whole]), np.zeros(len(rows) + 20)), CELLS)
+    alone = SimilarRows(ReferenceRows(np.concatenate([rows, whole]), np.zeros(len(rows) + 20)), CELLS)
     found = alone.expected(whole, np.ones((20, 4), bool))
     assert (found.cells[:, 0] != whole[:, 0]).all()
 

@@ -3,9 +3,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from vae_anomaly.data.columns import Cell
-from vae_anomaly.explain.neighbours import Neighbourhood
+from vae_anomaly.explain.neighbours import SimilarRows
 from vae_anomaly.explain.repair import Search
-from vae_anomaly.fitted import Reference
+from vae_anomaly.fitted import ReferenceRows
 
 CELLS = [Cell("number", column) for column in range(4)]
 
@@ -19,7 +19,7 @@ def search():
         score=lambda x: -surprise(x).sum(1),
         surprise=surprise,
         threshold=-5.0,
-        neighbourhood=Neighbourhood(Reference(reference, np.zeros(301)), CELLS),
+        neighbourhood=SimilarRows(ReferenceRows(reference, np.zeros(301)), CELLS),
         cells=CELLS,
     )
 

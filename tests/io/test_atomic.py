@@ -79,7 +79,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     target = tmp_path / "out.csv"
     target.write_text("old")
     script = (
-        "import os, sys\nfrom vae_anomaly.files import whole_file\n"
+        "import os, sys\nfrom vae_anomaly.io.atomic import whole_file\n"
         "with whole_file(sys.argv[1]) as path:\n    path.write_text('half')\n    os.kill(os.getpid(), 9)\n"
     )
     root = os.path.dirname(os.path.dirname(os.path.abspath(files.__file__)))
@@ -228,7 +228,7 @@ def test_a_name_is_claimed_by_one_at_a_time(tmp_path):
 def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(tmp_path):
     target = tmp_path / "out.csv"
     script = (
-        "import os, sys\nfrom vae_anomaly.files import claimed, whole_file\n"
+        "import os, sys\nfrom vae_anomaly.io.atomic import claimed, whole_file\n"
         "with claimed(sys.argv[1], ''), whole_file(sys.argv[1]):\n    os.kill(os.getpid(), 9)\n"
     )
     root = os.path.dirname(os.path.dirname(os.path.abspath(files.__file__)))

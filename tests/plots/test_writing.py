@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from vae_anomaly import VAEDetector
-from vae_anomaly import plots as reports
+from vae_anomaly import VAEDetector, plots
 from vae_anomaly.errors import DataError, DataWarning, MissingExtraError
 from vae_anomaly.plots import (
     plot_history,
@@ -123,11 +122,11 @@ def test_pyplot_is_not_loaded():
     script = """
 import sys
 import numpy as np
-from vae_anomaly import VAEDetector, plots as reports
+from vae_anomaly import VAEDetector, plots
 X = np.random.default_rng(0).normal(size=(30, 2))
 model = VAEDetector(max_iter=2).fit(X)
-reports.plot_history(model), reports.plot_latents(model, X), reports.plot_samples(model, X)
-reports.plot_reconstructions(model, X), reports.plot_traversal(model)
+plots.plot_history(model), plots.plot_latents(model, X), plots.plot_samples(model, X)
+plots.plot_reconstructions(model, X), plots.plot_traversal(model)
 print("matplotlib.pyplot" in sys.modules)
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
@@ -137,14 +136,14 @@ print("matplotlib.pyplot" in sys.modules)
 @pytest.mark.parametrize("name", [*PICTURES, "grid"])
 def test_without_matplotlib_the_command_that_installs_it_is_named(awkward, name, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    draw = PICTURES.get(name, lambda _: reports.image_grid(np.zeros((1, 1)), (1, 1, 1), 1))
+    draw = PICTURES.get(name, lambda _: plots.image_grid(np.zeros((1, 1)), (1, 1, 1), 1))
     with pytest.raises(MissingExtraError, match=r'pip install "vae-anomaly\[plots\]"'):
         draw(awkward)
 
 
 def test_names_are_resolved_lazily_and_listed():
-    assert set(reports.__all__) <= set(dir(reports))
-    for name in reports.__all__:
-        assert callable(getattr(reports, name))
+    assert set(plots.__all__) <= set(dir(reports))
+    for name in plots.__all__:
+        assert callable(getattr(plots, name))
     with pytest.raises(AttributeError, match="no attribute 'plot_nothing'"):
-        reports.plot_nothing  # noqa: B018
+        plots.plot_nothing  # noqa: B018

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from vae_anomaly.config import Settings, cells_likelihood, make_design, make_plan, number_likelihood
+from vae_anomaly.config import build_likelihood, choose_architecture, make_plan, number_likelihood
 from vae_anomaly.data.columns import Cell
-from vae_anomaly.detector import VAEDetector
 from vae_anomaly.fit import start
 from vae_anomaly.fitted import objective_of
 from vae_anomaly.training.trainer import Trainer
@@ -13,20 +12,14 @@ TINY = {"hidden_layer_sizes": (8,), "n_estimators": 3, "max_iter": 40}
 
 
 @pytest.fixture
-def settings_of():
-    """Settings of a detector with these parameters."""
-    return lambda **parameters: Settings.of(VAEDetector(**parameters).get_params(deep=False))
-
-
-@pytest.fixture
 def make_trainer(settings_of):
     """A trainer for rows of numbers, in float64, its weights started but not trained."""
 
     def make(x, *, seed=0, one_measure=False, **parameters):
         settings = settings_of(**{**TINY, **parameters})
-        design = make_design(settings, len(x), x.shape[1], one_measure=one_measure)
+        design = choose_architecture(settings, len(x), x.shape[1], one_measure=one_measure)
         cells = [Cell("number", column) for column in range(x.shape[1])]
-        density = cells_likelihood(
+        density = build_likelihood(
             cells, n_rows=len(x), numbers=number_likelihood(settings, x), variational=design.variational, indicators=()
         )
         vae = design.build(density).double()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vae_anomaly import VAEDetector
-from vae_anomaly.training.callbacks import Context, Monitor, ProgressBar
+from vae_anomaly.training.callbacks import CallbackRunner, Context, ProgressBar
 
 
 class Recorder:
@@ -131,7 +131,7 @@ def test_a_callback_takes_what_it_names_and_lacks_what_it_likes():
         def on_fit_task_end(self, estimator, context, **details):
             heard.append(details)
 
-    monitor = Monitor(object(), [Plain(), Greedy(), object()])
+    monitor = CallbackRunner(object(), [Plain(), Greedy(), object()])
     monitor.begin(1)
     assert monitor.report(0, {"elbo": 1.0}) is False
     assert heard == ["plain", {"metadata": {"elbo": 1.0}}]

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from vae_anomaly.errors import DataError, DeviceError, FitWarning
-from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.trainer import GRADIENT_NORM, Best, ExemplarSource, Trainer, _clip_members, rate_factor
 from vae_anomaly.training.trainer import _leave_one_out as leave_one_out
 
-ALONE = Monitor(object(), [])
+ALONE = CallbackRunner(object(), [])
 
 
 def weights(trainer):

@@ -10,7 +10,7 @@ from vae_anomaly.errors import DataError
 LISTED = 8  # values of a column in a message
 
 
-def odd_rows(labels: pd.Series, odd: Iterable[object] = ()) -> np.ndarray:
+def anomaly_labels(labels: pd.Series, odd: Iterable[object] = ()) -> np.ndarray:
     """
     Tell which rows a column of labels calls odd.
 

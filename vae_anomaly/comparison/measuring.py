@@ -33,7 +33,7 @@ class Comparison:
     X : DataFrame or array-like
         (rows, columns), without the labels.
     odd : ndarray
-        Which rows are odd, (rows,), as `odd_rows` tells it.
+        Which rows are odd, (rows,), as `anomaly_labels` tells it.
     novelty : bool
         If False, every row is learned from and scored. If True, a random half of the normal rows is learned from, and
         the other half is scored with all odd rows.

@@ -28,7 +28,7 @@ def most_rows(n_columns: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class OtherShares:
+class RemainingShards:
     """
     The rows of a long table that were not drawn first.
 
@@ -44,18 +44,18 @@ class OtherShares:
     n_first: int
 
     @property
-    def n_shares(self) -> int:
+    def n_shards(self) -> int:
         """Shares beside the first, as long as it is or a little shorter."""
         return math.ceil((self.n_rows - self.n_first) / self.n_first)
 
     def number(self, used: int) -> int:
         """Share that is due when so many rows have been used: the first, 0, to begin with and after the last."""
         left = used % self.n_rows - self.n_first
-        return 0 if left < 0 else 1 + left * self.n_shares // (self.n_rows - self.n_first)
+        return 0 if left < 0 else 1 + left * self.n_shards // (self.n_rows - self.n_first)
 
     def read(self, number: int) -> pd.DataFrame:
         """The rows of a share from 1 on, in the order of the table, all of which is read."""
-        width = (self.largest - self.least) // self.n_shares + 1
+        width = (self.largest - self.least) // self.n_shards + 1
         lowest = self.least + (number - 1) * width
         highest = min(lowest + width - 1, self.largest)
         found, n_rows = [], 0
@@ -68,7 +68,7 @@ class OtherShares:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class TrainingSample:
     """
     Rows of a table to learn from.
 
@@ -90,10 +90,10 @@ class Drawn:
     places: np.ndarray | None = None
     held_out: np.ndarray | None = None
     survey: Survey | None = None
-    others: OtherShares | None = None
+    others: RemainingShards | None = None
 
 
-def draw(table: pd.DataFrame | Iterable[pd.DataFrame], seed: int, *, split: bool) -> Drawn:
+def draw(table: pd.DataFrame | Iterable[pd.DataFrame], seed: int, *, split: bool) -> TrainingSample:
     """
     Draw the first share of a table, or take all of one that is no longer.
 
@@ -110,13 +110,13 @@ def draw(table: pd.DataFrame | Iterable[pd.DataFrame], seed: int, *, split: bool
         return _draw_from_pieces(table, seed, split)
     frame = numbered(table)
     if len(frame) <= most_rows(frame.shape[1]):
-        return Drawn(frame)
+        return TrainingSample(frame)
     read = partial(in_pieces_of_rows, frame)
     found = _Reading(frame[:0], seed, split=split, copies=False).over(read())
-    return Drawn(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
+    return TrainingSample(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
 
 
-def _draw_from_pieces(table: Iterable[pd.DataFrame], seed: int, split: bool) -> Drawn:
+def _draw_from_pieces(table: Iterable[pd.DataFrame], seed: int, split: bool) -> TrainingSample:
     pieces = _alike(table)
     beginning: list[pd.DataFrame] = []
     for piece in pieces:
@@ -126,7 +126,7 @@ def _draw_from_pieces(table: Iterable[pd.DataFrame], seed: int, split: bool) -> 
             return found.drawn(lambda: _alike(table))
     if not beginning:
         raise DataError("The table has no rows; one is the least.")
-    return Drawn(numbered(stacked(beginning)))
+    return TrainingSample(numbered(stacked(beginning)))
 
 
 def with_keys(pieces: Iterable[pd.DataFrame], seed: int) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
@@ -208,19 +208,19 @@ class _Reading:
     def _kept(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows if self._copies else rows.iloc[:, :0]
 
-    def others(self, read: Callable[[], Iterable[pd.DataFrame]]) -> OtherShares | None:
+    def others(self, read: Callable[[], Iterable[pd.DataFrame]]) -> RemainingShards | None:
         """The rows for training beside the first share, if there are any; ``read`` reads the table again."""
         n_first, n_rows = len(self.first.positions()), self.survey.n_rows
         least = self.first.largest + 1
-        return OtherShares(read, self._seed, least, self._largest, n_rows, n_first) if n_first < n_rows else None
+        return RemainingShards(read, self._seed, least, self._largest, n_rows, n_first) if n_first < n_rows else None
 
-    def drawn(self, read: Callable[[], Iterable[pd.DataFrame]]) -> Drawn:
+    def drawn(self, read: Callable[[], Iterable[pd.DataFrame]]) -> TrainingSample:
         """What was read, with all types that the table comes in."""
         n_first, n_rest = len(self.first.positions()), len(self.rest.positions())
         types = list(self._types.values()) if len(self._types) > 1 else []
         frame = stacked([*self.first.frames(), *self.rest.frames(), *types])
         places = np.arange(n_first + n_rest)
-        return Drawn(frame, places[:n_first], places[n_first:], self.survey, self.others(read))
+        return TrainingSample(frame, places[:n_first], places[n_first:], self.survey, self.others(read))
 
 
 def _in_turn(pieces: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:

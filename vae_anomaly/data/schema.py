@@ -317,7 +317,7 @@ def _scaling_from_json(document: Any, n_numbers: int) -> Scaling:
 HELD_CELLS = 2**22  # 32 MiB: up to there rows are encoded once and kept
 
 
-class Cells(Protocol):
+class EncodedMatrix(Protocol):
     """Encoded rows, float64 (rows, cells): an array, or as good as one where rows are taken by their places."""
 
     @property
@@ -338,7 +338,7 @@ class Encoder(Protocol):
         """Encode rows as a matrix (rows, cells)."""
 
 
-class EncodedRows:
+class LazyMatrix:
     """Rows of a frame, encoded as often as they are taken."""
 
     def __init__(self, schema: Encoder, frame: pd.DataFrame, places: np.ndarray) -> None:
@@ -348,27 +348,27 @@ class EncodedRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def at(self, places: np.ndarray) -> "EncodedRows":
+    def at(self, places: np.ndarray) -> "LazyMatrix":
         """Some of the rows."""
-        return EncodedRows(self._schema, self._frame, self._places[places])
+        return LazyMatrix(self._schema, self._frame, self._places[places])
 
     def __getitem__(self, places: Any) -> np.ndarray:
         return self._schema.encode(self._frame.iloc[self._places[places]])
 
 
-def selected(x: Cells, places: np.ndarray) -> Cells:
+def selected(x: EncodedMatrix, places: np.ndarray) -> EncodedMatrix:
     """Some of the rows, held or made as the others are."""
-    return x.at(places) if isinstance(x, EncodedRows) else x[places]
+    return x.at(places) if isinstance(x, LazyMatrix) else x[places]
 
 
-def encoded(schema: Encoder, frame: pd.DataFrame, places: np.ndarray | None = None) -> Cells:
+def encoded(schema: Encoder, frame: pd.DataFrame, places: np.ndarray | None = None) -> EncodedMatrix:
     """The rows of a frame, or those at ``places``, encoded: held where they are few, else made when they are taken."""
     places = np.arange(len(frame)) if places is None else places
-    rows = EncodedRows(schema, frame, places)
+    rows = LazyMatrix(schema, frame, places)
     return rows[:] if len(rows) * len(schema.cells) <= HELD_CELLS else rows
 
 
-def parts(x: Cells) -> Iterator[np.ndarray]:
+def parts(x: EncodedMatrix) -> Iterator[np.ndarray]:
     """All rows in their order, a few at a time."""
     for rows in slices_of_rows(*x.shape):
         yield x[rows]

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from vae_anomaly.data.parse import listed
-from vae_anomaly.fitted import Latents
+from vae_anomaly.fitted import LatentSummary
 from vae_anomaly.scoring.calibration import calibrate
 
 GOOD, LOOK, BAD = "good", "look", "bad"
@@ -146,7 +146,7 @@ def held_out_elbo(elbo: np.ndarray, *, ended: bool, meant: bool, unit: str = "na
     return Finding("held_out_elbo", rise, LOOK, f"{told}, and it was not over: take a larger max_iter.")
 
 
-def active_latents(members: Sequence[Latents], known: float) -> Finding:
+def active_latents(members: Sequence[LatentSummary], known: float) -> Finding:
     """Whether the posterior of every member has collapsed: then the codes are the same for all rows.
 
     The figure is that of the member with the most; ``known`` is how many nats a row the columns say of one another.
@@ -164,7 +164,7 @@ def active_latents(members: Sequence[Latents], known: float) -> Finding:
     return Finding("active_latents", n_active, BAD, told)
 
 
-def latent_nats(latents: Latents) -> Finding:
+def latent_nats(latents: LatentSummary) -> Finding:
     """What each latent carries."""
     total = float(sum(latents.kl))
     each = ", ".join(f"{kl:.1f}" for kl in latents.kl[:SHOWN])

@@ -6,24 +6,24 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from vae_anomaly.config import Design, Settings, make_plan
+from vae_anomaly.config import Architecture, Settings, make_plan
 from vae_anomaly.diagnose import checks as diagnosis
 from vae_anomaly.diagnose.checks import Finding
 from vae_anomaly.diagnose.dependence import dependence, shuffled
-from vae_anomaly.fitted import Fitted, Latents
-from vae_anomaly.scoring.scorer import column_nats
+from vae_anomaly.fitted import FittedModel, LatentSummary
+from vae_anomaly.scoring.scorer import column_contributions
 
 SURPRISED_ROWS = (
     1024  # of the training rows kept, at most, whose reasons are looked at: a reason costs as much as scores
 )
 
 
-def diagnose_model(fitted: Fitted, settings: Settings) -> list[Finding]:
+def diagnose_model(fitted: FittedModel, settings: Settings) -> list[Finding]:
     """Every check that has a meaning for the model; it costs a few scorings of the rows that the model keeps."""
     return [*_of_table(fitted), *_of_training(fitted, settings), *_of_knowledge(fitted), *_of_ranking(fitted, settings)]
 
 
-def _of_table(fitted: Fitted) -> Iterator[Finding]:
+def _of_table(fitted: FittedModel) -> Iterator[Finding]:
     """Checks of what the model was given."""
     schema, (lowest, highest), images = fitted.schema, fitted.extent, fitted.design.image_shape is not None
     names, columns = schema.names, np.array([cell.column for cell in schema.cells])
@@ -39,7 +39,7 @@ def _of_table(fitted: Fitted) -> Iterator[Finding]:
     yield diagnosis.identifiers(names, levels, schema.n_rows)
 
 
-def _of_training(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
+def _of_training(fitted: FittedModel, settings: Settings) -> Iterator[Finding]:
     """Checks of how the model came about."""
     history, design = fitted.record.history, fitted.design
     objective = np.array(history["log_likelihood"]) - settings.beta * np.array(history["kl"])
@@ -56,7 +56,7 @@ def _of_training(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _of_knowledge(fitted: Fitted) -> Iterator[Finding]:
+def _of_knowledge(fitted: FittedModel) -> Iterator[Finding]:
     """Checks of what the model has learned of how columns depend on one another."""
     x, scores, design = fitted.reference.cells, fitted.reference.scores, fitted.design
     columns, rng = [cell.column for cell in fitted.schema.cells], np.random.default_rng(0)
@@ -75,14 +75,14 @@ def _of_knowledge(fitted: Fitted) -> Iterator[Finding]:
     yield diagnosis.shuffled_columns(scores, others, known, remedy=_remedy(design, "a smaller beta, such as 0.3"))
 
 
-def _remedy(design: Design, usual: str) -> str:
+def _remedy(design: Architecture, usual: str) -> str:
     """What helps a model that knows too little: kernels at the codes of clean rows are crude in many dimensions."""
     if not design.variational:
         return "a larger max_iter"
     return "prior='gaussian'" if design.anchored and design.exemplars else usual
 
 
-def _of_ranking(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
+def _of_ranking(fitted: FittedModel, settings: Settings) -> Iterator[Finding]:
     """Checks of which rows come out as odd."""
     x, scores, names = fitted.reference.cells, fitted.reference.scores, fitted.schema.names
     honest = replace(fitted.scorer, leave_one_out=True)
@@ -91,7 +91,8 @@ def _of_ranking(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
     if len(names) > 1:
         oddest, some = diagnosis.oddest(scores), np.linspace(0, len(x) - 1, min(len(x), SURPRISED_ROWS)).astype(int)
         surprise = [
-            (column_nats(honest, x[rows], fitted.schema.cells) - fitted.record.usual)[:, :-1] for rows in (oddest, some)
+            (column_contributions(honest, x[rows], fitted.schema.cells) - fitted.record.usual)[:, :-1]
+            for rows in (oddest, some)
         ]
         yield diagnosis.leading_column(names, surprise[0])
         yield diagnosis.silent_columns(names, surprise[1])
@@ -102,23 +103,23 @@ def _of_ranking(fitted: Fitted, settings: Settings) -> Iterator[Finding]:
         yield diagnosis.p_values(scores, odd, np.random.default_rng(0), seen=seen)
 
 
-def _usual(fitted: Fitted) -> np.ndarray:
+def _usual(fitted: FittedModel) -> np.ndarray:
     """Which of the rows kept are not odd: the others can outweigh all in a mean, and training left many of them out."""
     scores = fitted.reference.scores
     return scores >= min(fitted.record.offset, float(np.median(scores)))
 
 
-def _latents(fitted: Fitted, x: np.ndarray) -> list[Latents]:
+def _latents(fitted: FittedModel, x: np.ndarray) -> list[LatentSummary]:
     """The latents of every member, over the rows ``x``."""
     means, variances = fitted.scorer.posteriors(x)
     if not fitted.design.variational:
         variances = np.zeros_like(variances)
     standard = not fitted.design.exemplars
-    return [Latents.of(*member, standard=standard) for member in zip(means, variances, strict=True)]
+    return [LatentSummary.of(*member, standard=standard) for member in zip(means, variances, strict=True)]
 
 
 @torch.no_grad()
-def _margins(fitted: Fitted, x: np.ndarray) -> np.ndarray:
+def _margins(fitted: FittedModel, x: np.ndarray) -> np.ndarray:
     """Log density of the rows under independent columns, (rows,), in nats."""
     likelihood, rows = fitted.scorer.vae.likelihood, torch.as_tensor(x)
     outputs, shared = likelihood.margins(rows)

@@ -9,9 +9,9 @@ import pandas as pd
 from vae_anomaly.data.columns import Cell
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema
-from vae_anomaly.explain.neighbours import Neighbourhood, heard_columns
-from vae_anomaly.fitted import Reference
-from vae_anomaly.scoring.scorer import Scorer, column_nats
+from vae_anomaly.explain.neighbours import SimilarRows, heard_columns
+from vae_anomaly.fitted import ReferenceRows
+from vae_anomaly.scoring.scorer import Scorer, column_contributions
 
 LATENT = "(latent)"  # the part of a score that belongs to no column
 TOGETHER = "columns that do not go together"
@@ -93,7 +93,7 @@ class Explanation:
 
 def explain(
     scorer: Scorer,
-    reference: Reference,
+    reference: ReferenceRows,
     schema: Schema | PixelSchema,
     usual: list[float],
     x: np.ndarray,
@@ -116,10 +116,12 @@ def explain(
     value : DataFrame
         The same rows as they came, the columns in use in their order; its index names the rows.
     """
-    nats = pd.DataFrame(column_nats(scorer, x, schema.cells), columns=[*schema.names, LATENT], index=value.index)
+    nats = pd.DataFrame(
+        column_contributions(scorer, x, schema.cells), columns=[*schema.names, LATENT], index=value.index
+    )
     surprise = nats - usual
     heard = heard_columns(surprise.to_numpy()[:, :-1])
-    found = Neighbourhood(reference, schema.cells).expected(x, heard)
+    found = SimilarRows(reference, schema.cells).expected(x, heard)
     expected, low, high = (
         rounded(schema.decode(cells)).set_axis(value.index) for cells in (found.cells, found.low, found.high)
     )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vae_anomaly.data.columns import Cell
-from vae_anomaly.fitted import Reference
+from vae_anomaly.fitted import ReferenceRows
 from vae_anomaly.parallel import in_pieces
 from vae_anomaly.scoring.scorer import row_keys
 
@@ -39,10 +39,10 @@ class Expected:
 
 
 @dataclass(frozen=True, eq=False)
-class Neighbourhood:
+class SimilarRows:
     """The reference rows of a model, to be searched for those that are like a row in some of its columns."""
 
-    reference: Reference
+    reference: ReferenceRows
     cells: Sequence[Cell]
 
     def expected(self, x: np.ndarray, heard: np.ndarray) -> Expected:

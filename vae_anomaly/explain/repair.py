@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vae_anomaly.data.columns import Cell
-from vae_anomaly.explain.neighbours import Neighbourhood, heard_columns
+from vae_anomaly.explain.neighbours import SimilarRows, heard_columns
 
 CANDIDATES = 8  # most surprising columns of a row that are tried at each step
 
@@ -32,7 +32,7 @@ class Search:
     score: Callable[[np.ndarray], np.ndarray]
     surprise: Callable[[np.ndarray], np.ndarray]
     threshold: float
-    neighbourhood: Neighbourhood
+    neighbourhood: SimilarRows
     cells: Sequence[Cell]
 
     def repair(self, x: np.ndarray, most: int) -> Repair:

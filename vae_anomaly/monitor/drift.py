@@ -11,16 +11,18 @@ from vae_anomaly.config import Settings
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.fit import fit_model
-from vae_anomaly.fitted import Fitted
+from vae_anomaly.fitted import FittedModel
 from vae_anomaly.monitor import drift as wording
 from vae_anomaly.monitor.martingale import Stream, follow
 from vae_anomaly.monitor.two_sample import Difference, compare_codes, compare_missing, compare_numbers, holm
-from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.callbacks import CallbackRunner
 
 FEW_ROWS = 4096  # up to which a model tells its training rows from others like them
 
 
-def comparable_scores(fitted: Fitted, x: np.ndarray, settings: Settings, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def comparable_scores(
+    fitted: FittedModel, x: np.ndarray, settings: Settings, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Scores of reference rows and of the encoded rows ``x`` (rows, cells) that differ only where the rows do.
 
     A model scores the rows that it was trained on better than others like them, even if none is its own exemplar: a
@@ -34,7 +36,7 @@ def comparable_scores(fitted: Fitted, x: np.ndarray, settings: Settings, seed: i
     possible = len(others) and not np.isnan(learned).all(0).any()  # a column without a value cannot be learned
     if settings.calibration == "split" or settings.convolutional or many or not possible:
         return reference.scores, fitted.scorer.score(x)
-    on_its_device, silent = replace(settings, device=str(fitted.scorer.device)), Monitor(None, [])
+    on_its_device, silent = replace(settings, device=str(fitted.scorer.device)), CallbackRunner(None, [])
     second = fit_model(schema, learned, fitted.inputs, fitted.frame, settings=on_its_device, seed=seed, monitor=silent)
     old, new = (second.scorer.score(_as_unseen(schema, rows, learned)) for rows in (others, x))
     return old, new

@@ -5,6 +5,17 @@ the page is written, in HTML and SVG of our own: a plotting library would bring 
 neither follow the width of a phone nor the dark.
 """
 
-from vae_anomaly.report.writing import write_report
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vae_anomaly.report.writing import write_report
 
 __all__ = ["write_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "write_report":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vae_anomaly.report import writing
+
+    return writing.write_report

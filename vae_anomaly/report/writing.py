@@ -111,14 +111,14 @@ def render(title: str, content: Content) -> str:
         return escape(name).replace("_", Markup("_<wbr>"))
 
     environment = Environment(
-        loader=PackageLoader("vae_anomaly.reports.page", "."),
+        loader=PackageLoader("vae_anomaly.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(nats=nats, share=share, breakable=breakable)
-    folder = files("vae_anomaly.reports.page")
+    folder = files("vae_anomaly.report")
     script, style = (folder.joinpath(name).read_text("utf-8") for name in ("page.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(

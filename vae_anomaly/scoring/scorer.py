@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vae_anomaly.data.columns import Cell
-from vae_anomaly.data.schema import Cells
+from vae_anomaly.data.schema import EncodedMatrix
 from vae_anomaly.model.nearest import NEAREST, Neighbours, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import Objective, attributed_terms, importance_weighted_bound
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_share
@@ -123,7 +123,9 @@ class Exemplars:
         return np.where(self.keys[place] == keys, place, -1)
 
 
-def choose_exemplars(x: Cells, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def choose_exemplars(
+    x: EncodedMatrix, most: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most so many distinct rows of ``x``: their positions, keys (rising) and counts among the rows drawn."""
     drawn = rng.permutation(len(x))[:most]
     keys, first, counts = np.unique(row_keys(x[drawn]), return_index=True, return_counts=True)
@@ -340,7 +342,7 @@ CORE_DRAWS = 2
 def make_scorer(
     vae: VAE,
     objective: Objective,
-    x: Cells,
+    x: EncodedMatrix,
     *,
     exemplars: bool,
     anchored: bool,
@@ -379,13 +381,13 @@ def make_scorer(
 
 
 @torch.no_grad()
-def _exemplars(scorer: Scorer, x: Cells, most: int, rng: np.random.Generator) -> Exemplars:
+def _exemplars(scorer: Scorer, x: EncodedMatrix, most: int, rng: np.random.Generator) -> Exemplars:
     chosen, keys, counts = choose_exemplars(x, most, rng)
     codes, _ = scorer.vae.encode(torch.as_tensor(x[chosen], dtype=scorer.dtype, device=scorer.device))
     return Exemplars(keys, torch.as_tensor(counts), codes.contiguous())  # as they come back from a file: same rounding
 
 
-def column_nats(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -> np.ndarray:
+def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -> np.ndarray:
     """Nats of each column, then of the latent term, (rows, columns + 1): they add up to the anomaly score.
 
     Those of a column are the negative log-likelihood of its cells and what these carry of the KL (see
@@ -416,7 +418,7 @@ def sum_by_column(nats: np.ndarray, columns: Sequence[int]) -> np.ndarray:
     return summed.T
 
 
-def usual_nats(nats: np.ndarray, odd: np.ndarray) -> np.ndarray:
+def baseline_contributions(nats: np.ndarray, odd: np.ndarray) -> np.ndarray:
     """Mean nats of each column over the training rows that are not ``odd``, (columns + 1,)."""
     return nats[~odd].mean(0) if not odd.all() else nats.mean(0)
 

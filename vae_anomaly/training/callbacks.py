@@ -36,7 +36,7 @@ class Context:
     done: int = 0
 
 
-class Monitor:
+class CallbackRunner:
     """Speaks to the callbacks on behalf of the training loop."""
 
     def __init__(self, estimator: object, callbacks: Iterable[object]):

@@ -17,7 +17,7 @@ from vae_anomaly.model.objectives import Objective, Terms
 from vae_anomaly.model.priors import ExemplarPrior, Prior
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.parallel import one_thread
-from vae_anomaly.training.callbacks import Monitor
+from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.checkpoints import Checkpoint, State
 
 BETAS = (0.9, 0.99)
@@ -86,7 +86,7 @@ class Trimming(Protocol):
 
 
 @dataclass(frozen=True)
-class Share:
+class FixedTrimming:
     """Leave out this share of each member's batch, its oddest rows; 0 keeps all."""
 
     share: float
@@ -99,7 +99,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Fence:
+class FenceTrimming:
     """Leave out the rows far below the first quartile of their batch: how many, the batch itself says."""
 
     def weights(self, elbo: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class Plan:
         return self.beta * min(1.0, (max(step, 0) + 1) / max(1.0, self.warm_up * self.max_iter))
 
 
-class Shares(Protocol):
+class Shards(Protocol):
     """A long table in shares, of which one at a time is held."""
 
     def number(self, used: int) -> int:
@@ -265,7 +265,7 @@ class Trainer:
         *,
         exemplars: bool,
         generator: torch.Generator,
-        shares: Shares | None = None,
+        shares: Shards | None = None,
     ) -> None:
         self.vae, self.plan, self.objective, self.generator = vae, plan, objective, generator
         self.x, self.held_out = _split(x, plan.held_out, generator)
@@ -278,7 +278,7 @@ class Trainer:
         self.optimizer = Adam(rates | dict.fromkeys(vae.scales(), SCALE_RATE * plan.learning_rate))
         self.history = History()
 
-    def run(self, monitor: Monitor, checkpoint: Checkpoint | None = None) -> History:
+    def run(self, monitor: CallbackRunner, checkpoint: Checkpoint | None = None) -> History:
         """Train to the end of the plan, to the last improvement on held-out rows, or until a callback asks to stop.
 
         With a ``checkpoint``, go on from the state in it, if there is one, and leave the state there now and then.
@@ -292,7 +292,7 @@ class Trainer:
         weights = sum(parameter.numel() for parameter in self.vae.parameters())
         return self.x.device.type == "cpu" and weights * self.plan.batch_size < SMALL_STEP
 
-    def _run(self, monitor: Monitor, checkpoint: Checkpoint | None) -> None:
+    def _run(self, monitor: CallbackRunner, checkpoint: Checkpoint | None) -> None:
         completed = False
         best = Best(self.vae, self._held_out_elbo())
         state = None if checkpoint is None else checkpoint.read()
@@ -315,7 +315,7 @@ class Trainer:
         if not all(parameter.isfinite().all() for parameter in self.vae.parameters()):
             raise DataError(f"Training diverged at learning_rate={self.plan.learning_rate}. Take a smaller one.")
 
-    def _rounds(self, best: "Best", monitor: Monitor, checkpoint: Checkpoint | None) -> None:
+    def _rounds(self, best: "Best", monitor: CallbackRunner, checkpoint: Checkpoint | None) -> None:
         for step in range(0 if len(self.history) else -self.plan.still, 0):
             self._step(step)
         for number in range(len(self.history), self._n_rounds):

@@ -61,10 +61,10 @@ def benchmark(
     )
     with plain_warnings(quiet=quiet), naming(file):
         from vae_anomaly import read_table
-        from vae_anomaly.comparison import Comparison, odd_rows
+        from vae_anomaly.comparison import Comparison, anomaly_labels
 
         table = read_table(file, encoding=encoding)
-        is_odd = odd_rows(pick(table, [label], "--label")[label], odd or [])
+        is_odd = anomaly_labels(pick(table, [label], "--label")[label], odd or [])
         rows = leave_out(table, [label, *(exclude or [])], "--exclude")
         comparison = Comparison(rows, is_odd, novelty=novelty, device=device)
         measured = None

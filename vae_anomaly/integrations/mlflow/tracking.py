@@ -59,7 +59,7 @@ class MLflowCallback(Tracker):
     required : bool
         Whether a store that does not answer when training begins is a TrackingError.
     report : bool
-        Whether to log the page of `vae_anomaly.reports.write_report` on the training table as well, in about the
+        Whether to log the page of `vae_anomaly.report.write_report` on the training table as well, in about the
         time that its scores take.
 
     Attributes

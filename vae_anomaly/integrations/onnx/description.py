@@ -4,14 +4,14 @@ from importlib.metadata import version
 from typing import Any
 
 from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.fitted import Fitted
+from vae_anomaly.fitted import FittedModel
 
 KEY = "vae_anomaly"  # of the graph's metadata, under which the description stands as JSON
 FORMAT = 1  # raised when a reader of an older one would go wrong
 UNITS = {"date": "microseconds since 1970-01-01 in UTC", "duration": "seconds"}
 
 
-def describe(fitted: Fitted) -> dict[str, Any]:
+def describe(fitted: FittedModel) -> dict[str, Any]:
     """The description in JSON's own types.
 
     ``columns`` are the inputs in their order, each with name and kind; a category has its levels, the code of each, and
@@ -29,7 +29,7 @@ def describe(fitted: Fitted) -> dict[str, Any]:
     }
 
 
-def _columns(fitted: Fitted) -> list[dict[str, Any]]:
+def _columns(fitted: FittedModel) -> list[dict[str, Any]]:
     schema = fitted.schema
     if isinstance(schema, PixelSchema):
         return [{"name": name, "kind": "pixel"} for name in schema.names]

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import ExportError, MissingExtraError
-from vae_anomaly.fitted import Fitted
+from vae_anomaly.fitted import FittedModel
 from vae_anomaly.integrations.onnx.description import KEY, describe
 from vae_anomaly.integrations.onnx.graph import traced
 from vae_anomaly.io.atomic import whole_file
@@ -91,7 +91,7 @@ def _require_extra() -> None:
         raise MissingExtraError(message) from error
 
 
-def _graph(fitted: Fitted) -> "ModelProto":
+def _graph(fitted: FittedModel) -> "ModelProto":
     """The graph with its description, without the paths of source files that torch leaves at every node."""
     from vae_anomaly.integrations.onnx import translation
 
@@ -132,7 +132,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _difference(model: bytes, fitted: Fitted) -> float:
+def _difference(model: bytes, fitted: FittedModel) -> float:
     """Largest difference between scores of the graph and ours, in parts of ours."""
     import onnxruntime
 
@@ -145,7 +145,7 @@ def _difference(model: bytes, fitted: Fitted) -> float:
     return float((np.abs(found - ours) / np.maximum(np.abs(ours), 1.0)).max())
 
 
-def probe(fitted: Fitted) -> tuple[np.ndarray, np.ndarray]:
+def probe(fitted: FittedModel) -> tuple[np.ndarray, np.ndarray]:
     """Rows to compare, as plain numbers (rows, columns) and as cells (rows, cells).
 
     Some that the model keeps, and the same again with cells missing, far off, or never seen.

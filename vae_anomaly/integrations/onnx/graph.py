@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.fitted import Fitted
+from vae_anomaly.fitted import FittedModel
 from vae_anomaly.integrations.onnx.cells import PixelCells, TableCells
 from vae_anomaly.model.nearest import NEAREST, Products
 from vae_anomaly.model.objectives import importance_weighted_bound
@@ -26,7 +26,7 @@ class ScoreGraph(nn.Module):
     Rows are new: one that was in training explains itself. All arithmetic is float64.
     """
 
-    def __init__(self, fitted: Fitted) -> None:
+    def __init__(self, fitted: FittedModel) -> None:
         super().__init__()
         schema, scorer = fitted.schema, fitted.scorer
         self.cells = PixelCells(schema) if isinstance(schema, PixelSchema) else TableCells(schema)
@@ -45,7 +45,7 @@ class ScoreGraph(nn.Module):
         return -score, ~(score >= self._offset)
 
 
-def traced(fitted: Fitted) -> ExportedProgram:
+def traced(fitted: FittedModel) -> ExportedProgram:
     """The graph of torch operations from plain numbers to scores, for any number of rows."""
     graph = ScoreGraph(fitted).train().requires_grad_(False)  # how rows lie in this memory is nothing to a graph
     rows = torch.zeros(3, len(fitted.schema.names), dtype=torch.float64)
