@@ -142,7 +142,7 @@ def test_without_matplotlib_the_command_that_installs_it_is_named(awkward, name,
 
 
 def test_names_are_resolved_lazily_and_listed():
-    assert set(plots.__all__) <= set(dir(reports))
+    assert set(plots.__all__) <= set(dir(plots))
     for name in plots.__all__:
         assert callable(getattr(plots, name))
     with pytest.raises(AttributeError, match="no attribute 'plot_nothing'"):
