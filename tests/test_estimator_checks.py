@@ -13,7 +13,7 @@ def checks_of(*estimators):
     return pytest.mark.parametrize(names, list(cases), **mark.kwargs)
 
 
-@checks_of(VAEDetector())
+@checks_of(VAEDetector(max_iter=20))
 def test_scikit_learn(estimator, check):
     check(estimator)
 
@@ -23,6 +23,7 @@ SMALL = {"max_iter": 5, "hidden_layer_sizes": (4,), "n_estimators": 1}
 
 @pytest.mark.slow
 @checks_of(
+    VAEDetector(),
     # novelty with exemplars flags fewer training rows than contamination says: there they count for themselves
     VAEDetector(novelty=True, prior="gaussian", bound="iwae", **SMALL),
     VAEDetector(variational=False, **SMALL),
