@@ -61,7 +61,7 @@ class Settings:
         """Whether the nets are convolutions: their codes of images are the better ones, their scores are not.
 
         Codes of small images are better where the nets start at principal components, as for tables (8 x 8 digits:
-        benchmarks/results/features.md).
+        benchmarks/results/representation.md).
         """
         return self.represents and self.image_shape is not None and min(self.image_shape[1:]) >= LEAST_SIDE
 
@@ -348,7 +348,7 @@ def _prior(settings: Settings, n_rows: int, one_measure: bool) -> str:
 
     The code of a table has a standard normal prior, under which each latent has a meaning of its own and missing cells
     are filled better. Where the columns are of one measure, how far rows lie apart means something, and their codes
-    tell classes apart better where they may gather around one another (benchmarks/results/features.md).
+    tell classes apart better where they may gather around one another (benchmarks/results/representation.md).
     """
     few = n_rows < MIN_EXEMPLAR_ROWS
     return "gaussian" if few or (settings.represents and not one_measure) else "exemplar"

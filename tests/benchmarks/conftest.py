@@ -1,8 +1,18 @@
-"""Small tables of ADBench's kind, and figures made by hand."""
+"""Small tables in ADBench's format, and figures made by hand; marks every test of this folder as ``benchmarks``."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(FOLDER):
+            item.add_marker(pytest.mark.benchmarks)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Explanations compared with planted errors: ``python -m benchmarks.reasons``."""

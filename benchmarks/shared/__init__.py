@@ -1,0 +1,1 @@
+"""Data, methods, results files and pages that the benchmarks share."""

@@ -1,0 +1,1 @@
+"""Seconds and memory over table sizes: ``python -m benchmarks.speed``, ``.scale`` and ``.onnx``."""

@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.neighbors import KernelDensity as SklearnDensity
+
+from benchmarks.shared import kernels as contraction
+from benchmarks.shared.kernels import FACTORS, KernelContraction, KernelDensity
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch):
+    monkeypatch.setattr(contraction, "CHUNK", 7)
+
+
+@pytest.fixture
+def train(rng):
+    return rng.normal(size=(30, 3))
+
+
+@pytest.fixture
+def test(rng):
+    return rng.normal(size=(20, 3))
+
+
+def new(rows):
+    return np.full(len(rows), -1)
+
+
+def test_density_is_that_of_scikit_learn(train, test):
+    density = KernelDensity()
+    density.fit(train)
+    ratio = density.score(test, new(test)) + SklearnDensity().fit(train).score_samples(test)
+    assert_allclose(ratio, ratio[0])  # one constant for all rows
+
+
+def test_density_leaves_the_row_itself_out(train):
+    density = KernelDensity()
+    density.fit(train)
+    apart = [
+        sum(math.exp(-0.5 * ((x - centre) ** 2).sum()) for j, centre in enumerate(train) if j != i)
+        for i, x in enumerate(train)
+    ]
+    assert_allclose(density.score(train, np.arange(30)), -np.log(apart))
+
+
+def test_a_row_far_from_all_others_has_a_finite_density(train):
+    train[4] = 1e4
+    density = KernelDensity()
+    density.fit(train)
+    scores = density.score(train, np.arange(30))
+    assert np.isfinite(scores).all()
+    assert scores.argmax() == 4
+
+
+def slow_scales(train):
+    """Distance to the 10th other row, times the factor under which each row is likeliest given the others."""
+    reach = np.array([np.sort([math.dist(x, other) for other in train])[10] for x in train])
+
+    def likelihood(factor):
+        scales = reach * factor
+        return sum(
+            math.log(
+                sum(
+                    math.exp(-(math.dist(x, train[j]) ** 2) / 2 / scales[j] ** 2) / scales[j] ** x.size
+                    for j in range(len(train))
+                    if j != i
+                )
+            )
+            for i, x in enumerate(train)
+        )
+
+    return reach * max(FACTORS[FACTORS > 0.2], key=likelihood)  # the smaller ones underflow in this form
+
+
+def slow_score(x, train, scales, left_out):
+    weights = np.array(
+        [
+            0.0
+            if j == left_out
+            else math.exp(-(math.dist(x, train[j]) ** 2) / 2 / scales[j] ** 2) / scales[j] ** x.size
+            for j in range(len(train))
+        ]
+    )
+    return math.dist(x, (weights[:, None] * train).sum(0) / weights.sum())
+
+
+def test_contraction_is_the_formula(train, test):
+    peer, scales = KernelContraction(), slow_scales(train)
+    peer.fit(train)
+    assert_allclose(peer.scales, scales)
+    assert_allclose(peer.score(test, new(test)), [slow_score(x, train, scales, None) for x in test])
+    own = [slow_score(x, train, scales, i) for i, x in enumerate(train)]
+    assert_allclose(peer.score(train, np.arange(30)), own)
+    assert (np.array(own) > peer.score(train, new(train))).all()
+
+
+def test_contraction_grows_along_a_ray_away_from_the_data(train):
+    peer = KernelContraction()
+    peer.fit(train)
+    ray = np.outer(10.0 ** np.arange(1, 7), [1, -1, 0.5])
+    assert (np.diff(peer.score(ray, new(ray))) > 0).all()
+
+
+def test_contraction_of_duplicated_rows_is_finite(train):
+    train[:25] = train[0]
+    peer = KernelContraction()
+    peer.fit(train)
+    assert np.isfinite(peer.score(train, np.arange(30))).all()

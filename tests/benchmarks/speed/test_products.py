@@ -1,0 +1,49 @@
+"""The bare products of a model are those that its nets make, neither more nor fewer."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.speed.products import products_of, products_seconds
+from vae_anomaly import VAEDetector
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    X = np.random.default_rng(0).normal(size=(60, 5))
+    shape = {"n_components": 3, "hidden_layer_sizes": (7, 6), "n_estimators": 2, "n_draws": 4}
+    return VAEDetector(**shape, max_iter=2, random_state=0).fit(X)._fitted.scorer
+
+
+def test_every_layer_is_multiplied_once_a_row_or_a_draw(scorer):
+    encoder = 5 * 7 + 7 * 6 + 6 * (2 * 3) + 5 * (2 * 3)
+    decoder = 3 * 6 + 6 * 7 + 7 * 5 + 3 * 5
+    multiplications = sum(a.shape[0] * a.shape[1] * a.shape[2] * b.shape[2] for a, b in products_of(scorer, 1))
+    assert multiplications == 2 * (encoder + 4 * decoder)
+
+
+def test_the_products_are_those_that_scoring_makes(scorer, monkeypatch):
+    """Every product of the nets in one chunk, by its shape; the prior's one is left out."""
+    made, multiply = [], torch.baddbmm
+
+    def watched(bias, a, b):
+        made.append((tuple(a.shape), tuple(b.shape)))
+        return multiply(bias, a, b)
+
+    monkeypatch.setattr(torch, "baddbmm", watched)
+    scorer.elbo(np.random.default_rng(1).normal(size=(9, 5)))
+    nets = [shapes for shapes in made if len(scorer.exemplars.keys) not in (shapes[1][2], shapes[0][1])]
+    assert sorted(nets) == sorted((tuple(a.shape), tuple(b.shape)) for a, b in products_of(scorer, 9))
+    assert {a.dtype for a, _ in products_of(scorer, 1)} == {scorer.dtype}
+
+
+def test_more_rows_take_longer(scorer):
+    few, many = (products_seconds(scorer, rows, workers=1) for rows in (512, 50 * 512))
+    assert 5 * few < many < 500 * few
+
+
+def test_images_have_no_plain_products():
+    X = np.random.default_rng(0).random((40, 256))
+    detector = VAEDetector(purpose="representation", image_shape=(1, 16, 16), max_iter=2, random_state=0).fit(X)
+    with pytest.raises(TypeError, match="plain layers"):
+        products_of(detector._fitted.scorer, 1)
