@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.speed.scale --rows 100000000 --columns 10`` writes a Parquet file to a temporary folder inside
 ``--folder`` (deleted afterwards), fits a model to it, and scores it with ``vae-anomaly score --stream``, each in a
-process of its own. It first does the same with 1,000,000 rows, which are also scored in memory. Peak memory is that of the whole
-process, including torch. ``--output benchmarks/results/scale.md`` writes the page.
+process of its own. It first does the same with 1,000,000 rows, which are also scored in memory. Peak memory is
+that of the whole process, including torch. ``--output benchmarks/results/scale.md`` writes the page.
 """
 
 import argparse
