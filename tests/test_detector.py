@@ -186,8 +186,8 @@ def test_polars_and_pyarrow_tables_score_as_pandas_does(train, table):
 
 def test_same_data_and_seed_same_weights_bit_for_bit(tables, kind, table, detector):
     again = clone(detector).fit(tables[kind])
-    for name, tensor in detector._fitted.scorer.vae.state_dict().items():
-        assert torch.equal(again._fitted.scorer.vae.state_dict()[name], tensor), name
+    for name, tensor in detector.model_.scorer.vae.state_dict().items():
+        assert torch.equal(again.model_.scorer.vae.state_dict()[name], tensor), name
     assert_array_equal(again.score_samples(table), detector.score_samples(table))
     assert again.offset_ == detector.offset_
     other = clone(detector).set_params(random_state=1).fit(tables[kind])
@@ -360,7 +360,7 @@ def without(scorer, row):
 def test_a_training_row_does_not_explain_itself_but_its_double_does(X, bound):
     doubled = np.vstack([X, X[:1], X[1:2] + 50])
     fitted = tiny(bound=bound).fit(doubled)
-    scorer = fitted._fitted.scorer
+    scorer = fitted.model_.scorer
     encoded = fitted.schema_.encode(pd.DataFrame(doubled, columns=[f"x{i}" for i in range(4)]))
     scores, n_exemplars = fitted.score_samples(doubled), 0
     for row in range(len(doubled)):
@@ -378,7 +378,7 @@ def test_a_training_row_does_not_explain_itself_but_its_double_does(X, bound):
 def test_novelty_detection_takes_rows_as_new_but_sets_its_threshold_honestly(X, few, monkeypatch):
     monkeypatch.setattr(exemplars, "FEW", few)
     fitted = tiny(novelty=True, contamination=0.25).fit(X)
-    scorer = fitted._fitted.scorer
+    scorer = fitted.model_.scorer
     encoded = fitted.schema_.encode(pd.DataFrame(X, columns=[f"x{i}" for i in range(4)]))
     honest = replace(scorer, leave_one_out=True).elbo(encoded)
     assert_array_equal(fitted.score_samples(X), scorer.elbo(encoded))
@@ -392,7 +392,7 @@ def test_a_row_among_many_does_not_explain_itself_where_the_threshold_is_set(X, 
     monkeypatch.setattr(exemplars, "FEW", 20)
     doubled = np.vstack([X, X[:1]])
     fitted = tiny(novelty=True).fit(doubled)
-    scorer = fitted._fitted.scorer
+    scorer = fitted.model_.scorer
     assert not scorer.exemplars.are_few
     encoded = fitted.schema_.encode(pd.DataFrame(doubled, columns=[f"x{i}" for i in range(4)]))
     monkeypatch.setattr(exemplars, "NEAREST", 70)  # of 80: enough that the few beyond them add nothing
@@ -479,7 +479,7 @@ def test_what_auto_chose_can_be_seen(X):
     assert (fitted.n_components_, fitted.hidden_layer_sizes_, fitted.prior_) == (4, (64, 64), "exemplar")
     for novelty in (False, True):
         both = VAEDetector(max_iter=2, novelty=novelty, random_state=0).fit(X)
-        assert both.n_estimators_ == len(both._fitted.scorer.vae.log_bandwidth) > 1
+        assert both.n_estimators_ == len(both.model_.scorer.vae.log_bandwidth) > 1
         assert both.get_params()["n_estimators"] == "auto"
     assert tiny(n_estimators=4).fit(X).n_estimators_ == 4
     assert (fitted.batch_size_, fitted.n_iter_, fitted.n_samples_fit_, fitted.n_features_in_) == (80, 2, 80, 4)
@@ -935,9 +935,11 @@ def test_split_holds_a_fifth_of_the_rows_back_from_everything(X):
     x = np.random.default_rng(1).normal(size=(200, 3))
     fitted = tiny(calibration="split").fit(x)
     assert fitted.n_samples_fit_ == 160
-    reference = fitted._fitted.reference
+    reference = fitted.model_.reference
     assert len(reference.scores) == 40
-    assert_allclose(reference.scores, fitted.score_samples(held_out := fitted._decoded(reference.cells)), rtol=1e-9)
+    assert_allclose(
+        reference.scores, fitted.score_samples(held_out := fitted.model_.decode(reference.cells)), rtol=1e-9
+    )
     assert {tuple(row.round(9)) for row in held_out} <= {tuple(row.round(9)) for row in x}
     again = tiny(calibration="split").fit(np.where(np.isin(x.round(9), held_out.round(9)), 7.0, x))
     assert again.schema_.to_json() == fitted.schema_.to_json()  # other held-out rows, the same training
@@ -947,7 +949,7 @@ def test_cross_scores_every_row_under_a_model_that_did_not_see_it():
     x = np.random.default_rng(2).normal(size=(60, 4))
     plain, crossed = (tiny(variational=False, calibration=how).fit(x) for how in ("leave_one_out", "cross"))
     assert_array_equal(plain.score_samples(x), crossed.score_samples(x))  # the model is the whole table's
-    own, unseen = plain._fitted.reference.scores, crossed._fitted.reference.scores
+    own, unseen = plain.model_.reference.scores, crossed.model_.reference.scores
     assert_array_equal(own, plain.score_samples(x))
     assert len(unseen) == 60
     assert unseen.mean() < own.mean()  # a plain autoencoder knows the rows that it was trained on
@@ -986,7 +988,7 @@ def test_contamination_of_the_reference_is_that_of_the_setting_unless_told(detec
     assert_array_equal(dirty.p_values(table), dirty.p_values(table, contamination="auto"))
     assert (clean.p_values(table, contamination=0.2) < clean.p_values(table)).any()
     odd = table.tail(1).assign(size=1e9)
-    least = 1 / (len(clean._fitted.reference.scores) + 1)
+    least = 1 / (len(clean.model_.reference.scores) + 1)
     assert clean.p_values(odd, extrapolate=True)[0] < least <= clean.p_values(odd)[0]
     with pytest.raises(ValueError, match="contamination must be"):
         clean.p_values(table, contamination=0.7)

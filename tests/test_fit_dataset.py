@@ -35,7 +35,7 @@ def in_pieces(frame, size=170):
 
 def assert_same(one, other):
     """Both hold the same model, to the last bit."""
-    (document, arrays), (others, other_arrays) = one._fitted.to_parts(), other._fitted.to_parts()
+    (document, arrays), (others, other_arrays) = one.model_.to_parts(), other.model_.to_parts()
     assert document == others
     assert arrays.keys() == other_arrays.keys()
     for name, array in arrays.items():

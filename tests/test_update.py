@@ -33,7 +33,7 @@ def spoilt(X, seed=1):
 
 
 def encoded(detector, X):
-    return detector.schema_.encode(pd.DataFrame(X, columns=detector._fitted.inputs))
+    return detector.schema_.encode(pd.DataFrame(X, columns=detector.model_.inputs))
 
 
 def flagged(detector, X):
@@ -74,8 +74,8 @@ def test_what_a_model_keeps_does_not_grow_and_holds_its_past_in_proportion(monke
     detector = VAEDetector(**TINY)
     for part in parts:
         detector.partial_fit(part)
-        assert len(detector._fitted.reference.cells) <= 300
-    kept = row_keys(detector._fitted.reference.cells)
+        assert len(detector.model_.reference.cells) <= 300
+    kept = row_keys(detector.model_.reference.cells)
     shares = [np.isin(kept, row_keys(encoded(detector, part))).mean() for part in parts]
     np.testing.assert_allclose(shares, 0.25, atol=4 * np.sqrt(0.25 * 0.75 / 300))
 
@@ -152,18 +152,18 @@ def test_rows_of_an_update_do_not_explain_themselves():
     """In outlier detection the rows of both calls are exemplars, in proportion, and known as such."""
     first, second = normal_rows(400, 0), normal_rows(400, 1)
     detector = VAEDetector(**TINY).fit(first).partial_fit(second)
-    keys = detector._fitted.scorer.exemplars.keys
+    keys = detector.model_.scorer.exemplars.keys
     share = np.isin(keys, row_keys(encoded(detector, second))).mean()
     assert np.isin(keys, row_keys(encoded(detector, np.vstack([first, second])))).all()
     assert 0.35 < share < 0.65
-    again = detector._fitted.scorer.score(detector._fitted.reference.cells)
-    np.testing.assert_allclose(again, detector._fitted.reference.scores, rtol=1e-9)
+    again = detector.model_.scorer.score(detector.model_.reference.cells)
+    np.testing.assert_allclose(again, detector.model_.reference.scores, rtol=1e-9)
 
 
 def test_ranges_and_rows_are_merged():
     detector = VAEDetector(**TINY).fit(normal_rows(100, 0)).partial_fit(normal_rows(50, 1, shift=9.0))
     cells = encoded(detector, np.vstack([normal_rows(100, 0), normal_rows(50, 1, shift=9.0)]))
-    assert_array_equal(detector._fitted.extent, [cells.min(0), cells.max(0)])
+    assert_array_equal(detector.model_.ranges, [cells.min(0), cells.max(0)])
     assert detector.n_samples_fit_ == detector.schema_.n_rows == 150
 
 

@@ -346,17 +346,18 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             return self.fit(X)
         check_parameters(self.get_params(deep=False))
         fitting = self._double()
-        x, seed = self._encoded(X), check_random_state(self.random_state).randint(2**31 - 1)
+        x, seed = self.model_.encode(X), check_random_state(self.random_state).randint(2**31 - 1)
         monitor = CallbackRunner(self, [*(self.callbacks or []), *self._bars()])
         with monitor.whole_fit(fitting, X):
             settings = Settings.of(self.get_params(deep=False))
-            fitting._expose(update_model(self._checked(), x, settings=settings, seed=seed, monitor=monitor))
+            fitting._expose(update_model(self.model_, x, settings=settings, seed=seed, monitor=monitor))
         self.__dict__ = fitting.__dict__
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
         """ELBO of each row, (rows,), in nats: the lower, the odder."""
-        return self._checked().scorer.score(self._encoded(X))
+        fitted = self.model_
+        return fitted.scorer.score(fitted.encode(X))
 
     def anomaly_score(self, X: Any) -> np.ndarray:
         """Negative ELBO of each row, (rows,), in nats: the higher, the odder."""
@@ -449,9 +450,10 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         if not isinstance(most, Integral) or most < 1:
             raise ValueError(f"most must be a whole number from 1 up. Got {most!r}.")
-        fitted, table = self._checked(), self._table(X)
+        fitted = self.model_
+        table = fitted.frame_of(X)
         x, value = fitted.schema.encode(table), table[fitted.schema.names]
-        usual = np.array(fitted.record.usual[:-1])
+        usual = np.array(fitted.record.baseline[:-1])
         search = Search(
             score=fitted.scorer.score,
             surprise=lambda cells: column_contributions(fitted.scorer, cells, fitted.schema.cells)[:, :-1] - usual,
@@ -607,7 +609,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         if not (isinstance(level, Real) and 0 < level < 1):
             raise ValueError(f"level must be a number between 0 and 1. Got {level!r}.")
-        fitted, x = self._checked(), self._encoded(X)
+        fitted = self.model_
+        x = fitted.encode(X)
         seed = check_random_state(random_state).randint(2**31 - 1)
         old, new = comparable_scores(fitted, x, Settings.of(self.get_params(deep=False)), seed)
         cells, rng = fitted.reference.cells, np.random.default_rng(seed)
@@ -637,26 +640,27 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         'bad'
         """
         settings = Settings.of(self.get_params(deep=False))
-        return pd.DataFrame(diagnose_model(self._checked(), settings))
+        return pd.DataFrame(diagnose_model(self.model_, settings))
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of the rows: posterior means of the first member, (rows, n_components_)."""
-        return self._checked().scorer.encode(self._encoded(X))
+        fitted = self.model_
+        return fitted.scorer.encode(fitted.encode(X))
 
     def inverse_transform(self, Z: Any) -> pd.DataFrame | np.ndarray:
         """Expected rows for codes (rows, n_components_), in the table's own columns and types."""
-        fitted = self._checked()
+        fitted = self.model_
         codes = check_array(Z, dtype=np.float64)
-        if codes.shape[1] != fitted.design.n_components:
+        if codes.shape[1] != fitted.architecture.n_components:
             raise DataError(
-                f"Codes have {codes.shape[1]} columns; this model has {fitted.design.n_components} latents."
+                f"Codes have {codes.shape[1]} columns; this model has {fitted.architecture.n_components} latents."
             )
-        return self._decoded(fitted.scorer.decode(codes))
+        return fitted.decode(fitted.scorer.decode(codes))
 
     def reconstruct(self, X: Any) -> pd.DataFrame | np.ndarray:
         """What the model makes of each row: ``inverse_transform(transform(X))``, missing cells filled in."""
-        scorer = self._checked().scorer
-        return self._decoded(scorer.decode(scorer.encode(self._encoded(X))), index_of(X))
+        fitted = self.model_
+        return fitted.decode(fitted.scorer.decode(fitted.scorer.encode(fitted.encode(X))), index_of(X))
 
     def impute(self, X: Any) -> pd.DataFrame | np.ndarray:
         """The rows with every missing cell filled by what the model expects beside the observed ones.
@@ -683,11 +687,11 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         >>> detector.impute([[1.0, np.nan]]).round()
         array([[1., 3.]])
         """
-        fitted = self._checked()
-        x = self._encoded(X)
-        filled = fitted.schema.decode(complete(fitted.scorer, x, *fitted.extent))
+        fitted = self.model_
+        x = fitted.encode(X)
+        filled = fitted.schema.decode(complete(fitted.scorer, x, *fitted.ranges))
         missing = fitted.schema.missing(x)
-        if not fitted.frame or not is_frame(X):
+        if not fitted.is_frame or not is_frame(X):
             table = np.array(unmasked(X), dtype=np.float64)
             used = [fitted.inputs.index(name) for name in fitted.schema.names]
             table[:, used] = np.where(missing, filled.to_numpy(dtype=np.float64), table[:, used])
@@ -718,8 +722,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         DataFrame or ndarray
             (n_samples, columns), in the table's own columns and types; a frame's index is the latent's value.
         """
-        fitted = self._checked()
-        n_components = fitted.design.n_components
+        fitted = self.model_
+        n_components = fitted.architecture.n_components
         if not isinstance(dimension, Integral) or not 0 <= dimension < n_components:
             raise DataError(f"There is no latent {dimension!r}; this model has 0 to {n_components - 1}.")
         if not isinstance(n_samples, Integral) or n_samples < 1 or not (np.isfinite(span) and span >= 0):
@@ -731,7 +735,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         steps = np.linspace(-span, span, n_samples)
         walk[:, dimension] = fitted.latents.mean[dimension] + steps * fitted.latents.reach[dimension]
         index = pd.Index(walk[:, dimension], name=self.get_feature_names_out()[dimension])
-        return self._decoded(fitted.scorer.decode(walk), index)
+        return fitted.decode(fitted.scorer.decode(walk), index)
 
     def sample(self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None) -> Any:
         """Draw new rows from the model: a code from the prior, cells from the decoder.
@@ -753,63 +757,44 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         NoDensityError
             The model is a plain autoencoder.
         """
-        fitted = self._checked()
-        if not fitted.design.variational:
+        fitted = self.model_
+        if not fitted.architecture.variational:
             raise NoDensityError(
                 "A plain autoencoder (variational=False) has no density to draw from. Fit with variational=True."
             )
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples must be a whole number from 1 up. Got {n_samples!r}.")
         seed = check_random_state(random_state).randint(2**31 - 1)
-        return self._decoded(fitted.scorer.sample(n_samples, seed))
+        return fitted.decode(fitted.scorer.sample(n_samples, seed))
+
+    @property
+    def model_(self) -> FittedModel:
+        """The fitted model, with the threshold as ``offset_`` has it now: what other packages use of a detector.
+
+        Raises
+        ------
+        NotFittedError
+            The detector is not fitted.
+        """
+        check_is_fitted(self)
+        return replace(self._model, record=replace(self._model.record, offset=float(self.offset_)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it.
 
         Not kept is what a fit tells and where it keeps its state: ``verbose``, ``callbacks`` and ``checkpoint``.
         """
-        document, tensors = self._checked().to_parts()
+        document, tensors = self.model_.to_parts()
         asked = self.get_params(deep=False).items()
         parameters = {name: plain(value) for name, value in asked if name not in OF_ONE_FIT}
         write_model(path, {**document, "parameters": parameters}, tensors)
 
-    def _checked(self) -> FittedModel:
-        """The fitted model, with the threshold as it stands now."""
-        check_is_fitted(self)
-        return replace(self._fitted, record=replace(self._fitted.record, offset=float(self.offset_)))
-
-    def _encoded(self, X: Any) -> np.ndarray:
-        """Rows to score as the model takes them, their columns held against those of the fit."""
-        return self._checked().schema.encode(self._table(X, copy=False))
-
-    def _table(self, X: Any, *, copy: bool = True) -> pd.DataFrame:
-        """Rows to score as a frame; an array's columns are those of the fit. Without a copy it is only to be read."""
-        fitted = self._checked()
-        if isinstance(X, Dataset):
-            way = "[detector.anomaly_score(piece) for piece in dataset.as_fitted(detector.schema_)]"
-            raise DataError(f"A data set may be longer than its scores can be held. Score it piece by piece: {way}.")
-        if is_frame(X) and fitted.frame:
-            frame = as_frame(X)
-            if not len(frame):
-                raise DataError("The table to score has no rows; at least one is needed.")
-            return frame
-        array = validate_data(self, unmasked(X), reset=False, dtype=np.float64, ensure_all_finite=False)
-        return pd.DataFrame(array, columns=self._inputs, index=index_of(X), copy=copy)
-
-    def _decoded(self, cells: np.ndarray, index: pd.Index | None = None) -> Any:
-        """Cells as rows of a table like the one in fit."""
-        fitted = self._checked()
-        frame = fitted.schema.decode(cells)
-        if not fitted.frame:
-            return frame.to_numpy(dtype=np.float64)
-        return frame if index is None else frame.set_axis(index)
-
     def _explanation(self, X: Any) -> Explanation:
-        fitted = self._checked()
-        table = self._table(X)
+        fitted = self.model_
+        table = fitted.frame_of(X)
         x = fitted.schema.encode(table)
         value = table[fitted.schema.names]
-        return explain(fitted.scorer, fitted.reference, fitted.schema, fitted.record.usual, x, value)
+        return explain(fitted.scorer, fitted.reference, fitted.schema, fitted.record.baseline, x, value)
 
     def _calibration(self, contamination: float | str | None, extrapolate: bool) -> Calibration:
         """From scores to p-values."""
@@ -817,7 +802,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             contamination = 0 if self.novelty else self.contamination
         if contamination != "auto" and not (isinstance(contamination, Real) and 0 <= contamination <= 0.5):
             raise ValueError(f"contamination must be 'auto' or a number from 0 to 0.5. Got {contamination!r}.")
-        return calibrate(self._checked().reference.scores, contamination=contamination, extrapolate=extrapolate)
+        return calibrate(self.model_.reference.scores, contamination=contamination, extrapolate=extrapolate)
 
     def _double(self) -> Self:
         """One that is as this is: what is learned goes there, and to this one at the end: all of it or nothing."""
@@ -869,22 +854,21 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     def _expose(self, fitted: FittedModel) -> None:
         """Set the public attributes."""
-        record, design = fitted.record, fitted.design
-        self._fitted = fitted
-        self._inputs = pd.Index(fitted.inputs)
+        record, architecture = fitted.record, fitted.architecture
+        self._model = fitted
         self.offset_ = record.offset
         self.history_ = record.history
         self.n_iter_ = record.n_iter
         self.batch_size_ = record.batch_size
-        self.baseline_contributions_ = record.usual
+        self.baseline_contributions_ = record.baseline
         self.versions_ = record.versions
         self.schema_ = fitted.schema
-        self.n_components_ = design.n_components
-        self.n_estimators_ = design.n_estimators
-        self.likelihood_ = fitted.numbers
-        self.hidden_layer_sizes_ = design.hidden_layer_sizes
-        self.prior_ = design.prior if design.variational else None
-        self._n_features_out = design.n_components
+        self.n_components_ = architecture.n_components
+        self.n_estimators_ = architecture.n_estimators
+        self.likelihood_ = fitted.number_likelihood
+        self.hidden_layer_sizes_ = architecture.hidden_layer_sizes
+        self.prior_ = architecture.prior if architecture.variational else None
+        self._n_features_out = architecture.n_components
         self.latents_ = pd.DataFrame(asdict(fitted.latents), index=self.get_feature_names_out()).assign(
             active=fitted.latents.active
         )
@@ -892,7 +876,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.n_samples_fit_ = fitted.schema.n_rows
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_fitted")
+        return hasattr(self, "_model")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -902,14 +886,13 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def __getstate__(self) -> dict[str, Any]:
         """Pickled as document and arrays, so that a model fitted on a GPU opens anywhere."""
         state = dict(super().__getstate__())
-        if "_fitted" in state:
-            state["_fitted"] = self._checked().to_parts()
+        if "_model" in state:
+            state["_model"] = self.model_.to_parts()
             state.pop("device_")
-            state.pop("_inputs")
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        parts = state.pop("_fitted", None)
+        parts = state.pop("_model", None)
         super().__setstate__(state)
         if parts is not None:
             document, tensors = parts
@@ -944,7 +927,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
         check_parameters(detector.get_params(deep=False))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} does not hold the parameters of a detector: {error}") from error
-    detector._remember(fitted.inputs, fitted.frame)
+    detector._remember(fitted.inputs, fitted.is_frame)
     detector._expose(fitted)
     return detector
 

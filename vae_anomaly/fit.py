@@ -334,7 +334,7 @@ def _judged_by_folds(
             fitted.schema,
             rest,
             fitted.inputs,
-            fitted.frame,
+            fitted.is_frame,
             settings=settings,
             seed=seed + number,
             monitor=monitor,

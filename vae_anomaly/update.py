@@ -35,7 +35,7 @@ def update_model(
     columns stays, the number of rows apart.
     """
     n_old = fitted.schema.n_rows
-    grown = replace(fitted, schema=fitted.schema.with_rows(n_old + len(x)), extent=widened(fitted.extent, x))
+    grown = replace(fitted, schema=fitted.schema.with_rows(n_old + len(x)), ranges=widened(fitted.ranges, x))
     rng = np.random.default_rng([seed, n_old])
     generator = torch.Generator(fitted.scorer.device).manual_seed(int(rng.integers(2**31 - 1)))
     rows = uniform_rows(fitted.reference.cells, n_old, x, rng)
@@ -45,10 +45,10 @@ def update_model(
     vae, record = _trained(grown, rows, plan, generator, monitor) if plan.max_iter else (_warm(grown), grown.record)
     scorer = make_scorer(
         vae,
-        objective_of(grown.design),
+        objective_of(grown.architecture),
         rows,
-        exemplars=grown.design.exemplars,
-        anchored=grown.design.anchored,
+        exemplars=grown.architecture.exemplars,
+        anchored=grown.architecture.anchored,
         leave_one_out=grown.scorer.leave_one_out,
         contamination=settings.contamination,
         bound=grown.scorer.bound,
@@ -57,13 +57,13 @@ def update_model(
         rng=rng,
         noise=grown.scorer.noise,
     )
-    measured = measure(scorer, rows, grown.schema, grown.design, settings, rng)
+    measured = measure(scorer, rows, grown.schema, grown.architecture, settings, rng)
     return replace(
         grown,
         scorer=scorer,
         latents=measured.latents,
         reference=measured.reference,
-        record=replace(record, offset=measured.offset, usual=measured.usual, versions=library_versions()),
+        record=replace(record, offset=measured.offset, baseline=measured.usual, versions=library_versions()),
     )
 
 
@@ -102,11 +102,11 @@ def steps_between(n_old: int, n_new: int, whole: int, worth: float = 1.0) -> int
 
 def _plan(fitted: FittedModel, grown: FittedModel, n_rows: int, strange: float, settings: Settings) -> Plan:
     """That of a fit to so many rows, but shorter, gentler if the new ones are not strange, and with a whole KL."""
-    design, schema = fitted.design, fitted.schema
-    whole = make_plan(settings, grown.schema.n_rows, exemplars=design.exemplars)
-    complete = design.image_shape is not None or not fitted.indicators
-    one_measure = complete and schema.has_one_measure(fitted.extent)
-    plan = make_plan(settings, n_rows, exemplars=design.exemplars, one_measure=one_measure)
+    architecture, schema = fitted.architecture, fitted.schema
+    whole = make_plan(settings, grown.schema.n_rows, exemplars=architecture.exemplars)
+    complete = architecture.image_shape is not None or not fitted.missing_indicators
+    one_measure = complete and schema.has_one_measure(fitted.ranges)
+    plan = make_plan(settings, n_rows, exemplars=architecture.exemplars, one_measure=one_measure)
     worth = 1 + (STRANGE_WORTH - 1) * strange
     steps = steps_between(schema.n_rows, grown.schema.n_rows, whole.max_iter, worth)
     evaluations = max(1, steps // whole.interval)
@@ -116,8 +116,8 @@ def _plan(fitted: FittedModel, grown: FittedModel, n_rows: int, strange: float, 
 
 def _warm(grown: FittedModel) -> VAE:
     """The model, to be trained on."""
-    likelihood = likelihood_of(grown.schema, grown.design, grown.numbers, grown.indicators)
-    vae = grown.design.build(likelihood).to(grown.scorer.device, grown.weight_type)
+    likelihood = likelihood_of(grown.schema, grown.architecture, grown.number_likelihood, grown.missing_indicators)
+    vae = grown.architecture.build(likelihood).to(grown.scorer.device, grown.weight_type)
     vae.load_state_dict(grown.scorer.vae.state_dict())
     return vae
 
@@ -127,8 +127,8 @@ def _trained(
 ) -> tuple[VAE, FitRecord]:
     vae, old = _warm(grown), grown.record
     x = torch.as_tensor(rows, dtype=grown.weight_type, device=grown.scorer.device)
-    exemplars = grown.design.exemplars
-    trainer = Trainer(vae, x, plan, objective_of(grown.design), exemplars=exemplars, generator=generator)
+    exemplars = grown.architecture.exemplars
+    trainer = Trainer(vae, x, plan, objective_of(grown.architecture), exemplars=exemplars, generator=generator)
     rounds = trainer.run(monitor).rounds
     rounds["step"] = [old.n_iter + step for step in rounds["step"]]
     history = {name: old.history[name] + figures for name, figures in rounds.items() if name in old.history}

@@ -71,8 +71,8 @@ def judge(detector: VAEDetector, draws: list[pd.DataFrame], seed: int, *, honest
 
     The second model that `drift` fits to a small table is fitted once for all draws, since it depends on none of them.
     """
-    fitted, settings = detector._fitted, Settings.of(detector.get_params(deep=False))
-    cells = [detector._encoded(draw) for draw in draws]
+    fitted, settings = detector.model_, Settings.of(detector.get_params(deep=False))
+    cells = [detector.model_.encode(draw) for draw in draws]
     x, rng = np.concatenate(cells), np.random.default_rng(seed)
     old, new = (
         comparable_scores(fitted, x, settings, seed) if honest else (fitted.reference.scores, fitted.scorer.score(x))

@@ -127,7 +127,7 @@ class Ours:
     @property
     def n_reference(self) -> int:
         """Rows that new ones are held against."""
-        return len(self.detector._fitted.reference.scores)
+        return len(self.detector.model_.reference.scores)
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """ELBO of each row."""

@@ -63,7 +63,7 @@ def measure(source: Source, novelty: bool) -> dict[str, object]:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session, size = onnxruntime.InferenceSession(path, options), path.stat().st_size
-    exemplars = detector._checked().scorer.exemplars
+    exemplars = detector.model_.scorer.exemplars
     return {
         "set": source.name,
         "setting": "novelty" if novelty else "outlier",
@@ -78,7 +78,7 @@ def measure(source: Source, novelty: bool) -> dict[str, object]:
 
 def _parity(detector: VAEDetector, session: onnxruntime.InferenceSession, rows: pd.DataFrame) -> dict[str, object]:
     """Largest difference in parts of a score (of a nat, where that is larger), and verdicts that differ."""
-    fitted = detector._checked()
+    fitted = detector.model_
     scores, odd = session.run(None, {"rows": fitted.schema.as_numbers(rows)})
     ours = -replace(fitted.scorer, leave_one_out=False).score(fitted.schema.encode(rows))
     apart = np.abs(scores - ours) / np.maximum(np.abs(ours), 1.0)
@@ -87,7 +87,7 @@ def _parity(detector: VAEDetector, session: onnxruntime.InferenceSession, rows: 
 
 def _speed(detector: VAEDetector, session: onnxruntime.InferenceSession, rows: pd.DataFrame) -> dict[str, float]:
     """Scores a second of either, of encoded rows: what reading a table costs is the same for both."""
-    fitted, rng = detector._checked(), np.random.default_rng(0)
+    fitted, rng = detector.model_, np.random.default_rng(0)
     chosen = rng.integers(len(rows), size=MANY)
     numbers, x = fitted.schema.as_numbers(rows)[chosen], fitted.schema.encode(rows)[chosen]
     movable = np.array([cell.kind == "number" for cell in fitted.schema.cells])

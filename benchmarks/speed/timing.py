@@ -115,7 +115,7 @@ def measure(method: Method, rows: int, columns: int) -> Timing:
         new = np.full(rows, -1)  # no score of the fit is handed out again
         score_seconds, score_work, scores = _timed(lambda: peer.score(scaled.transform(x) if method.scaled else x, new))
     score_peak = _memory("VmHWM")
-    bare = products_seconds(peer.detector._fitted.scorer, rows) if isinstance(peer, Ours) else float("nan")
+    bare = products_seconds(peer.detector.model_.scorer, rows) if isinstance(peer, Ours) else float("nan")
     return Timing(
         method.name,
         rows,

@@ -70,7 +70,7 @@ def fitted_to(table: pd.DataFrame, **parameters: object) -> VAEDetector:
 
 def scores_of_new_rows(detector: VAEDetector, table: pd.DataFrame) -> np.ndarray:
     """The detector's anomaly scores, as if no row had been in training."""
-    fitted = detector._checked()
+    fitted = detector.model_
     return -replace(fitted.scorer, leave_one_out=False).score(fitted.schema.encode(table))
 
 
@@ -94,7 +94,7 @@ def graph(detector, tmp_path_factory):
 def test_the_traced_module_scores_as_the_detector_does(name):
     parameters = {"rows": 400, **MODELS[name]}
     detector = fitted_to(mixed_table(np.random.default_rng(0), parameters.pop("rows")), **parameters)
-    fitted, new = detector._checked(), new_rows(np.random.default_rng(1))
+    fitted, new = detector.model_, new_rows(np.random.default_rng(1))
     with torch.no_grad():
         scores, odd = ScoreGraph(fitted)(torch.as_tensor(fitted.schema.as_numbers(new)))
     expected = scores_of_new_rows(detector, new)
@@ -207,7 +207,7 @@ def test_images_are_scored_as_the_detector_does():
     detector = VAEDetector(image_shape=(1, 4, 4), novelty=True, max_iter=5, random_state=0).fit(pixels)
     new = np.vstack([pixels[:3] + 0.5, np.full((1, 16), 255.0), np.full((1, 16), np.nan)])
     with torch.no_grad():
-        scores, _ = ScoreGraph(detector._checked())(torch.as_tensor(new))
+        scores, _ = ScoreGraph(detector.model_)(torch.as_tensor(new))
     assert_allclose(scores, detector.anomaly_score(new), rtol=1e-12)
 
 
@@ -232,7 +232,7 @@ def test_a_graph_that_scores_otherwise_is_not_written(detector, graph, tmp_path,
 
 
 def test_the_rows_compared_have_cells_missing_far_off_and_never_seen(detector):
-    numbers, cells = exporting.probe(detector._checked())
+    numbers, cells = exporting.probe(detector.model_)
     assert np.isnan(cells[400:]).mean() > np.isnan(cells[:400]).mean() + 0.05
     assert (np.abs(cells[400:, :3]) > 10).any(0).all()
     for place, cell in enumerate(detector.schema_.cells):

@@ -41,7 +41,7 @@ def test_drift_is_found_where_there_is_some_and_the_same_again(halves, novelty, 
 def test_held_out_rows_are_compared_under_the_model_itself(halves):
     train, others = halves
     fitted = tiny(calibration="split").fit(train)
-    scores = fitted._fitted.reference.scores, fitted.score_samples(others)
+    scores = fitted.model_.reference.scores, fitted.score_samples(others)
     expected = stats.ks_2samp(*scores, method="exact").pvalue
     assert fitted.drift(others, random_state=0).columns["p_value"]["(score)"] == pytest.approx(expected)
 
@@ -50,7 +50,9 @@ def test_held_out_rows_are_compared_under_the_model_itself(halves):
 def test_training_rows_are_compared_under_a_model_that_did_not_see_them(halves, how):
     train, _ = halves
     fitted = tiny(**how).fit(train)
-    old, new = comparable_scores(fitted._fitted, fitted._encoded(train), Settings.of(fitted.get_params(deep=False)), 0)
+    old, new = comparable_scores(
+        fitted.model_, fitted.model_.encode(train), Settings.of(fitted.get_params(deep=False)), 0
+    )
     assert len(old) == 100
     assert np.isin(old.round(9), new.round(9)).all()  # half of the training rows, scored as new rows are
     assert not np.allclose(new, fitted.score_samples(train))
@@ -78,8 +80,8 @@ def test_values_that_only_the_other_half_has_count_as_unseen_as_those_of_new_row
     fitted = tiny(novelty=True).fit(train)
     settings = Settings.of(fitted.get_params(deep=False))
     strange = train.assign(name="never seen")
-    old, new = comparable_scores(fitted._fitted, fitted._encoded(strange), settings, 0)
-    kept = fitted._fitted.reference.cells
+    old, new = comparable_scores(fitted.model_, fitted.model_.encode(strange), settings, 0)
+    kept = fitted.model_.reference.cells
     learned, others = np.array_split(np.random.default_rng(0).permutation(kept), 2)
     only_there = ~np.isin(others[:, 1], learned[:, 1])
     assert 10 < only_there.sum() < 90

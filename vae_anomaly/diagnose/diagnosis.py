@@ -25,7 +25,7 @@ def diagnose_model(fitted: FittedModel, settings: Settings) -> list[Finding]:
 
 def _of_table(fitted: FittedModel) -> Iterator[Finding]:
     """Checks of what the model was given."""
-    schema, (lowest, highest), images = fitted.schema, fitted.extent, fitted.design.image_shape is not None
+    schema, (lowest, highest), images = fitted.schema, fitted.ranges, fitted.architecture.image_shape is not None
     names, columns = schema.names, np.array([cell.column for cell in schema.cells])
     yield diagnosis.rows_per_column(schema.n_rows, len(names), images=images)
     if images:  # pixels that never change are usual, and none is a category
@@ -41,64 +41,64 @@ def _of_table(fitted: FittedModel) -> Iterator[Finding]:
 
 def _of_training(fitted: FittedModel, settings: Settings) -> Iterator[Finding]:
     """Checks of how the model came about."""
-    history, design = fitted.record.history, fitted.design
+    history, architecture = fitted.record.history, fitted.architecture
     objective = np.array(history["log_likelihood"]) - settings.beta * np.array(history["kl"])
-    unit = "nats" if design.variational else "squared deviations"
+    unit = "nats" if architecture.variational else "squared deviations"
     kept, n_columns = float(fitted.reference.scores[_usual(fitted)].mean()), len(fitted.schema.names)
     yield diagnosis.training(objective, history["elbo"][-1], kept, n_columns, unit)
     if "held_out_elbo" in history:
-        plan = make_plan(settings, fitted.schema.n_rows, exemplars=design.exemplars)
+        plan = make_plan(settings, fitted.schema.n_rows, exemplars=architecture.exemplars)
         yield diagnosis.held_out_elbo(
             np.array(history["held_out_elbo"]),
             ended=fitted.record.n_iter >= plan.max_iter,
-            meant=settings.max_iter == "auto" and design.exemplars and not settings.represents,
+            meant=settings.max_iter == "auto" and architecture.exemplars and not settings.represents,
             unit=unit,
         )
 
 
 def _of_knowledge(fitted: FittedModel) -> Iterator[Finding]:
     """Checks of what the model has learned of how columns depend on one another."""
-    x, scores, design = fitted.reference.cells, fitted.reference.scores, fitted.design
+    x, scores, architecture = fitted.reference.cells, fitted.reference.scores, fitted.architecture
     columns, rng = [cell.column for cell in fitted.schema.cells], np.random.default_rng(0)
     _, first = np.unique(columns, return_index=True)
     known = dependence(x[:, first], rng)
     yield diagnosis.active_latents(_latents(fitted, x), known)
-    if design.variational:
+    if architecture.variational:
         yield diagnosis.latent_nats(fitted.latents)
     if len(first) == 1:
         return
-    if design.variational:
+    if architecture.variational:
         usual = _usual(fitted)
-        margins, remedy = _margins(fitted, x[usual]), _remedy(design, "a larger max_iter")
+        margins, remedy = _margins(fitted, x[usual]), _remedy(architecture, "a larger max_iter")
         yield diagnosis.independent_columns(scores[usual], margins, known, len(first), remedy=remedy)
     others = replace(fitted.scorer, leave_one_out=True).score(shuffled(x, columns, rng))
-    yield diagnosis.shuffled_columns(scores, others, known, remedy=_remedy(design, "a smaller beta, such as 0.3"))
+    yield diagnosis.shuffled_columns(scores, others, known, remedy=_remedy(architecture, "a smaller beta, such as 0.3"))
 
 
-def _remedy(design: Architecture, usual: str) -> str:
+def _remedy(architecture: Architecture, usual: str) -> str:
     """What helps a model that knows too little: kernels at the codes of clean rows are crude in many dimensions."""
-    if not design.variational:
+    if not architecture.variational:
         return "a larger max_iter"
-    return "prior='gaussian'" if design.anchored and design.exemplars else usual
+    return "prior='gaussian'" if architecture.anchored and architecture.exemplars else usual
 
 
 def _of_ranking(fitted: FittedModel, settings: Settings) -> Iterator[Finding]:
     """Checks of which rows come out as odd."""
     x, scores, names = fitted.reference.cells, fitted.reference.scores, fitted.schema.names
     honest = replace(fitted.scorer, leave_one_out=True)
-    if fitted.design.n_estimators > 1 or not settings.represents:
-        yield diagnosis.seed_stability(honest.by_member(x) if fitted.design.n_estimators > 1 else scores[None])
+    if fitted.architecture.n_estimators > 1 or not settings.represents:
+        yield diagnosis.seed_stability(honest.by_member(x) if fitted.architecture.n_estimators > 1 else scores[None])
     if len(names) > 1:
         oddest, some = diagnosis.oddest(scores), np.linspace(0, len(x) - 1, min(len(x), SURPRISED_ROWS)).astype(int)
         surprise = [
-            (column_contributions(honest, x[rows], fitted.schema.cells) - fitted.record.usual)[:, :-1]
+            (column_contributions(honest, x[rows], fitted.schema.cells) - fitted.record.baseline)[:, :-1]
             for rows in (oddest, some)
         ]
         yield diagnosis.leading_column(names, surprise[0])
         yield diagnosis.silent_columns(names, surprise[1])
     yield diagnosis.flagged_rows(scores, fitted.record.offset, settings.contamination)
     odd = 0.0 if settings.novelty else settings.contamination
-    seen = settings.calibration == "leave_one_out" and not fitted.design.exemplars
+    seen = settings.calibration == "leave_one_out" and not fitted.architecture.exemplars
     if not (seen and settings.represents):  # a code is not asked for p-values
         yield diagnosis.p_values(scores, odd, np.random.default_rng(0), seen=seen)
 
@@ -112,9 +112,9 @@ def _usual(fitted: FittedModel) -> np.ndarray:
 def _latents(fitted: FittedModel, x: np.ndarray) -> list[LatentSummary]:
     """The latents of every member, over the rows ``x``."""
     means, variances = fitted.scorer.posteriors(x)
-    if not fitted.design.variational:
+    if not fitted.architecture.variational:
         variances = np.zeros_like(variances)
-    standard = not fitted.design.exemplars
+    standard = not fitted.architecture.exemplars
     return [LatentSummary.of(*member, standard=standard) for member in zip(means, variances, strict=True)]
 
 

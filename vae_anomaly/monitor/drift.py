@@ -37,7 +37,9 @@ def comparable_scores(
     if settings.calibration == "split" or settings.convolutional or many or not possible:
         return reference.scores, fitted.scorer.score(x)
     on_its_device, silent = replace(settings, device=str(fitted.scorer.device)), CallbackRunner(None, [])
-    second = fit_model(schema, learned, fitted.inputs, fitted.frame, settings=on_its_device, seed=seed, monitor=silent)
+    second = fit_model(
+        schema, learned, fitted.inputs, fitted.is_frame, settings=on_its_device, seed=seed, monitor=silent
+    )
     old, new = (second.scorer.score(_as_unseen(schema, rows, learned)) for rows in (others, x))
     return old, new
 

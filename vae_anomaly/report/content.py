@@ -49,7 +49,7 @@ class Content:
         """Score the table, explain its oddest rows, and say what there is to say of table and model."""
         judged = Judged.of(detector, X, keep, rule)
         drift = detector.drift(judged.rows, ordered=False, random_state=0).columns if compare else None
-        training = -detector._fitted.reference.scores if compare else None
+        training = -detector.model_.reference.scores if compare else None
         table, model = TableFacts.of(detector, judged, drift), ModelFacts.of(detector)
         return cls(
             version=version("vae-anomaly"),

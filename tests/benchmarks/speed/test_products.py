@@ -12,7 +12,7 @@ from vae_anomaly import VAEDetector
 def scorer():
     X = np.random.default_rng(0).normal(size=(60, 5))
     shape = {"n_components": 3, "hidden_layer_sizes": (7, 6), "n_estimators": 2, "n_draws": 4}
-    return VAEDetector(**shape, max_iter=2, random_state=0).fit(X)._fitted.scorer
+    return VAEDetector(**shape, max_iter=2, random_state=0).fit(X).model_.scorer
 
 
 def test_every_layer_is_multiplied_once_a_row_or_a_draw(scorer):
@@ -46,4 +46,4 @@ def test_images_have_no_plain_products():
     X = np.random.default_rng(0).random((40, 256))
     detector = VAEDetector(purpose="representation", image_shape=(1, 16, 16), max_iter=2, random_state=0).fit(X)
     with pytest.raises(TypeError, match="plain layers"):
-        products_of(detector._fitted.scorer, 1)
+        products_of(detector.model_.scorer, 1)

@@ -42,7 +42,7 @@ class Form:
 def signature_of(detector: VAEDetector) -> ModelSignature:
     """Declare what ``pyfunc.predict`` takes and gives; the columns of an array have no names."""
     inputs: list[Any] = [ColSpec(DataType.double)] * detector.n_features_in_
-    if detector._fitted.frame:
+    if detector.model_.is_frame:
         inputs = [ColSpec(form.kind, str(name)) for name, form in _forms(detector).items()]
     answer = [ColSpec(kind, name) for name, kind in _ANSWER.items()]
     outputs: list[Any] = [*answer, ColSpec(DataType.string, "reason", required=False)]
@@ -76,10 +76,10 @@ def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
     >>> as_request(detector, table)[:1].to_dict("records")
     [{'day': '2026-01-01 00:00:00', 'count': 3.0}]
     """
-    table = detector._table(X)
+    table = detector.model_.frame_of(X)
     detector.schema_.encode(table)  # a table that the detector would not take is refused as it would refuse it
-    if not detector._fitted.frame:
-        return table
+    if not detector.model_.is_frame:
+        return table.copy()
     forms = _forms(detector).items()
     written = {str(name): form.write(Values(name, table[name].reset_index(drop=True))) for name, form in forms}
     return pd.DataFrame(written).set_axis(table.index)
@@ -91,18 +91,18 @@ def example_of(detector: VAEDetector, X: Any = None) -> pd.DataFrame:
     If there is one without a missing cell, that is taken.
     """
     if X is None:
-        kept = detector._fitted.reference.cells
+        kept = detector.model_.reference.cells
         X = rounded(detector.schema_.decode(kept[_first(~np.isnan(kept).any(axis=1))]))
-        if not detector._fitted.frame:  # columns left out are zeros: whatever stands there is ignored
-            X = X.reindex(columns=detector._fitted.inputs, fill_value=0.0).to_numpy(dtype=np.float64)
-    table = detector._table(X)
+        if not detector.model_.is_frame:  # columns left out are zeros: whatever stands there is ignored
+            X = X.reindex(columns=detector.model_.inputs, fill_value=0.0).to_numpy(dtype=np.float64)
+    table = detector.model_.frame_of(X)
     chosen = table.iloc[_first(table[detector.schema_.names].notna().all(axis=1).to_numpy())].reset_index(drop=True)
-    return as_request(detector, chosen if detector._fitted.frame else chosen.to_numpy())
+    return as_request(detector, chosen if detector.model_.is_frame else chosen.to_numpy())
 
 
 def as_trained(detector: VAEDetector, request: Any) -> Any:
     """Turn rows in the form of the signature into a table of the kinds that the detector was fitted to."""
-    if not detector._fitted.frame:
+    if not detector.model_.is_frame:
         return np.asarray(request, dtype=np.float64)
     read = {}
     for name, form in _forms(detector).items():

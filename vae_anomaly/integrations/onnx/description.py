@@ -21,9 +21,9 @@ def describe(fitted: FittedModel) -> dict[str, Any]:
         "format": FORMAT,
         "columns": _columns(fitted),
         "threshold": -fitted.record.offset,
-        "bound": fitted.scorer.bound if fitted.design.variational else "squared error",
-        "unit": "nats" if fitted.design.variational else "squared deviations",
-        "rows": "new: a row that was in training explains itself" if fitted.design.exemplars else "any",
+        "bound": fitted.scorer.bound if fitted.architecture.variational else "squared error",
+        "unit": "nats" if fitted.architecture.variational else "squared deviations",
+        "rows": "new: a row that was in training explains itself" if fitted.architecture.exemplars else "any",
         "fitted_with": fitted.record.versions,
         "exported_with": {name: version(name) for name in ("vae-anomaly", "torch", "onnx", "onnxscript")},
     }

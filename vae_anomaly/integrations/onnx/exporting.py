@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import ExportError, MissingExtraError
@@ -66,9 +65,8 @@ def export(detector: VAEDetector, path: str | os.PathLike[str]) -> float:
         onnx, onnxscript or onnxruntime is not installed.
     """
     _require_extra()
-    check_is_fitted(detector)
-    fitted = detector._checked()
-    if fitted.design.convolutional:
+    fitted = detector.model_
+    if fitted.architecture.convolutional:
         raise ExportError("Convolutional nets are not exported. Fit with purpose='detection' to score images.")
     model = _graph(fitted).SerializeToString()
     difference = _difference(model, fitted)
