@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import InvalidParameterError
 
-from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.columns import Cell, CodeCell, FlagCell, NumberCell
 from vae_anomaly.data.schema import EncodedMatrix, parts
 from vae_anomaly.errors import DeviceError
 from vae_anomaly.model.convolutions import Shape
@@ -269,11 +269,11 @@ def build_likelihood(
     of numbers.
     """
     unseen = 1 / (n_rows + 1)
-    floors = tuple(cell.floor for cell in cells if cell.kind == "number")
-    n_flags = sum(cell.kind == "flag" for cell in cells)
+    floors = tuple(cell.floor for cell in cells if isinstance(cell, NumberCell))
+    n_flags = sum(isinstance(cell, FlagCell) for cell in cells)
     blocks: list[Likelihood] = [NUMBER_LIKELIHOODS[numbers](floors)] if floors else []
     blocks += [Bernoulli(n_flags, unseen)] if n_flags else []
-    blocks += [Categorical(cell.n_codes, unseen, cell.spread) for cell in cells if cell.kind == "code"]
+    blocks += [Categorical(cell.n_codes, unseen, cell.spread) for cell in cells if isinstance(cell, CodeCell)]
     if not variational:
         blocks = [SquaredError(block) for block in blocks]
     return Mixed(tuple(blocks), indicators)

@@ -125,7 +125,7 @@ def fit_model(
     generator = torch.Generator(device).manual_seed(seed)
     loaded = Loaded.of(x, train_type, device)
     indicators = () if settings.convolutional else loaded.missing  # convolutions see pixels alone
-    sees = len(indicators) + sum(max(1, cell.n_codes) for cell in schema.cells)
+    sees = len(indicators) + sum(cell.n_features for cell in schema.cells)
     one_measure = schema.has_one_measure(loaded.extent) and (settings.image_shape is not None or not indicators)
     design = choose_architecture(settings, len(x), sees, one_measure=one_measure)
     numbers = number_likelihood(settings, x)

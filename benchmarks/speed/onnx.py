@@ -90,7 +90,7 @@ def _speed(detector: VAEDetector, session: onnxruntime.InferenceSession, rows: p
     fitted, rng = detector.model_, np.random.default_rng(0)
     chosen = rng.integers(len(rows), size=MANY)
     numbers, x = fitted.schema.as_numbers(rows)[chosen], fitted.schema.encode(rows)[chosen]
-    movable = np.array([cell.kind == "number" for cell in fitted.schema.cells])
+    movable = np.array([cell.is_number for cell in fitted.schema.cells])
     x = x + JITTER * movable * rng.normal(size=x.shape)
     figures = {}
     for count in (1, MANY):

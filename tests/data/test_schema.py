@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.columns import HOUR_OF_DAY, WEEKDAY, CodeCell, FlagCell, NumberCell
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, DataWarning
 
@@ -24,7 +24,8 @@ def frame_of(**columns):
 
 
 def kinds(schema, name):
-    return [cell.kind for cell in schema.cells if schema.names[cell.column] == name]
+    names = {NumberCell: "number", FlagCell: "flag", CodeCell: "code"}
+    return [names[type(cell)] for cell in schema.cells if schema.names[cell.column] == name]
 
 
 def round_trip(frame):
@@ -178,9 +179,16 @@ def test_the_schema_survives_json(frame):
 def test_numbers_come_first_then_flags_then_codes():
     frame = frame_of(t=["a", "b"], b=[True, False], d=["2024-01-01T07:00", "2024-01-02T08:00"], x=[1.0, 2.0])
     schema = Schema.learn(frame)
-    found = [(cell.kind, schema.names[cell.column], cell.n_codes) for cell in schema.cells]
-    numbers = [("number", "d", 0), ("number", "x", 0)]
-    assert found == [*numbers, ("flag", "b", 0), ("code", "t", 2), ("code", "d", 7), ("code", "d", 24)]
+    t, b, d, x = range(4)
+    assert schema.cells == [
+        NumberCell(d, schema.cells[0].floor),
+        NumberCell(x, schema.cells[1].floor),
+        FlagCell(b),
+        CodeCell(t, 2, (0.0,) * 2),
+        CodeCell(d, 7, (0.0,) * 7, WEEKDAY),
+        CodeCell(d, 24, (0.0,) * 24, HOUR_OF_DAY),
+    ]
+    assert schema.code_cells == [3, 4, 5]
     np.testing.assert_allclose(schema.encode(frame)[:, 2:], [[1, 0, 0, 7], [0, 1, 1, 8]])  # 2024-01-01 was a Monday
 
 
@@ -199,7 +207,7 @@ def test_the_rarest_of_many_levels_share_the_last_code():
     levels = [f"v{k:03}" for k in range(300)]
     frame = frame_of(t=levels * 2 + levels[:254] + levels[260:261])
     schema = Schema.learn(frame)
-    assert schema.cells == [Cell("code", 0, n_codes=255, spread=(0.0,) * 254 + (log(46),))]
+    assert schema.cells == [CodeCell(0, 255, (0.0,) * 254 + (log(46),))]
     probe = frame_of(t=["v000", "v253", "v254", "v260", "v299", "new"])
     codes = schema.encode(probe)
     np.testing.assert_array_equal(codes[:, 0], [0, 253, 254, 254, 254, 255])

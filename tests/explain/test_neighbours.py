@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.columns import CodeCell, FlagCell, NumberCell
 from vae_anomaly.explain.neighbours import NEAREST, SimilarRows, heard_columns
 from vae_anomaly.fitted import ReferenceRows
 
-CELLS = [Cell("number", 0), Cell("number", 1), Cell("flag", 2), Cell("code", 3, n_codes=3)]
+CELLS = [NumberCell(0), NumberCell(1), FlagCell(2), CodeCell(3, 3, (0.0,) * 3)]
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def distance(row, other, heard):
         if not heard[cell.column] or np.isnan(row[place]):
             continue
         if np.isnan(other[place]):
-            total += row[place] ** 2 + 1.0 if cell.kind == "number" else 1.0 + (2 if cell.kind == "flag" else 3) * 1.0
-        elif cell.kind == "number":
+            total += row[place] ** 2 + 1.0 if cell.is_number else 1.0 + cell.unseen * 1.0
+        elif cell.is_number:
             total += (row[place] - other[place]) ** 2
         else:
             total += 2.0 * (row[place] != other[place])
@@ -46,7 +46,7 @@ def test_what_is_expected_is_the_middle_of_the_nearest_rows_by_the_columns_heard
         near = rows[order]
         for place, cell in enumerate(CELLS):
             seen = np.sort(near[:, place][~np.isnan(near[:, place])])
-            if cell.kind == "number":
+            if cell.is_number:
                 assert found.cells[row, place] == seen[int(np.rint(0.5 * (len(seen) - 1)))]
             else:
                 values, counts = np.unique(seen, return_counts=True)

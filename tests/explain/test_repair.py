@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.columns import NumberCell
 from vae_anomaly.explain.neighbours import SimilarRows
 from vae_anomaly.explain.repair import Search
 from vae_anomaly.fitted import ReferenceRows
 
-CELLS = [Cell("number", column) for column in range(4)]
+CELLS = [NumberCell(column) for column in range(4)]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from vae_anomaly.data.columns import CodeCell, FlagCell, NumberCell
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError
 from vae_anomaly.io.read import read_table
@@ -127,9 +128,9 @@ def test_the_kinds_of_a_file_are_those_of_a_frame(tmp_path):
         f"{k * k},{k % 2},{k % 3 == 0},{'xyz'[k % 3]},2024-01-{k + 1:02},0{k}a\n" for k in range(9)
     )
     schema = Schema.learn(read_table(written(tmp_path, text)))
-    kinds = [(cell.kind, schema.names[cell.column]) for cell in schema.cells]
-    numbers, flags = [("number", "n"), ("number", "d")], [("flag", "f"), ("flag", "b")]
-    assert kinds == [*numbers, *flags, ("code", "t"), ("code", "d"), ("code", "z")]
+    kinds = [(type(cell), schema.names[cell.column]) for cell in schema.cells]
+    numbers, flags = [(NumberCell, "n"), (NumberCell, "d")], [(FlagCell, "f"), (FlagCell, "b")]
+    assert kinds == [*numbers, *flags, (CodeCell, "t"), (CodeCell, "d"), (CodeCell, "z")]
 
 
 REFUSED = {

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from vae_anomaly.config import build_likelihood, choose_architecture, make_plan, number_likelihood
-from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.columns import NumberCell
 from vae_anomaly.fit import start
 from vae_anomaly.fitted import objective_of
 from vae_anomaly.training.trainer import Trainer
@@ -18,7 +18,7 @@ def make_trainer(settings_of):
     def make(x, *, seed=0, one_measure=False, **parameters):
         settings = settings_of(**{**TINY, **parameters})
         design = choose_architecture(settings, len(x), x.shape[1], one_measure=one_measure)
-        cells = [Cell("number", column) for column in range(x.shape[1])]
+        cells = [NumberCell(column) for column in range(x.shape[1])]
         density = build_likelihood(
             cells, n_rows=len(x), numbers=number_likelihood(settings, x), variational=design.variational, indicators=()
         )

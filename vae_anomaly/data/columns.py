@@ -9,7 +9,7 @@ schema does both for all columns at once), codes as they are. ``decode`` takes s
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import log
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -37,36 +37,120 @@ DAY = 24 * HOUR
 _STEPS = (DAY, HOUR, 60_000_000, 1_000_000, 1_000, 1)
 
 
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+NEVER_SEEN = "values never seen in training"
+
+
 @dataclass(frozen=True)
-class Cell:
+class NumberCell:
     """
-    One column of an encoded table.
+    A standardised number.
 
     Parameters
     ----------
-    kind
-        "number" (standardised value), "flag" (0 or 1; 2 = neither, never seen in training) or "code" (0 to
-        ``n_codes`` - 1; ``n_codes`` = a value never seen in training).
     column
-        Position in ``Schema.names`` of the table column that it comes from.
+        Index in ``Schema.names`` of the table column that the cell comes from.
     floor
-        For a number: least noise scale that its fineness bears, in standardised units.
-    n_codes
-        For a code: how many codes training has seen.
-    spread
-        For a code: log of how many table values share each code; 0 where it stands for one.
+        Smallest noise scale that the spacing of the values allows, in standardised units.
     """
 
-    kind: str
     column: int
     floor: float = LEAST_FLOOR
-    n_codes: int = 0
-    spread: tuple[float, ...] = ()
+
+    is_number: ClassVar[Literal[True]] = True
+    n_features: ClassVar[int] = 1
+
+    def describe(self, value: float, decoded: Any) -> str:
+        """Text for an encoded value, given the same value decoded."""
+        return f"{decoded:.4g}" if isinstance(decoded, float) else str(decoded)
+
+
+@dataclass(frozen=True)
+class FlagCell:
+    """A truth value: 0 or 1, or 2 for a value never seen in training. ``column`` is an index in ``Schema.names``."""
+
+    column: int
+
+    is_number: ClassVar[Literal[False]] = False
+    n_features: ClassVar[int] = 1
+    unseen: ClassVar[int] = 2
+
+    def describe(self, value: float, decoded: Any) -> str:
+        """Text for an encoded value, given the same value decoded."""
+        return NEVER_SEEN if value == self.unseen else str(decoded)
+
+
+@dataclass(frozen=True)
+class DatePart:
+    """
+    A part of a date that repeats: the weekday (Monday is 0) or the hour.
+
+    An instant in microseconds since 1970 has the code ``(instant // unit + first) % len(names)``.
+    """
+
+    unit: int
+    first: int
+    names: tuple[str, ...]
+
+    def codes(self, instants: np.ndarray) -> np.ndarray:
+        """Code of each instant, in microseconds since 1970 in UTC."""
+        codes: np.ndarray = (instants // self.unit + self.first) % len(self.names)
+        return codes
+
+
+WEEKDAY = DatePart(DAY, 3, WEEKDAYS)  # 1970 began on a Thursday
+HOUR_OF_DAY = DatePart(HOUR, 0, tuple(f"hour {hour}" for hour in range(24)))
+
+
+@dataclass(frozen=True)
+class CodeCell:
+    """
+    A category code: 0 to ``n_codes`` - 1, or ``n_codes`` for a value never seen in training.
+
+    Parameters
+    ----------
+    column
+        Index in ``Schema.names`` of the table column that the cell comes from.
+    n_codes
+        Number of codes seen in training.
+    spread
+        For each code the log of the number of table values that share it; 0 where it stands for one.
+    part
+        The part of a date that the codes stand for; None for the levels of a category.
+    """
+
+    column: int
+    n_codes: int
+    spread: tuple[float, ...]
+    part: DatePart | None = None
+
+    is_number: ClassVar[Literal[False]] = False
+
+    @classmethod
+    def of_date(cls, column: int, part: DatePart) -> Self:
+        """The cell of a part of a date."""
+        return cls(column, len(part.names), (0.0,) * len(part.names), part)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features that the encoder network sees for the cell: one for each code."""
+        return self.n_codes
 
     @property
     def unseen(self) -> int:
-        """What a flag or a code is where training never saw its value."""
-        return self.n_codes if self.kind == "code" else 2
+        """Code of a value never seen in training."""
+        return self.n_codes
+
+    def describe(self, value: float, decoded: Any) -> str:
+        """Text for an encoded value, given the same value decoded."""
+        if self.part is not None:
+            return self.part.names[int(value)]
+        if value == self.unseen:
+            return NEVER_SEEN
+        return f"{decoded} and rarer values" if self.spread[int(value)] > 0 else str(decoded)
+
+
+Cell = NumberCell | FlagCell | CodeCell
 
 
 class Column(Protocol):
@@ -135,7 +219,7 @@ class NumberColumn:
 
     def cells(self, column: int) -> list[Cell]:
         """List the one number."""
-        return [Cell("number", column)]
+        return [NumberCell(column)]
 
     def encode(self, values: Values) -> list[np.ndarray]:
         """Give the numbers."""
@@ -180,7 +264,7 @@ class FlagColumn:
 
     def cells(self, column: int) -> list[Cell]:
         """List the one flag."""
-        return [Cell("flag", column)]
+        return [FlagCell(column)]
 
     def encode(self, values: Values) -> list[np.ndarray]:
         """Give 0 for false, 1 for true, other numbers as they are."""
@@ -231,18 +315,20 @@ class CategoryColumn:
         return "settled" if self.storage == "mixed" or self._has_others else "text"
 
     @cached_property
-    def _codes(self) -> dict[Level, int]:
-        last = self._n_codes - 1
+    def codes(self) -> dict[Level, int]:
+        """Code of each level."""
+        last = self.n_codes - 1
         return {level: min(place, last) for place, level in enumerate(self.levels)}
 
     @property
-    def _n_codes(self) -> int:
+    def n_codes(self) -> int:
+        """Number of codes."""
         return min(len(self.levels), MOST_CODES)
 
     def cells(self, column: int) -> list[Cell]:
         """List the one code."""
-        spread = (0.0,) * (self._n_codes - 1) + (log(len(self.levels) - self._n_codes + 1),)
-        return [Cell("code", column, n_codes=self._n_codes, spread=spread)]
+        spread = (0.0,) * (self.n_codes - 1) + (log(len(self.levels) - self.n_codes + 1),)
+        return [CodeCell(column, self.n_codes, spread)]
 
     def encode(self, values: Values) -> list[np.ndarray]:
         """Give the codes."""
@@ -250,7 +336,7 @@ class CategoryColumn:
         places, distinct = values.factors
         strange = np.array([self._is_strange(value) for value in distinct] + [False])
         _fitting(Reading(places, np.flatnonzero(strange[places])), values, "text" if self._has_text else "numbers")
-        codes, unseen = self._codes, self._n_codes
+        codes, unseen = self.codes, self.n_codes
         known = [codes.get(scalar(value), unseen) for value in distinct]
         return [np.array([*known, np.nan])[places]]  # -1, missing, takes the last
 
@@ -271,9 +357,9 @@ class CategoryColumn:
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Store the levels; the shared code is its most frequent level, a value never seen is missing."""
-        known = (parts[0] >= 0) & (parts[0] < self._n_codes)
-        codes = np.where(known, parts[0], self._n_codes).astype(np.int64)
-        levels = np.array([*self.levels[: self._n_codes], None], dtype=object)[codes].tolist()
+        known = (parts[0] >= 0) & (parts[0] < self.n_codes)
+        codes = np.where(known, parts[0], self.n_codes).astype(np.int64)
+        levels = np.array([*self.levels[: self.n_codes], None], dtype=object)[codes].tolist()
         if self.storage == "category":
             return store_levels(levels, self.categories, ordered=self.ordered)
         return store_text(levels, "object" if self.storage == "mixed" else self.storage)
@@ -326,22 +412,23 @@ class DateColumn:
         if len(misfits) or len(seen) == 0:
             return None
         origin = int(np.sort(seen)[len(seen) // 2])
-        weekday, hour = len(np.unique(_weekday(seen))) > 1, bool((seen % DAY != 0).any())
+        weekday, hour = len(np.unique(WEEKDAY.codes(seen))) > 1, bool((seen % DAY != 0).any())
         step = next(step for step in _STEPS if not (seen % step).any())
         return cls(values.name, storage_of(values), origin, step, weekday, hour)
 
+    @property
+    def _parts(self) -> list[DatePart]:
+        return [part for part, used in ((WEEKDAY, self.weekday), (HOUR_OF_DAY, self.hour)) if used]
+
     def cells(self, column: int) -> list[Cell]:
         """List the time elapsed, then the weekday and the hour if they are in use."""
-        weekday = [Cell("code", column, n_codes=7, spread=(0.0,) * 7)] if self.weekday else []
-        hour = [Cell("code", column, n_codes=24, spread=(0.0,) * 24)] if self.hour else []
-        return [Cell("number", column), *weekday, *hour]
+        return [NumberCell(column), *(CodeCell.of_date(column, part) for part in self._parts)]
 
     def encode(self, values: Values) -> list[np.ndarray]:
         """Give microseconds since the origin, weekday (Monday is 0) and hour."""
         instants = _fitting(values.instants, values, "dates")
-        parts = [instants - self.origin, _weekday(instants), instants // HOUR % 24]
-        chosen = [part for part, used in zip(parts, (True, self.weekday, self.hour), strict=True) if used]
-        return [np.where(instants == NO_INSTANT, np.nan, part.astype(np.float64)) for part in chosen]
+        cells = [instants - self.origin, *(part.codes(instants) for part in self._parts)]
+        return [np.where(instants == NO_INSTANT, np.nan, cell.astype(np.float64)) for cell in cells]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Store the dates that the time elapsed gives."""
@@ -423,8 +510,3 @@ def _by_frequency(values: Values) -> tuple[Level, ...]:
     by_text = np.array(sorted(range(len(levels)), key=list(map(str, levels)).__getitem__), dtype=np.int64)
     order = by_text[np.argsort(-counts[by_text], kind="stable")]
     return tuple(levels[place] for place in order[: np.count_nonzero(counts)])
-
-
-def _weekday(instants: np.ndarray) -> np.ndarray:
-    weekdays: np.ndarray = (instants // DAY + 3) % 7  # 1970 began on a Thursday
-    return weekdays

@@ -1,19 +1,29 @@
 """The schema of images: every column is a pixel, all of one scale, and none is left out."""
 
 from copy import copy
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
 from vae_anomaly.data import documents
-from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.columns import Cell, NumberCell
 from vae_anomaly.data.infer import Numbers, Survey
 from vae_anomaly.data.parse import column_names, in_pieces_of_rows, listed, numbered, plain_numbers
 from vae_anomaly.errors import DataError
 
 Name = str | int
 LARGEST = 1e300  # pixel, so that a range is finite
+
+
+@dataclass(frozen=True)
+class PixelColumn:
+    """One pixel of every image."""
+
+    name: Name
+
+    kind: ClassVar[str] = "pixel"
 
 
 class PixelSchema:
@@ -29,8 +39,12 @@ class PixelSchema:
         Columns, in the table's order.
     left_out
         Empty: a pixel that never changes is still one of the image.
+    columns
+        The same columns, with their kind.
     cells
         What each column of the matrix holds.
+    code_cells
+        Empty: no pixel holds category codes.
     kinds
         "pixel", for each column.
     n_rows
@@ -39,10 +53,12 @@ class PixelSchema:
 
     def __init__(self, names: list[Name], darkest: float, brightest: float, n_rows: int) -> None:
         self.names = names
-        self.kinds = ["pixel"] * len(names)
+        self.columns = [PixelColumn(name) for name in names]
+        self.kinds = [column.kind for column in self.columns]
         self.n_rows = n_rows
         self.left_out: dict[Name, str] = {}
-        self.cells = [Cell("number", column) for column in range(len(names))]
+        self.cells: list[Cell] = [NumberCell(column) for column in range(len(names))]
+        self.code_cells: list[int] = []
         self._darkest, self._brightest = darkest, brightest
 
     @classmethod

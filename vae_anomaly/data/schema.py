@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Protocol, Self
 
@@ -11,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.data import documents
-from vae_anomaly.data.columns import Cell, Column, NumberColumn, column_from_json
+from vae_anomaly.data.columns import (
+    Cell,
+    CodeCell,
+    Column,
+    DateColumn,
+    FlagCell,
+    NumberCell,
+    NumberColumn,
+    column_from_json,
+)
 from vae_anomaly.data.infer import Survey, learn_columns
 from vae_anomaly.data.parse import (
     PIECE_CELLS,
@@ -27,7 +35,7 @@ from vae_anomaly.data.parse import (
 from vae_anomaly.data.scaling import LARGEST, LEAST_FLOOR, MOST_FLOOR, Scaling
 from vae_anomaly.errors import DataError, DataWarning
 
-_ORDER = {"number": 0, "flag": 1, "code": 2}
+_ORDER: tuple[type[Cell], ...] = (NumberCell, FlagCell, CodeCell)
 _UNSEEN_FLAG = 2.0
 
 
@@ -44,9 +52,9 @@ class Layout:
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = columns
         cells = [cell for place, column in enumerate(columns) for cell in column.cells(place)]
-        order = sorted(range(len(cells)), key=lambda place: _ORDER[cells[place].kind])
+        order = sorted(range(len(cells)), key=lambda place: _ORDER.index(type(cells[place])))
         self.cells: list[Cell] = [cells[place] for place in order]
-        self.n_numbers = sum(cell.kind == "number" for cell in cells)
+        self.n_numbers = sum(cell.is_number for cell in cells)
         self.slots: list[list[int]] = [[] for _ in columns]
         for slot in np.argsort(order):  # by column again
             self.slots[self.cells[slot].column].append(int(slot))
@@ -89,7 +97,7 @@ class Layout:
             raise infinite(self.columns[self.cells[slot].column].name, int(row))
 
     def _mark_unseen_flags(self, raw: np.ndarray) -> None:
-        n_flags = sum(cell.kind == "flag" for cell in self.cells)
+        n_flags = sum(isinstance(cell, FlagCell) for cell in self.cells)
         flags = raw[:, self.n_numbers : self.n_numbers + n_flags]
         flags[(flags != 0) & (flags != 1) & ~np.isnan(flags)] = _UNSEEN_FLAG
 
@@ -124,8 +132,12 @@ class Schema:
         Columns in use, in the table's order.
     left_out
         Columns that training saw but does not use, each with the reason in words.
+    columns
+        Columns in use, in the table's order, with their types and levels.
     cells
         What each column of the matrix holds.
+    code_cells
+        Indices of the cells that hold category codes.
     kinds
         Of each column in use: "number", "flag", "category" or "date".
     n_rows
@@ -140,7 +152,10 @@ class Schema:
         self.names: list[Name] = [column.name for column in layout.columns]
         self.kinds = [column.kind for column in layout.columns]
         numbers = zip(layout.cells, scaling.floors.tolist(), strict=False)
-        self.cells = [replace(cell, floor=floor) for cell, floor in numbers] + layout.cells[layout.n_numbers :]
+        self.cells: list[Cell] = [NumberCell(cell.column, floor) for cell, floor in numbers]
+        self.cells += layout.cells[layout.n_numbers :]
+        self.columns = layout.columns
+        self.code_cells = [place for place, cell in enumerate(self.cells) if isinstance(cell, CodeCell)]
 
     @classmethod
     def learn(cls, frame: pd.DataFrame, places: np.ndarray | None = None, survey: Survey | None = None) -> Self:
@@ -282,7 +297,7 @@ class Schema:
 
 def _number_parts(columns: Sequence[Column], frame: pd.DataFrame, places: np.ndarray | None) -> Iterator[np.ndarray]:
     """The raw numbers of a table, (rows, numbers), a few columns at a time."""
-    with_numbers = [column for column in columns if column.kind in ("number", "date")]
+    with_numbers = [column for column in columns if isinstance(column, NumberColumn | DateColumn)]
     step = max(1, PIECE_CELLS // len(frame if places is None else places))
     for first in range(0, len(with_numbers), step):
         layout = Layout(with_numbers[first : first + step])

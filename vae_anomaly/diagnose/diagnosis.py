@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from vae_anomaly.config import Architecture, Settings, make_plan
+from vae_anomaly.data.columns import CodeCell
 from vae_anomaly.diagnose import checks as diagnosis
 from vae_anomaly.diagnose.checks import Finding
 from vae_anomaly.diagnose.dependence import dependence, shuffled
@@ -34,7 +35,7 @@ def _of_table(fitted: FittedModel) -> Iterator[Finding]:
     yield diagnosis.constant_columns(names, moving == 0)
     levels = np.zeros(len(names))
     for cell in schema.cells:
-        if cell.kind == "code" and (columns == cell.column).sum() == 1:  # a date has other cells beside its codes
+        if isinstance(cell, CodeCell) and cell.part is None:
             levels[cell.column] = np.exp(cell.spread).sum()
     yield diagnosis.identifiers(names, levels, schema.n_rows)
 

@@ -184,7 +184,7 @@ def _shares(reference: np.ndarray, x: np.ndarray, cells: list[Cell]) -> np.ndarr
     """
     shares = np.full((len(x), 1 + max(cell.column for cell in cells)), np.nan)
     for place, cell in enumerate(cells):
-        if cell.kind == "number" or any(other.column == cell.column for other in cells[:place]):
+        if cell.is_number or any(other.column == cell.column for other in cells[:place]):
             continue  # of a date, weekday and hour come after the number
         seen, counts = np.unique(reference[~np.isnan(reference[:, place]), place], return_counts=True)
         known = dict(zip(seen.tolist(), (counts / max(1, counts.sum())).tolist(), strict=True))

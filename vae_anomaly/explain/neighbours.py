@@ -73,7 +73,7 @@ class SimilarRows:
     @cached_property
     def _coded(self) -> np.ndarray:
         """Which cells hold one value of several, not a number, (cells,)."""
-        return np.array([cell.kind != "number" for cell in self.cells])
+        return np.array([not cell.is_number for cell in self.cells])
 
     @cached_property
     def _features(self) -> tuple[Tensor, Tensor]:
@@ -93,10 +93,10 @@ class SimilarRows:
         parts = []
         for place, cell in enumerate(self.cells):
             column = torch.as_tensor(x[:, place].astype(np.float32))[:, None]
-            if cell.kind == "number":
+            if cell.is_number:
                 parts.append(column.clamp(-LARGEST, LARGEST))
             else:
-                marks = (column == torch.arange(_width(cell))).float()
+                marks = (column == torch.arange(cell.unseen)).float()
                 parts.append(marks.masked_fill(column.isnan(), torch.nan))
         return torch.cat(parts, 1)
 
@@ -145,7 +145,7 @@ def heard_columns(surprise: np.ndarray) -> np.ndarray:
 
 def _width(cell: Cell) -> int:
     """Features of a cell: a mark for each value, and none for values never seen."""
-    return {"number": 1, "flag": 2}.get(cell.kind, cell.n_codes)
+    return 1 if cell.is_number else cell.unseen
 
 
 def _most_frequent(values: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ def comparable_scores(
     which it never saw. Rows held out by "split" need none; convolutions would take minutes.
     """
     schema, reference = fitted.schema, fitted.reference
-    many = schema.n_rows > FEW_ROWS and all(cell.kind != "code" for cell in schema.cells)
+    many = schema.n_rows > FEW_ROWS and not schema.code_cells
     learned, others = np.array_split(np.random.default_rng(seed).permutation(reference.cells), 2)
     possible = len(others) and not np.isnan(learned).all(0).any()  # a column without a value cannot be learned
     if settings.calibration == "split" or settings.convolutional or many or not possible:
@@ -48,7 +48,7 @@ def _as_unseen(schema: Schema | PixelSchema, x: np.ndarray, learned: np.ndarray)
     """The rows ``x`` as they would be encoded, had the schema been learned from the rows ``learned`` alone."""
     x = x.copy()
     for place, cell in enumerate(schema.cells):
-        if cell.kind != "number":
+        if not cell.is_number:
             strange = ~np.isin(x[:, place], learned[:, place]) & ~np.isnan(x[:, place])
             x[strange, place] = cell.unseen
     return x
@@ -56,7 +56,6 @@ def _as_unseen(schema: Schema | PixelSchema, x: np.ndarray, learned: np.ndarray)
 
 TELLING = 0.5  # of an effect that a shift or a spread must account for, to be what is said of it
 ATOM = 0.1  # of the rows in one value, whose share is then more telling than a spread
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def of_missing(difference: Difference) -> str:
@@ -117,19 +116,10 @@ def _shares(found: Difference) -> str:
 
 def _spell(schema: Schema | PixelSchema, cell: int, value: float) -> str:
     """What a cell's value stands for in the table."""
-    about = schema.cells[cell]
-    kind, name = schema.kinds[about.column], schema.names[about.column]
-    if about.kind == "code" and kind == "date":
-        return WEEKDAYS[int(value)] if about.n_codes == len(WEEKDAYS) else f"hour {value:.0f}"
-    if about.kind != "number" and value == about.unseen:
-        return "values never seen in training"
     row = np.full((1, len(schema.cells)), np.nan)
     row[0, cell] = value
-    found = schema.decode(row)[name].iloc[0]
-    if about.kind == "number":
-        return f"{found:.4g}" if isinstance(found, float) else str(found)
-    shared = about.kind == "code" and about.spread[int(value)] > 0
-    return f"{found} and rarer values" if shared else str(found)
+    about = schema.cells[cell]
+    return about.describe(value, schema.decode(row)[schema.names[about.column]].iloc[0])
 
 
 SCORE = "(score)"  # the row of the result that belongs to no column of the table
@@ -225,7 +215,7 @@ def _of_column(schema: Schema | PixelSchema, cells: list[int], old: np.ndarray, 
     tests: list[_Test] = [(compare_missing(*missing), wording.of_missing)]
     for cell in cells:
         about, (before, after) = schema.cells[cell], (rows[~np.isnan(rows[:, cell]), cell] for rows in (old, new))
-        if about.kind == "number":
+        if about.is_number:
             tests.append((compare_numbers(before, after), partial(wording.of_numbers, schema, cell, before, after)))
         else:
             tests.append((compare_codes(before, after, about.unseen), partial(wording.of_codes, schema, cell)))

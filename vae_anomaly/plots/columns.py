@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from vae_anomaly.data.columns import CategoryColumn, DateColumn, FlagColumn
 from vae_anomaly.data.parse import as_frame, is_frame
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import label
@@ -22,19 +23,16 @@ OTHERS = "others"
 
 @dataclass(frozen=True)
 class Shown:
-    """One column in use; ``kind`` is the schema's word: number, flag, category or date."""
+    """One column in use, its kind in the schema's words: its values are names (``is_level``), dates or numbers."""
 
     name: str | int
     kind: str
-
-    @property
-    def is_level(self) -> bool:
-        """Whether its values are names, and not places on a line."""
-        return self.kind in {"flag", "category"}
+    is_level: bool
+    is_date: bool
 
     def numbers(self, table: pd.DataFrame) -> np.ndarray:
         """Places on a line, (rows,), NaN where missing: numbers, seconds of durations, days since 1970 of dates."""
-        return places(table[self.name], self.kind == "date")
+        return places(table[self.name], self.is_date)
 
     def levels(self, table: pd.DataFrame) -> np.ndarray:
         """Texts of the values, (rows,), None where missing."""
@@ -42,7 +40,7 @@ class Shown:
 
     def ticks(self, axis: "Axis") -> None:
         """Give the axis ticks that suit the numbers."""
-        (date_ticks if self.kind == "date" else few_ticks)(axis)
+        (date_ticks if self.is_date else few_ticks)(axis)
 
     def title(self, most: int) -> str:
         """Name that fits above a panel."""
@@ -51,7 +49,9 @@ class Shown:
 
 def columns_in_use(detector: "VAEDetector") -> list[Shown]:
     """In the table's order."""
-    return [Shown(column["name"], column["kind"]) for column in detector.schema_.to_json()["columns"]]
+    columns = detector.schema_.columns
+    with_levels, dates = FlagColumn | CategoryColumn, DateColumn
+    return [Shown(c.name, c.kind, isinstance(c, with_levels), isinstance(c, dates)) for c in columns]
 
 
 def observed(detector: "VAEDetector", X: Any) -> pd.DataFrame:

@@ -402,7 +402,7 @@ def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -
     cells : sequence of Cell
         What each cell is.
     """
-    widths = [max(1, cell.n_codes) for cell in cells]
+    widths = [cell.n_features for cell in cells]
     parts = scorer.by_chunk(partial(_nats, scorer, widths), x)
     nats, totals = (np.concatenate(part) for part in zip(*parts, strict=True))
     if scorer.bound == "iwae":

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vae_anomaly.data.columns import DAY, HOUR, Cell
+from vae_anomaly.data.columns import CodeCell, FlagCell
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.scaling import LARGEST, LINEAR
 from vae_anomaly.data.schema import Schema
@@ -20,11 +20,9 @@ class TableCells(nn.Module):
     def __init__(self, schema: Schema) -> None:
         super().__init__()
         document, cells = schema.to_json(), schema.cells
-        self._numbers = [cell.column for cell in cells if cell.kind == "number"]
-        self._flags = [cell.column for cell in cells if cell.kind == "flag"]
-        self._codes = nn.ModuleList(
-            _Code(cell, document["columns"][cell.column]["kind"]) for cell in cells if cell.kind == "code"
-        )
+        self._numbers = [cell.column for cell in cells if cell.is_number]
+        self._flags = [cell.column for cell in cells if isinstance(cell, FlagCell)]
+        self._codes = nn.ModuleList(_Code(cell) for cell in cells if isinstance(cell, CodeCell))
         self.scaling = _Scaling(document, self._numbers)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -80,9 +78,9 @@ class _Scaling(nn.Module):
 class _Code(nn.Module):
     """One column of codes; whatever is not among those of training is unseen."""
 
-    def __init__(self, cell: Cell, kind: str) -> None:
+    def __init__(self, cell: CodeCell) -> None:
         super().__init__()
-        self._column, self._n_codes, self._kind = cell.column, cell.n_codes, kind
+        self._column, self._n_codes, self._part = cell.column, cell.n_codes, cell.part
 
     def forward(self, rows: Tensor) -> Tensor:
         """Codes (rows, 1)."""
@@ -92,11 +90,9 @@ class _Code(nn.Module):
 
     def _raw(self, values: Tensor) -> Tensor:
         """The code itself, or of an instant in microseconds the weekday (Monday is 0) or the hour."""
-        if self._kind != "date":
+        if self._part is None:
             return values
-        if self._n_codes == 24:
-            return _remainder(_quotient(values, HOUR), 24)
-        return _remainder(_quotient(values, DAY) + 3, 7)  # 1970 began on a Thursday
+        return _remainder(_quotient(values, self._part.unit) + self._part.first, self._n_codes)
 
 
 def _flags(values: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import Any
 
+from vae_anomaly.data.columns import CategoryColumn, Column, DateColumn, NumberColumn
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.fitted import FittedModel
 
@@ -33,20 +34,17 @@ def _columns(fitted: FittedModel) -> list[dict[str, Any]]:
     schema = fitted.schema
     if isinstance(schema, PixelSchema):
         return [{"name": name, "kind": "pixel"} for name in schema.names]
-    n_codes = {cell.column: cell.n_codes for cell in schema.cells if cell.kind == "code"}
-    documents = schema.to_json()["columns"]
-    return [_column(document, n_codes.get(place, 0)) for place, document in enumerate(documents)]
+    return [_column(column) for column in schema.columns]
 
 
-def _column(document: dict[str, Any], n_codes: int) -> dict[str, Any]:
-    described = {"name": document["name"], "kind": document["kind"]}
-    match document["kind"]:
-        case "category":
-            levels = document["levels"]
-            codes = [min(place, n_codes - 1) for place in range(len(levels))]
-            return {**described, "levels": levels, "codes": codes, "unseen": n_codes}
-        case "date":
+def _column(column: Column) -> dict[str, Any]:
+    described = {"name": column.name, "kind": column.kind}
+    match column:
+        case CategoryColumn():
+            codes = list(column.codes.values())
+            return {**described, "levels": list(column.levels), "codes": codes, "unseen": column.n_codes}
+        case DateColumn():
             return {**described, "unit": UNITS["date"]}
-        case "number" if document["storage"].startswith(("timedelta", "duration")):
+        case NumberColumn() if column.is_duration:
             return {**described, "unit": UNITS["duration"]}
     return described

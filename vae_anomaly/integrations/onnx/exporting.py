@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from vae_anomaly.data.columns import CodeCell, FlagCell, NumberColumn
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import ExportError, MissingExtraError
 from vae_anomaly.fitted import FittedModel
@@ -151,14 +152,14 @@ def probe(fitted: FittedModel) -> tuple[np.ndarray, np.ndarray]:
     schema, rng = fitted.schema, np.random.default_rng(0)
     kept = fitted.reference.cells
     whole = kept[np.linspace(0, len(kept) - 1, min(len(kept), PROBED)).astype(int)]
-    movable = np.array([schema.kinds[cell.column] == "number" for cell in schema.cells])
+    movable = np.array([isinstance(schema.columns[cell.column], NumberColumn) for cell in schema.cells])
     far = np.where(movable, np.copysign(FAR, whole), whole)
     fate = rng.random(whole.shape)
     spoilt = np.where(fate < SPOILT / 2, np.nan, np.where(fate < SPOILT, far, whole))
     table = schema.decode(np.concatenate([whole, spoilt]))
     numbers, x = schema.as_numbers(table), schema.encode(table)
     for place, cell in enumerate(schema.cells):
-        if schema.kinds[cell.column] in ("flag", "category"):
+        if isinstance(cell, FlagCell) or (isinstance(cell, CodeCell) and cell.part is None):
             rows = len(whole) + np.flatnonzero(rng.random(len(spoilt)) < SPOILT / 2)
             numbers[rows, cell.column] = x[rows, place] = cell.unseen
     return numbers, x
