@@ -246,13 +246,42 @@ def test_an_error_in_the_block_of_a_claim_is_passed_on(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_where_the_disk_knows_no_locks_nobody_is_kept_out(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(37, "No locks available")
+NO_LOCKS = [(37, "No locks available"), (95, "Operation not supported"), (22, "Invalid argument")]
 
-    monkeypatch.setattr(files.fcntl, "flock", refuse)
+
+@pytest.mark.parametrize("error", NO_LOCKS)
+def test_on_a_disk_without_locks_nobody_is_kept_out(tmp_path, monkeypatch, error):
+    def refuse(*_):
+        raise OSError(*error)
+
+    monkeypatch.setattr("fcntl.flock", refuse)
     with claimed(tmp_path / "out.csv", "it is busy"), claimed(tmp_path / "out.csv", "it is busy"):
         pass
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")  # filelock from 3.24 on locks there in another way
+def test_a_system_without_flock_can_be_written_to(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for _ in range(2):
+        with claimed(tmp_path / "out.csv", "it is busy"):
+            pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_that_cannot_be_made_is_an_error_in_a_sentence(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".out.csv.lock").symlink_to(victim)
+    with (
+        pytest.raises(OutputError, match="Cannot write '.*out.csv': .*symbolic links. Choose another place"),
+        claimed(tmp_path / "out.csv", "it is busy"),
+    ):
+        pytest.fail("the link was followed")
+    assert victim.read_text() == "precious"
 
 
 def test_what_is_no_file_cannot_be_claimed():

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -8,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.io import resumable as partial_module
 from vae_anomaly.io.resumable import partial_file
 
 PLAN = {"model": "m", "input": [["a", 1]]}
@@ -138,12 +138,13 @@ def test_two_runs_do_not_write_one_file(tmp_path):
             pytest.fail("two runs write")
         partial.finish()
     assert target.read_text() == "mine"
+    assert os.listdir(tmp_path) == ["out.csv"]
 
 
-def test_a_part_that_became_the_output_while_it_was_opened_is_left_alone(tmp_path, monkeypatch):
+def test_a_part_that_became_the_output_while_the_lock_was_taken_is_left_alone(tmp_path, monkeypatch):
     target = tmp_path / "out.csv"
     interrupted(target)
-    lock, calls = partial_module.fcntl.flock, []
+    lock, calls = fcntl.flock, []
 
     def finished_meanwhile(*arguments):
         if not calls:
@@ -154,8 +155,9 @@ def test_a_part_that_became_the_output_while_it_was_opened_is_left_alone(tmp_pat
     monkeypatch.setattr("fcntl.flock", finished_meanwhile)
     with partial_file(target, PLAN) as partial:
         partial.write(b"new")
-        assert target.read_bytes().startswith(LINES[0])  # not touched before the end
+        assert target.read_bytes().startswith(LINES[0])  # unchanged until the end
         partial.finish()
+    assert calls
     assert target.read_text() == "new"
 
 
@@ -167,7 +169,7 @@ def test_where_the_disk_is_full_the_part_stays_and_the_error_says_so(tmp_path):
         if (number, moment) == (3, "after a write"):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(DataError, match=r"the disk is full. Free some space, and run the same again: it goes on"):
+    with pytest.raises(DataError, match=r"the disk is full. Free some space, then run the same command again"):
         run(target, die=full)
     assert target.read_text() == "old"
     run(target)

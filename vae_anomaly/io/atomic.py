@@ -1,7 +1,6 @@
-"""Output files appear whole or not at all, and one process at a time may claim a name."""
+"""Output files appear complete or not at all, and one process at a time may claim a file name."""
 
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
@@ -14,38 +13,35 @@ from pathlib import Path
 
 from vae_anomaly.errors import OutputError
 
-_PERMISSIONS = 0o777
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-_LONG = 200  # bytes of a name; a disk takes 255
 
 
 class DiskFullError(OutputError):
-    """There is no room for an output."""
+    """There is no space left for an output."""
 
 
 @contextmanager
 def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
     """
-    Give a private temporary path beside ``path``, which takes its place once the block has ended without an error.
+    Private temporary path next to ``path``, which replaces it when the block ends without an error.
 
-    An old file keeps its mode, and stays as it is where the block fails; a link stays a link. What is no regular file
-    (``/dev/stdout``, a pipe) is written directly.
+    An existing file keeps its permissions, and stays unchanged if the block fails. A symbolic link remains a link: the
+    file that it leads to is replaced. Devices and pipes (``/dev/stdout``) are written directly.
 
     Raises
     ------
     OutputError
-        If the folder is missing, or the file must not be written, or the disk is full.
+        If the folder is missing, the file is write-protected, or the disk is full.
     """
     if is_special(Path(path)):
         yield Path(path)
         return
-    target = followed(Path(path))
-    temporary = _beside(target)
+    target = resolved(Path(path))
+    temporary = _temporary_path(target)
     try:
         mode = _create(temporary, target)
         yield temporary
-        settle(temporary, mode)
-        os.replace(temporary, target)
+        move_into_place(temporary, target, mode)
     except OSError as error:
         if error.errno in DISK_FULL:
             raise DiskFullError(f"Cannot write {str(path)!r}: the disk is full. Free some space.") from error
@@ -57,91 +53,66 @@ def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
 @contextmanager
 def claimed(path: str | PathLike[str], busy: str) -> Iterator[None]:
     """
-    Keep others from claiming ``path`` while the block runs, and remove what a killed writer of it has left behind.
+    Keep other processes from claiming ``path`` while the block runs, and remove what killed writers of it left behind.
 
-    The claim is a lock on a file beside it, and ends with the process, however that ends. Where the disk knows no locks
-    nobody is kept out.
+    The claim is a lock on a hidden file next to ``path``. It ends with the process, even if that is killed. On a disk
+    without locks, several processes can claim the same file.
 
     Parameters
     ----------
     path : path-like
-        A file, which need not exist. What is no regular file cannot be claimed.
+        A file, which need not exist. A device or a pipe is not locked.
     busy : str
-        What to say where it is claimed already.
+        Error message if another process has claimed the file.
 
     Raises
     ------
     OutputError
-        If it is claimed already, or the folder is missing, or must not be written to.
+        If the file is claimed already, or the folder is missing or write-protected.
     """
+    from filelock import FileLock, Timeout  # here, because its import would slow the start of every command
+
     if is_special(Path(path)):
         yield
         return
-    target = followed(Path(path))
-    lock = target.with_name(f".{_tag(target)}.lock")
-    descriptor = _open(lock, os.O_CREAT | os.O_RDWR, target)
+    target = resolved(Path(path))
+    lock_file = target.with_name(f".{_tag(target)}.lock")
+    lock = FileLock(lock_file)
     try:
-        if _locked(descriptor, lock, busy):
-            remove_leftovers(target)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int, lock: Path, busy: str) -> bool:
-    """Lock an open file, or raise an error if another process has; False where the disk knows no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(os.fstat(descriptor), lock.stat()):
-            raise BlockingIOError
-    except (BlockingIOError, FileNotFoundError) as error:  # the latter: who held the claim is just giving it up
+        lock.acquire(timeout=0)
+    except Timeout as error:
         raise OutputError(busy) from error
-    except OSError:
-        return False
-    return True
+    except (OSError, NotImplementedError) as error:  # NotImplementedError: ENOSYS in filelock before 3.24
+        without_locks = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+        if isinstance(error, OSError) and error.errno not in without_locks:
+            raise refused(target, error) from error
+    try:
+        if lock.is_locked:
+            remove_leftovers(target)
+        yield
+    finally:
+        lock_file.unlink(missing_ok=True)  # before the release: afterwards it can be the lock of another process
+        lock.release()
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of writers of ``path``, all of which have ended."""
+    """Remove the temporary files that killed writers of ``path`` left behind; no writer may be running."""
     for temporary in path.parent.glob(f".{escape(_tag(path))}.{'[0-9a-f]' * 24}.tmp"):
         temporary.unlink(missing_ok=True)
 
 
-def _tag(target: Path) -> str:
-    """The name of a file, or its digest where nothing could be added to the name."""
-    name = os.fsencode(target.name)
-    return target.name if len(name) < _LONG else hashlib.sha256(name).hexdigest()
-
-
-def mode_for(target: Path) -> int:
-    """The mode that a file shall have: that of the old one, or the usual one."""
-    probe = _beside(target)
-    try:
-        return _create(probe, target)
-    finally:
-        probe.unlink(missing_ok=True)
-
-
-def _beside(target: Path) -> Path:
-    """A new name for a temporary file."""
-    return target.with_name(f".{_tag(target)}.{secrets.token_hex(12)}.tmp")
-
-
 def is_special(path: Path) -> bool:
-    """Whether it is a device or a pipe, which cannot be replaced."""
+    """Whether the path is a device or a pipe, which cannot be replaced."""
     in_devices = Path(os.path.abspath(path)).is_relative_to("/dev") and not path.is_relative_to("/dev/shm")
     try:
-        found = path.stat().st_mode
+        mode = path.stat().st_mode
     except (OSError, ValueError):
         return in_devices
-    return in_devices or not (stat.S_ISREG(found) or stat.S_ISDIR(found))
+    return in_devices or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def followed(path: Path) -> Path:
-    """Follow links, so that it is the file they lead to which is replaced."""
+def resolved(path: Path) -> Path:
+    """Path of the file to replace, with symbolic links followed; OutputError if it cannot be written."""
     try:
         target = path.resolve()
         is_folder, has_folder, exists = target.is_dir(), target.parent.is_dir(), target.exists()
@@ -156,34 +127,55 @@ def followed(path: Path) -> Path:
     return target
 
 
-def _create(temporary: Path, target: Path) -> int:
-    """Create the temporary file, readable by its owner alone; give the mode that it shall have in the end."""
-    old = stat.S_IMODE(target.stat().st_mode) & _PERMISSIONS if target.exists() else None
-    descriptor = _open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, target, 0o666 if old is None else 0o600)
+def final_mode(target: Path) -> int:
+    """Permissions of the existing file, or those that the system gives to a new one."""
+    probe = _temporary_path(target)
     try:
-        usual = stat.S_IMODE(os.fstat(descriptor).st_mode)  # tells the umask without touching it
-        os.fchmod(descriptor, 0o600)
+        return _create(probe, target)
     finally:
-        os.close(descriptor)
-    return usual if old is None else old
+        probe.unlink(missing_ok=True)
 
 
-def _open(path: Path, flags: int, target: Path, mode: int = 0o666) -> int:
-    """Open a file beside ``target``, which an error names."""
-    try:
-        return os.open(path, flags, mode)
-    except PermissionError as error:
-        message = f"Cannot write {str(target)!r}: no permission to create files in {str(target.parent)!r}."
-        raise OutputError(f"{message} Choose another folder.") from error
-    except OSError as error:
-        raise OutputError(f"Cannot write {str(target)!r}: {error.strerror}. Choose another place.") from error
-
-
-def settle(temporary: Path, mode: int) -> None:
-    """Set the final mode, and have the content on the disk before the name points at it."""
+def move_into_place(temporary: Path, target: Path, mode: int) -> None:
+    """Replace ``target`` by a temporary file, after its permissions are set and its content is safely on the disk."""
     descriptor = os.open(temporary, os.O_RDONLY)
     try:
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    os.replace(temporary, target)
+
+
+def refused(target: Path, error: OSError) -> OutputError:
+    """Error for a file that cannot be created in the folder of ``target``."""
+    if isinstance(error, PermissionError):
+        fault = f"no permission to create files in {str(target.parent)!r}. Choose another folder."
+    else:
+        fault = f"{error.strerror}. Choose another place."
+    return OutputError(f"Cannot write {str(target)!r}: {fault}")
+
+
+def _create(temporary: Path, target: Path) -> int:
+    """Create a temporary file that only its owner can read; returns the permissions that ``target`` is to have."""
+    old = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else None
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if old is None else 0o600)
+    except OSError as error:
+        raise refused(target, error) from error
+    try:
+        new = stat.S_IMODE(os.fstat(descriptor).st_mode)  # 0o666 without the bits of the umask
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    return new if old is None else old
+
+
+def _temporary_path(target: Path) -> Path:
+    return target.with_name(f".{_tag(target)}.{secrets.token_hex(12)}.tmp")
+
+
+def _tag(target: Path) -> str:
+    """The file's name, or its digest if the name is too long to be extended: file systems allow 255 bytes."""
+    name = os.fsencode(target.name)
+    return target.name if len(name) < 200 else hashlib.sha256(name).hexdigest()

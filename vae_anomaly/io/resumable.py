@@ -1,6 +1,5 @@
-"""An output that an interrupted run leaves half written, and the same run, begun again, goes on with."""
+"""Resumable output: running the same command again continues an interrupted run."""
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -9,165 +8,142 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from vae_anomaly.errors import DataError, OutputError
-from vae_anomaly.io.atomic import DISK_FULL, DiskFullError, followed, mode_for, settle, whole_file
-
-
-class PartialFile:
-    """
-    The part of an output that is written, in a hidden file beside it that its owner alone may read.
-
-    A journal beside it says up to where it is safely on the disk, and in which state the run was then. Only what the
-    journal says counts: whatever was written after is cut off when the run goes on.
-
-    Attributes
-    ----------
-    state
-        What the run said of itself when it was last safe; empty at the beginning.
-    differs
-        In what a run whose part was found here, and given up, is not this one.
-    """
-
-    def __init__(self, target: Path, plan: Mapping[str, Any]) -> None:
-        self.path = target.with_name(f".{target.name}.partial")
-        self.state: dict[str, Any] = {}
-        self.differs: list[str] = []
-        self.is_finishing = False
-        self._journal = target.with_name(f".{target.name}.journal")
-        self._target = target
-        self._plan = dict(plan)
-        self._file = _locked(self.path, target)
-        self._resume()
-
-    def write(self, data: bytes) -> None:
-        """Add to what is written."""
-        self._file.write(data)
-
-    def commit(self, **state: Any) -> None:
-        """Have all that was written safely on the disk, and then the journal that says so, with the run's state."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.state = state
-        _replace(self._journal, {"plan": self._plan, "size": self._file.tell(), "state": state})
-
-    def finish(self, convert: Callable[[Path, Path], None] | None = None) -> None:
-        """Put the output in its place: what was written, or what ``convert`` makes of that file in another one."""
-        self.is_finishing = True
-        self._file.flush()
-        if convert is None:
-            settle(self.path, mode_for(self._target))
-            os.replace(self.path, self._target)
-        else:
-            with whole_file(self._target) as path:
-                convert(self.path, path)
-        self.discard()
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        for path in (self._journal, _new(self._journal), self.path):
-            path.unlink(missing_ok=True)
-
-    def close(self, *, stays: bool) -> None:
-        """Let others write; the part stays, if it is wanted and any of it is safe."""
-        try:
-            if not (stays and self.state):
-                self.discard()
-        finally:
-            with suppress(OSError):  # what it cannot write any more is beyond what is safe
-                self._file.close()
-
-    def _resume(self) -> None:
-        """Go on behind what is safe, if the run that wrote it was this one."""
-        found = _read(self._journal)
-        kept, plan = found.get("plan", {}), self._plan
-        size = found.get("size", 0) if kept == plan else 0
-        if 0 < size <= os.fstat(self._file.fileno()).st_size:
-            self.state = found["state"]
-        else:
-            size = 0
-            self.differs = [key for key in plan if kept and kept.get(key) != plan[key]]
-        self._file.truncate(size)
-        self._file.seek(size)
+from vae_anomaly.errors import DataError
+from vae_anomaly.io.atomic import (
+    DISK_FULL,
+    DiskFullError,
+    claimed,
+    final_mode,
+    move_into_place,
+    refused,
+    resolved,
+    whole_file,
+)
 
 
 @contextmanager
-def partial_file(target: str | PathLike[str], plan: Mapping[str, Any], *, stays: bool = True) -> Iterator[PartialFile]:
+def partial_file(
+    target: str | PathLike[str], plan: Mapping[str, Any], *, stays: bool = True
+) -> Iterator["PartialFile"]:
     """
-    Give the part of ``target`` that a run with the same plan has written, to go on with.
+    Partial output of ``target``, continued if an earlier run with the same plan was interrupted.
 
-    The part stays where the block is interrupted or the disk is full, unless ``stays`` is False; not where the data is
-    at fault, since the same run would fail again. The block ends with `PartialFile.finish`.
+    The block ends with `PartialFile.finish`. If it is interrupted or the disk is full, the partial output stays, unless
+    ``stays`` is False. After an error in the data it is removed, since the same run would fail again.
 
     Parameters
     ----------
     plan
-        All that the output depends on, in JSON's types.
+        Everything that the output depends on, as JSON types.
 
     Raises
     ------
     DataError
         If the file cannot be written, another run is writing it, or the disk is full.
     """
-    partial = PartialFile(followed(Path(target)), json.loads(json.dumps(plan)))
-    try:
-        yield partial
-    except DataError:
-        stays = stays and partial.is_finishing
-        raise
-    except OSError as error:
-        if error.errno not in DISK_FULL:
+    path = resolved(Path(target))
+    busy = f"Another run is writing {str(path)!r}. Wait for it, or choose another name."
+    with claimed(path, busy):
+        partial = PartialFile(path, json.loads(json.dumps(plan)))
+        try:
+            yield partial
+        except DataError:
+            stays = stays and partial.is_finishing
             raise
-        message = f"Cannot write {str(target)!r}: the disk is full. Free some space"
-        kept = f", and run the same again: it goes on from {str(partial.path)!r}" if stays and partial.state else ""
-        raise DiskFullError(f"{message}{kept}.") from error
-    finally:
-        partial.close(stays=stays)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            message = f"Cannot write {str(target)!r}: the disk is full. Free some space"
+            if stays and partial.state:
+                message += f", then run the same command again: it continues from {str(partial.path)!r}"
+            raise DiskFullError(f"{message}.") from error
+        finally:
+            partial.close(stays=stays)
 
 
-def _locked(path: Path, target: Path) -> Any:
-    """Open the file, so that no other run does."""
-    while True:
+class PartialFile:
+    """
+    Partial output, in a hidden file next to the target that only its owner can read.
+
+    A journal, also next to it, records how many bytes are safely on the disk and the state of the run at that point.
+    When a run continues, everything after those bytes is cut off.
+
+    Attributes
+    ----------
+    state
+        State of the run at the last commit; empty at the beginning.
+    differs
+        Keys of the plan in which an earlier, abandoned run differs from this one.
+    """
+
+    def __init__(self, target: Path, plan: dict[str, Any]) -> None:
+        self.path = target.with_name(f".{target.name}.partial")
+        self.state: dict[str, Any] = {}
+        self.differs: list[str] = []
+        self.is_finishing = False
+        self._journal = target.with_name(f".{target.name}.journal")
+        self._new_journal = target.with_name(f".{target.name}.journal.new")
+        self._target = target
+        self._plan = plan
         try:
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
+            self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
         except PermissionError as error:
-            message = f"Cannot write {str(target)!r}: no permission to create files in {str(target.parent)!r}."
-            raise OutputError(f"{message} Choose another folder.") from error
+            raise refused(target, error) from error
+        self._resume()
+
+    def _resume(self) -> None:
+        """Continue after the bytes that the journal records, or begin anew if they are not there or of another plan."""
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.close()
-            busy = f"Another run is writing {str(target)!r}. Wait for it, or choose another name."
-            raise OutputError(busy) from error
-        if _is_at(file, path):
-            return file
-        file.close()  # the other run ended in between, and the file has become its output
+            journal = json.loads(self._journal.read_text())
+        except (FileNotFoundError, ValueError):
+            journal = {}
+        found = journal if isinstance(journal, dict) else {}
+        plan = found.get("plan", {})
+        size = found.get("size", 0) if plan == self._plan else 0
+        if 0 < size <= os.fstat(self._file.fileno()).st_size:
+            self.state = found["state"]
+        else:
+            size = 0
+            self.differs = [key for key in self._plan if plan and plan.get(key) != self._plan[key]]
+        self._file.truncate(size)
+        self._file.seek(size)
 
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        self._file.write(data)
 
-def _is_at(file: Any, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+    def commit(self, **state: Any) -> None:
+        """Save everything written so far on the disk, and then the journal with the run's state."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.state = state
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(self._new_journal, flags, 0o600), "w") as file:
+            json.dump({"plan": self._plan, "size": self._file.tell(), "state": state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(self._new_journal, self._journal)
 
+    def finish(self, convert: Callable[[Path, Path], None] | None = None) -> None:
+        """Move the partial file to the target, or the file that ``convert(partial, path)`` writes from it."""
+        self.is_finishing = True
+        self._file.flush()
+        if convert is None:
+            move_into_place(self.path, self._target, final_mode(self._target))
+        else:
+            with whole_file(self._target) as path:
+                convert(self.path, path)
+        self._discard()
 
-def _read(journal: Path) -> dict[str, Any]:
-    """What a journal says; nothing where there is none, or it is damaged."""
-    try:
-        found = json.loads(journal.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    def close(self, *, stays: bool) -> None:
+        """Close the file; the partial output stays if ``stays`` is True and something was committed."""
+        try:
+            if not (stays and self.state):
+                self._discard()
+        finally:
+            with suppress(OSError):  # bytes that cannot be flushed any more were not committed
+                self._file.close()
 
-
-def _replace(journal: Path, content: Mapping[str, Any]) -> None:
-    """Write a journal, whole or not at all."""
-    new = _new(journal)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, journal)
-
-
-def _new(journal: Path) -> Path:
-    return journal.with_name(f"{journal.name}.new")
+    def _discard(self) -> None:
+        for path in (self._journal, self._new_journal, self.path):
+            path.unlink(missing_ok=True)
