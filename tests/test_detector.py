@@ -1015,12 +1015,12 @@ def test_a_suggested_change_makes_the_row_normal_when_it_is_carried_out():
 
 
 def test_suggestions_are_made_for_every_kind_of_model_and_column(detector, table):
-    changes = detector.suggest(table, most=2)
+    changes = detector.suggest(table, max_changes=2)
     assert (changes.groupby("row").size() <= 2).all()
     assert set(changes["row"]) <= set(table.index[detector.predict(table) == -1])
     assert (changes["new_score"] < changes["anomaly_score"]).all()
-    with pytest.raises(ValueError, match="most must be"):
-        detector.suggest(table, most=0)
+    with pytest.raises(ValueError, match="max_changes must be"):
+        detector.suggest(table, max_changes=0)
 
 
 def test_a_column_that_a_fold_would_have_no_value_of_is_an_error_that_says_what_helps():

@@ -45,6 +45,6 @@ def test_a_latent_is_active_if_its_code_tells_rows_apart(rng):
 def test_a_plain_autoencoder_has_no_noise_and_no_kl(rng):
     means = np.column_stack([rng.normal(size=20), np.full(20, 3.0)])
     found = LatentSummary.of(means, np.zeros((20, 2)), standard=False)
-    assert found.kl == found.noise == [0.0, 0.0]
+    assert found.kl == found.posterior_std == [0.0, 0.0]
     assert found.active.tolist() == [True, False]
     assert (found.reach > 0).all()

@@ -65,7 +65,7 @@ def test_latents_in_use_are_as_many_as_there_are_factors(model, train):
 def test_the_figures_of_the_latents_are_those_of_the_codes(model, train):
     codes = model.transform(train)
     assert_allclose(model.latents_["mean"], codes.mean(0), atol=1e-9)
-    assert_allclose(model.latents_["deviation"], codes.std(0), rtol=1e-6)
+    assert_allclose(model.latents_["std"], codes.std(0), rtol=1e-6)
 
 
 def test_in_a_union_of_features_codes_stand_beside_others(train):

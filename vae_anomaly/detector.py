@@ -147,9 +147,9 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     n_samples_fit_, n_features_in_ : int
         Rows and columns of the training table.
     latents_ : DataFrame
-        A row for each latent, over the training rows: ``mean`` and ``deviation`` of its code, ``noise`` of the
-        posterior, mean ``kl`` in nats, and whether it is ``active``, that is, tells rows apart.
-    usual_ : list of float
+        A row for each latent, over the training rows: ``mean`` and ``std`` of the posterior means, the posterior's own
+        standard deviation ``posterior_std``, the mean ``kl`` in nats, and ``active``: the latent distinguishes rows.
+    baseline_contributions_ : list of float
         Median contribution of each column, and of the latent term, over the training rows.
     versions_ : dict
         Of the libraries that fitted the model.
@@ -412,12 +412,12 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         found = self._explanation(X)
         return found.long() if long else found.wide()
 
-    def reasons(self, X: Any, *, most: int = 3) -> pd.Series:
-        """The most surprising cells of each row in words, at most so many, worst first, (rows,)."""
+    def reasons(self, X: Any, *, max_cells: int = 3) -> pd.Series:
+        """The most surprising cells of each row in words, at most ``max_cells``, most surprising first, (rows,)."""
         found = self._explanation(X)
-        return pd.Series(found.reasons(most), index=found.nats.index, name="reason", dtype=object)
+        return pd.Series(found.reasons(max_cells), index=found.nats.index, name="reason", dtype=object)
 
-    def suggest(self, X: Any, *, most: int = 5) -> pd.DataFrame:
+    def suggest(self, X: Any, *, max_changes: int = 5) -> pd.DataFrame:
         """Few cells to change for each odd row to count as normal, and what to change them to.
 
         A greedy search: the most surprising columns are set to what is expected beside the others (see `explain`), the
@@ -427,8 +427,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         ----------
         X : DataFrame or array-like
             (rows, columns). Rows that are not odd need no change.
-        most : int
-            Cells to change in a row, at most.
+        max_changes : int
+            Largest number of cells to change in a row.
 
         Returns
         -------
@@ -448,8 +448,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         >>> change["column"].tolist(), bool(change["is_normal"].all())
         (['x2'], True)
         """
-        if not isinstance(most, Integral) or most < 1:
-            raise ValueError(f"most must be a whole number from 1 up. Got {most!r}.")
+        if not isinstance(max_changes, Integral) or max_changes < 1:
+            raise ValueError(f"max_changes must be a whole number from 1 up. Got {max_changes!r}.")
         fitted = self.model_
         table = fitted.frame_of(X)
         x, value = fitted.schema.encode(table), table[fitted.schema.names]
@@ -461,7 +461,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             neighbourhood=SimilarRows(fitted.reference, fitted.schema.cells),
             cells=fitted.schema.cells,
         )
-        found = search.repair(x, int(most))
+        found = search.repair(x, int(max_changes))
         suggestion = rounded(fitted.schema.decode(found.cells))
         rows, columns = np.nonzero(found.changed)
         return pd.DataFrame(

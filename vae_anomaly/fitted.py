@@ -28,17 +28,17 @@ ACTIVE = 0.01  # share of a latent's variance that must tell rows apart
 
 @dataclass(frozen=True)
 class LatentSummary:
-    """Figures of each latent, lists of one length.
+    """Figures of each latent over training rows, lists of one length.
 
-    ``mean`` and ``deviation`` are those of the posterior means over the rows, ``noise`` is the posterior's own root
-    mean square deviation, ``kl`` the mean Kullback-Leibler divergence in nats. The divergence is that from the prior
-    where this is the standard normal; a prior of exemplars does not fall apart into latents, and it is that from the
-    normal density that has the latent's own mean and variance.
+    ``mean`` and ``std`` describe the posterior means, ``posterior_std`` is the root mean square of the posterior's own
+    standard deviation, ``kl`` the mean Kullback-Leibler divergence in nats. The divergence is from the prior where the
+    prior is the standard normal. A prior of exemplars does not factor into latents; the divergence is then from the
+    normal density with the latent's own mean and variance.
     """
 
     mean: list[float]
-    deviation: list[float]
-    noise: list[float]
+    std: list[float]
+    posterior_std: list[float]
     kl: list[float]
 
     @classmethod
@@ -55,13 +55,13 @@ class LatentSummary:
     @property
     def active(self) -> np.ndarray:
         """Whether each latent tells rows apart: an active unit (Burda et al., arXiv 1509.00519)."""
-        spread, noise = np.square(self.deviation), np.square(self.noise)
+        spread, noise = np.square(self.std), np.square(self.posterior_std)
         return spread > ACTIVE * (spread + noise)
 
     @property
     def reach(self) -> np.ndarray:
         """Standard deviation of each latent's codes, posterior noise included; 1 where there is none."""
-        total = np.hypot(self.deviation, self.noise)
+        total = np.hypot(self.std, self.posterior_std)
         return np.where(total > 0, total, 1.0)
 
 

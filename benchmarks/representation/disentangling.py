@@ -96,7 +96,7 @@ class PosteriorDraws:
 
     def transform(self, rows: np.ndarray) -> np.ndarray:
         """Means, with noise as strong as each latent's is on average."""
-        means, noise = self.detector.transform(rows), self.detector.latents_["noise"].to_numpy()
+        means, noise = self.detector.transform(rows), self.detector.latents_["posterior_std"].to_numpy()
         return means + noise * np.random.default_rng(self.seed).normal(size=means.shape)
 
 

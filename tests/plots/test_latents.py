@@ -112,9 +112,9 @@ def test_bars_are_the_kl_active_ones_dark(model, table):
 
 def test_a_plain_autoencoder_is_ordered_by_deviation(plain, table):
     figure = plot_latents(plain, table)
-    ordered = plain.latents_["deviation"].sort_values(ascending=False)
+    ordered = plain.latents_["std"].sort_values(ascending=False)
     assert_allclose([bar.get_width() for bar in figure.axes[1].patches], ordered)
-    first, second = np.argsort(-plain.latents_["deviation"].to_numpy())[:2]
+    first, second = np.argsort(-plain.latents_["std"].to_numpy())[:2]
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == (f"latent {first}", f"latent {second}")
     assert figure.axes[2].get_ylabel() == "anomaly score (squared error)"
 

@@ -119,7 +119,7 @@ def test_rows_of_one_code_lie_on_one_another_and_unlike_ones_apart(of_numbers, n
     drawn = Scatter.of(of_numbers, judged(rows, scores, scores > 0), 1)
     places = places_of(drawn.dots)
     assert_allclose(places[: len(numbers)], places[len(numbers) :])
-    codes = of_numbers.transform(numbers) / of_numbers.latents_["noise"].to_numpy()
+    codes = of_numbers.transform(numbers) / of_numbers.latents_["posterior_std"].to_numpy()
     _, _, directions = np.linalg.svd(codes - codes.mean(axis=0))
     along = codes @ directions[0]
     inner = (places[: len(numbers), 0] > 0) & (places[: len(numbers), 0] < 100)

@@ -152,7 +152,9 @@ def active_latents(members: Sequence[LatentSummary], known: float) -> Finding:
     The figure is that of the member with the most; ``known`` is how many nats a row the columns say of one another.
     """
     n_active, n_latents = max(int(latents.active.sum()) for latents in members), len(members[0].mean)
-    alive = [latents.active.any() and (not any(latents.noise) or sum(latents.kl) >= CARRIED) for latents in members]
+    alive = [
+        latents.active.any() and (not any(latents.posterior_std) or sum(latents.kl) >= CARRIED) for latents in members
+    ]
     if any(alive):
         some = "" if all(alive) else f" ({alive.count(False)} of {len(members)} members have none, and add little)"
         return Finding("active_latents", n_active, GOOD, f"{n_active} of {n_latents} latents tell rows apart{some}.")

@@ -84,7 +84,7 @@ def plot_latents(detector: "VAEDetector", X: Any, *, color: Any = None) -> "Figu
 def by_weight(detector: "VAEDetector") -> list[int]:
     """Latents by their KL, the largest first; where there is none, by the deviation of their codes."""
     figures = detector.latents_
-    return [int(place) for place in np.lexsort((-figures["deviation"], -figures["kl"]))]
+    return [int(place) for place in np.lexsort((-figures["std"], -figures["kl"]))]
 
 
 def latent_name(detector: "VAEDetector", place: int) -> str:
@@ -112,7 +112,7 @@ def _draw_weights(axes: "Axes", detector: "VAEDetector") -> None:
 
     shown = by_weight(detector)[:_MOST_BARS]
     figures = detector.latents_.iloc[shown]
-    values = figures["kl" if detector.variational else "deviation"]
+    values = figures["kl" if detector.variational else "std"]
     active, idle = figures["active"], ~figures["active"]
     axes.barh(range(len(shown)), values, color=np.where(active, MODEL, TABLE))
     dress(axes)

@@ -93,7 +93,7 @@ def walks(
 def _walk(detector: "VAEDetector", place: int, span: float, n_samples: int) -> pd.DataFrame:
     """The walk as a table with the latent's values as its index, of a model that was fitted to an array too."""
     rows = decoded(detector, detector.traverse(place, span=span, n_samples=n_samples))
-    mean, deviation, noise = detector.latents_[["mean", "deviation", "noise"]].iloc[place]
+    mean, deviation, noise = detector.latents_[["mean", "std", "posterior_std"]].iloc[place]
     reach = np.hypot(deviation, noise) or 1.0
     return rows.set_axis(pd.Index(mean + reach * np.linspace(-span, span, n_samples)))
 

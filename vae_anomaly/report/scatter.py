@@ -45,7 +45,7 @@ class Scatter:
     def of(cls, detector: "VAEDetector", judged: Judged, listed: int) -> Self:
         """From a judged table; the page lists so many of its oddest rows."""
         scores, odd = judged.scores, judged.odd
-        drawn, noise = _drawn(scores, odd), detector.latents_["noise"].to_numpy()
+        drawn, noise = _drawn(scores, odd), detector.latents_["posterior_std"].to_numpy()
         points, names = _points(noise, detector.transform(judged.taken(drawn)), scores[drawn], odd[drawn])
         across, upwards = (Axis.over(values, _MARGIN) for values in points.T)
         places = np.column_stack([across.places(points[:, 0]), 100 - upwards.places(points[:, 1])])

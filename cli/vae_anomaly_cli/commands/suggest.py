@@ -46,7 +46,7 @@ def suggest(
             if not isinstance(source, Table):
                 raise DataError("Single pixels are not mended; suggest is for tables.")
             rows = source.rows_for(detector)
-            changes = detector.suggest(rows.set_axis(range(1, len(rows) + 1)), most=most)
+            changes = detector.suggest(rows.set_axis(range(1, len(rows) + 1)), max_changes=most)
     mended = changes.groupby("row")["is_normal"].all()
     told = f"{len(changes)} changes suggested; {mended.sum()} of {len(mended)} odd rows are then normal."
     write_rows(as_text(changes), output, told, quiet=quiet)

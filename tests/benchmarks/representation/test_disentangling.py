@@ -74,7 +74,7 @@ def test_codes_are_drawn_about_their_means_with_each_latents_noise():
     coder.fit(train)
     drawn, again = (coder.transform(train) for _ in range(2))
     noise = (drawn - detector.transform(train)).std(0)
-    assert_allclose(noise, detector.latents_["noise"], rtol=0.2)
+    assert_allclose(noise, detector.latents_["posterior_std"], rtol=0.2)
     assert_array_equal(drawn, again)
 
 
