@@ -83,7 +83,8 @@ def in_process(arguments: list[str]) -> tuple[int, str]:
         status = exit_.value.code or 0
         return remarks.getvalue()
 
-    return status, terminal_output(write)
+    shown = terminal_output(write)
+    return status, shown
 
 
 def output_of(command: str) -> str:
