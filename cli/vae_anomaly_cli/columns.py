@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import listed_names
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MAX_LISTED = 12
 
 
 def pick(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:
@@ -47,5 +46,4 @@ def _find(frame: pd.DataFrame, name: str, option: str) -> str:
     close = get_close_matches(name, columns, n=1) or [c for c in columns if c.casefold() == name.casefold()]
     if close:
         raise DataError(f"There is no column {name!r} for {option}. Did you mean {close[0]!r}?")
-    listed = ", ".join(map(repr, columns[:MAX_LISTED])) + (", …" if len(columns) > MAX_LISTED else "")
-    raise DataError(f"There is no column {name!r} for {option}. The columns are: {listed}.")
+    raise DataError(f"There is no column {name!r} for {option}. The columns are: {listed_names(columns)}.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import typer
 
 from vae_anomaly.errors import DataWarning, FitWarning
+from vae_anomaly.formatting import cell_text, printable, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ def show_rows(ranking: pd.DataFrame, whole: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    def cell(name: str, value: object) -> Text:
+    def shown(name: str, value: object) -> Text:
         match name:
             case "anomaly_score":
                 return Text(f"{value:.2f}")
@@ -107,7 +108,7 @@ def show_rows(ranking: pd.DataFrame, whole: str) -> None:
         else:
             table.add_column(Text(plain(name)), overflow="fold" if name == whole else "ellipsis")
     for values in ranking.itertuples(index=False, name=None):
-        table.add_row(*map(cell, ranking.columns, values))
+        table.add_row(*map(shown, ranking.columns, values))
     Console().print(table)
 
 
@@ -140,17 +141,9 @@ def _expected(cell: Mapping[Any, Any]) -> str:
 def _value(value: Any) -> str:
     import pandas as pd
 
-    from vae_anomaly.explain.explanation import text_of
-
-    return "" if pd.isna(value) else plain(text_of(value))
+    return "" if pd.isna(value) else cell_text(value, most=WIDEST)
 
 
 def plain(value: object) -> str:
     """A cell as short, printable text: a table may hold anything."""
-    text = printable(str(value).removesuffix(".0") if isinstance(value, float) else str(value))
-    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Text without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return shorten(value, WIDEST)

@@ -14,9 +14,9 @@ from vae_anomaly_cli.output import plain, show_reasons, show_rows
         (39.1, "39.1"),
         (np.float64(-0.5), "-0.5"),
         (1234567.89, "1234567.89"),
-        ("two\nlines", "two\N{REPLACEMENT CHARACTER}lines"),
+        ("two\nlines", "two lines"),
         ("\x1b]0;owned\x07", "\N{REPLACEMENT CHARACTER}]0;owned\N{REPLACEMENT CHARACTER}"),
-        ("x" * 100, "x" * 31 + "…"),
+        ("x" * 100, "x" * 15 + "…" + "x" * 16),
         (True, "True"),
     ],
 )
@@ -34,7 +34,7 @@ def test_reasons_are_shown_with_bars_as_long_as_the_surprise(capsys):
     show_reasons(pd.DataFrame(rows).astype({"value": object, "expected": object, "low": object, "high": object}))
     lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     size, kind, gone = (line for line in lines if len(line) == 5 and line[0] in ("size", "kind", "gone"))
-    assert size[1:3] == ["5.1e+06", "100 to 4000"]
+    assert size[1:3] == ["5,100,000", "100 to 4000"]
     assert kind[1:3] == ["[red]x[/red]", "y"]
     assert gone[1:3] == ["", "0 to 2"]
     assert [line[4].count("█") for line in (size, kind, gone)] == [20, 10, 0]
@@ -62,4 +62,4 @@ def test_one_column_is_shown_whole_and_harmless_the_others_short(capsys, monkeyp
     out = capsys.readouterr().out
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
     assert "".join(image for image, *_ in cells) == f"{name}\N{REPLACEMENT CHARACTER}.png"
-    assert "".join(note for *_, note in cells).rstrip("…") in "y" * 31
+    assert "".join(note for *_, note in cells).replace("…", "") in "y" * 31

@@ -35,7 +35,7 @@ def test_a_label_means_odd_where_it_is_named_or_true_or_not_0(labels, odd, expec
         (["a", "b"], ["a", "b"], "'state' calls every row odd"),
         (["a", "b"], [], "'state' holds 'a', 'b'. Say which of them mean odd, on the command line with --odd."),
         (["a", "b"], ["A"], "'state' has no value 'A'; its values are 'a', 'b'."),
-        (list("aabcdefghij"), ["A"], "its values are 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', …"),
+        (list("aabcdefghij"), ["A"], "its values are 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', and 2 more"),
     ],
 )
 def test_labels_that_tell_nothing_are_refused_in_one_sentence(labels, odd, told):

@@ -149,15 +149,15 @@ CHANGES = {
         lambda t: t.assign(adult=t["adult"] | (np.arange(1000) % 4 == 0)),
         r"True: [23]\d%, now 4\d% of the rows",
     ),
-    "value": (lambda t: t.assign(service="ftp"), r"ftp: (9|1\d)%, now 100% of the rows"),
+    "value": (lambda t: t.assign(service="ftp"), r"ftp: (9|1\d)(\.\d)? %, now 100 % of the rows"),
     "unseen": (
         lambda t: t.assign(service=t["service"].where(np.arange(1000) % 20 > 0, "gopher")),
-        "values never seen in training: 0%, now 5% of the rows",
+        "values never seen in training: 0 %, now 5 % of the rows",
     ),
     "later": (lambda t: t.assign(seen=t["seen"] + pd.Timedelta("364D")), r"shifted later by 3\.\d deviations"),
     "weekday": (
         lambda t: t.assign(seen=t["seen"] - pd.to_timedelta(t["seen"].dt.day_of_week % 5 // 4, "D")),  # no Friday
-        r"Friday: 1\d%, now 0% of the rows",
+        r"Friday: 1\d %, now 0 % of the rows",
     ),
     "hour": (
         lambda t: t.assign(seen=t["seen"].where(np.arange(1000) % 2 == 0, t["seen"].dt.normalize())),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import listed_names
 
 LISTED = 8  # values of a column in a message
 
@@ -78,8 +79,7 @@ def _true(labels: pd.Series) -> np.ndarray:
 
 def _values(labels: pd.Series) -> str:
     """The most frequent values, as `odd` takes them."""
-    counts = _texts(labels).value_counts()
-    return ", ".join(map(repr, counts.index[:LISTED])) + (", …" if len(counts) > LISTED else "")
+    return listed_names(_texts(labels).value_counts().index, LISTED)
 
 
 def _texts(labels: pd.Series) -> pd.Series:

@@ -30,6 +30,7 @@ from vae_anomaly.data.storage import (
     text_storage,
 )
 from vae_anomaly.errors import RowError
+from vae_anomaly.formatting import cell_text
 
 MOST_CODES = 255
 HOUR = 3_600_000_000  # µs
@@ -62,7 +63,7 @@ class NumberCell:
 
     def describe(self, value: float, decoded: Any) -> str:
         """Text for an encoded value, given the same value decoded."""
-        return f"{decoded:.4g}" if isinstance(decoded, float) else str(decoded)
+        return cell_text(decoded)
 
 
 @dataclass(frozen=True)

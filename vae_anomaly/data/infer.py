@@ -19,6 +19,7 @@ from vae_anomaly.data.parse import (
 )
 from vae_anomaly.data.storage import storage_of
 from vae_anomaly.errors import DataError, DataWarning
+from vae_anomaly.formatting import listed
 
 MOST_LEVELS = 2**17  # distinct values of a column that are kept
 ALL_LEVELS = 2**20  # of all columns together
@@ -334,7 +335,6 @@ def _warn_about(left_out: dict[Name, str], strays: Iterable[str]) -> None:
         warnings.warn(message, DataWarning, stacklevel=4)
 
 
-def _reasons(left_out: dict[Name, str], most: int = 20) -> str:
+def _reasons(left_out: dict[Name, str]) -> str:
     """Columns with the reason why each is left out."""
-    rest = f"; and {len(left_out) - most} more" if len(left_out) > most else ""
-    return "; ".join(f"{name!r} {reason}" for name, reason in list(left_out.items())[:most]) + rest
+    return listed((f"{name!r} {reason}" for name, reason in left_out.items()), separator="; ")

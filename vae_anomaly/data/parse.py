@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.errors import DataError, RowError
+from vae_anomaly.formatting import listed_names, shorten
 
 PIECE_CELLS = 2**18  # looked at together: 2 MiB, so that what is computed on the way stays small beside a long table
 PIECE_ROWS = 2**8  # however wide the table
@@ -107,14 +108,10 @@ def column_names(frame: pd.DataFrame) -> list[str | int]:
     names = [_plain(name) for name in frame.columns.tolist()]
     if len(set(names)) < len(names):
         repeated = [name for name, times in Counter(names).items() if times > 1]
-        raise DataError(f"Column names must differ; the table has {listed(repeated)} more than once. Rename them.")
+        raise DataError(
+            f"Column names must differ; the table has {listed_names(repeated)} more than once. Rename them."
+        )
     return names
-
-
-def listed(names: list[str | int], most: int = 20) -> str:
-    """Names quoted and joined by commas, the tail counted where there are many."""
-    rest = f", and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + rest
 
 
 def _plain(name: Any) -> str | int:
@@ -279,14 +276,14 @@ class Values:
             case bool() | np.bool_():
                 return f"truth value {bool(value)}"
             case str():
-                return f"text {_short(value)}"
+                return f"text {shorten(repr(value))}"
             case datetime() | date() | np.datetime64() | pd.Period():
                 return f"date {value}"
             case pd.Timedelta():
                 return f"duration {value}"
             case Real() | Decimal():
                 return f"number {value}"
-        return f"{type(value).__name__} {_short(value)}"
+        return f"{type(value).__name__} {shorten(repr(value))}"
 
     def _all_present(self) -> np.ndarray:
         return np.flatnonzero(~self.missing)
@@ -321,11 +318,6 @@ def _take(values: np.ndarray, codes: np.ndarray, missing: Any) -> np.ndarray:
 
 def _inferred(distinct: Any) -> str:
     return pd.api.types.infer_dtype(distinct, skipna=True)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _is_compound(value: Any) -> bool:

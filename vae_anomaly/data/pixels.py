@@ -10,8 +10,9 @@ import pandas as pd
 from vae_anomaly.data import documents
 from vae_anomaly.data.columns import Cell, NumberCell
 from vae_anomaly.data.infer import Numbers, Survey
-from vae_anomaly.data.parse import column_names, in_pieces_of_rows, listed, numbered, plain_numbers
+from vae_anomaly.data.parse import column_names, in_pieces_of_rows, numbered, plain_numbers
 from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import listed_names
 
 Name = str | int
 LARGEST = 1e300  # pixel, so that a range is finite
@@ -90,7 +91,9 @@ class PixelSchema:
         given = column_names(frame)
         present = set(given)
         if missing := [name for name in self.names if name not in present]:
-            raise DataError(f"Pixels of the fit that the table lacks: {listed(missing)}. It has: {listed(given)}.")
+            raise DataError(
+                f"Pixels of the fit that the table lacks: {listed_names(missing)}. It has: {listed_names(given)}."
+            )
         return _pixels(frame if given == self.names else frame[self.names])
 
     def decode(self, cells: np.ndarray) -> pd.DataFrame:

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.data.infer import Survey
-from vae_anomaly.data.parse import column_names, in_pieces_of_rows, listed, numbered, stacked
+from vae_anomaly.data.parse import column_names, in_pieces_of_rows, numbered, stacked
 from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import listed_names
 
 TRAINING_ROWS = 2**18
 TRAINING_CELLS = 2**25  # 256 MiB of numbers: a wide table has fewer rows in a share,
@@ -238,7 +239,7 @@ def _alike(pieces: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         names = names or given
         if set(given) != set(names):
             raise DataError(
-                f"The table's columns change in row {frame.index[0] + 1}: {listed(given)} follow {listed(names)}. "
-                "Bring all of it into the same columns."
+                f"The table's columns change in row {frame.index[0] + 1}: {listed_names(given)} follow "
+                f"{listed_names(names)}. Bring all of it into the same columns."
             )
         yield from in_pieces_of_rows(frame if given == names else frame[names])

@@ -26,7 +26,6 @@ from vae_anomaly.data.parse import (
     Values,
     column_names,
     infinite,
-    listed,
     number_block,
     numbered,
     plain_numbers,
@@ -34,6 +33,7 @@ from vae_anomaly.data.parse import (
 )
 from vae_anomaly.data.scaling import LARGEST, LEAST_FLOOR, MOST_FLOOR, Scaling
 from vae_anomaly.errors import DataError, DataWarning
+from vae_anomaly.formatting import listed, listed_names
 
 _ORDER: tuple[type[Cell], ...] = (NumberCell, FlagCell, CodeCell)
 _UNSEEN_FLAG = 2.0
@@ -225,7 +225,7 @@ class Schema:
         if missing := [name for name in self.names if name not in present]:
             raise DataError(_missing_message(missing, given))
         if extra := [name for name in given if name not in known]:
-            message = f"Columns that were not there in fit are ignored: {listed(extra)}."
+            message = f"Columns that were not there in fit are ignored: {listed_names(extra)}."
             warnings.warn(message, DataWarning, stacklevel=4)
         return self.names
 
@@ -306,9 +306,8 @@ def _number_parts(columns: Sequence[Column], frame: pd.DataFrame, places: np.nda
 
 
 def _missing_message(missing: list[Name], given: list[Name]) -> str:
-    hints = [_with_hint(name, given) for name in missing[:20]]
-    rest = f", and {len(missing) - 20} more" if len(missing) > 20 else ""
-    return f"Columns of the fit that the table lacks: {', '.join(hints)}{rest}. It has: {listed(given) or 'none'}."
+    hints = listed([*(_with_hint(name, given) for name in missing[:20]), *map(str, missing[20:])])
+    return f"Columns of the fit that the table lacks: {hints}. It has: {listed_names(given) or 'none'}."
 
 
 def _with_hint(name: Name, given: list[Name]) -> str:

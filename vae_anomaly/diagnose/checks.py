@@ -10,8 +10,8 @@ from itertools import combinations
 
 import numpy as np
 
-from vae_anomaly.data.parse import listed
 from vae_anomaly.fitted import LatentSummary
+from vae_anomaly.formatting import counted, listed, listed_names, nats, number, percent
 from vae_anomaly.scoring.calibration import calibrate
 
 GOOD, LOOK, BAD = "good", "look", "bad"
@@ -169,10 +169,9 @@ def active_latents(members: Sequence[LatentSummary], known: float) -> Finding:
 def latent_nats(latents: LatentSummary) -> Finding:
     """What each latent carries."""
     total = float(sum(latents.kl))
-    each = ", ".join(f"{kl:.1f}" for kl in latents.kl[:SHOWN])
-    more = f" and {len(latents.kl) - SHOWN} more" if len(latents.kl) > SHOWN else ""
+    each = listed((nats(kl, 1) for kl in latents.kl), SHOWN)
     verdict = GOOD if total >= CARRIED else LOOK
-    return Finding("latent_nats", total, verdict, f"The latents carry {_amount(total)} a row: {each}{more}.")
+    return Finding("latent_nats", total, verdict, f"The latents carry {_amount(total)} a row: {each}.")
 
 
 def independent_columns(
@@ -209,7 +208,7 @@ def shuffled_columns(scores: np.ndarray, shuffled: np.ndarray, known: float, *, 
     order = np.sort(shuffled)
     below = (np.searchsorted(order, scores) + np.searchsorted(order, scores, side="right")) / 2
     share = float(below.mean() / len(order))
-    told = f"A row scores above one whose values come from many rows in {share:.0%} of pairs, where chance is 50%"
+    told = f"A row scores above one whose values come from many rows in {percent(share)} of pairs, where chance is 50 %"
     if share >= BIASED:
         return Finding("shuffled_columns", share, GOOD, f"{told}.")
     told = f"The model knows next to nothing beyond the margins: {told[0].lower()}{told[1:]}"
@@ -225,7 +224,7 @@ def seed_stability(by_member: np.ndarray) -> Finding:
     members = [set(oddest(scores).tolist()) for scores in by_member]
     most = len(members[0])
     agreed = float(np.mean([len(one & other) / most for one, other in combinations(members, 2)]))
-    told = f"Two members have {agreed:.0%} of their {most:,} oddest training rows in common"
+    told = f"Two members have {percent(agreed)} of their {most:,} oddest training rows in common"
     if agreed >= AGREED:
         return Finding("seed_stability", agreed, GOOD, f"{told}.")
     verdict = LOOK if agreed >= HARDLY_AGREED else BAD
@@ -236,9 +235,8 @@ def leading_column(names: Names, surprise: np.ndarray) -> Finding:
     """Whether one column decides which rows are odd; ``surprise`` (oddest rows, columns) is nats above the usual."""
     led = np.bincount(surprise.argmax(1), minlength=len(names)) / len(surprise)
     first, share = int(led.argmax()), float(led.max())
-    told = (
-        f"{names[first]!r} is the most surprising column in {share:.0%} of the {len(surprise):,} oddest training rows"
-    )
+    rows = f"{len(surprise):,} oddest training rows"
+    told = f"{names[first]!r} is the most surprising column in {percent(share)} of the {rows}"
     if share < LED or len(surprise) < FEW_ODDEST:
         return Finding("leading_column", share, GOOD, f"{told}, no other in more.")
     return Finding(
@@ -263,7 +261,7 @@ def flagged_rows(scores: np.ndarray, offset: float, contamination: str | float) 
     """Whether more training rows are flagged than can be odd; a share that was asked for is never too high."""
     share = float(np.mean(scores < offset))
     asked = 0.0 if contamination == "auto" else float(contamination)
-    told = f"{share:.1%} of the training rows lie beyond the threshold"
+    told = f"{percent(share, 1)} of the training rows lie beyond the threshold"
     if share <= max(FLAGGED, 1.1 * asked):
         return Finding("flagged_rows", share, GOOD, f"{told}.")
     verdict = LOOK if share <= MOST_FLAGGED else BAD
@@ -288,13 +286,12 @@ def p_values(scores: np.ndarray, contamination: str | float, rng: np.random.Gene
         Whether training saw the rows, and nothing but exemplars was left out to score them.
     """
     if len(scores) < FEW_JUDGES:
-        told = (
-            f"{len(scores)} rows are too few to tell whether p-values hold; none is below {1 / (len(scores) + 1):.2g}."
-        )
+        least = number(1 / (len(scores) + 1), 2)
+        told = f"{len(scores)} rows are too few to tell whether p-values hold; none is below {least}."
         return Finding("p_values", np.nan, LOOK, told)
     one, other = np.array_split(rng.permutation(scores), 2)
     rate = (_false_alarms(one, other, contamination) + _false_alarms(other, one, contamination)) / 2
-    told = f"{rate:.1%} of normal rows have a p-value of 5% or less"
+    told = f"{percent(rate, 1)} of normal rows have a p-value of 5 % or less"
     if rate > LEVEL + UNSURE * (LEVEL * (1 - LEVEL) / len(scores)) ** 0.5 + ROUGHLY:
         return Finding(
             "p_values", rate, LOOK, f"{told}, which is too many: set contamination to the share that is odd."
@@ -324,8 +321,8 @@ def _chosen(names: Names, which: np.ndarray) -> list[str | int]:
 
 
 def _named(found: list[str | int]) -> str:
-    return f"{len(found)} column{'s' if len(found) > 1 else ''} ({listed(found, NAMED)})"
+    return f"{counted(len(found), 'columns')} ({listed_names(found, NAMED)})"
 
 
 def _amount(figure: float, unit: str = "nats") -> str:
-    return f"{figure:.1f} {unit}" if abs(figure) < 1000 else f"{figure:.2g} {unit}"
+    return f"{nats(figure, 1)} {unit}"

@@ -11,6 +11,7 @@ from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.explain.neighbours import SimilarRows, heard_columns
 from vae_anomaly.fitted import ReferenceRows
+from vae_anomaly.formatting import cell_text, is_missing, percent
 from vae_anomaly.scoring.scorer import Scorer, column_contributions
 
 LATENT = "(latent)"  # the part of a score that belongs to no column
@@ -18,7 +19,6 @@ TOGETHER = "columns that do not go together"
 DIGITS = 12  # of a number that come back as they were
 LARGEST_POWER = 250  # of ten, up to which a number is rounded
 POWERS = 10.0 ** np.arange(-LARGEST_POWER - DIGITS, LARGEST_POWER + DIGITS + 1)
-LONGEST = 40  # letters of a value in a reason
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,14 @@ class Explanation:
         if self._is_missing[row, column]:
             return ""
         if not np.isnan(share := self.share[row, column]):
-            expected = _quoted(self.expected.iat[row, column])
-            other = "" if expected in ("nan", _quoted(value)) else f", expected {expected}"
-            return f"{name} {_quoted(value)}, {_seen(share)}{other}"
-        low, high = text_of(self.low.iat[row, column]), text_of(self.high.iat[row, column])
-        return f"{name} {text_of(value)}, expected {low if low == high else f'{low} to {high}'}"
+            expected = self.expected.iat[row, column]
+            seen = "not seen in training" if share == 0 else f"seen in {percent(share)}"
+            other = (
+                "" if is_missing(expected) or _quoted(expected) == _quoted(value) else f", expected {_quoted(expected)}"
+            )
+            return f"{name} {_quoted(value)}, {seen}{other}"
+        low, high = cell_text(self.low.iat[row, column]), cell_text(self.high.iat[row, column])
+        return f"{name} {cell_text(value)}, expected {low if low == high else f'{low} to {high}'}"
 
 
 def explain(
@@ -153,28 +156,8 @@ def cells_of(frame: pd.DataFrame, rows: np.ndarray, columns: np.ndarray) -> pd.S
     return pd.Series(cells, dtype=object)
 
 
-def text_of(value: object) -> str:
-    """A value, short: numbers with four digits, instants without the midnight, one line of text."""
-    match value:
-        case bool() | np.bool_():
-            return str(value)
-        case float() | np.floating():
-            return f"{value:.4g}"
-        case int() | np.integer():
-            return str(value) if -(10**6) < int(value) < 10**6 else f"{int(value):.4g}"
-        case pd.Timestamp():
-            return str(value).removesuffix(" 00:00:00")
-    text = " ".join(str(value).split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-
 def _quoted(value: object) -> str:
-    return f"'{text_of(value)}'" if isinstance(value, str) else text_of(value)
-
-
-def _seen(share: float) -> str:
-    """How frequent a value was in training."""
-    return "not seen in training" if share == 0 else f"seen in {100 * share:.2g} %"
+    return f"'{cell_text(value)}'" if isinstance(value, str) else cell_text(value)
 
 
 def _shares(reference: np.ndarray, x: np.ndarray, cells: list[Cell]) -> np.ndarray:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from vae_anomaly.errors import DataError, DataWarning
+from vae_anomaly.formatting import listed
 from vae_anomaly.images.collection import Images, empty_pixels
 from vae_anomaly.images.decoding import SUFFIXES, BadImageError, Header, decode, read_header
-
-_MOST_NAMED = 20
 
 
 def read_folder(folder: Path, *, skip_bad: bool) -> Images:
@@ -24,7 +23,8 @@ def read_folder(folder: Path, *, skip_bad: bool) -> Images:
     if bad and (not skip_bad or not images.names):
         _refuse(bad, folder, can_skip=bool(images.names))
     if bad:
-        warnings.warn(f"Images left out: {_reasons(bad)}.", DataWarning, stacklevel=3)
+        reasons = listed(f"{name!r} ({reason})" for name, reason in bad.items())
+        warnings.warn(f"Images left out: {reasons}.", DataWarning, stacklevel=3)
     return images
 
 
@@ -103,9 +103,3 @@ def _refuse(bad: dict[str, str], folder: Path, *, can_skip: bool) -> NoReturn:
     if can_skip:
         remedy += ", or leave bad files out with skip_bad=True (--skip-bad)"
     raise DataError(f"{first!r} in {str(folder)!r} is no usable image: {reason}{tail}. {remedy}.")
-
-
-def _reasons(bad: dict[str, str]) -> str:
-    named = [f"{name!r} ({reason})" for name, reason in bad.items()]
-    rest = [f"and {len(named) - _MOST_NAMED:,} more"] if len(named) > _MOST_NAMED else []
-    return ", ".join(named[:_MOST_NAMED] + rest)

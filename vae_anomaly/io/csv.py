@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.data.parse import listed
 from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import listed_names
 from vae_anomaly.io.origins import Origin, Progress, beginning, rows_a_piece, unpacking
 
 _FACTS = ("text", "truth", "floats", "whole", "gaps", "negative", "unsigned", "huge")
@@ -191,7 +191,7 @@ class DelimitedText:
             header, first = [*_records(text, delimiter, 2), [], []][:2]
         repeated = [name for name, times in Counter(header).items() if times > 1 and name]
         if repeated:
-            raise DataError(f"{self.name} has column names more than once: {listed([*repeated])}. Rename them.")
+            raise DataError(f"{self.name} has column names more than once: {listed_names([*repeated])}. Rename them.")
         if len(first) > len(header) + 1:
             raise self._too_many_fields(self._line_of_row(0, delimiter), len(first), len(header))
         width = sum(map(len, lines)) // max(1, len(lines))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.data.parse import listed
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, RowError
+from vae_anomaly.formatting import listed_names
 from vae_anomaly.io.csv import ColumnFacts, DelimitedText, ends_in_delimiter
 from vae_anomaly.io.origins import STANDARD_INPUT, Origin, Progress, beginning, in_memory, on_disk, origin_of
 from vae_anomaly.io.parquet import MAGIC, ParquetTable, union_of, with_gaps
@@ -69,7 +69,7 @@ def _in_folder(folder: Path) -> list[Path]:
     entries = [path for path in folder.iterdir() if not path.name.startswith(_NOT_DATA)]
     if folders := sorted((path.name for path in entries if path.is_dir()), key=_by_number):
         raise DataError(
-            f"{str(folder)!r} has folders in it, which are not looked into: {listed([*folders], 3)}. "
+            f"{str(folder)!r} has folders in it, which are not looked into: {listed_names([*folders], 3)}. "
             f"Name the files by a pattern, such as {str(folder / '**' / '*.parquet')!r}."
         )
     files = sorted((path for path in entries if _is_table(path.name)), key=_naturally)
@@ -146,7 +146,7 @@ class FilesSource:
             yield (frame if list(frame.columns) == columns else frame[columns]), file
         if n_rows == 0:
             name = self._tables[0].name if len(self._tables) == 1 else repr(str(self._source))
-            raise DataError(f"{name} has column names but no rows: {listed(columns)}. Add rows.")
+            raise DataError(f"{name} has column names but no rows: {listed_names(columns)}. Add rows.")
 
     def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "FilesSource":
         """The same files, with the columns that a schema has, and those to keep, read for what it takes them for."""
@@ -284,8 +284,8 @@ def _compare(first: Stored, other: Stored) -> None:
     missing = [name for name in first.names if name not in other.names]
     new = [name for name in other.names if name not in first.names]
     if missing or new:
-        lacks = f"it lacks {listed(missing)}" if missing else ""
-        has = f"it has {listed(new)} besides" if new else ""
+        lacks = f"it lacks {listed_names(missing)}" if missing else ""
+        has = f"it has {listed_names(new)} besides" if new else ""
         told = " and ".join(filter(None, [lacks, has]))
         raise DataError(f"{other.name} has other columns than {first.name}: {told}. Files of one table have the same.")
 
@@ -337,7 +337,7 @@ def read_table(source: str | PathLike[str], *, encoding: str = "utf-8") -> pd.Da
     table = stored_table(in_memory(origin_of(source)), encoding)
     frame = table.read()
     if frame.empty:
-        raise DataError(f"{table.name} has column names but no rows: {listed([*frame.columns])}. Add rows.")
+        raise DataError(f"{table.name} has column names but no rows: {listed_names([*frame.columns])}. Add rows.")
     return frame
 
 

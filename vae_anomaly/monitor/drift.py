@@ -12,6 +12,7 @@ from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.fit import fit_model
 from vae_anomaly.fitted import FittedModel
+from vae_anomaly.formatting import number, percent
 from vae_anomaly.monitor import drift as wording
 from vae_anomaly.monitor.martingale import Stream, follow
 from vae_anomaly.monitor.two_sample import Difference, compare_codes, compare_missing, compare_numbers, holm
@@ -77,7 +78,7 @@ def of_numbers(schema: Schema | PixelSchema, cell: int, old: np.ndarray, new: np
     if by_shift >= max(TELLING * found.effect, by_spread):
         return f"{_towards(kind, shift)} by {_deviations(abs(shift) / deviation)}"
     if by_spread >= TELLING * found.effect and _atom(old) < ATOM:
-        return f"spread {ratio:.2g} times as wide"
+        return f"spread {number(ratio, 2)} times as wide"
     return f"up to {_spell(schema, cell, found.place)}: {_shares(found)} of the rows"
 
 
@@ -90,8 +91,9 @@ def of_scores(old: np.ndarray, new: np.ndarray, found: Difference) -> str:
     """How the anomaly scores moved, in nats; else where their shares differ most. Low scores are odd."""
     before, after = -np.median(old), -np.median(new)
     if 0.4 * abs(after - before) >= TELLING * found.effect * old.std():
-        return f"rows are {'odder' if after > before else 'less odd'}: median from {before:.3g} to {after:.3g} nats"
-    return f"anomaly score over {-found.place:.3g} nats: {_shares(found)} of the rows"
+        moved = "odder" if after > before else "less odd"
+        return f"rows are {moved}: median from {number(before, 3)} to {number(after, 3)} nats"
+    return f"anomaly score over {number(-found.place, 3)} nats: {_shares(found)} of the rows"
 
 
 def _atom(sample: np.ndarray) -> float:
@@ -105,13 +107,17 @@ def _towards(kind: str, shift: float) -> str:
 
 
 def _deviations(count: float) -> str:
-    return f"{count:.2g} deviation{'' if f'{count:.2g}' == '1' else 's'}"
+    amount = number(count, 2)
+    return f"{amount} deviation{'' if amount == '1' else 's'}"
 
 
 def _shares(found: Difference) -> str:
     """Shares before and after, with as many digits as tell them apart."""
-    digits = next((d for d in (0, 1, 2) if f"{found.before:.{d}%}" != f"{found.after:.{d}%}"), 3)
-    return f"{found.before:.{digits}%}, now {found.after:.{digits}%}"
+    for decimals in range(4):
+        before, after = percent(found.before, decimals), percent(found.after, decimals)
+        if before != after:
+            break
+    return f"{before}, now {after}"
 
 
 def _spell(schema: Schema | PixelSchema, cell: int, value: float) -> str:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from vae_anomaly.errors import MissingExtraError
-from vae_anomaly.formatting import number
+from vae_anomaly.formatting import tick_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ def few_ticks(axis: "Axis", most: int = 3) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(number))
+    axis.set_major_formatter(FuncFormatter(tick_label))
 
 
 def date_ticks(axis: "Axis") -> None:

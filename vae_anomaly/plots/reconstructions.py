@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from vae_anomaly.formatting import counted, label, of_all, share
+from vae_anomaly.formatting import counted, counted_of, label, percent
 from vae_anomaly.plots.columns import OTHERS, Shown, columns_in_use, decoded, grouped, most_frequent, observed
 from vae_anomaly.plots.figures import ACCENT, MODEL, MOST_COLUMNS, SMALL, USUAL, name_panel, panels, require_matplotlib
 from vae_anomaly.plots.pixels import Shape, image_grid, pixels_of, whole_lines
@@ -66,7 +66,7 @@ def plot_reconstructions(detector: "VAEDetector", X: Any) -> "Figure":
     table, made = observed(detector, X), decoded(detector, detector.reconstruct(X))
     columns = columns_in_use(detector)
     shown = columns[:MOST_COLUMNS]
-    part = "" if len(shown) == len(columns) else f", {of_all(len(shown), len(columns), 'columns')}"
+    part = "" if len(shown) == len(columns) else f", {counted_of(len(shown), len(columns), 'columns')}"
     title = f"Observed and reconstructed: {counted(len(table), 'rows')}{part}"
     figure, grid = panels(title, len(shown), 2.1)
     for axes, column in zip(grid, shown, strict=True):
@@ -83,7 +83,7 @@ def _plot_images(detector: "VAEDetector", shape: Shape, X: Any) -> "Figure":
     across = min(len(first), _IMAGES_ACROSS)
     seen, made = (whole_lines(pixels_of(detector, rows), across) for rows in (first, detector.reconstruct(first)))
     in_turn = np.stack([seen.reshape(-1, across, seen.shape[1]), made.reshape(-1, across, made.shape[1])], axis=1)
-    title = f"Observed, and below it reconstructed: {of_all(len(first), len(X), 'images')}"
+    title = f"Observed, and below it reconstructed: {counted_of(len(first), len(X), 'images')}"
     names = ["observed", "model"] * len(in_turn)
     return image_grid(in_turn.reshape(-1, seen.shape[1]), shape, across, title=title, rows=names)
 
@@ -124,7 +124,7 @@ def _draw_levels(axes: "Axes", column: Shown, table: pd.DataFrame, made: pd.Data
     if sum(map(len, labels)) > _LETTERS:
         for tick in axes.get_xticklabels():
             tick.set(rotation=30, rotation_mode="anchor", horizontalalignment="right")
-    right = f": {share(float(np.mean(seen == back)))} right" if len(seen) else ""
+    right = f": {percent(float(np.mean(seen == back)))} right" if len(seen) else ""
     name_panel(axes, f"{column.title(14)}{right}")
 
 

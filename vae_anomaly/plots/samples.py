@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from vae_anomaly.formatting import counted, label, of_all, share
+from vae_anomaly.formatting import counted, counted_of, label, percent
 from vae_anomaly.plots.columns import OTHERS, Shown, columns_in_use, decoded, grouped, most_frequent, observed
 from vae_anomaly.plots.figures import MODEL, MOST_COLUMNS, QUIET, SMALL, TABLE, name_panel, panels, require_matplotlib
 from vae_anomaly.plots.pixels import Shape, image_grid, pixels_of, whole_lines
@@ -100,13 +100,13 @@ def _plot_images(detector: "VAEDetector", shape: Shape, X: Any, n_samples: int, 
     across = min(_IMAGES_ACROSS, max(len(first), n_samples))
     lines = [whole_lines(first, across), whole_lines(drawn, across)]
     names = [name for name, line in zip(("observed", "model"), lines, strict=True) for _ in range(len(line) // across)]
-    title = f"{title} below {of_all(len(first), len(given), 'observed')}"
+    title = f"{title} below {counted_of(len(first), len(given), 'observed')}"
     return image_grid(np.concatenate(lines), shape, across, title=title, rows=names)
 
 
 def _title(drawn: pd.DataFrame, table: pd.DataFrame | None, shown: int, total: int) -> str:
     beside = "" if table is None else f" beside {len(table):,} of the table"
-    part = "" if shown == total else f": {of_all(shown, total, 'columns')}"
+    part = "" if shown == total else f": {counted_of(shown, total, 'columns')}"
     return f"{counted(len(drawn), 'rows')} out of the model{beside}{part}"
 
 
@@ -139,7 +139,7 @@ def _draw_levels(axes: "Axes", column: Shown, table: pd.DataFrame | None, drawn:
         axes.barh(np.arange(len(found)) + place * height, shares, height, color=colour)
     axes.set_yticks(np.arange(len(found)) + (len(parts) - 1) * height / 2, [label(name, 12) for name in found])
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(lambda value, _: share(value))
+    axes.xaxis.set_major_formatter(lambda value, _: percent(value))
 
 
 def _seen(numbers: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ def _beyond(rows: np.ndarray, samples: np.ndarray, edges: np.ndarray) -> str:
         for name, numbers in {"table": rows, "model": samples}.items()
         if len(numbers)
     }
-    told = [f"{share(part)} of the {name}" for name, part in outside.items() if part >= _TOLD]
+    told = [f"{percent(part)} of the {name}" for name, part in outside.items() if part >= _TOLD]
     return f"beyond: {', '.join(told)}" if told else ""
 
 

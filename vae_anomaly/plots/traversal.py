@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import label, number, of_all
+from vae_anomaly.formatting import counted_of, label, tick_label
 from vae_anomaly.plots.columns import OTHERS, Shown, columns_in_use, decoded, grouped, most_frequent
 from vae_anomaly.plots.figures import MODEL, SMALL, USUAL, WIDTH, dress, name_panel, new_figure, require_matplotlib
 from vae_anomaly.plots.latents import by_weight, latent_name
@@ -68,7 +68,7 @@ def plot_traversal(
     require_matplotlib()
     check_is_fitted(detector)
     tables = walks(detector, dimensions, span=span, n_samples=n_samples)
-    title = f"Walks along {of_all(len(tables), detector.n_components_, 'latents')}"
+    title = f"Walks along {counted_of(len(tables), detector.n_components_, 'latents')}"
     shape = detector.image_shape
     if shape is not None:
         pixels = np.concatenate([pixels_of(detector, table) for table in tables.values()])
@@ -116,7 +116,7 @@ def _plot_lines(detector: "VAEDetector", tables: dict[int, pd.DataFrame], title:
             scales[place].draw(axes, table)
             ends = [float(table.index[0]), float(table.index[-1])]
             # two ticks fit where names of levels leave little room
-            axes.set_xticks(ends, [number(float(f"{end:.2g}")) for end in ends])
+            axes.set_xticks(ends, [tick_label(float(f"{end:.2g}")) for end in ends])
         line[0].set_ylabel(latent_name(detector, latent).replace(" (", "\n("), fontsize=USUAL)
     figure.align_ylabels(grid[:, 0])
     figure.supxlabel("value of the latent", fontsize=USUAL)

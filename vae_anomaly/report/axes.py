@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from vae_anomaly.report.words import rounded
+from vae_anomaly.formatting import number, with_minus
 
 _ROUND = (1, 2, 2.5, 5, 10)
 
@@ -56,5 +56,5 @@ class Axis:
         size = 10.0 ** math.floor(math.log10(least_step))
         step = next(step * size for step in _ROUND if step * size >= least_step * (1 - 1e-9))
         numbers = step * np.arange(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        texts = [rounded(float(f"{number:.6g}")) for number in numbers]
+        texts = [with_minus(number(value, 6)) for value in numbers]
         return [Tick(float(place), text) for place, text in zip(self.places(numbers), texts, strict=True)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.formatting import short_text
+from vae_anomaly.formatting import shorten
 from vae_anomaly.report.facts import ModelFacts, TableFacts
 from vae_anomaly.report.histogram import Histogram
 from vae_anomaly.report.judged import Judged
@@ -58,7 +58,7 @@ class Content:
             n_flagged=int(judged.odd.sum()),
             rule=rule.in_words(detector, table.noun, model.unit),
             histogram=Histogram.of(judged.scores, training, rule.line(detector, judged.scores[judged.odd])),
-            kept=[short_text(name, MOST) for name in judged.kept.columns],
+            kept=[shorten(name, MOST) for name in judged.kept.columns],
             rows=oddest_rows(detector, judged, top),
             scatter=Scatter.of(detector, judged, top),
         )

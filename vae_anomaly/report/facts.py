@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
-from vae_anomaly.formatting import short_text
+from vae_anomaly.formatting import p_value, shorten
 from vae_anomaly.plots.columns import columns_in_use
 from vae_anomaly.report.judged import Judged
-from vae_anomaly.report.words import LONGEST, MOST, chance
+from vae_anomaly.report.words import LONGEST, MOST
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
@@ -33,12 +33,12 @@ class Moved:
         if drift is None:
             return None
         said = drift.loc[[name]].iloc[0]
-        return cls(bool(said["drifted"]), float(said["adjusted_p_value"]), short_text(said["sentence"], LONGEST))
+        return cls(bool(said["drifted"]), float(said["adjusted_p_value"]), shorten(said["sentence"], LONGEST))
 
     @property
     def p_text(self) -> str:
         """The p-value as it is shown."""
-        return chance(self.p_value)
+        return p_value(self.p_value)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class TableFacts:
         is_table = detector.image_shape is None
         columns = [
             UsedColumn(
-                name=short_text(column.name, MOST),
+                name=shorten(column.name, MOST),
                 kind=_KINDS.get(column.kind, column.kind),
                 n_missing=int(missing[column.name]),
                 moved=Moved.of(drift, column.name),
@@ -128,7 +128,7 @@ class ModelFacts:
         """Ask the model."""
         told = detector.diagnose()[["check", "verdict", "sentence"]]
         findings = [
-            Finding(short_text(check, MOST).replace("_", " "), str(verdict), short_text(sentence, LONGEST))
+            Finding(shorten(check, MOST).replace("_", " "), str(verdict), shorten(sentence, LONGEST))
             for check, verdict, sentence in told.itertuples(index=False)
         ]
         return cls(
@@ -149,4 +149,4 @@ def _left_out(detector: "VAEDetector", frame: pd.DataFrame) -> dict[str, str]:
     known = {*detector.schema_.names, *detector.schema_.left_out}
     reasons = dict(detector.schema_.left_out)
     reasons.update((name, _NOT_IN_FIT) for name in frame.columns if name not in known)
-    return {short_text(name, MOST): short_text(reason, LONGEST) for name, reason in reasons.items()}
+    return {shorten(name, MOST): shorten(reason, LONGEST) for name, reason in reasons.items()}

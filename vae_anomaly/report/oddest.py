@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vae_anomaly.formatting import short_text
+from vae_anomaly.formatting import is_missing, p_value, shorten
 from vae_anomaly.report.judged import Judged
 from vae_anomaly.report.pictures import Pictures
 from vae_anomaly.report.reasons import Explained, Reasons
-from vae_anomaly.report.words import MOST, chance, is_missing, nats
+from vae_anomaly.report.words import MOST, nats
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
@@ -37,7 +37,7 @@ class OddRow:
     @property
     def p_text(self) -> str:
         """The p-value as it is shown."""
-        return chance(self.p_value)
+        return p_value(self.p_value)
 
     @property
     def surprise(self) -> float:
@@ -53,7 +53,7 @@ def oddest_rows(detector: "VAEDetector", judged: Judged, most: int) -> list[OddR
     return [
         OddRow(
             row=place + 1,
-            names=["" if is_missing(value) else short_text(value, MOST) for value in judged.kept.iloc[place]],
+            names=["" if is_missing(value) else shorten(value, MOST) for value in judged.kept.iloc[place]],
             score=float(judged.scores[place]),
             p_value=float(judged.p_values[place]),
             odd=bool(judged.odd[place]),

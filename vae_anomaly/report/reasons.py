@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.formatting import short_text
+from vae_anomaly.formatting import is_missing, percent, shorten
 from vae_anomaly.plots.columns import columns_in_use
 from vae_anomaly.report.pictures import Pictures
-from vae_anomaly.report.words import MOST, expected, is_missing, nats, seen, without_dust
+from vae_anomaly.report.words import MOST, expected, nats, seen, without_dust
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
@@ -110,7 +110,7 @@ class Explained:
         value, *others = (self.figures[figure][name].iloc[line] for figure in _FIGURES[2:])
         likely, low, high = without_dust(others)
         return Reason(
-            column=short_text(name, MOST),
+            column=shorten(name, MOST),
             seen=seen(value),
             frequency=self._frequency(name, value),
             expected=expected(likely),
@@ -123,7 +123,7 @@ class Explained:
     def _frequency(self, name: Any, value: Any) -> str:
         if name not in self.frequencies or is_missing(value):
             return ""
-        return f"in {100 * float(self.frequencies[name].get(value, 0.0)):.2g} % of rows"
+        return f"in {percent(float(self.frequencies[name].get(value, 0.0)))} of rows"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.formatting import counted
+from vae_anomaly.formatting import counted, percent
 from vae_anomaly.report.words import nats
 
 if TYPE_CHECKING:
@@ -35,11 +35,9 @@ class Rule:
         """One sentence on nouns, and scores in that unit."""
         nouns, one = f"{noun}s", f"{'An' if noun == 'image' else 'A'} {noun}"
         if self.fdr is not None:
-            return (
-                f"{nouns.capitalize()} are flagged so that on average at most {100 * self.fdr:.3g} % are false alarms."
-            )
+            return f"{nouns.capitalize()} are flagged so that on average at most {percent(self.fdr)} are false alarms."
         if self.alerts is not None:
             return f"Flagged are the {counted(self.alerts, nouns)} with the highest scores."
         if self.false_alarm_rate is not None:
-            return f"{one} is flagged where at most {100 * self.false_alarm_rate:.3g} % of normal {nouns} are as odd."
+            return f"{one} is flagged where at most {percent(self.false_alarm_rate)} of normal {nouns} are as odd."
         return f"{one} is flagged where it scores above {nats(-float(detector.offset_))} {unit}, the model's threshold."

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from vae_anomaly.formatting import share
+from vae_anomaly.formatting import percent
 from vae_anomaly.report.axes import Axis
 from vae_anomaly.report.judged import Judged
 from vae_anomaly.report.words import nats
@@ -88,7 +88,7 @@ def _points(noise: np.ndarray, codes: np.ndarray, scores: np.ndarray, odd: np.nd
     centre = usual.mean(axis=0)
     _, spreads, directions = np.linalg.svd(usual - centre, full_matrices=False)
     parts = spreads**2 / max(float((spreads**2).sum()), np.finfo(np.float64).tiny)
-    names = [f"{share(part)} of the differences" for part in parts[:2]]
+    names = [f"{percent(part)} of the differences" for part in parts[:2]]
     points = (scaled - centre) @ directions[:2].T
     if points.shape[1] == 1:
         return np.column_stack([points[:, 0], scores]), [*names, _SCORE]

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.data.parse import as_frame, is_frame
 from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import share, short_text
+from vae_anomaly.formatting import percent, shorten
 from vae_anomaly.io.atomic import whole_file
 from vae_anomaly.report.content import Content
 from vae_anomaly.report.needs import check_path, require_jinja
@@ -96,7 +96,7 @@ def write_report(
     rows = as_frame(X) if is_frame(X) else np.ma.filled(np.ma.asarray(X, dtype=np.float64), np.nan)
     rule = Rule(fdr, alerts, false_alarm_rate)
     content = Content.of(detector, rows, keep, top=top, rule=rule, compare=compare)
-    page = render(short_text(title, _LONGEST_TITLE), content)
+    page = render(shorten(title, _LONGEST_TITLE), content)
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -117,7 +117,7 @@ def render(title: str, content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(nats=nats, share=share, breakable=breakable)
+    environment.filters.update(nats=nats, percent=percent, breakable=breakable)
     folder = files("vae_anomaly.report")
     script, style = (folder.joinpath(name).read_text("utf-8") for name in ("page.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vae_anomaly.formatting import printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import is_terminal, printable
+from vae_anomaly_cli.output import is_terminal
 
 if TYPE_CHECKING:
     import pandas as pd

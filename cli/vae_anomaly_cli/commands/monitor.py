@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from vae_anomaly.formatting import printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import is_terminal, plain, plain_warnings, printable, remark, write_rows
+from vae_anomaly_cli.output import is_terminal, plain, plain_warnings, remark, write_rows
 from vae_anomaly_cli.paths import check_table_output
 from vae_anomaly_cli.source import read_source
 
