@@ -44,7 +44,7 @@ def check(name, seed, novelty, prior, likelihood):
         assert (np.diff(along, axis=0) > 0).all()
     assert all(cell.is_number for cell in fitted.schema_.cells)
     if fitted.likelihood_ == "gaussian":
-        straight = np.array([-fitted.model_.scorer.elbo(far * directions) for far in DISTANCES])
+        straight = np.array([-fitted.model_.scorer.score(far * directions) for far in DISTANCES])
         assert (np.diff(straight, axis=0) > 0).all()
 
 

@@ -27,7 +27,8 @@ from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.sampling import HELD_OUT, RemainingShards
 from vae_anomaly.data.schema import EncodedMatrix, Schema, encoded, parts, selected
 from vae_anomaly.errors import DataError
-from vae_anomaly.fitted import FitRecord, FittedModel, LatentSummary, ReferenceRows, likelihood_of, objective_of
+from vae_anomaly.fitted import FitRecord, FittedModel, LatentSummary, ReferenceRows, likelihood_of
+from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.model.pca_init import anchor_rows, fit_exemplar_anchor, fit_gaussian_anchor
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.decide import offset
@@ -130,7 +131,7 @@ def fit_model(
     design = choose_architecture(settings, len(x), sees, one_measure=one_measure)
     numbers = number_likelihood(settings, x)
     plan = make_plan(settings, len(x), exemplars=design.exemplars, one_measure=one_measure)
-    objective = objective_of(design)
+    objective = OBJECTIVES[design.variational, settings.bound]
 
     vae = design.build(likelihood_of(schema, design, numbers, indicators)).to(device, train_type)
     start(vae, loaded.rows, design, generator, common_noise=plan.common_noise)
@@ -149,10 +150,9 @@ def fit_model(
         objective,
         x,
         exemplars=design.exemplars,
-        anchored=design.anchored,
+        starts_at_pca=design.anchored,
         leave_one_out=not settings.novelty,
         contamination=settings.contamination,
-        bound=settings.bound,
         n_draws=settings.n_draws,
         dtype=score_type,
         rng=rng,
@@ -215,7 +215,7 @@ def measure(
     """Measure on some of the encoded rows ``x`` (rows, cells)."""
     some = x[:] if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
     scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
-    means, variances = scorer.posterior(some)
+    means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = LatentSummary.of(means, variances * design.variational, standard=not design.exemplars)
     return Measured(latents, ReferenceRows.of(some, scores, rng), threshold, usual)
 

@@ -20,7 +20,7 @@ from vae_anomaly.errors import DataError, ModelFileError
 from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.model.convolutions import halved_sides
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS, Mixed
-from vae_anomaly.model.objectives import ELBO, Objective, Reconstruction
+from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.scoring.scorer import Exemplars, Scorer
 
 ACTIVE = 0.01  # share of a latent's variance that must tell rows apart
@@ -196,14 +196,14 @@ class FittedModel:
         """Document and arrays, from which `from_parts` makes the same model again."""
         scorer = self.scorer
         weights = {f"vae.{name}": tensor.to(self.weight_type) for name, tensor in scorer.vae.state_dict().items()}
-        tensors = {name: tensor.cpu().numpy() for name, tensor in {**weights, "noise": scorer.noise}.items()}
+        tensors = {name: tensor.cpu().numpy() for name, tensor in {**weights, "noise": scorer.draws}.items()}
         tensors["latents"] = np.array(astuple(self.latents))
         tensors["extent"] = self.ranges
         tensors["reference.cells"], tensors["reference.scores"] = self.reference.cells, self.reference.scores
         if scorer.exemplars is not None:
             tensors["exemplars.keys"] = scorer.exemplars.keys
             tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
-            tensors["exemplars.codes"] = scorer.exemplars.codes.cpu().numpy()
+            tensors["exemplars.codes"] = scorer.exemplars.means.cpu().numpy()
         document = {
             "schema": self.schema.to_json(),
             "inputs": self.inputs,
@@ -214,7 +214,7 @@ class FittedModel:
             "weight_type": NAMES[self.weight_type],
             "score_type": NAMES[scorer.dtype],
             "leave_one_out": scorer.leave_one_out,
-            "bound": scorer.bound,
+            "bound": scorer.objective.bound,
             "record": {KEYS.get(name, name): value for name, value in asdict(self.record).items()},
         }
         return document, tensors
@@ -240,11 +240,6 @@ class FittedModel:
             raise ModelFileError(
                 f"The model file does not describe a model ({type(error).__name__}: {error})."
             ) from error
-
-
-def objective_of(architecture: Architecture) -> Objective:
-    """What a architecture is trained on and scored by."""
-    return ELBO() if architecture.variational else Reconstruction()
 
 
 def likelihood_of(
@@ -275,14 +270,16 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     weights = {name: torch.tensor(tensors[f"vae.{name}"], dtype=score_type, device=device) for name in vae.state_dict()}
     vae.load_state_dict(weights, assign=True)
     vae.freeze()
-    noise = torch.tensor(tensors["noise"], dtype=score_type, device=device)
+    bound = documents.text(document, "bound")
+    if (architecture.variational, bound) not in OBJECTIVES:
+        raise documents.damaged("bound", "a bound that the model has")
+    draws = torch.tensor(tensors["noise"], dtype=score_type, device=device)
     scorer = Scorer(
         vae,
-        objective_of(architecture),
-        noise,
+        OBJECTIVES[architecture.variational, bound],
+        draws,
         _exemplars(tensors, score_type, device) if architecture.exemplars else None,
         leave_one_out=documents.truth(document, "leave_one_out"),
-        bound=_bound(document, architecture),
     )
     frame = documents.truth(document, "frame")
     latents = LatentSummary(*tensors["latents"].tolist())
@@ -302,13 +299,6 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
         reference,
         record,
     )
-
-
-def _bound(document: Mapping[str, Any], architecture: Architecture) -> str:
-    bound = documents.text(document, "bound")
-    if bound not in (("elbo", "iwae") if architecture.variational else ("elbo",)):
-        raise documents.damaged("bound", "a bound that the model has")
-    return bound
 
 
 def _inputs(document: Mapping[str, Any], schema: Schema | PixelSchema) -> list[str | int]:
@@ -396,5 +386,5 @@ def _exemplars(tensors: Mapping[str, np.ndarray], dtype: torch.dtype, device: to
     return Exemplars(
         keys=np.array(tensors["exemplars.keys"]),
         counts=torch.tensor(tensors["exemplars.counts"]),
-        codes=torch.tensor(tensors["exemplars.codes"], dtype=dtype, device=device),
+        means=torch.tensor(tensors["exemplars.codes"], dtype=dtype, device=device),
     )

@@ -14,7 +14,7 @@ from scipy.stats import ks_2samp
 
 from vae_anomaly.config import Settings, make_plan
 from vae_anomaly.fit import library_versions, measure, widened
-from vae_anomaly.fitted import MOST_ROWS, FitRecord, FittedModel, likelihood_of, objective_of
+from vae_anomaly.fitted import MOST_ROWS, FitRecord, FittedModel, likelihood_of
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.scorer import make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
@@ -45,17 +45,16 @@ def update_model(
     vae, record = _trained(grown, rows, plan, generator, monitor) if plan.max_iter else (_warm(grown), grown.record)
     scorer = make_scorer(
         vae,
-        objective_of(grown.architecture),
+        grown.scorer.objective,
         rows,
         exemplars=grown.architecture.exemplars,
-        anchored=grown.architecture.anchored,
+        starts_at_pca=grown.architecture.anchored,
         leave_one_out=grown.scorer.leave_one_out,
         contamination=settings.contamination,
-        bound=grown.scorer.bound,
-        n_draws=len(grown.scorer.noise),
+        n_draws=len(grown.scorer.draws),
         dtype=grown.scorer.dtype,
         rng=rng,
-        noise=grown.scorer.noise,
+        draws=grown.scorer.draws,
     )
     measured = measure(scorer, rows, grown.schema, grown.architecture, settings, rng)
     return replace(
@@ -128,7 +127,7 @@ def _trained(
     vae, old = _warm(grown), grown.record
     x = torch.as_tensor(rows, dtype=grown.weight_type, device=grown.scorer.device)
     exemplars = grown.architecture.exemplars
-    trainer = Trainer(vae, x, plan, objective_of(grown.architecture), exemplars=exemplars, generator=generator)
+    trainer = Trainer(vae, x, plan, grown.scorer.objective, exemplars=exemplars, generator=generator)
     rounds = trainer.run(monitor).rounds
     rounds["step"] = [old.n_iter + step for step in rounds["step"]]
     history = {name: old.history[name] + figures for name, figures in rounds.items() if name in old.history}

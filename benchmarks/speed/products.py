@@ -27,7 +27,7 @@ def products_of(scorer: Scorer, rows: int) -> list[Product]:
     scoring. The sum over an exemplar prior's kernels is not among them.
     """
     generator = torch.Generator().manual_seed(0)
-    nets = ((scorer.vae.encoder, rows), (scorer.vae.decoder, rows * len(scorer.noise)))
+    nets = ((scorer.vae.encoder, rows), (scorer.vae.decoder, rows * len(scorer.draws)))
     return [
         (layer.weight.mT, torch.randn(*layer.weight.shape[:2], n, generator=generator, dtype=scorer.dtype))
         for net, n in nets

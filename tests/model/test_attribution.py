@@ -4,7 +4,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from vae_anomaly.model.likelihoods import Gaussian, Mixed
-from vae_anomaly.model.objectives import ELBO, Reconstruction, attributed_terms
+from vae_anomaly.model.objectives import ELBO, IWAE, Reconstruction
 from vae_anomaly.model.priors import ExemplarPrior
 from vae_anomaly.model.vae import VAE
 
@@ -31,18 +31,18 @@ def x():
 NOISE = torch.zeros(1, 1, 1, FEATURES).double()
 
 
-def test_the_terms_are_those_of_the_objective(rotated, x):
-    for objective in (ELBO(), Reconstruction()):
-        found, carried = attributed_terms(objective, rotated, x, rotated.standard_normal(), NOISE)
-        wanted = objective.terms(rotated, x, rotated.standard_normal(), NOISE)
-        assert_allclose(found.cells, wanted.cells, rtol=1e-12)
-        assert_allclose(found.kl, wanted.kl, rtol=1e-12)
-        assert (carried is None) == isinstance(objective, Reconstruction)
+def test_the_terms_and_the_score_are_those_of_the_objective(rotated, x):
+    draws = torch.linspace(-1, 1, 2 * FEATURES).double().reshape(2, 1, 1, FEATURES)
+    for objective in (ELBO(), IWAE(), Reconstruction()):
+        cells, carried, score = objective.attributed(rotated, x, rotated.standard_normal(), draws)
+        assert_allclose(cells, objective.terms(rotated, x, rotated.standard_normal(), draws).cells, rtol=1e-12)
+        assert_allclose(score, objective.score(rotated, x, rotated.standard_normal(), draws), rtol=1e-12)
+        assert carried.any() == (objective != Reconstruction())
 
 
 def test_under_a_standard_normal_features_carry_what_the_code_is_away_from_zero(rotated, x):
     """The encoder only turns: |m|^2 / 2 is |f|^2 / 2, so each feature carries half its own square."""
-    _, carried = attributed_terms(ELBO(), rotated, x, rotated.standard_normal(), NOISE)
+    _, carried, _ = ELBO().attributed(rotated, x, rotated.standard_normal(), NOISE)
     assert_allclose(carried, (0.5 * x**2).expand(MEMBERS, -1, -1), rtol=1e-9, atol=1e-12)
 
 
@@ -51,7 +51,7 @@ def test_under_one_exemplar_features_carry_their_distance_from_it_in_bandwidths(
     codes, _ = rotated.encode(exemplar)
     bandwidth = torch.full((MEMBERS, 1, 1), 0.4, dtype=torch.double)
     prior = ExemplarPrior(codes, bandwidth.log(), torch.zeros(1, 1, 1).double())
-    _, carried = attributed_terms(ELBO(), rotated, x, prior, NOISE)
+    _, carried, _ = ELBO().attributed(rotated, x, prior, NOISE)
     wanted = 0.5 * (x - exemplar) ** 2 / 0.4**2
     assert_allclose(carried, wanted.expand(MEMBERS, -1, -1), rtol=1e-9)
 
@@ -62,7 +62,7 @@ def test_between_two_exemplars_the_expected_code_is_their_weighted_mean(rotated,
     prior = ExemplarPrior(
         codes, torch.zeros(MEMBERS, 1, 1).double(), torch.full((1, 1, 2), -np.log(2), dtype=torch.double)
     )
-    _, carried = attributed_terms(ELBO(), rotated, x, prior, NOISE)
+    _, carried, _ = ELBO().attributed(rotated, x, prior, NOISE)
     centre = torch.zeros_like(x)
     centre[:, 0] = torch.tanh(x[:, 0])  # shares exp(+x) and exp(-x)
     assert_allclose(carried, (0.5 * (x - centre) ** 2).expand(MEMBERS, -1, -1), rtol=1e-9, atol=1e-12)

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 from scipy.special import logsumexp
 
 from vae_anomaly.model.likelihoods import Bernoulli, Gaussian, Mixed, SquaredError, StudentT
-from vae_anomaly.model.objectives import ELBO, Reconstruction, Terms, importance_weighted_bound
+from vae_anomaly.model.objectives import ELBO, IWAE, Reconstruction, Terms
 from vae_anomaly.model.pca_init import fit_exemplar_anchor, fit_gaussian_anchor
 from vae_anomaly.model.priors import ExemplarPrior, log_share
 from vae_anomaly.model.vae import LOG_VAR_RANGE, VAE
@@ -145,7 +145,7 @@ def test_with_the_exact_posterior_both_bounds_are_the_evidence(models, x, rng, s
     assert_allclose(elbo_terms(vae, x, sigma_points(LATENTS)).elbo(), evidence, rtol=1e-9)
     for k in (1, 5):  # every draw's weight is the evidence itself
         noise = torch.tensor(rng.standard_normal((k, 1, 1, LATENTS)))
-        assert_allclose(importance_weighted_bound(vae, torch.tensor(x), prior_of(vae), noise), evidence, rtol=1e-9)
+        assert_allclose(IWAE().score(vae, torch.tensor(x), prior_of(vae), noise), evidence, rtol=1e-9)
 
 
 def test_the_elbo_of_many_draws_is_its_closed_form(models, x, rng):
@@ -169,7 +169,7 @@ def test_bounds_rise_with_their_draws_from_the_elbo_to_the_evidence(models, x, r
     means, errors = [], []
     for k in (1, 2, 8, 64):
         noise = torch.tensor(rng.standard_normal((k, 1, repeats, LATENTS)))
-        bounds = importance_weighted_bound(vae, row, prior_of(vae), noise)[0]
+        bounds = IWAE().score(vae, row, prior_of(vae), noise)[0]
         means.append(bounds.mean().item())
         errors.append(bounds.std().item() / repeats**0.5)
         if k == 64:  # the mean of the weights is unbiased: E exp(IWAE) = p(x)
@@ -185,7 +185,7 @@ def test_many_draws_reach_the_evidence(models, x, rng):
     wide = [replace(model, log_var=np.full(LATENTS, 0.1)) for model in models]  # so that the weights have a variance
     vae = build(*wide)
     noise = torch.tensor(rng.standard_normal((50_000, 1, 1, LATENTS)))
-    bound = importance_weighted_bound(vae, torch.tensor(x), prior_of(vae), noise)
+    bound = IWAE().score(vae, torch.tensor(x), prior_of(vae), noise)
     assert_allclose(bound, each(wide, LinearGaussian.evidence, x), atol=0.05)
 
 
@@ -199,7 +199,7 @@ def test_an_exemplar_model_reaches_its_evidence_too(models, x, rng):
     )
     noise = torch.tensor(rng.standard_normal((10_000, 1, 1, LATENTS)))
     elbo = ELBO().terms(vae, torch.tensor(x), prior, noise).elbo().numpy()
-    bound = importance_weighted_bound(vae, torch.tensor(x), prior, noise)
+    bound = IWAE().score(vae, torch.tensor(x), prior, noise)
     for member, model in enumerate(wide):
         spread = model.weights * scale[member] ** 2 @ model.weights.T + np.diag(model.noise)
         centres = codes[member] @ model.weights.T + model.centre
@@ -254,7 +254,7 @@ def test_the_bound_of_one_draw_is_the_elbo_but_for_the_kl_of_that_draw(models, x
     )
     noise = rng.standard_normal((1, 1, 1, LATENTS))
     elbo = ELBO().terms(vae, torch.tensor(x), prior, torch.tensor(noise)).elbo()
-    bound = importance_weighted_bound(vae, torch.tensor(x), prior, torch.tensor(noise))
+    bound = IWAE().score(vae, torch.tensor(x), prior, torch.tensor(noise))
     for member, model in enumerate(models):
         mean, variance = model.approximate(x)
         z = mean + np.sqrt(variance) * noise[0, 0, 0]
@@ -376,7 +376,7 @@ def exemplars_of(vae, x, weights):
 def bounds_and_gradients(vae, x, noise):
     prior = exemplars_of(vae, x, torch.tensor(1 - np.eye(6))[None])
     vae.zero_grad()
-    elbo, iwae = ELBO().terms(vae, x, prior, noise).elbo(), importance_weighted_bound(vae, x, prior, noise)
+    elbo, iwae = ELBO().terms(vae, x, prior, noise).elbo(), IWAE().score(vae, x, prior, noise)
     (elbo + iwae).sum().backward()
     return elbo.detach(), iwae.detach(), [parameter.grad.clone() for parameter in vae.parameters()]
 

@@ -10,7 +10,7 @@ from sklearn.neighbors import KernelDensity
 
 from vae_anomaly.model.likelihoods import START_SCALE, Bernoulli, Categorical, Gaussian, Mixed, floored_scale
 from vae_anomaly.model.nearest import NEAREST, SMALLEST, leave_one_out_bandwidth
-from vae_anomaly.model.objectives import ELBO, importance_weighted_bound
+from vae_anomaly.model.objectives import ELBO, IWAE
 from vae_anomaly.model.pca_init import (
     LEAST_NOISE,
     MAX_ROWS,
@@ -195,7 +195,7 @@ def test_before_training_the_bounds_are_the_exact_evidence_of_probabilistic_pca(
     vae, prior = start_vae(x, n_components, prior="gaussian"), GaussianPrior(torch.zeros(2, 1, n_components).double())
     elbo = ELBO().terms(vae, torch.tensor(x), prior, sigma_points(n_components)).elbo()
     draws = torch.tensor(rng.standard_normal((3, 2, 60, n_components)))
-    bound = importance_weighted_bound(vae, torch.tensor(x), prior, draws)
+    bound = IWAE().score(vae, torch.tensor(x), prior, draws)
     for member in range(2):
         assert_allclose(elbo[member], evidence, rtol=1e-9)
         assert_allclose(bound[member], evidence, rtol=1e-9)

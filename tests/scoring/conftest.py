@@ -30,10 +30,9 @@ def scorer_of(vae, rng):
     def make(x, **changes):
         settings = {
             "exemplars": True,
-            "anchored": True,
+            "starts_at_pca": True,
             "leave_one_out": False,
             "contamination": "auto",
-            "bound": "elbo",
             "n_draws": 4,
         }
         return make_scorer(vae, ELBO(), x, dtype=torch.float64, rng=rng, **{**settings, **changes})

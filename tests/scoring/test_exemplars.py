@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior
 from vae_anomaly.scoring import scorer as exemplars
-from vae_anomaly.scoring.scorer import Exemplars, choose_exemplars, row_keys
+from vae_anomaly.scoring.scorer import Exemplars, row_keys
 
 CELLS = st.sampled_from([0.0, -0.0, 1.0, -1.0, np.nan, 0.5, 2.0, 1e-3, 700.0])
 
@@ -73,23 +73,25 @@ def test_keys_are_the_same_on_every_machine_and_in_every_version(rng):
     assert [row_keys(row[None]).item() for row in x] == wanted
 
 
-def test_exemplars_are_the_distinct_rows_with_their_counts(rng):
+def test_exemplars_are_the_distinct_rows_with_their_counts_and_means(vae, rng):
     x = rng.permutation(np.repeat(rng.normal(size=(4, 3)), [1, 2, 3, 10], axis=0))
-    chosen, keys, counts = choose_exemplars(x, 100, rng)
-    assert (np.diff(keys.astype(object)) > 0).all()
-    np.testing.assert_array_equal(row_keys(x[chosen]), keys)
-    assert sorted(counts) == [1, 2, 3, 10]
-    for row, count in zip(chosen, counts, strict=True):
-        assert (x == x[row]).all(1).sum() == count
+    found = Exemplars.drawn(vae, x, 100, rng)
+    assert (np.diff(found.keys.astype(object)) > 0).all()
+    assert sorted(found.counts.tolist()) == [1, 2, 3, 10]
+    for key, count, mean in zip(found.keys, found.counts, found.means.unbind(1), strict=True):
+        same = x[row_keys(x) == key]
+        assert len(same) == count
+        torch.testing.assert_close(mean, vae.encode(torch.tensor(same[:1]))[0].detach()[:, 0])
 
 
-def test_of_many_rows_a_number_is_drawn(rng):
-    x = np.arange(100.0)[:, None]
-    chosen, _, counts = choose_exemplars(x, 20, rng)
-    assert len(set(chosen)) == 20
-    assert (counts == 1).all()
-    assert set(choose_exemplars(x, 20, rng)[0]) != set(chosen)
-    assert choose_exemplars(np.repeat(x, 2, 0), 20, rng)[2].sum() == 20
+def test_of_many_rows_a_number_is_drawn(vae, rng):
+    x = np.repeat(np.arange(100.0)[:, None], 3, axis=1)
+    found = Exemplars.drawn(vae, x, 20, rng)
+    assert len(found.keys) == 20
+    assert set(found.keys) <= set(row_keys(x))
+    assert (found.counts == 1).all()
+    assert set(Exemplars.drawn(vae, x, 20, rng).keys) != set(found.keys)
+    assert Exemplars.drawn(vae, np.repeat(x, 2, 0), 20, rng).counts.sum() == 20
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def three():
 
 
 def shares(found, keys):
-    return found.leaving_out(found.whole_prior(torch.zeros(1, 1, 1)), keys).log_share.exp().numpy()
+    return found.leave_out(found.prior(torch.zeros(1, 1, 1)), keys).log_share.exp().numpy()
 
 
 def test_a_row_among_the_exemplars_counts_once_less_for_itself(three):
@@ -110,7 +112,7 @@ def test_a_row_among_the_exemplars_counts_once_less_for_itself(three):
 
 def test_rows_known_to_be_others_count_every_exemplar(three):
     whole = [[[1 / 6, 3 / 6, 2 / 6]]]
-    assert_allclose(three.whole_prior(torch.zeros(1, 1, 1)).log_share.exp(), whole, rtol=1e-6)
+    assert_allclose(three.prior(torch.zeros(1, 1, 1)).log_share.exp(), whole, rtol=1e-6)
     assert_allclose(shares(three, np.array([6], np.uint64)), whole, rtol=1e-6)
 
 
@@ -144,7 +146,7 @@ def few_are_five(monkeypatch):
 
 def slow_prior(found, nearest, keys, z):
     """Log density of each row, by the definition: shares of all counts but the row's own one, the nearest summed."""
-    codes, counts = found.codes.numpy(), found.counts.numpy()
+    codes, counts = found.means.numpy(), found.counts.numpy()
     out = np.empty(z.shape[:2])
     for member, row in np.ndindex(*z.shape[:2]):
         own = counts.astype(float)
@@ -160,7 +162,7 @@ def slow_prior(found, nearest, keys, z):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_of_many_exemplars_the_prior_is_the_sum_over_the_nearest(many, few_are_five, rng, known):
-    z = many.codes + 0.3 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
+    z = many.means + 0.3 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
     keys = many.keys if known else None
     prior = many.nearest_prior(LOG_BANDWIDTH, keys, z)
     assert isinstance(prior, NearestPrior)
@@ -168,7 +170,7 @@ def test_of_many_exemplars_the_prior_is_the_sum_over_the_nearest(many, few_are_f
 
 
 def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_doubles(many, few_are_five):
-    z = many.codes  # each row is an exemplar
+    z = many.means  # each row is an exemplar
     seen, left_out = (many.nearest_prior(LOG_BANDWIDTH, keys, z).log_share.exp() for keys in (None, many.keys))
     total = many.counts.sum().item()
     assert total == 28 + 36
@@ -182,8 +184,8 @@ def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_doubles(many,
 
 def test_of_many_exemplars_rows_that_are_none_of_them_see_all_counts(many, few_are_five):
     strangers = many.keys + np.uint64(1)
-    priors = [many.nearest_prior(LOG_BANDWIDTH, keys, many.codes) for keys in (strangers, None)]
-    assert torch.equal(priors[0].log_prob(many.codes[None]), priors[1].log_prob(many.codes[None]))
+    priors = [many.nearest_prior(LOG_BANDWIDTH, keys, many.means) for keys in (strangers, None)]
+    assert torch.equal(priors[0].log_prob(many.means[None]), priors[1].log_prob(many.means[None]))
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -191,11 +193,8 @@ def test_few_and_many_exemplars_agree_where_the_nearest_are_all(many, rng, monke
     z = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
     log_var, keys = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS))), many.keys if known else None
     monkeypatch.setattr(exemplars, "NEAREST", ROWS)
-    for few in (ROWS, ROWS - 1):
-        monkeypatch.setattr(exemplars, "FEW", few)
-        assert many.are_few == (few == ROWS)
-    whole = many.whole_prior(LOG_BANDWIDTH)
-    priors = [many.leaving_out(whole, keys) if known else whole, many.nearest_prior(LOG_BANDWIDTH, keys, z)]
+    whole = many.prior(LOG_BANDWIDTH)
+    priors = [many.leave_out(whole, keys) if known else whole, many.nearest_prior(LOG_BANDWIDTH, keys, z)]
     assert [type(prior) for prior in priors] == [ExemplarPrior, NearestPrior]
     assert_allclose(priors[1].log_prob(z[None]), priors[0].log_prob(z[None]), rtol=1e-10)
     assert_allclose(priors[1].kl(z, log_var), priors[0].kl(z, log_var), rtol=1e-10)
@@ -203,7 +202,7 @@ def test_few_and_many_exemplars_agree_where_the_nearest_are_all(many, rng, monke
 
 @pytest.mark.parametrize("known", [True, False])
 def test_of_many_exemplars_a_row_sees_the_same_in_whatever_batch(many, few_are_five, rng, known):
-    z = many.codes + 0.1 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
+    z = many.means + 0.1 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
     keys = many.keys if known else None
     whole = many.nearest_prior(LOG_BANDWIDTH, keys, z).log_prob(z[None])[0]
     order = rng.permutation(ROWS)
@@ -214,7 +213,7 @@ def test_of_many_exemplars_a_row_sees_the_same_in_whatever_batch(many, few_are_f
 
 def test_many_exemplars_give_samples_from_all_of_them(many, few_are_five, rng):
     """What a row sees does not matter to new rows: they come from the whole prior."""
-    whole = many.whole_prior(LOG_BANDWIDTH)
+    whole = many.prior(LOG_BANDWIDTH)
     assert isinstance(whole, ExemplarPrior)
     assert_allclose(whole.log_share.exp(), (many.counts / many.counts.sum())[None, None].expand_as(whole.log_share))
     z = torch.tensor(rng.standard_normal((MEMBERS, 9, LATENTS)))

@@ -9,14 +9,14 @@ from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring import impute as completion
 from vae_anomaly.scoring import scorer as scoring
 from vae_anomaly.scoring.impute import complete
-from vae_anomaly.scoring.scorer import Scorer, fixed_noise
+from vae_anomaly.scoring.scorer import Scorer, antithetic_draws
 
 EVERYWHERE = np.full(3, -np.inf), np.full(3, np.inf)
 
 
 @pytest.fixture
 def scorer(vae, rng):
-    return Scorer(vae, ELBO(), torch.tensor(fixed_noise(2, 2, rng)), None, leave_one_out=False)
+    return Scorer(vae, ELBO(), torch.tensor(antithetic_draws(2, 2, rng)), None, leave_one_out=False)
 
 
 @pytest.fixture

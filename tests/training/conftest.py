@@ -5,7 +5,7 @@ import torch
 from vae_anomaly.config import build_likelihood, choose_architecture, make_plan, number_likelihood
 from vae_anomaly.data.columns import NumberCell
 from vae_anomaly.fit import start
-from vae_anomaly.fitted import objective_of
+from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.training.trainer import Trainer
 
 TINY = {"hidden_layer_sizes": (8,), "n_estimators": 3, "max_iter": 40}
@@ -30,7 +30,7 @@ def make_trainer(settings_of):
             vae,
             rows,
             plan,
-            objective_of(design),
+            OBJECTIVES[design.variational, "elbo"],
             exemplars=design.exemplars,
             generator=generator,
         )

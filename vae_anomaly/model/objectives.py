@@ -1,8 +1,12 @@
-"""Bounds on the log evidence of each row, in nats: summed over cells and latents, never averaged over them."""
+"""Lower bounds on the log density of each row, in nats: training maximises them, and they are the scores.
+
+They are sums over cells and latents, never averages over them. Every verb takes ``draws``, standard normal, of shape
+(draws, members or 1, rows or 1, latents).
+"""
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -24,69 +28,114 @@ class Terms:
 
 
 class Objective(Protocol):
-    """What a model can be trained on and scored by."""
+    """The verbs of every objective."""
 
-    def terms(self, vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Terms:
-        """Terms of each row; ``noise`` is (draws, members or 1, rows or 1, latents), standard normal."""
+    bound: ClassVar[str]  # the parameter of the detector, and the entry of the model file
+
+    def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Terms:
+        """Terms of each row that training maximises."""
+
+    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Tensor:
+        """Score of each row in each member, (members, rows)."""
+
+    def attributed(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Expected log-likelihood of each cell, part of the KL that each feature carries, and score of each row.
+
+        They are (members, rows, cells), (members, rows, features) and (members, rows). The features are those of the
+        encoder in its order, indicators of missing cells included.
+        """
 
 
 @dataclass(frozen=True)
 class ELBO:
     """E_q[log p(x|z)] - KL(q(z|x) || p(z)), the expectation over reparameterised draws (arXiv 1312.6114)."""
 
-    def terms(self, vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Terms:
-        """Decode the draws; the KL, or its bound, needs none."""
+    bound: ClassVar[str] = "elbo"
+
+    def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Terms:
+        """Expected log-likelihood over the draws; the KL, or its upper bound, is in closed form."""
         mean, log_var = vae.encode(x)
-        return Terms(expected_log_prob(vae, x, mean, log_var, noise), prior.kl(mean, log_var))
+        return Terms(_expected_log_prob(vae, x, mean, log_var, draws), prior.kl(mean, log_var))
+
+    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Tensor:
+        """The ELBO."""
+        return self.terms(vae, x, prior, draws).elbo()
+
+    def attributed(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """First-order attribution of the KL: its gradient at the row times half the way from the expected row.
+
+        The expected row is decoded from the latent means after one step of the prior's pull.
+        """
+        features = vae.features(x)
+        with torch.enable_grad():
+            inputs = features.clone().requires_grad_()
+            mean, log_var = vae.posterior(inputs)
+            z, log_var = mean.detach().requires_grad_(), log_var.detach()
+            kl = prior.kl(z, log_var)
+            (pull,) = torch.autograd.grad(kl.sum(), z)
+            (slope,) = torch.autograd.grad((mean * pull).sum(), inputs)  # grad_outputs would load torch's compiler
+        z = z.detach()
+        expected = vae.likelihood.expected(vae.decode((z - prior.variance * pull)[None]), vae.shared).squeeze(0)
+        carried = 0.5 * slope * (features - vae.likelihood.features(expected))
+        terms = Terms(_expected_log_prob(vae, x, z, log_var, draws), kl.detach())
+        return terms.cells, carried, terms.elbo()
 
 
-def expected_log_prob(vae: VAE, x: Tensor, mean: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
-    """Mean log density of each cell over draws from the posterior, (members, rows, cells)."""
-    z = mean + (0.5 * log_var).exp() * noise
-    log_prob = vae.log_prob(x, z)
-    return log_prob.mean(0) if vae.training else log_prob.mT.mean(0).mT  # rows lie side by side: a tenth of the time
+@dataclass(frozen=True)
+class IWAE(ELBO):
+    """Log of the mean of p(x, z) / q(z|x) over the draws: between the ELBO and log p(x).
+
+    Burda, Grosse and Salakhutdinov, arXiv 1509.00519. Only scores use it: training maximises the ELBO.
+    """
+
+    bound: ClassVar[str] = "iwae"
+
+    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Tensor:
+        """The importance-weighted bound."""
+        mean, log_var = vae.encode(x)
+        z = mean + (0.5 * log_var).exp() * draws
+        log_weights = vae.log_prob(x, z).sum(-1) + prior.log_prob(z) - normal_log_prob(z, mean, log_var)
+        return log_weights.logsumexp(0) - math.log(len(draws))
+
+    def attributed(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Attribution of the ELBO's terms, and the score."""
+        cells, carried, _ = super().attributed(vae, x, prior, draws)
+        return cells, carried, self.score(vae, x, prior, draws)
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """The plain autoencoder: decode the code itself; no prior, no KL."""
+    """Minus the squared reconstruction error of a plain autoencoder: no prior, no KL, no draws."""
 
-    def terms(self, vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Terms:
-        """Minus the squared errors; ``prior`` and ``noise`` are not used."""
+    bound: ClassVar[str] = "elbo"
+
+    def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Terms:
+        """Minus the squared errors, decoded from the latent means; the KL is 0."""
         mean, _ = vae.encode(x)
         cells = vae.log_prob(x, mean[None]).squeeze(0)
         return Terms(cells, torch.zeros_like(cells[..., 0]))
 
+    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Tensor:
+        """Minus the squared error of each row."""
+        return self.terms(vae, x, prior, draws).elbo()
 
-def importance_weighted_bound(vae: VAE, x: Tensor, prior: Prior, noise: Tensor) -> Tensor:
-    """Log of the mean of p(x, z) / q(z|x) over the draws, (members, rows): between the ELBO and log p(x).
-
-    Burda, Grosse and Salakhutdinov, arXiv 1509.00519.
-    """
-    mean, log_var = vae.encode(x)
-    z = mean + (0.5 * log_var).exp() * noise
-    log_weights = vae.log_prob(x, z).sum(-1) + prior.log_prob(z) - normal_log_prob(z, mean, log_var)
-    return log_weights.logsumexp(0) - math.log(len(noise))
+    def attributed(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Minus the squared error of each cell; there is no KL to carry."""
+        terms = self.terms(vae, x, prior, draws)
+        return terms.cells, torch.zeros_like(vae.features(x)), terms.elbo()
 
 
-def attributed_terms(
-    objective: Objective, vae: VAE, x: Tensor, prior: Prior, noise: Tensor
-) -> tuple[Terms, Tensor | None]:
-    """Terms of each row, as the objective has them, and what each feature carries of the KL, where there is one.
+OBJECTIVES: dict[tuple[bool, str], Objective] = {  # by whether the model is variational, and its bound
+    (True, "elbo"): ELBO(),
+    (True, "iwae"): IWAE(),
+    (False, "elbo"): Reconstruction(),
+}
 
-    The second is (members, rows, features): the features of the encoder in its order, marks of missing cells included.
-    """
-    if not isinstance(objective, ELBO):
-        return objective.terms(vae, x, prior, noise), None
-    features = vae.features(x)
-    with torch.enable_grad():
-        seen = features.clone().requires_grad_()
-        mean, log_var = vae.posterior(seen)
-        code, log_var = mean.detach().requires_grad_(), log_var.detach()
-        kl = prior.kl(code, log_var)
-        (pull,) = torch.autograd.grad(kl.sum(), code)
-        (slope,) = torch.autograd.grad((mean * pull).sum(), seen)  # as an argument it would load torch's compiler
-    code = code.detach()
-    expected = vae.likelihood.expected(vae.decode((code - prior.variance * pull)[None]), vae.shared).squeeze(0)
-    carried = 0.5 * slope * (features - vae.likelihood.features(expected))
-    return Terms(expected_log_prob(vae, x, code, log_var, noise), kl.detach()), carried
+
+def _expected_log_prob(vae: VAE, x: Tensor, mean: Tensor, log_var: Tensor, draws: Tensor) -> Tensor:
+    """Mean log density of each cell over draws from the posterior, (members, rows, cells)."""
+    z = mean + (0.5 * log_var).exp() * draws
+    log_prob = vae.log_prob(x, z)
+    if vae.training:
+        return log_prob.mean(0)
+    return log_prob.mT.mean(0).mT  # a tenth of the time: in scoring, rows are contiguous in memory

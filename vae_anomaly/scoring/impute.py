@@ -31,7 +31,6 @@ def complete(scorer: Scorer, x: np.ndarray, lowest: np.ndarray, highest: np.ndar
     return np.concatenate(scorer.by_chunk(partial(_complete, scorer, lowest, highest), x))
 
 
-@torch.no_grad()
 def _complete(scorer: Scorer, lowest: np.ndarray, highest: np.ndarray, chunk: np.ndarray) -> np.ndarray:
     vae, x = scorer.vae, scorer.tensor(chunk)
     low, high, missing, filled = scorer.tensor(lowest), scorer.tensor(highest), x.isnan(), x

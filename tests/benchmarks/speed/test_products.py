@@ -31,7 +31,7 @@ def test_the_products_are_those_that_scoring_makes(scorer, monkeypatch):
         return multiply(bias, a, b)
 
     monkeypatch.setattr(torch, "baddbmm", watched)
-    scorer.elbo(np.random.default_rng(1).normal(size=(9, 5)))
+    scorer.score(np.random.default_rng(1).normal(size=(9, 5)))
     nets = [shapes for shapes in made if len(scorer.exemplars.keys) not in (shapes[1][2], shapes[0][1])]
     assert sorted(nets) == sorted((tuple(a.shape), tuple(b.shape)) for a, b in products_of(scorer, 9))
     assert {a.dtype for a, _ in products_of(scorer, 1)} == {scorer.dtype}

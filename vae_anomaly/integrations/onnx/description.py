@@ -22,7 +22,7 @@ def describe(fitted: FittedModel) -> dict[str, Any]:
         "format": FORMAT,
         "columns": _columns(fitted),
         "threshold": -fitted.record.offset,
-        "bound": fitted.scorer.bound if fitted.architecture.variational else "squared error",
+        "bound": fitted.scorer.objective.bound if fitted.architecture.variational else "squared error",
         "unit": "nats" if fitted.architecture.variational else "squared deviations",
         "rows": "new: a row that was in training explains itself" if fitted.architecture.exemplars else "any",
         "fitted_with": fitted.record.versions,

@@ -14,10 +14,9 @@ from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.integrations.onnx.cells import PixelCells, TableCells
 from vae_anomaly.model.nearest import NEAREST, Products
-from vae_anomaly.model.objectives import importance_weighted_bound
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_share
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.scoring.scorer import Exemplars
+from vae_anomaly.scoring.scorer import FEW, Exemplars
 
 
 class ScoreGraph(nn.Module):
@@ -32,16 +31,14 @@ class ScoreGraph(nn.Module):
         self.cells = PixelCells(schema) if isinstance(schema, PixelSchema) else TableCells(schema)
         self.vae = copy.deepcopy(scorer.vae).cpu().double().freeze()
         self.prior = _prior_of(scorer.exemplars)
-        self.noise: Tensor
-        self.register_buffer("noise", scorer.noise.cpu().double()[:, None, None])
-        self._objective, self._iwae, self._offset = scorer.objective, scorer.bound == "iwae", fitted.record.offset
+        self.draws: Tensor
+        self.register_buffer("draws", scorer.draws.cpu().double()[:, None, None])
+        self._objective, self._offset = scorer.objective, fitted.record.offset
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Anomaly score and verdict; a score that is no number counts as odd."""
         x = self.cells(rows)
-        inputs = self.vae, x, self.prior(self.vae, x), self.noise
-        bounds = importance_weighted_bound(*inputs) if self._iwae else self._objective.terms(*inputs).elbo()
-        score = bounds.mean(0)
+        score = self._objective.score(self.vae, x, self.prior(self.vae, x), self.draws).mean(0)
         return -score, ~(score >= self._offset)
 
 
@@ -67,7 +64,7 @@ class _Whole(nn.Module):
         super().__init__()
         self.codes: Tensor
         self.log_share: Tensor
-        self.register_buffer("codes", exemplars.codes.cpu().double())
+        self.register_buffer("codes", exemplars.means.cpu().double())
         self.register_buffer("log_share", log_share(exemplars.counts.cpu().double())[None, None])
 
     def forward(self, vae: VAE, x: Tensor) -> Prior:
@@ -90,7 +87,7 @@ class _Nearest(nn.Module):
         counts = exemplars.counts.cpu().double()
         self.codes: Tensor
         self.log_share: Tensor
-        self.register_buffer("codes", exemplars.codes.cpu().double())
+        self.register_buffer("codes", exemplars.means.cpu().double())
         self.register_buffer("log_share", log_share(counts))
         self._searches = [Products(codes) for codes in self.codes]
 
@@ -105,4 +102,4 @@ class _Nearest(nn.Module):
 def _prior_of(exemplars: Exemplars | None) -> nn.Module:
     if exemplars is None:
         return _Normal()
-    return _Whole(exemplars) if exemplars.are_few else _Nearest(exemplars)
+    return _Whole(exemplars) if len(exemplars.keys) <= FEW else _Nearest(exemplars)
