@@ -1,9 +1,10 @@
-"""What holds for all tests: nothing is sent anywhere. A store of MLflow's, and how a page is held to its output."""
+"""What all tests share: threads, markers, an MLflow store, the comparison of output, a mixed table and its models."""
 
 import contextlib
 import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,20 @@ import pytest
 from vae_anomaly import VAEDetector
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # before anything imports MLflow
+if "PYTEST_XDIST_WORKER" in os.environ:  # before anything imports torch: two processes with two threads each get in
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each other's way on two cores
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that have runs of their own: those of the benchmark scripts, and those of MLflow's stores."""
+    folder = Path(__file__).parent
+    for item in items:
+        test_file = str(item.path.relative_to(folder)) if item.path.is_relative_to(folder) else ""
+        if test_file.startswith("benchmarks"):
+            item.add_marker(pytest.mark.benchmarks)
+        if "mlflow" in test_file or "store" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.mlflow)
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,8 @@
-"""Small tables in ADBench's format, and figures made by hand; marks every test of this folder as ``benchmarks``."""
-
-from pathlib import Path
+"""Small tables in ADBench's format, and figures made by hand."""
 
 import numpy as np
 import pandas as pd
 import pytest
-
-FOLDER = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.is_relative_to(FOLDER):
-            item.add_marker(pytest.mark.benchmarks)
 
 
 @pytest.fixture
