@@ -594,7 +594,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         Drift
-            ``columns``, a frame, with a sentence for whatever has drifted; ``stream``; ``drifted``.
+            ``columns``, a frame, with a message for whatever has drifted; ``stream``; ``drifted``.
 
         Examples
         --------
@@ -604,7 +604,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         >>> detector = VAEDetector(calibration="split", random_state=0).fit(X[:200])
         >>> detector.drift(X[200:], random_state=0).drifted
         False
-        >>> detector.drift(X[200:] + [0, 1], random_state=0).columns["sentence"]["x1"]
+        >>> detector.drift(X[200:] + [0, 1], random_state=0).columns["message"]["x1"]
         'shifted up by 1.1 deviations'
         """
         if not (isinstance(level, Real) and 0 < level < 1):
@@ -626,8 +626,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         DataFrame
-            A row for each ``check``: the ``figure`` that was measured, the ``verdict`` ("good"; "look" where a person
-            should judge; "bad" where the model does not do what it is for), and a ``sentence`` that says what was
+            A row for each ``check``: the ``value`` that was measured, the ``verdict`` ("good"; "look" where a person
+            should judge; "bad" where the model does not do what it is for), and a ``message`` that says what was
             found and what to do.
 
         Examples

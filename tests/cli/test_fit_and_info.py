@@ -103,7 +103,7 @@ def test_info_tells_what_the_model_knows(cli, model):
     assert "torch" in facts["versions"]
     diagnosed = load(model).diagnose()
     lines = [line.split(maxsplit=2) for line in findings.splitlines()]
-    assert lines == diagnosed[["verdict", "check", "sentence"]].to_numpy().tolist()
+    assert lines == diagnosed[["verdict", "check", "message"]].to_numpy().tolist()
 
 
 def test_info_as_json_holds_the_same(cli, model):
@@ -112,7 +112,7 @@ def test_info_as_json_holds_the_same(cli, model):
     assert list(facts["columns"]) == ["height", "weight", "colour"]
     assert facts["threshold"] == -load(model).offset_
     found = facts["findings"]
-    assert list(found[0]) == ["check", "figure", "verdict", "sentence"]
+    assert list(found[0]) == ["check", "value", "verdict", "message"]
     assert [row["check"] for row in found] == load(model).diagnose()["check"].tolist()
 
 
@@ -120,8 +120,8 @@ def test_info_of_what_could_not_be_measured_is_null_in_json(cli, csv, tmp_path):
     csv.with_name("few.csv").write_text("\n".join(csv.read_text().splitlines()[:13]))
     cli("fit", csv.with_name("few.csv"), "--output", tmp_path / "few.vae")
     found = {row["check"]: row for row in json.loads(cli("info", tmp_path / "few.vae", "--json").out)["findings"]}
-    assert found["p_values"]["figure"] is None
-    assert "too few" in found["p_values"]["sentence"]
+    assert found["p_values"]["value"] is None
+    assert "too few" in found["p_values"]["message"]
     assert found["rows_per_column"]["verdict"] == "look"
 
 

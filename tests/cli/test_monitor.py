@@ -8,7 +8,7 @@ import pytest
 
 from vae_anomaly import VAEDetector, load
 
-WRITTEN = ["column", "kind", "p_value", "adjusted_p_value", "drifted", "effect", "sentence"]
+WRITTEN = ["column", "kind", "p_value", "adjusted_p_value", "drifted", "effect", "message"]
 
 
 def draw(seed: int, rows: int = 300) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def test_rows_that_have_moved_end_with_status_3_and_say_how(cli, folder):
     assert ended.status == 3
     assert written["adjusted_p_value"].is_monotonic_increasing
     assert written[written["drifted"]]["column"].tolist() == ["(score)", "height"]
-    assert "shifted up by 1 deviation" in written["sentence"].tolist()
+    assert "shifted up by 1 deviation" in written["message"].tolist()
     assert ended.err.startswith("drift in 1 of 3 columns and the score; along the rows, the alarm is at number ")
 
 

@@ -69,32 +69,32 @@ def test_a_healthy_model_is_good_throughout(healthy):
 def test_a_collapsed_posterior_is_found_and_named(rng):
     found = diagnosed(correlated(rng), beta=1000.0)
     assert found.verdict["active_latents"] == "bad"
-    assert "posterior has collapsed" in found.sentence["active_latents"]
-    assert "smaller beta" in found.sentence["active_latents"]
-    assert found.figure["active_latents"] == 0
-    assert found.figure["latent_nats"] < 0.1
+    assert "posterior has collapsed" in found.message["active_latents"]
+    assert "smaller beta" in found.message["active_latents"]
+    assert found.value["active_latents"] == 0
+    assert found.value["latent_nats"] < 0.1
     assert found.verdict["shuffled_columns"] == "bad"
 
 
 def test_of_independent_columns_the_model_knows_nothing_beyond_the_margins(independent):
-    assert independent.figure["shuffled_columns"] == pytest.approx(0.5, abs=0.05)
-    assert "nothing beyond the margins" in independent.sentence["shuffled_columns"]
-    assert independent.figure["independent_columns"] < 0
+    assert independent.value["shuffled_columns"] == pytest.approx(0.5, abs=0.05)
+    assert "nothing beyond the margins" in independent.message["shuffled_columns"]
+    assert independent.value["independent_columns"] < 0
     for check in ("independent_columns", "shuffled_columns"):
         assert independent.verdict[check] == "look"  # there is nothing to know: it is no fault of the model
-        assert "there may be nothing more to know" in independent.sentence[check]
+        assert "there may be nothing more to know" in independent.message[check]
 
 
 def test_of_correlated_columns_it_knows_more_than_the_margins(healthy):
-    assert healthy.figure["independent_columns"] > 0.5
-    assert healthy.figure["shuffled_columns"] > 0.8
+    assert healthy.value["independent_columns"] > 0.5
+    assert healthy.value["shuffled_columns"] > 0.8
 
 
 def test_training_that_diverges_is_found(rng):
     for learning_rate in (0.5, 1.0, 2.0):  # the rounds go down, or up from a depth: the weights kept are those before
         found = diagnosed(correlated(rng), novelty=True, learning_rate=learning_rate)
         assert found.verdict["training"] == "bad"
-        assert "learning_rate" in found.sentence["training"]
+        assert "learning_rate" in found.message["training"]
 
 
 def test_scores_that_are_worse_than_independent_columns_are_found(rng):
@@ -106,7 +106,7 @@ def test_scores_that_are_worse_than_independent_columns_are_found(rng):
 def test_training_that_is_cut_short_is_found():
     digits = load_digits().images[:400].repeat(2, axis=1).repeat(2, axis=2).reshape(400, -1) / 16
     short = diagnosed(digits, purpose="representation", image_shape=(1, 16, 16), max_iter=200)
-    assert (short.verdict["held_out_elbo"], "max_iter" in short.sentence["held_out_elbo"]) == ("look", True)
+    assert (short.verdict["held_out_elbo"], "max_iter" in short.message["held_out_elbo"]) == ("look", True)
 
 
 def test_a_constant_column_and_an_identifier_are_named(rng):
@@ -116,9 +116,9 @@ def test_a_constant_column_and_an_identifier_are_named(rng):
     frame["when"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(100) * 50, unit="h")
     found = diagnosed(frame)
     assert found.verdict[["constant_columns", "identifiers"]].tolist() == ["look", "look"]
-    assert "2 columns ('unit', 'sure')" in found.sentence["constant_columns"]
-    assert "1 column ('ticket')" in found.sentence["identifiers"]
-    assert found.figure["identifiers"] == 1.0
+    assert "2 columns ('unit', 'sure')" in found.message["constant_columns"]
+    assert "1 column ('ticket')" in found.message["identifiers"]
+    assert found.value["identifiers"] == 1.0
 
 
 def test_too_few_rows_for_the_columns_are_found(rng):
@@ -132,7 +132,7 @@ def test_a_column_that_decides_alone_is_named(rng):
     frame.loc[::15, "spike"] += rng.uniform(30, 60, 40)
     found = diagnosed(frame)
     assert found.verdict["leading_column"] == "look"
-    assert "'spike'" in found.sentence["leading_column"]
+    assert "'spike'" in found.message["leading_column"]
 
 
 def test_a_threshold_that_flags_too_many_is_found_unless_it_was_asked_for(rng):
@@ -141,16 +141,16 @@ def test_a_threshold_that_flags_too_many_is_found_unless_it_was_asked_for(rng):
     detector.offset_ = float(np.quantile(detector.score_samples(X), 0.4))
     found = detector.diagnose().set_index("check")
     assert found.verdict["flagged_rows"] == "bad"
-    assert "contamination" in found.sentence["flagged_rows"]
+    assert "contamination" in found.message["flagged_rows"]
     asked = diagnosed(X, contamination=0.4)
-    assert asked.figure["flagged_rows"] == pytest.approx(0.4, abs=0.01)
+    assert asked.value["flagged_rows"] == pytest.approx(0.4, abs=0.01)
     assert asked.verdict["flagged_rows"] == "good"
 
 
 def test_one_member_says_that_nothing_tells_of_other_seeds(rng):
     found = diagnosed(correlated(rng), n_estimators=1)
-    assert np.isnan(found.figure["seed_stability"])
-    assert (found.verdict["seed_stability"], "n_estimators" in found.sentence["seed_stability"]) == ("look", True)
+    assert np.isnan(found.value["seed_stability"])
+    assert (found.verdict["seed_stability"], "n_estimators" in found.message["seed_stability"]) == ("look", True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -159,12 +159,12 @@ def test_every_kind_of_model_and_table_is_diagnosed(rng, kind, shape):
     X = rng.normal(size=shape)
     X[1, 0] = np.nan
     found = VAEDetector(random_state=0, max_iter=5).set_params(**KINDS[kind]).fit(X).diagnose()
-    assert list(found) == ["check", "figure", "verdict", "sentence"]
+    assert list(found) == ["check", "value", "verdict", "message"]
     assert set(found["verdict"]) <= {"good", "look", "bad"}
     assert set(found["check"]) <= {*KEYS, "held_out_elbo"}
     assert found["check"].is_unique
-    assert found["sentence"].str.endswith(".").all()
-    assert found["figure"][~found["check"].isin(["seed_stability", "p_values"])].notna().all()
+    assert found["message"].str.endswith(".").all()
+    assert found["value"][~found["check"].isin(["seed_stability", "p_values"])].notna().all()
 
 
 @pytest.mark.parametrize("parameters", [{}, {"novelty": True}, {"purpose": "representation", "max_iter": 20}])
@@ -172,7 +172,7 @@ def test_images_are_diagnosed_as_images(rng, parameters):
     X = rng.random((40, 36)) * np.r_[np.ones(30), np.zeros(6)]
     found = diagnosed(X, image_shape=(1, 6, 6), **parameters)
     assert "constant_columns" not in found.index
-    assert "pixels" in found.sentence["rows_per_column"]
+    assert "pixels" in found.message["rows_per_column"]
 
 
 def test_the_diagnosis_of_a_loaded_model_is_the_same(rng, tmp_path):
@@ -189,14 +189,14 @@ def test_the_diagnosis_of_a_loaded_model_is_the_same(rng, tmp_path):
 def test_the_share_of_pairs_is_the_area_under_the_curve(rng):
     scores, other = rng.normal(1, 1, 80).round(1), rng.normal(size=60).round(1)
     found = diagnosis.shuffled_columns(scores, other, 1.0, remedy="more")
-    assert_allclose(found.figure, roc_auc_score(np.repeat([1, 0], [80, 60]), np.r_[scores, other]))
+    assert_allclose(found.value, roc_auc_score(np.repeat([1, 0], [80, 60]), np.r_[scores, other]))
 
 
 @pytest.mark.parametrize("gain, verdict", [(0.1, "good"), (-0.1, "look"), (-2.9, "look"), (-3.1, "bad")])
 def test_the_gain_over_independent_columns_is_a_mean_in_nats(rng, gain, verdict):
     margins = rng.normal(size=50)
     found = diagnosis.independent_columns(margins + gain + np.repeat([1, -1], 25), margins, 1.0, 3, remedy="more")
-    assert_allclose(found.figure, gain)
+    assert_allclose(found.value, gain)
     assert found.verdict == verdict
 
 
@@ -204,18 +204,18 @@ def test_agreement_is_the_share_of_the_oddest_rows_in_common():
     ranks = np.arange(100.0)
     half = np.r_[ranks[:5], 0.5, 1.5, ranks[7:]]  # of the five oddest of the first, 0, 1 and 2 are left
     found = diagnosis.seed_stability(np.stack([ranks, half]))
-    assert_allclose(found.figure, 3 / 5)
+    assert_allclose(found.value, 3 / 5)
     alike, unlike = diagnosis.seed_stability(np.stack([ranks] * 3)), diagnosis.seed_stability(np.stack([ranks, -ranks]))
-    assert (alike.figure, alike.verdict) == (1.0, "good")
-    assert (unlike.figure, unlike.verdict) == (0.0, "bad")
+    assert (alike.value, alike.verdict) == (1.0, "good")
+    assert (unlike.value, unlike.verdict) == (0.0, "bad")
 
 
 def test_a_column_is_silent_if_it_never_leads_in_a_long_table():
     surprise = np.tile([[1.0, 0.0, 0.5, 0.2], [0.0, -1.0, 0.5, 0.4]], (60, 1))
     found = diagnosis.silent_columns(["a", "b", "c", "d"], surprise)
-    assert (found.figure, found.verdict) == (2, "look")
-    assert "('b', 'd')" in found.sentence
-    assert diagnosis.silent_columns(["a", "b", "c", "d"], surprise[:70]).figure == 0  # 17.5 rows a column say nothing
+    assert (found.value, found.verdict) == (2, "look")
+    assert "('b', 'd')" in found.message
+    assert diagnosis.silent_columns(["a", "b", "c", "d"], surprise[:70]).value == 0  # 17.5 rows a column say nothing
 
 
 @pytest.mark.parametrize(
@@ -241,21 +241,21 @@ def test_training_was_cut_short_if_its_second_half_still_gained(elbo, ended, mea
 def test_training_diverged_if_it_lost_most_of_its_way(objective, verdict):
     found = diagnosis.training(np.array(objective, float), objective[-1], objective[-1], 2)
     assert found.verdict == verdict
-    assert_allclose(found.figure, max(objective) - objective[-1])
+    assert_allclose(found.value, max(objective) - objective[-1])
 
 
 @pytest.mark.parametrize("last, verdict", [(-9.0, "good"), (-21.0, "good"), (-23.0, "bad")])
 def test_training_diverged_if_its_end_is_far_below_the_weights_that_were_kept(last, verdict):
     found = diagnosis.training(np.array([-1e9, last]), last, -2.0, 2)
     assert found.verdict == verdict
-    assert_allclose(found.figure, 0.0 if verdict == "good" else -2 - last)
+    assert_allclose(found.value, 0.0 if verdict == "good" else -2 - last)
 
 
 @pytest.mark.parametrize("contamination", [0.0, "auto"])
 def test_the_share_of_normal_rows_with_a_small_p_value_is_measured_on_rows_that_did_not_set_it(rng, contamination):
     scores = [-genpareto.rvs(CORE_SHAPE, size=300, random_state=rng) for _ in range(30)]
     found = [diagnosis.p_values(some, contamination, rng, seen=False) for some in scores]
-    assert np.mean([each.figure for each in found]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean([each.value for each in found]) == pytest.approx(0.05, abs=0.015)
     assert {each.verdict for each in found} == {"good"}
 
 
@@ -263,26 +263,26 @@ def test_p_values_that_are_too_small_too_often_are_found(rng):
     scores = np.r_[rng.normal(0, 0.1, 700), rng.normal(-3, 0.1, 300)]
     assert diagnosis.p_values(scores, "auto", rng, seen=False).verdict == "good"
     found = diagnosis.p_values(scores, 0.5, rng, seen=False)  # of the rows 0.3 are odd
-    assert found.figure > 0.1
-    assert (found.verdict, "contamination" in found.sentence) == ("look", True)
+    assert found.value > 0.1
+    assert (found.verdict, "contamination" in found.message) == ("look", True)
 
 
 def test_p_values_from_rows_that_training_saw_are_to_be_looked_at(rng):
     found = diagnosed(correlated(rng), novelty=True, prior="gaussian", max_iter=20)
-    assert (found.verdict["p_values"], "calibration" in found.sentence["p_values"]) == ("look", True)
+    assert (found.verdict["p_values"], "calibration" in found.message["p_values"]) == ("look", True)
     for calibration in ("split", "cross"):
         unseen = diagnosed(correlated(rng), novelty=True, prior="gaussian", max_iter=20, calibration=calibration)
         assert unseen.verdict["p_values"] == "good"
-    assert "too few" in diagnosed(rng.normal(size=(30, 3))).sentence["p_values"]
+    assert "too few" in diagnosed(rng.normal(size=(30, 3))).message["p_values"]
 
 
 def test_members_that_collapsed_beside_a_living_one_are_counted(rng):
     alive = LatentSummary.of(rng.normal(size=(50, 3)), np.full((50, 3), 0.1), standard=True)
     dead = LatentSummary.of(1e-3 * rng.normal(size=(50, 3)), np.ones((50, 3)), standard=True)
     mixed, gone = diagnosis.active_latents([dead, alive], 2.0), diagnosis.active_latents([dead, dead], 2.0)
-    assert (mixed.figure, mixed.verdict) == (3, "good")
-    assert "1 of 2 members" in mixed.sentence
-    assert (gone.figure, gone.verdict) == (0, "bad")
+    assert (mixed.value, mixed.verdict) == (3, "good")
+    assert "1 of 2 members" in mixed.message
+    assert (gone.value, gone.verdict) == (0, "bad")
     assert diagnosis.active_latents([dead], 0.1).verdict == "look"  # there is nothing that latents could tell
 
 

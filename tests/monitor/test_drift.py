@@ -137,7 +137,7 @@ def test_without_drift_nothing_is_named(judge):
     drift = judge(level=1e-4)
     assert not drift.drifted
     assert (named(drift), drift.stream.alarm) == ([], None)
-    assert set(drift.columns["sentence"]) == {"no drift found"}
+    assert set(drift.columns["message"]) == {"no drift found"}
     assert drift.columns.index.tolist() == ["height", "adult", "service", "seen", "gaps", "claims", SCORE]
     assert drift.columns["kind"].tolist() == [*KINDS, "score"]
 
@@ -190,7 +190,7 @@ def test_what_has_moved_is_named_and_said_in_words(judge, change):
     drift = judge(table)
     assert drift.drifted
     assert named(drift) == [column]
-    assert re.fullmatch(sentence, drift.columns["sentence"][column]), drift.columns["sentence"][column]
+    assert re.fullmatch(sentence, drift.columns["message"][column]), drift.columns["message"][column]
 
 
 def test_a_column_that_is_wholly_missing_from_now_on_is_named(judge):
@@ -208,7 +208,7 @@ def test_a_column_that_is_wholly_missing_from_now_on_is_named(judge):
 def test_scores_that_move_are_named_and_the_stream_alarms(judge, change, sentence):
     drift = judge(scores=change)
     assert named(drift) == [SCORE]
-    assert re.fullmatch(sentence, drift.columns["sentence"][SCORE]), drift.columns["sentence"][SCORE]
+    assert re.fullmatch(sentence, drift.columns["message"][SCORE]), drift.columns["message"][SCORE]
     assert drift.stream.alarm < 300
 
 
@@ -257,7 +257,7 @@ def test_pixels_become_brighter(rng):
     new = images + [0, 0.3, 0, 0]
     drift = find_drift(schema, images, new, scores, scores, level=0.05, ordered=False, rng=rng)
     assert named(drift) == [1]
-    assert drift.columns["sentence"][1] == "shifted brighter by 2 deviations"
+    assert drift.columns["message"][1] == "shifted brighter by 2 deviations"
     assert set(drift.columns["kind"]) == {"pixel", "score"}
 
 

@@ -170,9 +170,9 @@ def test_findings_on_the_model_are_told_the_worst_first(written, model, table, m
     found = pd.DataFrame(
         {
             "check": ["latents", "margins", "seeds"],
-            "figure": [1.0, 2.0, 3.0],
+            "value": [1.0, 2.0, 3.0],
             "verdict": ["good", "bad", "look"],
-            "sentence": ["All is well.", "It knows nothing.", "It wavers."],
+            "message": ["All is well.", "It knows nothing.", "It wavers."],
         }
     )
     monkeypatch.setattr(VAEDetector, "diagnose", lambda _: found)

@@ -46,9 +46,9 @@ class Finding:
     """What was looked at, the figure, "good", "look" or "bad", and one sentence."""
 
     check: str
-    figure: float
+    value: float
     verdict: str
-    sentence: str
+    message: str
 
 
 def oddest(scores: np.ndarray) -> np.ndarray:

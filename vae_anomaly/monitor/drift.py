@@ -143,7 +143,7 @@ class Drift:
     columns : DataFrame
         A row for each column in use, by its name, and one, "(score)", for the anomaly score: ``kind``, ``p_value``,
         ``adjusted_p_value`` for all that was tested at once, ``drifted``, ``effect`` (the largest difference in the
-        share of rows, from 0 to 1) and ``sentence``, what the difference is.
+        share of rows, from 0 to 1) and ``message``, what the difference is.
     stream : Stream or None
         What the order of the rows shows; None where it means nothing. Its ``largest`` martingale value is how many
         times over the rows speak against one source; ``alarm`` is the position of the first row at which it reached
@@ -200,7 +200,7 @@ def find_drift(
             "adjusted_p_value": adjusted,
             "drifted": drifted,
             "effect": [finding.effect for finding in findings],
-            "sentence": [found.say() if moved else SAME for found, moved in zip(findings, drifted, strict=True)],
+            "message": [found.say() if moved else SAME for found, moved in zip(findings, drifted, strict=True)],
         },
         index=pd.Index([*schema.names, SCORE], name="column"),
     )

@@ -25,7 +25,7 @@ class Moved:
 
     drifted: bool
     p_value: float
-    sentence: str
+    message: str
 
     @classmethod
     def of(cls, drift: pd.DataFrame | None, name: str | int) -> Self | None:
@@ -33,7 +33,7 @@ class Moved:
         if drift is None:
             return None
         said = drift.loc[[name]].iloc[0]
-        return cls(bool(said["drifted"]), float(said["adjusted_p_value"]), shorten(said["sentence"], LONGEST))
+        return cls(bool(said["drifted"]), float(said["adjusted_p_value"]), shorten(said["message"], LONGEST))
 
     @property
     def p_text(self) -> str:
@@ -111,7 +111,7 @@ class Finding:
 
     check: str
     verdict: str
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,10 @@ class ModelFacts:
     @classmethod
     def of(cls, detector: "VAEDetector") -> Self:
         """Ask the model."""
-        told = detector.diagnose()[["check", "verdict", "sentence"]]
+        told = detector.diagnose()[["check", "verdict", "message"]]
         findings = [
-            Finding(shorten(check, MOST).replace("_", " "), str(verdict), shorten(sentence, LONGEST))
-            for check, verdict, sentence in told.itertuples(index=False)
+            Finding(shorten(check, MOST).replace("_", " "), str(verdict), shorten(message, LONGEST))
+            for check, verdict, message in told.itertuples(index=False)
         ]
         return cls(
             n_rows=detector.n_samples_fit_,

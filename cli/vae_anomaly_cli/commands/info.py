@@ -54,7 +54,7 @@ def write(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
     typer.echo()
     width = max(len(found["check"]) for found in findings)
     for found in findings:
-        typer.echo(f"{found['verdict']}  {found['check']:<{width}}  {printable(found['sentence'])}")
+        typer.echo(f"{found['verdict']}  {found['check']:<{width}}  {printable(found['message'])}")
 
 
 def draw(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
@@ -68,7 +68,7 @@ def draw(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
         known.add_row(Text(name), Text(printable(text)))
     for found in findings:
         verdict, name = Text(found["verdict"], style=STYLES[found["verdict"]]), found["check"].replace("_", " ")
-        found_out.add_row(verdict, Text(name, no_wrap=True), Text(printable(found["sentence"])))
+        found_out.add_row(verdict, Text(name, no_wrap=True), Text(printable(found["message"])))
     console = Console()
     console.print(known)
     console.print()
@@ -76,9 +76,9 @@ def draw(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
 
 
 def as_plain(findings: pd.DataFrame) -> list[dict[str, Any]]:
-    """The findings as JSON has them: a figure that could not be measured is null."""
+    """The findings as JSON has them: a value that could not be measured is null."""
     rows = [{str(name): value for name, value in row.items()} for row in findings.to_dict("records")]
-    return [{**row, "figure": None if math.isnan(row["figure"]) else row["figure"]} for row in rows]
+    return [{**row, "value": None if math.isnan(row["value"]) else row["value"]} for row in rows]
 
 
 def describe(detector: VAEDetector) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def monitor(
     """Ask whether FILE still looks like what MODEL was fitted to: each column, the score, and along the rows.
 
     Written are the columns column, kind, p_value, adjusted_p_value (at most the level where there is drift), drifted,
-    effect (the largest difference in the share of rows, 0 to 1) and sentence (what the drift is).
+    effect (the largest difference in the share of rows, 0 to 1) and message (what the drift is).
 
     The rows are taken as a stream, in which a change may begin anywhere, unless --unordered is given.
 
@@ -97,8 +97,8 @@ def _show(columns: pd.DataFrame) -> None:
     from rich.text import Text
 
     table = Table("column", "adjusted p", "effect", "what")
-    shown = columns[:LISTED][["column", "adjusted_p_value", "effect", "sentence", "drifted"]]
-    for column, p_value, effect, sentence, drifted in shown.itertuples(index=False, name=None):
-        cells = plain(column), f"{p_value:.2g}", f"{effect:.2f}", printable(sentence)
+    shown = columns[:LISTED][["column", "adjusted_p_value", "effect", "message", "drifted"]]
+    for column, p_value, effect, message, drifted in shown.itertuples(index=False, name=None):
+        cells = plain(column), f"{p_value:.2g}", f"{effect:.2f}", printable(message)
         table.add_row(*(Text(cell, style="bold red" if drifted else "") for cell in cells))
     Console().print(table)
