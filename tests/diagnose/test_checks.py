@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import VAEDetector, load
-from vae_anomaly.diagnose import checks as diagnosis
+from vae_anomaly.diagnose import checks
 from vae_anomaly.diagnose.dependence import dependence, shuffled
 from vae_anomaly.fitted import LatentSummary
 from vae_anomaly.scoring.calibration import CORE_SHAPE
@@ -82,7 +82,7 @@ def test_of_independent_columns_the_model_knows_nothing_beyond_the_margins(indep
     assert independent.value["independent_columns"] < 0
     for check in ("independent_columns", "shuffled_columns"):
         assert independent.verdict[check] == "look"  # there is nothing to know: it is no fault of the model
-        assert "there may be nothing more to know" in independent.message[check]
+        assert "there may be nothing to learn" in independent.message[check]
 
 
 def test_of_correlated_columns_it_knows_more_than_the_margins(healthy):
@@ -188,14 +188,14 @@ def test_the_diagnosis_of_a_loaded_model_is_the_same(rng, tmp_path):
 
 def test_the_share_of_pairs_is_the_area_under_the_curve(rng):
     scores, other = rng.normal(1, 1, 80).round(1), rng.normal(size=60).round(1)
-    found = diagnosis.shuffled_columns(scores, other, 1.0, remedy="more")
+    found = checks.shuffled_columns(scores, other, 1.0, remedy="more")
     assert_allclose(found.value, roc_auc_score(np.repeat([1, 0], [80, 60]), np.r_[scores, other]))
 
 
 @pytest.mark.parametrize("gain, verdict", [(0.1, "good"), (-0.1, "look"), (-2.9, "look"), (-3.1, "bad")])
 def test_the_gain_over_independent_columns_is_a_mean_in_nats(rng, gain, verdict):
     margins = rng.normal(size=50)
-    found = diagnosis.independent_columns(margins + gain + np.repeat([1, -1], 25), margins, 1.0, 3, remedy="more")
+    found = checks.independent_columns(margins + gain + np.repeat([1, -1], 25), margins, 1.0, 3, remedy="more")
     assert_allclose(found.value, gain)
     assert found.verdict == verdict
 
@@ -203,23 +203,23 @@ def test_the_gain_over_independent_columns_is_a_mean_in_nats(rng, gain, verdict)
 def test_agreement_is_the_share_of_the_oddest_rows_in_common():
     ranks = np.arange(100.0)
     half = np.r_[ranks[:5], 0.5, 1.5, ranks[7:]]  # of the five oddest of the first, 0, 1 and 2 are left
-    found = diagnosis.seed_stability(np.stack([ranks, half]))
+    found = checks.seed_stability(np.stack([ranks, half]))
     assert_allclose(found.value, 3 / 5)
-    alike, unlike = diagnosis.seed_stability(np.stack([ranks] * 3)), diagnosis.seed_stability(np.stack([ranks, -ranks]))
+    alike, unlike = checks.seed_stability(np.stack([ranks] * 3)), checks.seed_stability(np.stack([ranks, -ranks]))
     assert (alike.value, alike.verdict) == (1.0, "good")
     assert (unlike.value, unlike.verdict) == (0.0, "bad")
 
 
 def test_a_column_is_silent_if_it_never_leads_in_a_long_table():
     surprise = np.tile([[1.0, 0.0, 0.5, 0.2], [0.0, -1.0, 0.5, 0.4]], (60, 1))
-    found = diagnosis.silent_columns(["a", "b", "c", "d"], surprise)
+    found = checks.silent_columns(["a", "b", "c", "d"], surprise)
     assert (found.value, found.verdict) == (2, "look")
     assert "('b', 'd')" in found.message
-    assert diagnosis.silent_columns(["a", "b", "c", "d"], surprise[:70]).value == 0  # 17.5 rows a column say nothing
+    assert checks.silent_columns(["a", "b", "c", "d"], surprise[:70]).value == 0  # 17.5 rows a column say nothing
 
 
 @pytest.mark.parametrize(
-    "elbo, ended, meant, verdict",
+    "elbo, completed, intended, verdict",
     [
         ([-9, -7, -6, -5], True, False, "look"),
         ([-9, -7, -6, -5], False, False, "good"),  # stopped by patience or by a callback
@@ -230,8 +230,8 @@ def test_a_column_is_silent_if_it_never_leads_in_a_long_table():
         ([-9], True, False, "good"),
     ],
 )
-def test_training_was_cut_short_if_its_second_half_still_gained(elbo, ended, meant, verdict):
-    assert diagnosis.held_out_elbo(np.array(elbo, float), ended=ended, meant=meant).verdict == verdict
+def test_training_was_cut_short_if_its_second_half_still_gained(elbo, completed, intended, verdict):
+    assert checks.held_out_elbo(np.array(elbo, float), completed=completed, intended=intended).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -239,14 +239,14 @@ def test_training_was_cut_short_if_its_second_half_still_gained(elbo, ended, mea
     [([-20, -10, -9, -9.5], "good"), ([-20, -10, -9, -16], "bad"), ([-3.0, -3.9], "good"), ([-5, -500, -9e6], "bad")],
 )
 def test_training_diverged_if_it_lost_most_of_its_way(objective, verdict):
-    found = diagnosis.training(np.array(objective, float), objective[-1], objective[-1], 2)
+    found = checks.training(np.array(objective, float), objective[-1], objective[-1], 2)
     assert found.verdict == verdict
     assert_allclose(found.value, max(objective) - objective[-1])
 
 
 @pytest.mark.parametrize("last, verdict", [(-9.0, "good"), (-21.0, "good"), (-23.0, "bad")])
 def test_training_diverged_if_its_end_is_far_below_the_weights_that_were_kept(last, verdict):
-    found = diagnosis.training(np.array([-1e9, last]), last, -2.0, 2)
+    found = checks.training(np.array([-1e9, last]), last, -2.0, 2)
     assert found.verdict == verdict
     assert_allclose(found.value, 0.0 if verdict == "good" else -2 - last)
 
@@ -254,15 +254,15 @@ def test_training_diverged_if_its_end_is_far_below_the_weights_that_were_kept(la
 @pytest.mark.parametrize("contamination", [0.0, "auto"])
 def test_the_share_of_normal_rows_with_a_small_p_value_is_measured_on_rows_that_did_not_set_it(rng, contamination):
     scores = [-genpareto.rvs(CORE_SHAPE, size=300, random_state=rng) for _ in range(30)]
-    found = [diagnosis.p_values(some, contamination, rng, seen=False) for some in scores]
+    found = [checks.p_values(some, contamination, rng, in_sample=False) for some in scores]
     assert np.mean([each.value for each in found]) == pytest.approx(0.05, abs=0.015)
     assert {each.verdict for each in found} == {"good"}
 
 
 def test_p_values_that_are_too_small_too_often_are_found(rng):
     scores = np.r_[rng.normal(0, 0.1, 700), rng.normal(-3, 0.1, 300)]
-    assert diagnosis.p_values(scores, "auto", rng, seen=False).verdict == "good"
-    found = diagnosis.p_values(scores, 0.5, rng, seen=False)  # of the rows 0.3 are odd
+    assert checks.p_values(scores, "auto", rng, in_sample=False).verdict == "good"
+    found = checks.p_values(scores, 0.5, rng, in_sample=False)  # of the rows 0.3 are odd
     assert found.value > 0.1
     assert (found.verdict, "contamination" in found.message) == ("look", True)
 
@@ -279,11 +279,11 @@ def test_p_values_from_rows_that_training_saw_are_to_be_looked_at(rng):
 def test_members_that_collapsed_beside_a_living_one_are_counted(rng):
     alive = LatentSummary.of(rng.normal(size=(50, 3)), np.full((50, 3), 0.1), standard=True)
     dead = LatentSummary.of(1e-3 * rng.normal(size=(50, 3)), np.ones((50, 3)), standard=True)
-    mixed, gone = diagnosis.active_latents([dead, alive], 2.0), diagnosis.active_latents([dead, dead], 2.0)
+    mixed, gone = checks.active_latents([dead, alive], 2.0), checks.active_latents([dead, dead], 2.0)
     assert (mixed.value, mixed.verdict) == (3, "good")
     assert "1 of 2 members" in mixed.message
     assert (gone.value, gone.verdict) == (0, "bad")
-    assert diagnosis.active_latents([dead], 0.1).verdict == "look"  # there is nothing that latents could tell
+    assert checks.active_latents([dead], 0.1).verdict == "look"  # there is nothing that latents could tell
 
 
 # What there is to know

@@ -1,4 +1,4 @@
-"""How much the columns of a table say of one another, in nats a row, and the same rows without it."""
+"""How much information the columns of a table share, and shuffled rows that share none."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,11 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-RIDGE = 0.01  # share of noise of its own that each column is granted: a column and its copy share 2.3 nats, not all
-
 
 def shuffled(x: np.ndarray, columns: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """The values of each column in an order of their own, (rows, cells): the margins are kept, what joins them is not.
+    """Rows (rows, cells) with each column permuted by itself: the margins stay, the dependence goes.
 
-    ``columns`` (cells,) names the table column of each cell; cells of one column stay together.
+    ``columns`` (cells,) is the index of each cell's column; cells of one column stay together.
     """
     of_cell, mixed = np.asarray(columns), x.copy()
     for column in np.unique(of_cell):
@@ -22,15 +20,15 @@ def shuffled(x: np.ndarray, columns: Sequence[int], rng: np.random.Generator) ->
 
 
 def dependence(x: np.ndarray, rng: np.random.Generator) -> float:
-    """Nats a row that there are to know beyond the margins: at least so many, for only monotone ties are seen.
+    """Information that the columns share, in nats a row; a lower bound, since only monotone dependence is seen.
 
-    Total correlation of a Gaussian copula, ``-log det(R) / 2`` of the correlations of normal scores; what as many rows
-    of independent columns would show by chance is subtracted.
+    The total correlation of a Gaussian copula, ``-log det(R) / 2`` with the correlations R of normal scores, less what
+    as many rows of independent columns show by chance.
 
     Parameters
     ----------
     x : ndarray
-        (rows, columns), NaN where one is missing.
+        (rows, columns), NaN where a value is missing.
     rng : numpy.random.Generator
         Shuffles the columns.
     """
@@ -40,7 +38,7 @@ def dependence(x: np.ndarray, rng: np.random.Generator) -> float:
 
 
 def _normal_scores(x: np.ndarray) -> np.ndarray:
-    """Ranks as standard normal numbers, (rows, columns), 0 where a value is missing or the column is constant."""
+    """Ranks as standard normal quantiles, (rows, columns), 0 where a value is missing or the column is constant."""
     seen = np.isfinite(x)
     ranks = rankdata(x, axis=0, nan_policy="omit")
     scores = np.where(seen, ndtri(np.where(seen, ranks, 0.5) / (seen.sum(0) + 1)), 0.0)
@@ -49,6 +47,10 @@ def _normal_scores(x: np.ndarray) -> np.ndarray:
 
 
 def _total_correlation(scores: np.ndarray) -> float:
-    correlation = (1 - RIDGE) * scores.T @ scores / len(scores)
+    """Total correlation in nats of standardised columns (rows, columns)."""
+    ridge = (
+        0.01  # independent part of each column's variance: a column and its copy share 2.3 nats, not infinitely many
+    )
+    correlation = (1 - ridge) * scores.T @ scores / len(scores)
     np.fill_diagonal(correlation, 1.0)
     return float(-0.5 * np.linalg.slogdet(correlation)[1])

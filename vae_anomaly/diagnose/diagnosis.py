@@ -1,4 +1,4 @@
-"""The whole diagnosis of a fitted model, from the training rows that it keeps to a list of findings."""
+"""The diagnosis of a fitted model: every check that applies, run on the training rows that the model keeps."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,122 +6,111 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from vae_anomaly.config import Architecture, Settings, make_plan
+from vae_anomaly.config import Settings, make_plan
 from vae_anomaly.data.columns import CodeCell
-from vae_anomaly.diagnose import checks as diagnosis
+from vae_anomaly.diagnose import checks
 from vae_anomaly.diagnose.checks import Finding
 from vae_anomaly.diagnose.dependence import dependence, shuffled
 from vae_anomaly.fitted import FittedModel, LatentSummary
 from vae_anomaly.scoring.scorer import column_contributions
 
-SURPRISED_ROWS = (
-    1024  # of the training rows kept, at most, whose reasons are looked at: a reason costs as much as scores
-)
-
 
 def diagnose_model(fitted: FittedModel, settings: Settings) -> list[Finding]:
-    """Every check that has a meaning for the model; it costs a few scorings of the rows that the model keeps."""
-    return [*_of_table(fitted), *_of_training(fitted, settings), *_of_knowledge(fitted), *_of_ranking(fitted, settings)]
+    """Findings of every check that applies to the model; they cost a few scorings of the rows that the model keeps."""
+    # Anomalous rows can outweigh all others in a mean, and training left many of them out.
+    scores = fitted.reference.scores
+    typical = scores >= min(fitted.record.offset, float(np.median(scores)))
+    return [
+        *_check_table(fitted),
+        *_check_training(fitted, settings, typical),
+        *_check_latents_and_dependence(fitted, typical),
+        *_check_ranking(fitted, settings),
+    ]
 
 
-def _of_table(fitted: FittedModel) -> Iterator[Finding]:
-    """Checks of what the model was given."""
+def _check_table(fitted: FittedModel) -> Iterator[Finding]:
     schema, (lowest, highest), images = fitted.schema, fitted.ranges, fitted.architecture.image_shape is not None
     names, columns = schema.names, np.array([cell.column for cell in schema.cells])
-    yield diagnosis.rows_per_column(schema.n_rows, len(names), images=images)
-    if images:  # pixels that never change are usual, and none is a category
+    yield checks.rows_per_column(schema.n_rows, len(names), images=images)
+    if images:  # constant pixels are common, and none is a category
         return
-    moving = np.bincount(columns, lowest < highest, minlength=len(names))
-    yield diagnosis.constant_columns(names, moving == 0)
-    levels = np.zeros(len(names))
+    varying = np.bincount(columns, lowest < highest, minlength=len(names))
+    yield checks.constant_columns(names, varying == 0)
+    n_levels = np.zeros(len(names))
     for cell in schema.cells:
         if isinstance(cell, CodeCell) and cell.part is None:
-            levels[cell.column] = np.exp(cell.spread).sum()
-    yield diagnosis.identifiers(names, levels, schema.n_rows)
+            n_levels[cell.column] = np.exp(cell.spread).sum()
+    yield checks.identifiers(names, n_levels, schema.n_rows)
 
 
-def _of_training(fitted: FittedModel, settings: Settings) -> Iterator[Finding]:
-    """Checks of how the model came about."""
+def _check_training(fitted: FittedModel, settings: Settings, typical: np.ndarray) -> Iterator[Finding]:
     history, architecture = fitted.record.history, fitted.architecture
     objective = np.array(history["log_likelihood"]) - settings.beta * np.array(history["kl"])
     unit = "nats" if architecture.variational else "squared deviations"
-    kept, n_columns = float(fitted.reference.scores[_usual(fitted)].mean()), len(fitted.schema.names)
-    yield diagnosis.training(objective, history["elbo"][-1], kept, n_columns, unit)
+    kept = float(fitted.reference.scores[typical].mean())
+    yield checks.training(objective, history["elbo"][-1], kept, len(fitted.schema.names), unit)
     if "held_out_elbo" in history:
         plan = make_plan(settings, fitted.schema.n_rows, exemplars=architecture.exemplars)
-        yield diagnosis.held_out_elbo(
+        yield checks.held_out_elbo(
             np.array(history["held_out_elbo"]),
-            ended=fitted.record.n_iter >= plan.max_iter,
-            meant=settings.max_iter == "auto" and architecture.exemplars and not settings.represents,
+            completed=fitted.record.n_iter >= plan.max_iter,
+            intended=settings.max_iter == "auto" and architecture.exemplars and not settings.represents,
             unit=unit,
         )
 
 
-def _of_knowledge(fitted: FittedModel) -> Iterator[Finding]:
-    """Checks of what the model has learned of how columns depend on one another."""
-    x, scores, architecture = fitted.reference.cells, fitted.reference.scores, fitted.architecture
-    columns, rng = [cell.column for cell in fitted.schema.cells], np.random.default_rng(0)
-    _, first = np.unique(columns, return_index=True)
-    known = dependence(x[:, first], rng)
-    yield diagnosis.active_latents(_latents(fitted, x), known)
-    if architecture.variational:
-        yield diagnosis.latent_nats(fitted.latents)
-    if len(first) == 1:
-        return
-    if architecture.variational:
-        usual = _usual(fitted)
-        margins, remedy = _margins(fitted, x[usual]), _remedy(architecture, "a larger max_iter")
-        yield diagnosis.independent_columns(scores[usual], margins, known, len(first), remedy=remedy)
-    others = replace(fitted.scorer, leave_one_out=True).score(shuffled(x, columns, rng))
-    yield diagnosis.shuffled_columns(scores, others, known, remedy=_remedy(architecture, "a smaller beta, such as 0.3"))
+def _check_latents_and_dependence(fitted: FittedModel, typical: np.ndarray) -> Iterator[Finding]:
+    scorer, architecture = fitted.scorer, fitted.architecture
+    x, scores, rng = fitted.reference.cells, fitted.reference.scores, np.random.default_rng(0)
+    columns = [cell.column for cell in fitted.schema.cells]
+    _, first_cells = np.unique(columns, return_index=True)
+    shared = dependence(x[:, first_cells], rng)
 
-
-def _remedy(architecture: Architecture, usual: str) -> str:
-    """What helps a model that knows too little: kernels at the codes of clean rows are crude in many dimensions."""
+    means, variances = scorer.posteriors(x)  # of each member
     if not architecture.variational:
-        return "a larger max_iter"
-    return "prior='gaussian'" if architecture.anchored and architecture.exemplars else usual
-
-
-def _of_ranking(fitted: FittedModel, settings: Settings) -> Iterator[Finding]:
-    """Checks of which rows come out as odd."""
-    x, scores, names = fitted.reference.cells, fitted.reference.scores, fitted.schema.names
-    honest = replace(fitted.scorer, leave_one_out=True)
-    if fitted.architecture.n_estimators > 1 or not settings.represents:
-        yield diagnosis.seed_stability(honest.by_member(x) if fitted.architecture.n_estimators > 1 else scores[None])
-    if len(names) > 1:
-        oddest, some = diagnosis.oddest(scores), np.linspace(0, len(x) - 1, min(len(x), SURPRISED_ROWS)).astype(int)
-        surprise = [
-            (column_contributions(honest, x[rows], fitted.schema.cells) - fitted.record.baseline)[:, :-1]
-            for rows in (oddest, some)
-        ]
-        yield diagnosis.leading_column(names, surprise[0])
-        yield diagnosis.silent_columns(names, surprise[1])
-    yield diagnosis.flagged_rows(scores, fitted.record.offset, settings.contamination)
-    odd = 0.0 if settings.novelty else settings.contamination
-    seen = settings.calibration == "leave_one_out" and not fitted.architecture.exemplars
-    if not (seen and settings.represents):  # a code is not asked for p-values
-        yield diagnosis.p_values(scores, odd, np.random.default_rng(0), seen=seen)
-
-
-def _usual(fitted: FittedModel) -> np.ndarray:
-    """Which of the rows kept are not odd: the others can outweigh all in a mean, and training left many of them out."""
-    scores = fitted.reference.scores
-    return scores >= min(fitted.record.offset, float(np.median(scores)))
-
-
-def _latents(fitted: FittedModel, x: np.ndarray) -> list[LatentSummary]:
-    """The latents of every member, over the rows ``x``."""
-    means, variances = fitted.scorer.posteriors(x)
-    if not fitted.architecture.variational:
         variances = np.zeros_like(variances)
-    standard = not fitted.architecture.exemplars
-    return [LatentSummary.of(*member, standard=standard) for member in zip(means, variances, strict=True)]
+    members = [
+        LatentSummary.of(*member, standard=not architecture.exemplars) for member in zip(means, variances, strict=True)
+    ]
+    yield checks.active_latents(members, shared)
+    if architecture.variational:
+        yield checks.latent_nats(fitted.latents)
+    if len(first_cells) == 1:
+        return
+
+    remedies = "a larger max_iter", "a smaller beta, such as 0.3"
+    if not architecture.variational:
+        remedies = ("a larger max_iter",) * 2
+    elif architecture.anchored and architecture.exemplars:
+        # Kernels at the latent means of clean rows are crude in many dimensions.
+        remedies = ("prior='gaussian'",) * 2
+    if architecture.variational:
+        rows = torch.as_tensor(x[typical])
+        with torch.no_grad():
+            outputs, extra = scorer.vae.likelihood.margins(rows)
+            margins = scorer.vae.likelihood.log_prob(rows, outputs.expand(len(rows), -1), extra).sum(1).numpy()
+        yield checks.independent_columns(scores[typical], margins, shared, len(first_cells), remedy=remedies[0])
+    of_shuffled = replace(scorer, leave_one_out=True).score(shuffled(x, columns, rng))
+    yield checks.shuffled_columns(scores, of_shuffled, shared, remedy=remedies[1])
 
 
-@torch.no_grad()
-def _margins(fitted: FittedModel, x: np.ndarray) -> np.ndarray:
-    """Log density of the rows under independent columns, (rows,), in nats."""
-    likelihood, rows = fitted.scorer.vae.likelihood, torch.as_tensor(x)
-    outputs, shared = likelihood.margins(rows)
-    return likelihood.log_prob(rows, outputs.expand(len(rows), -1), shared).sum(1).numpy()
+def _check_ranking(fitted: FittedModel, settings: Settings) -> Iterator[Finding]:
+    architecture, names = fitted.architecture, fitted.schema.names
+    x, scores = fitted.reference.cells, fitted.reference.scores
+    leave_one_out = replace(fitted.scorer, leave_one_out=True)
+    if architecture.n_estimators > 1 or not settings.represents:
+        yield checks.seed_stability(leave_one_out.by_member(x) if architecture.n_estimators > 1 else scores[None])
+    if len(names) > 1:
+        most_rows = 1024  # contributions cost as much as scores
+        sample = np.linspace(0, len(x) - 1, min(len(x), most_rows)).astype(int)
+        of_anomalous, of_sample = (
+            (column_contributions(leave_one_out, x[rows], fitted.schema.cells) - fitted.record.baseline)[:, :-1]
+            for rows in (checks.most_anomalous(scores), sample)
+        )
+        yield checks.leading_column(names, of_anomalous)
+        yield checks.silent_columns(names, of_sample)
+    yield checks.flagged_rows(scores, fitted.record.offset, settings.contamination)
+    in_sample = settings.calibration == "leave_one_out" and not architecture.exemplars
+    if not (in_sample and settings.represents):  # representations are not used for p-values
+        contamination = 0.0 if settings.novelty else settings.contamination
+        yield checks.p_values(scores, contamination, np.random.default_rng(0), in_sample=in_sample)
