@@ -22,9 +22,8 @@ from vae_anomaly.data.sampling import TrainingSample, draw
 from vae_anomaly.data.schema import Schema, encoded
 from vae_anomaly.diagnose.diagnosis import diagnose_model
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError, RowError
-from vae_anomaly.explain.explanation import Explanation, cells_of, explain, rounded
-from vae_anomaly.explain.neighbours import SimilarRows
-from vae_anomaly.explain.repair import Search
+from vae_anomaly.explain.explanation import explain
+from vae_anomaly.explain.repair import suggest_changes
 from vae_anomaly.fit import fit_calibrated, held_out_rows
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.io.dataset import Dataset, reading_bar
@@ -34,7 +33,6 @@ from vae_anomaly.monitor.drift import Drift, comparable_scores, find_drift
 from vae_anomaly.scoring.calibration import Calibration, calibrate
 from vae_anomaly.scoring.decide import detection_rule
 from vae_anomaly.scoring.impute import complete
-from vae_anomaly.scoring.scorer import column_contributions
 from vae_anomaly.training.callbacks import CallbackRunner, ProgressBar
 from vae_anomaly.training.checkpoints import checkpoint_folder
 from vae_anomaly.update import update_model
@@ -409,12 +407,12 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         >>> bool(np.isclose(explained["nats"].sum(axis=1), detector.anomaly_score([[1.0, -0.9]])).all())
         True
         """
-        found = self._explanation(X)
+        found = explain(self.model_, X)
         return found.long() if long else found.wide()
 
     def reasons(self, X: Any, *, max_cells: int = 3) -> pd.Series:
         """The most surprising cells of each row in words, at most ``max_cells``, most surprising first, (rows,)."""
-        found = self._explanation(X)
+        found = explain(self.model_, X)
         return pd.Series(found.reasons(max_cells), index=found.nats.index, name="reason", dtype=object)
 
     def suggest(self, X: Any, *, max_changes: int = 5) -> pd.DataFrame:
@@ -450,31 +448,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         if not isinstance(max_changes, Integral) or max_changes < 1:
             raise ValueError(f"max_changes must be a whole number from 1 up. Got {max_changes!r}.")
-        fitted = self.model_
-        table = fitted.frame_of(X)
-        x, value = fitted.schema.encode(table), table[fitted.schema.names]
-        usual = np.array(fitted.record.baseline[:-1])
-        search = Search(
-            score=fitted.scorer.score,
-            surprise=lambda cells: column_contributions(fitted.scorer, cells, fitted.schema.cells)[:, :-1] - usual,
-            threshold=float(self.offset_),
-            neighbourhood=SimilarRows(fitted.reference, fitted.schema.cells),
-            cells=fitted.schema.cells,
-        )
-        found = search.repair(x, int(max_changes))
-        suggestion = rounded(fitted.schema.decode(found.cells))
-        rows, columns = np.nonzero(found.changed)
-        return pd.DataFrame(
-            {
-                "row": value.index[rows],
-                "column": pd.Series([fitted.schema.names[column] for column in columns], dtype=object),
-                "value": cells_of(value, rows, columns),
-                "suggestion": cells_of(suggestion, rows, columns),
-                "anomaly_score": -found.before[rows],
-                "new_score": -found.after[rows],
-                "is_normal": found.after[rows] >= self.offset_,
-            }
-        )
+        return suggest_changes(self.model_, X, int(max_changes))
 
     def p_values(self, X: Any, *, contamination: float | str | None = None, extrapolate: bool = False) -> np.ndarray:
         """How probable a score as odd as each row's is for a normal row.
@@ -788,13 +762,6 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         asked = self.get_params(deep=False).items()
         parameters = {name: plain(value) for name, value in asked if name not in OF_ONE_FIT}
         write_model(path, {**document, "parameters": parameters}, tensors)
-
-    def _explanation(self, X: Any) -> Explanation:
-        fitted = self.model_
-        table = fitted.frame_of(X)
-        x = fitted.schema.encode(table)
-        value = table[fitted.schema.names]
-        return explain(fitted.scorer, fitted.reference, fitted.schema, fitted.record.baseline, x, value)
 
     def _calibration(self, contamination: float | str | None, extrapolate: bool) -> Calibration:
         """From scores to p-values."""

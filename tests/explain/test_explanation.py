@@ -1,4 +1,4 @@
-"""Reasons in words: which cells, what of them, and nothing of what is no surprise."""
+"""Reasons in words: only surprising cells, the most surprising first."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from vae_anomaly.explain.explanation import LATENT, TOGETHER, Explanation, round
 
 @pytest.fixture
 def explanation():
-    """Two rows of a number, a category and a flag; in the second nothing but the code is a surprise."""
+    """Two rows of a number, a category and a flag; in the second only the latent term is surprising."""
     index = pd.Index(["a", "b"])
     surprise = pd.DataFrame([[5.0, 7.0, 0.5, -1.0], [-1.0, -1.0, -1.0, 2.0]], index, ["size", "kind", "big", LATENT])
     return Explanation(
@@ -19,7 +19,7 @@ def explanation():
         expected=pd.DataFrame({"size": [2000.0, 1.0], "kind": ["http", "http"], "big": [True, False]}, index),
         low=pd.DataFrame({"size": [100.0, 1.0], "kind": [None, None], "big": [None, None]}, index),
         high=pd.DataFrame({"size": [4000.0, 1.0], "kind": [None, None], "big": [None, None]}, index),
-        share=np.array([[np.nan, 0.001, 0.4], [np.nan, 0.0, np.nan]]),
+        frequency=np.array([[np.nan, 0.001, 0.4], [np.nan, 0.0, np.nan]]),
     )
 
 
@@ -32,7 +32,7 @@ def test_the_most_surprising_cells_come_first_with_what_was_expected(explanation
     assert explanation.reasons(1)[0] == "kind 'auth', seen in 0.1 %, expected 'http'"
 
 
-def test_a_value_that_training_never_saw_is_told_so_and_a_missing_one_not_at_all(explanation):
+def test_a_value_never_seen_in_training_is_named_so_and_a_missing_one_has_no_reason(explanation):
     long = explanation.long().set_index(["row", "column"])["reason"]
     assert long["b", "kind"] == "kind 'http', not seen in training"
     assert long["b", "size"] == ""
@@ -48,7 +48,7 @@ def test_the_wide_form_has_every_figure_of_every_column(explanation):
     assert list(wide["nats"].columns) == ["size", "kind", "big", LATENT]
 
 
-def test_numbers_come_back_as_they_were():
+def test_decoded_numbers_are_rounded_to_what_they_were():
     numbers = np.array([3300.0, 0.1, -1e-200, 0.0, 1.7e9 + 0.25, np.nan, 1e200])
     found = rounded(pd.DataFrame({"x": numbers * (1 + 1e-15), "n": 1}))["x"]
     np.testing.assert_array_equal(found, numbers)

@@ -1,9 +1,11 @@
+"""Expected values are those of the rows that are most similar in the informative columns."""
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from vae_anomaly.data.columns import CodeCell, FlagCell, NumberCell
-from vae_anomaly.explain.neighbours import NEAREST, SimilarRows, heard_columns
+from vae_anomaly.explain.neighbours import NEAREST, SimilarRows, informative_columns
 from vae_anomaly.fitted import ReferenceRows
 
 CELLS = [NumberCell(0), NumberCell(1), FlagCell(2), CodeCell(3, 3, (0.0,) * 3)]
@@ -18,15 +20,15 @@ def rows():
 
 
 @pytest.fixture
-def neighbourhood(rows):
+def similar(rows):
     return SimilarRows(ReferenceRows(rows, np.zeros(len(rows))), CELLS)
 
 
-def distance(row, other, heard):
+def distance(row, other, informative):
     """Squared distance, cell by cell, as the module's documentation has it."""
     total = 0.0
     for place, cell in enumerate(CELLS):
-        if not heard[cell.column] or np.isnan(row[place]):
+        if not informative[cell.column] or np.isnan(row[place]):
             continue
         if np.isnan(other[place]):
             total += row[place] ** 2 + 1.0 if cell.is_number else 1.0 + cell.unseen * 1.0
@@ -37,11 +39,11 @@ def distance(row, other, heard):
     return total
 
 
-def test_what_is_expected_is_the_middle_of_the_nearest_rows_by_the_columns_heard(rows, neighbourhood):
+def test_what_is_expected_is_the_middle_of_the_nearest_rows_by_the_informative_columns(rows, similar):
     x = np.array([[0.3, -0.2, 1.0, 2.0], [1.0, np.nan, 0.0, 0.0], [-0.5, 0.5, 1.0, 1.0]])
-    heard = np.array([[False, True, True, True], [True, True, False, True], [True, False, False, True]])
-    found = neighbourhood.expected(x, heard)
-    for row, (own, by) in enumerate(zip(x, heard, strict=True)):
+    informative = np.array([[False, True, True, True], [True, True, False, True], [True, False, False, True]])
+    found = similar.expected(x, informative)
+    for row, (own, by) in enumerate(zip(x, informative, strict=True)):
         order = np.argsort([distance(own, other, by) for other in rows], kind="stable")[:NEAREST]
         near = rows[order]
         for place, cell in enumerate(CELLS):
@@ -54,7 +56,7 @@ def test_what_is_expected_is_the_middle_of_the_nearest_rows_by_the_columns_heard
             assert (found.low[row, place], found.high[row, place]) == (seen[0], seen[-1])
 
 
-def test_a_row_is_not_expected_to_be_itself(rows, neighbourhood):
+def test_a_row_is_not_expected_to_be_itself(rows, similar):
     whole = rows[~np.isnan(rows).any(1)][:20].copy()
     whole[:, 0] = np.arange(20) + 5.0  # far from all others
     alone = SimilarRows(ReferenceRows(np.concatenate([rows, whole]), np.zeros(len(rows) + 20)), CELLS)
@@ -62,23 +64,23 @@ def test_a_row_is_not_expected_to_be_itself(rows, neighbourhood):
     assert (found.cells[:, 0] != whole[:, 0]).all()
 
 
-def test_where_no_column_is_heard_the_whole_table_is_expected(rows, neighbourhood):
-    found = neighbourhood.expected(rows[:3], np.zeros((3, 4), bool))
+def test_where_no_column_is_informative_the_whole_table_is_expected(rows, similar):
+    found = similar.expected(rows[:3], np.zeros((3, 4), bool))
     middle, low, high = np.nanquantile(rows[:, 0], [0.5, 0.05, 0.95], method="nearest")
     assert_array_equal(found.cells[:, 0], middle)
     assert_array_equal(found.low[:, 0], low)
     assert_array_equal(found.high[:, 0], high)
 
 
-def test_a_value_far_beyond_all_others_draws_no_neighbours(neighbourhood):
+def test_a_value_far_beyond_all_others_counts_as_merely_far(similar):
     near, far = np.array([[0.0, 0.1, 1.0, 1.0]]), np.array([[500.0, 0.1, 1.0, 1.0]])
-    heard = np.array([[False, True, True, True]])
-    assert_array_equal(neighbourhood.expected(far, heard).cells, neighbourhood.expected(near, heard).cells)
+    informative = np.array([[False, True, True, True]])
+    assert_array_equal(similar.expected(far, informative).cells, similar.expected(near, informative).cells)
 
 
-def test_the_oddest_column_is_not_heard_nor_are_others_that_are_very_odd():
+def test_the_most_surprising_column_and_others_that_are_very_surprising_are_not_informative():
     surprise = np.array([[0.1, -1.0, 0.2], [3.0, 2.5, -1.0], [-1.0, -2.0, -0.5]])
-    assert_array_equal(heard_columns(surprise), [[True, True, False], [False, False, True], [True, True, True]])
-    assert_array_equal(heard_columns(np.array([[9.0, 4.0, 5.0]])), [[False, True, False]])
+    assert_array_equal(informative_columns(surprise), [[True, True, False], [False, False, True], [True, True, True]])
+    assert_array_equal(informative_columns(np.array([[9.0, 4.0, 5.0]])), [[False, True, False]])
     many = np.full((1, 9), 7.0)
-    assert (~heard_columns(many)).sum() == 5
+    assert (~informative_columns(many)).sum() == 5

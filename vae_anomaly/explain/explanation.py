@@ -1,31 +1,35 @@
-"""Why a row is odd: for each of its cells the nats, the value seen, the value expected beside the others, in words."""
+"""Explanation of scores: for each cell its nats, the value seen, the value expected, and the reason in words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vae_anomaly.data.columns import Cell
-from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.data.schema import Schema
-from vae_anomaly.explain.neighbours import SimilarRows, heard_columns
-from vae_anomaly.fitted import ReferenceRows
+from vae_anomaly.explain.neighbours import SimilarRows, informative_columns
+from vae_anomaly.fitted import FittedModel
 from vae_anomaly.formatting import cell_text, is_missing, percent
-from vae_anomaly.scoring.scorer import Scorer, column_contributions
+from vae_anomaly.scoring.scorer import column_contributions
 
 LATENT = "(latent)"  # the part of a score that belongs to no column
-TOGETHER = "columns that do not go together"
-DIGITS = 12  # of a number that come back as they were
-LARGEST_POWER = 250  # of ten, up to which a number is rounded
-POWERS = 10.0 ** np.arange(-LARGEST_POWER - DIGITS, LARGEST_POWER + DIGITS + 1)
+TOGETHER = "columns that do not go together"  # reason of that part
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Frames of one index: ``nats`` and ``surprise`` have a column for the latent term, the others have not.
+    """Explained rows.
 
-    ``share`` is the share of training rows that hold the value seen, of columns of values; NaN for numbers.
+    Attributes
+    ----------
+    nats, surprise : DataFrame
+        (rows, columns + 1): what each column adds to the score, and how much that is above the baseline. The last
+        column is the latent term.
+    value, expected, low, high : DataFrame
+        (rows, columns): the value seen, the one expected, and the ends of the expected range of numbers.
+    frequency : ndarray
+        (rows, columns): fraction of the training rows that hold the value seen; NaN for numbers.
     """
 
     nats: pd.DataFrame
@@ -34,15 +38,10 @@ class Explanation:
     expected: pd.DataFrame
     low: pd.DataFrame
     high: pd.DataFrame
-    share: np.ndarray
-
-    @cached_property
-    def _is_missing(self) -> np.ndarray:
-        """Where nothing was seen, (rows, columns)."""
-        return self.value.isna().to_numpy()
+    frequency: np.ndarray
 
     def wide(self) -> pd.DataFrame:
-        """A column for each figure and each column of the table."""
+        """A row for each row of the table, with two levels of columns: the figure, and the column of the table."""
         figures = ("nats", "surprise", "value", "expected", "low", "high")
         return pd.concat({name: getattr(self, name) for name in figures}, axis=1, names=["figure", "column"])
 
@@ -58,99 +57,83 @@ class Explanation:
                 "nats": self.nats.to_numpy()[rows, columns],
                 "surprise": self.surprise.to_numpy()[rows, columns],
                 **figures,
-                "reason": [self._reason(*place) for place in zip(rows.tolist(), columns.tolist(), strict=True)],
+                "reason": [self._reason(*cell) for cell in zip(rows.tolist(), columns.tolist(), strict=True)],
             }
         )
 
     def reasons(self, most: int) -> list[str]:
-        """The most surprising cells of each row in words, worst first; none that is no surprise."""
-        surprise = self.surprise.to_numpy()
+        """Reasons of the most surprising cells of each row, at most ``most``; "" if nothing is surprising."""
+        surprise, n_columns = self.surprise.to_numpy(), self.value.shape[1]
         texts = []
-        for row, columns in enumerate(self._order()):
-            odd = (int(column) for column in columns if surprise[row, column] > 0)
-            found = [text for column in odd if column < self.value.shape[1] and (text := self._reason(row, column))]
-            texts.append("; ".join(found[:most]) or (TOGETHER if len(columns) > 2 and surprise[row].max() > 0 else ""))
+        for row, columns in enumerate(self._order().tolist()):
+            found: list[str] = []
+            for column in columns:
+                if len(found) == most or not surprise[row, column] > 0:
+                    break
+                if column < n_columns and (reason := self._reason(row, column)):
+                    found.append(reason)
+            if not found and n_columns > 1 and surprise[row].max() > 0:
+                found = [TOGETHER]
+            texts.append("; ".join(found))
         return texts
 
     def _order(self) -> np.ndarray:
-        """Columns of each row, the most surprising first."""
+        """Indices of the columns, (rows, columns + 1), the most surprising first."""
         return np.argsort(-self.surprise.to_numpy(), 1, kind="stable")
 
     def _reason(self, row: int, column: int) -> str:
-        """One cell in words; nothing of a missing one."""
+        """One cell in words; "" for a missing cell."""
         if column == self.value.shape[1]:
             return TOGETHER
         name, value = self.value.columns[column], self.value.iat[row, column]
-        if self._is_missing[row, column]:
+        if is_missing(value):
             return ""
-        if not np.isnan(share := self.share[row, column]):
-            expected = self.expected.iat[row, column]
-            seen = "not seen in training" if share == 0 else f"seen in {percent(share)}"
-            other = (
-                "" if is_missing(expected) or _quoted(expected) == _quoted(value) else f", expected {_quoted(expected)}"
-            )
-            return f"{name} {_quoted(value)}, {seen}{other}"
-        low, high = cell_text(self.low.iat[row, column]), cell_text(self.high.iat[row, column])
-        return f"{name} {cell_text(value)}, expected {low if low == high else f'{low} to {high}'}"
+        frequency = self.frequency[row, column]
+        if np.isnan(frequency):
+            low, high = cell_text(self.low.iat[row, column]), cell_text(self.high.iat[row, column])
+            return f"{name} {cell_text(value)}, expected {low if low == high else f'{low} to {high}'}"
+        reason = f"{name} {_quoted(value)}, {f'seen in {percent(frequency)}' if frequency else 'not seen in training'}"
+        expected = self.expected.iat[row, column]
+        if is_missing(expected) or _quoted(expected) == _quoted(value):
+            return reason
+        return f"{reason}, expected {_quoted(expected)}"
 
 
-def explain(
-    scorer: Scorer,
-    reference: ReferenceRows,
-    schema: Schema | PixelSchema,
-    usual: list[float],
-    x: np.ndarray,
-    value: pd.DataFrame,
-) -> Explanation:
-    """Explain encoded rows ``x`` (rows, cells).
-
-    Parameters
-    ----------
-    scorer : Scorer
-        The trained model.
-    reference : Reference
-        Rows that expectations come from.
-    schema : Schema or PixelSchema
-        From cells to values and back.
-    usual : list of float
-        Usual nats of each column and of the latent term.
-    x : ndarray
-        (rows, cells).
-    value : DataFrame
-        The same rows as they came, the columns in use in their order; its index names the rows.
-    """
-    nats = pd.DataFrame(
-        column_contributions(scorer, x, schema.cells), columns=[*schema.names, LATENT], index=value.index
-    )
-    surprise = nats - usual
-    heard = heard_columns(surprise.to_numpy()[:, :-1])
-    found = SimilarRows(reference, schema.cells).expected(x, heard)
+def explain(fitted: FittedModel, X: Any) -> Explanation:
+    """Explain the scores of the rows ``X`` (rows, columns); the index of the frames is that of ``X``."""
+    schema, reference = fitted.schema, fitted.reference
+    table = fitted.frame_of(X)
+    x, value = schema.encode(table), table[schema.names]
+    contributions = column_contributions(fitted.scorer, x, schema.cells)
+    nats = pd.DataFrame(contributions, columns=[*schema.names, LATENT], index=value.index)
+    surprise = nats - fitted.record.baseline
+    similar = SimilarRows(reference, schema.cells)
+    found = similar.expected(x, informative_columns(surprise.to_numpy()[:, :-1]))
     expected, low, high = (
         rounded(schema.decode(cells)).set_axis(value.index) for cells in (found.cells, found.low, found.high)
     )
-    share = _shares(reference.cells, x, schema.cells)
-    without_range = [name for name, of_column in zip(schema.names, share.T, strict=True) if not np.isnan(of_column[0])]
+    frequency = _frequencies(reference.cells, x, schema.cells)
+    without_range = [name for name, has in zip(schema.names, ~np.isnan(frequency[0]), strict=True) if has]
     low[without_range] = high[without_range] = None
-    return Explanation(nats, surprise, value, expected, low, high, share)
+    return Explanation(nats, surprise, value, expected, low, high, frequency)
 
 
 def rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers as they were before they were standardised: the last digits are rounding."""
-    floats = frame.dtypes.map(lambda dtype: dtype == np.float64).to_numpy()
-    frame.isetitem(np.flatnonzero(floats).tolist(), _to_digits(frame.iloc[:, floats].to_numpy()))
+    """Decoded numbers rounded in place to 12 digits, since the last ones are the error of standardising and back."""
+    digits, largest = 12, 250  # largest power of ten that is rounded, and the smallest: others could overflow
+    powers = 10.0 ** np.arange(-largest - digits, largest + digits + 1)
+    floats = np.flatnonzero(frame.dtypes.map(lambda dtype: dtype == np.float64))
+    numbers = frame.iloc[:, floats].to_numpy()
+    size = np.abs(numbers)
+    regular = (size > 10.0**-largest) & (size < 10.0**largest)
+    order = np.floor(np.log10(size, where=regular, out=np.zeros_like(size))).astype(int)
+    unit = powers[digits - 1 - order + largest + digits]
+    frame.isetitem(floats.tolist(), np.where(regular, np.rint(np.where(regular, numbers, 0.0) * unit) / unit, numbers))
     return frame
 
 
-def _to_digits(numbers: np.ndarray) -> np.ndarray:
-    size = np.abs(numbers)
-    usual = (size > 10.0**-LARGEST_POWER) & (size < 10.0**LARGEST_POWER)
-    order = np.floor(np.log10(size, where=usual, out=np.zeros_like(size))).astype(int)
-    unit = POWERS[DIGITS - 1 - order + LARGEST_POWER + DIGITS]
-    return np.where(usual, np.rint(np.where(usual, numbers, 0.0) * unit) / unit, numbers)
-
-
 def cells_of(frame: pd.DataFrame, rows: np.ndarray, columns: np.ndarray) -> pd.Series:
-    """Single cells of a frame, whatever their types, (cells,); None beyond its last column."""
+    """Single cells of a frame as objects, (cells,); None beyond its last column."""
     values = [*(frame.iloc[:, column].astype(object).tolist() for column in range(frame.shape[1])), [None] * len(frame)]
     cells = [values[column][row] for row, column in zip(rows.tolist(), columns.tolist(), strict=True)]
     return pd.Series(cells, dtype=object)
@@ -160,16 +143,13 @@ def _quoted(value: object) -> str:
     return f"'{cell_text(value)}'" if isinstance(value, str) else cell_text(value)
 
 
-def _shares(reference: np.ndarray, x: np.ndarray, cells: list[Cell]) -> np.ndarray:
-    """Share of the reference rows, of those that are not missing, that hold each value, (rows, columns).
-
-    NaN where the column begins with a number.
-    """
-    shares = np.full((len(x), 1 + max(cell.column for cell in cells)), np.nan)
-    for place, cell in enumerate(cells):
-        if cell.is_number or any(other.column == cell.column for other in cells[:place]):
-            continue  # of a date, weekday and hour come after the number
-        seen, counts = np.unique(reference[~np.isnan(reference[:, place]), place], return_counts=True)
-        known = dict(zip(seen.tolist(), (counts / max(1, counts.sum())).tolist(), strict=True))
-        shares[:, cell.column] = [known.get(value, 0.0) for value in x[:, place].tolist()]
-    return shares
+def _frequencies(reference: np.ndarray, x: np.ndarray, cells: Sequence[Cell]) -> np.ndarray:
+    """Fraction of the reference rows with a value that hold the value seen, (rows, columns); NaN for numbers."""
+    frequencies = np.full((len(x), 1 + max(cell.column for cell in cells)), np.nan)
+    first_cells = {cell.column: index for index, cell in reversed([*enumerate(cells)])}  # of a date the number is first
+    for column, index in first_cells.items():
+        if not cells[index].is_number:
+            seen, counts = np.unique(reference[~np.isnan(reference[:, index]), index], return_counts=True)
+            known = dict(zip(seen.tolist(), (counts / max(1, counts.sum())).tolist(), strict=True))
+            frequencies[:, column] = [known.get(value, 0.0) for value in x[:, index].tolist()]
+    return frequencies

@@ -1,12 +1,10 @@
-"""What a cell should be given the rest of its row: what it is in the training rows that are most alike in the rest.
+"""Expected values of cells: those of the reference rows that are most similar in the other columns.
 
-The rows are those of the model's reference. Columns that are odd in a row have no say in which rows are like it, so a
-wrong cell is not excused by rows that are wrong alike.
+Columns that are anomalous in a row do not count in the search, so that rows with the same error do not excuse it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,139 +15,133 @@ from vae_anomaly.fitted import ReferenceRows
 from vae_anomaly.parallel import in_pieces
 from vae_anomaly.scoring.scorer import row_keys
 
-NEAREST = 16
+NEAREST = 16  # similar rows that set what is expected
 MOST_ROWS = 1024  # of the reference that are searched
-ODD_NATS = 2.3  # of surprise, a factor of ten, beyond which a column has no say
-ODD_SHARE = 0.5  # of the largest surprise, likewise: a wrong cell draws some of its surprise over the others
-ODD_COLUMNS = 5  # at most; beyond them little would be left to judge by
-CHUNK_ROWS, CHUNK_VALUES = 2048, 2**21  # at a time, of rows and of their neighbours' cells
-LARGEST = 12.0  # deviations by which cells are told apart
-FINENESS = 2.0**10  # of squared distances: what is less differs with the batch, by rounding
-OUTSIDE = 0.05  # share of all rows on either side that a range does not span
-MISSING = 1.0  # squared distance from the middle at which a missing cell of the reference lies
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Encoded rows (rows, cells): what each cell should be, and the least and the largest that is usual beside it."""
+    """Encoded rows (rows, cells): the value expected in each cell, and the ends of the range of similar rows."""
 
     cells: np.ndarray
     low: np.ndarray
     high: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
 class SimilarRows:
-    """The reference rows of a model, to be searched for those that are like a row in some of its columns."""
+    """Reference rows of a model, searched for those that are similar to a row in some of its columns.
 
-    reference: ReferenceRows
-    cells: Sequence[Cell]
+    Parameters
+    ----------
+    reference : ReferenceRows
+        Encoded training rows.
+    cells : sequence of Cell
+        Description of each cell.
 
-    def expected(self, x: np.ndarray, heard: np.ndarray) -> Expected:
-        """What each cell of ``x`` (rows, cells) should be, by the columns that are ``heard`` (rows, columns)."""
-        size = max(1, min(CHUNK_ROWS, CHUNK_VALUES // (NEAREST * x.shape[1])))
-        chunks = [(x[a : a + size], heard[a : a + size]) for a in range(0, len(x), size)]
-        found = in_pieces(lambda chunk: self._of_nearest(*chunk), chunks, torch.get_num_threads())
+    Attributes
+    ----------
+    columns : ndarray
+        (cells,) index of the column that each cell belongs to.
+    """
+
+    def __init__(self, reference: ReferenceRows, cells: Sequence[Cell]) -> None:
+        self.columns = np.array([cell.column for cell in cells])
+        self._cells = cells
+        self._is_number = np.array([cell.is_number for cell in cells])
+        self._feature_columns = np.repeat(self.columns, [1 if cell.is_number else cell.unseen for cell in cells])
+        self._rows = reference.cells[:: -(-len(reference.cells) // MOST_ROWS)]
+        self._keys = row_keys(self._rows)
+        features = self._features_of(self._rows)
+        missing = features.isnan()
+        missing_square = 1.0  # a missing cell of the reference lies one deviation from the middle, in either direction
+        self._squares = torch.where(missing, missing_square, features.square()).T.contiguous()  # (features, rows)
+        self._features = features.masked_fill(missing, 0.0).T.contiguous()
+
+    def expected(self, x: np.ndarray, informative: np.ndarray) -> Expected:
+        """Expected value and range of each cell.
+
+        Parameters
+        ----------
+        x : ndarray
+            (rows, cells) encoded rows.
+        informative : ndarray
+            (rows, columns) bool, the columns in which similar rows are to be similar.
+        """
+        most_rows, most_values = 2048, 2**21  # at a time, of rows and of cells of similar rows
+        size = max(1, min(most_rows, most_values // (NEAREST * x.shape[1])))
+        chunks = [(x[a : a + size], informative[a : a + size]) for a in range(0, len(x), size)]
+        found = in_pieces(lambda chunk: self._expected_of_chunk(*chunk), chunks, torch.get_num_threads())
         return Expected(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
-    def _of_nearest(self, chunk: np.ndarray, heard: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Median, least and largest of the nearest rows; of all rows where no column is heard."""
-        near = self._rows[self._nearest(chunk, heard)]  # (rows, nearest, cells)
-        middle, low, high = self._summary(near, 0.0)
-        alone = ~heard.any(axis=1)
-        if alone.any():
-            middle[alone], low[alone], high[alone] = self._summary(self._rows[None], OUTSIDE)
+    def _expected_of_chunk(self, x: np.ndarray, informative: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        middle, low, high = self._summary(self._rows[self._nearest(x, informative)], 0.0)
+        without = ~informative.any(axis=1)
+        if without.any():  # nothing to search by: the middle 90 % of all rows
+            middle[without], low[without], high[without] = self._summary(self._rows[None], 0.05)
         return middle, low, high
 
-    @cached_property
-    def _rows(self) -> np.ndarray:
-        """The cells of the rows that are searched."""
-        return self.reference.cells[:: -(-len(self.reference.cells) // MOST_ROWS)]
-
-    @cached_property
-    def _keys(self) -> np.ndarray:
-        return row_keys(self._rows)
-
-    @cached_property
-    def _coded(self) -> np.ndarray:
-        """Which cells hold one value of several, not a number, (cells,)."""
-        return np.array([not cell.is_number for cell in self.cells])
-
-    @cached_property
-    def _features(self) -> tuple[Tensor, Tensor]:
-        """Features of the reference rows, and their squares, each (features, rows); a missing cell lies apart."""
-        features = self._as_features(self._rows)
-        missing = features.isnan()
-        squares = torch.where(missing, MISSING, features.square())
-        return features.masked_fill(missing, 0.0).T.contiguous(), squares.T.contiguous()
-
-    @cached_property
-    def _columns(self) -> np.ndarray:
-        """The column that each feature belongs to, (features,)."""
-        return np.repeat([cell.column for cell in self.cells], [_width(cell) for cell in self.cells])
-
-    def _as_features(self, x: np.ndarray) -> Tensor:
-        """Numbers as they are, values as marks as far apart as two numbers of one column are on average."""
-        parts = []
-        for place, cell in enumerate(self.cells):
-            column = torch.as_tensor(x[:, place].astype(np.float32))[:, None]
-            if cell.is_number:
-                parts.append(column.clamp(-LARGEST, LARGEST))
-            else:
-                marks = (column == torch.arange(cell.unseen)).float()
-                parts.append(marks.masked_fill(column.isnan(), torch.nan))
-        return torch.cat(parts, 1)
-
-    def _nearest(self, chunk: np.ndarray, heard: np.ndarray) -> np.ndarray:
-        """Places of the reference rows nearest to each row, by the columns that are heard; never the row itself."""
-        features = self._as_features(chunk)
-        weights = torch.as_tensor(heard[:, self._columns]).float() * ~features.isnan()
-        rows, squares = self._features
-        distances = weights @ squares - 2 * (weights * features.nan_to_num()) @ rows
-        keys = row_keys(chunk)
+    def _nearest(self, x: np.ndarray, informative: np.ndarray) -> np.ndarray:
+        """Indices of the reference rows nearest to each row, (rows, nearest); equal rows are left out."""
+        features = self._features_of(x)
+        weights = torch.as_tensor(informative[:, self._feature_columns]).float() * ~features.isnan()
+        distances = weights @ self._squares - 2 * (weights * features.nan_to_num()) @ self._features
+        keys = row_keys(x)
         for row in np.flatnonzero(np.isin(keys, self._keys)):
             distances[row, torch.as_tensor(self._keys == keys[row])] = torch.inf
         count = min(NEAREST, max(1, len(self._keys) - 1))
-        return distances.mul_(FINENESS).round_().topk(count, largest=False, sorted=False).indices.numpy()
+        resolution = 2.0**10  # smaller differences of squared distances are rounding and vary with the batch
+        return distances.mul_(resolution).round_().topk(count, largest=False, sorted=False).indices.numpy()
 
-    def _summary(self, near: np.ndarray, outside: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Median, least and largest of ``near`` (rows, nearest, cells), but for a share ``outside`` on either side.
+    def _features_of(self, x: np.ndarray) -> Tensor:
+        """Numbers as they are, other values one-hot: as far apart as two numbers of a column on average."""
+        furthest = 12.0  # deviations; numbers further out count as equally far
+        parts = []
+        for index, cell in enumerate(self._cells):
+            values = torch.as_tensor(x[:, index].astype(np.float32))[:, None]
+            if cell.is_number:
+                parts.append(values.clamp(-furthest, furthest))
+            else:
+                one_hot = (values == torch.arange(cell.unseen)).float()  # all zeros for a value never seen in training
+                parts.append(one_hot.masked_fill(values.isnan(), torch.nan))
+        return torch.cat(parts, 1)
 
-        Of values, the most frequent one stands in place of the median.
+    def _summary(self, rows: np.ndarray, outside: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Median, or most frequent value, and range of ``rows`` (rows, similar rows, cells), each (rows, cells).
+
+        The range leaves out a fraction ``outside`` at either end.
         """
-        ordered = np.sort(near, 1)  # missing cells last
+        ordered = np.sort(rows, 1)  # missing cells last
         last = np.isfinite(ordered).sum(1, keepdims=True) - 1
         low, middle, high = (
-            np.take_along_axis(ordered, np.rint(share * last).astype(int).clip(0), 1)[:, 0]
-            for share in (outside, 0.5, 1 - outside)
+            np.take_along_axis(ordered, np.rint(quantile * last).astype(int).clip(0), 1)[:, 0]
+            for quantile in (outside, 0.5, 1 - outside)
         )
-        middle[:, self._coded] = _most_frequent(near[..., self._coded])
+        middle[:, ~self._is_number] = _most_frequent(rows[..., ~self._is_number])
         return middle, low, high
 
 
-def heard_columns(surprise: np.ndarray) -> np.ndarray:
-    """Which columns have a say in what a row is like, (rows, columns): all but the oddest, if it is, and a few more.
+def informative_columns(surprise: np.ndarray) -> np.ndarray:
+    """Columns that similar rows are searched by, (rows, columns) bool: all but those that are anomalous in the row.
+
+    The most surprising column is left out if it is above the baseline, and up to four more if they are well above it.
 
     Parameters
     ----------
     surprise : ndarray
-        (rows, columns), nats beyond what is usual.
+        (rows, columns), nats above the baseline.
     """
+    least, most = 2.3, 5  # nats, a factor of ten; columns left out, since few others would remain to search by
     order = np.argsort(-surprise, 1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(surprise.shape[1])[None], 1)
-    beyond = np.maximum(ODD_NATS, ODD_SHARE * surprise.max(1, keepdims=True))
-    odd = (surprise > 0) & (ranks == 0) | (surprise > beyond) & (ranks < ODD_COLUMNS)
-    return ~odd
-
-
-def _width(cell: Cell) -> int:
-    """Features of a cell: a mark for each value, and none for values never seen."""
-    return 1 if cell.is_number else cell.unseen
+    # Half of the largest surprise: a wrong cell also makes the other columns surprising.
+    limit = np.maximum(least, 0.5 * surprise.max(1, keepdims=True))
+    anomalous = (surprise > 0) & (ranks == 0) | (surprise > limit) & (ranks < most)
+    return ~anomalous
 
 
 def _most_frequent(values: np.ndarray) -> np.ndarray:
-    """The value that occurs most along the second axis, the smallest of several; NaN where most are missing."""
+    """Most frequent value along the second axis, the smallest of several; NaN where most are missing."""
     found, most = np.full((len(values), values.shape[2]), np.nan), np.isnan(values).sum(1)
     for value in np.unique(values[~np.isnan(values)]):
         times = (values == value).sum(1)

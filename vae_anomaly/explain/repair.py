@@ -1,19 +1,21 @@
-"""Few cells to change for a row to count as normal, found under the model: a greedy search, then what was too much."""
+"""Repair of anomalous rows: few cells to change for a row to count as normal, by a greedy search under the model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from vae_anomaly.data.columns import Cell
-from vae_anomaly.explain.neighbours import SimilarRows, heard_columns
-
-CANDIDATES = 8  # most surprising columns of a row that are tried at each step
+from vae_anomaly.explain.explanation import cells_of, rounded
+from vae_anomaly.explain.neighbours import SimilarRows, informative_columns
+from vae_anomaly.fitted import FittedModel
+from vae_anomaly.scoring.scorer import column_contributions
 
 
 @dataclass(frozen=True)
 class Repair:
-    """Encoded rows after the change (rows, cells), the columns changed (rows, columns), and scores (rows,) of both."""
+    """Encoded rows after the change (rows, cells), columns changed (rows, columns) bool, and scores (rows,) of both."""
 
     cells: np.ndarray
     changed: np.ndarray
@@ -21,69 +23,102 @@ class Repair:
     after: np.ndarray
 
 
-@dataclass(frozen=True)
-class Search:
-    """How rows are judged and where new values come from.
+def suggest_changes(fitted: FittedModel, X: Any, max_changes: int) -> pd.DataFrame:
+    """A row for each cell to change in the anomalous rows of ``X``; see `VAEDetector.suggest`."""
+    scorer, schema, offset = fitted.scorer, fitted.schema, fitted.record.offset
+    table = fitted.frame_of(X)
+    baseline = np.array(fitted.record.baseline[:-1])
+    found = repair(
+        schema.encode(table),
+        score=scorer.score,
+        surprise=lambda cells: column_contributions(scorer, cells, schema.cells)[:, :-1] - baseline,
+        threshold=offset,
+        similar=SimilarRows(fitted.reference, schema.cells),
+        max_changes=max_changes,
+    )
+    rows, columns = np.nonzero(found.changed)
+    return pd.DataFrame(
+        {
+            "row": table.index[rows],
+            "column": pd.Series([schema.names[column] for column in columns], dtype=object),
+            "value": cells_of(table[schema.names], rows, columns),
+            "suggestion": cells_of(rounded(schema.decode(found.cells)), rows, columns),
+            "anomaly_score": -found.before[rows],
+            "new_score": -found.after[rows],
+            "is_normal": found.after[rows] >= offset,
+        }
+    )
 
-    ``score`` gives the score of encoded rows, ``surprise`` the surprise (rows, columns) of their columns; rows whose
-    score is not below ``threshold`` are normal.
+
+def repair(
+    x: np.ndarray,
+    *,
+    score: Callable[[np.ndarray], np.ndarray],
+    surprise: Callable[[np.ndarray], np.ndarray],
+    threshold: float,
+    similar: SimilarRows,
+    max_changes: int,
+) -> Repair:
+    """Change at most ``max_changes`` columns of each anomalous row.
+
+    At each step the most surprising columns are tried, each set to its expected value given the other columns, and the
+    change that helps most is kept. In the end the changes that a row does not need to be normal are undone. A row that
+    stays anomalous keeps the changes that helped.
+
+    Parameters
+    ----------
+    x : ndarray
+        (rows, cells) encoded rows.
+    score : callable
+        Scores (rows,) of encoded rows.
+    surprise : callable
+        Nats above the baseline of their columns, (rows, columns).
+    threshold : float
+        Rows that score below it are anomalous.
+    similar : SimilarRows
+        Reference rows, from which new values come.
+    max_changes : int
+        Largest number of columns to change in a row.
     """
+    columns_of_cells = similar.columns
+    cells, changed = x.copy(), np.zeros((len(x), columns_of_cells.max() + 1), bool)
+    before = score(x)
+    scores = before.copy()
+    anomalous = np.flatnonzero(scores < threshold)
+    for _ in range(min(max_changes, changed.shape[1])):
+        if not len(anomalous):
+            break
+        columns, candidates = _candidates(cells[anomalous], changed[anomalous], surprise, similar)
+        found = score(candidates.reshape(-1, x.shape[1])).reshape(columns.shape)
+        best = found.argmax(1)
+        better = np.flatnonzero(found.max(1) > scores[anomalous])
+        rows, best = anomalous[better], best[better]
+        cells[rows], scores[rows] = candidates[better, best], found[better, best]
+        changed[rows, columns[better, best]] = True
+        anomalous = rows[scores[rows] < threshold]
+    for column in range(changed.shape[1]):
+        rows = np.flatnonzero(changed[:, column] & (changed.sum(1) > 1) & (scores >= threshold))
+        if len(rows):
+            undone = np.where(columns_of_cells == column, x[rows], cells[rows])
+            found = score(undone)
+            normal = found >= threshold
+            cells[rows[normal]], scores[rows[normal]] = undone[normal], found[normal]
+            changed[rows[normal], column] = False
+    return Repair(cells, changed, before, scores)
 
-    score: Callable[[np.ndarray], np.ndarray]
-    surprise: Callable[[np.ndarray], np.ndarray]
-    threshold: float
-    neighbourhood: SimilarRows
-    cells: Sequence[Cell]
 
-    def repair(self, x: np.ndarray, most: int) -> Repair:
-        """Change at most so many columns of each odd row of ``x`` (rows, cells).
-
-        At each step the most surprising columns are tried, each set to what is expected beside the others, and the one
-        that helps most is kept. A row that is normal then gets back what need not have changed. A row that stays odd
-        keeps the changes that helped.
-        """
-        owner = np.array([cell.column for cell in self.cells])
-        cells, changed = x.copy(), np.zeros((len(x), owner.max() + 1), bool)
-        before = self.score(x)
-        scores = before.copy()
-        odd = np.flatnonzero(scores < self.threshold)
-        for _ in range(min(most, changed.shape[1])):
-            if not len(odd):
-                break
-            columns, new = self._candidates(cells[odd], changed[odd], owner)
-            found = self.score(new.reshape(-1, x.shape[1])).reshape(columns.shape)
-            best = found.argmax(1)
-            better = found.max(1) > scores[odd]
-            rows, best, places = odd[better], best[better], np.flatnonzero(better)
-            cells[rows], scores[rows] = new[places, best], found[places, best]
-            changed[rows, columns[places, best]] = True
-            odd = rows[scores[rows] < self.threshold]
-        self._give_back(x, cells, changed, scores, owner)
-        return Repair(cells, changed, before, scores)
-
-    def _candidates(self, cells: np.ndarray, changed: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Columns to try (rows, candidates), and the rows with each of them changed (rows, candidates, cells)."""
-        surprise = self.surprise(cells)
-        columns = np.argsort(np.where(changed, np.inf, -surprise), 1, kind="stable")[:, :CANDIDATES]
-        heard = heard_columns(surprise) & ~changed
-        new = np.repeat(cells[:, None], columns.shape[1], 1)
-        for candidate, of_rows in enumerate(columns.T):
-            without = heard.copy()
-            without[np.arange(len(cells)), of_rows] = False
-            expected = self.neighbourhood.expected(cells, without).cells
-            new[:, candidate] = np.where(owner == of_rows[:, None], expected, cells)
-        return columns, new
-
-    def _give_back(
-        self, x: np.ndarray, cells: np.ndarray, changed: np.ndarray, scores: np.ndarray, owner: np.ndarray
-    ) -> None:
-        """Undo, in place, each change without which the row is normal as well."""
-        for column in range(changed.shape[1]):
-            rows = np.flatnonzero(changed[:, column] & (changed.sum(1) > 1) & (scores >= self.threshold))
-            if not len(rows):
-                continue
-            without = np.where(owner == column, x[rows], cells[rows])
-            found = self.score(without)
-            enough = found >= self.threshold
-            cells[rows[enough]], scores[rows[enough]] = without[enough], found[enough]
-            changed[rows[enough], column] = False
+def _candidates(
+    cells: np.ndarray, changed: np.ndarray, surprise: Callable[[np.ndarray], np.ndarray], similar: SimilarRows
+) -> tuple[np.ndarray, np.ndarray]:
+    """The most surprising columns (rows, candidates), and rows with one of them changed (rows, candidates, cells)."""
+    most = 8  # columns of a row that are tried at each step
+    nats = surprise(cells)
+    columns = np.argsort(np.where(changed, np.inf, -nats), 1, kind="stable")[:, :most]
+    informative = informative_columns(nats) & ~changed
+    candidates = np.repeat(cells[:, None], columns.shape[1], 1)
+    for candidate, column in enumerate(columns.T):
+        others = informative.copy()
+        others[np.arange(len(cells)), column] = False
+        expected = similar.expected(cells, others).cells
+        candidates[:, candidate] = np.where(similar.columns == column[:, None], expected, cells)
+    return columns, candidates
