@@ -45,7 +45,7 @@ def check_table_output(target: str | None, inputs: tuple[str | None, ...]) -> No
 
 def check_picture_output(target: str, inputs: tuple[str | None, ...]) -> None:
     """Refuse what ``check_output`` refuses and a suffix that is none of a picture."""
-    from vae_anomaly.plots.writing import picture_format
+    from vae_anomaly.plots.figures import picture_format
 
     check_output(target, inputs)
     try:
@@ -56,7 +56,7 @@ def check_picture_output(target: str, inputs: tuple[str | None, ...]) -> None:
 
 def check_page_output(target: str, inputs: tuple[str | None, ...]) -> None:
     """Refuse what ``check_output`` refuses and a suffix that is not that of a page."""
-    from vae_anomaly.report.needs import check_path
+    from vae_anomaly.report import check_path
 
     check_output(target, inputs)
     try:
@@ -67,7 +67,7 @@ def check_page_output(target: str, inputs: tuple[str | None, ...]) -> None:
 
 def is_picture(target: str | None) -> bool:
     """Whether a file's suffix is that of a picture."""
-    from vae_anomaly.plots.writing import picture_format
+    from vae_anomaly.plots.figures import picture_format
 
     try:
         picture_format(target or "-")

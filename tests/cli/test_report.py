@@ -38,7 +38,7 @@ def test_a_page_is_written_and_told(cli, csv, model, tmp_path):
     assert ended.err == f"{target}: a report on 40 rows.\n"
     assert target.read_text().startswith("<!DOCTYPE html>")
     assert rows_of(target)[0] == ODD_ROW
-    assert "<h1>Odd rows of people.csv</h1>" in target.read_text()
+    assert "<h1>Anomalous rows of people.csv</h1>" in target.read_text()
 
 
 def test_without_a_model_one_is_fitted_and_nothing_is_compared(cli, csv, model, tmp_path, asked):
@@ -77,13 +77,13 @@ def test_the_name_of_the_file_is_text(cli, csv, model, tmp_path):
     assert cli("report", evil, "--model", model, "--output", tmp_path / "report.html").status == 0
     page = (tmp_path / "report.html").read_text()
     assert page.count("<script>") == 1
-    assert "Odd rows of &lt;script&gt;alert(1)&lt;" in page
+    assert "Anomalous rows of &lt;script&gt;alert(1)&lt;" in page
 
 
 def test_a_dash_reads_standard_input(cli, csv, model, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(csv.read_bytes())))
     assert cli("report", "-", "--model", model, "--output", tmp_path / "report.html").status == 0
-    assert "<h1>Odd rows of standard input</h1>" in (tmp_path / "report.html").read_text()
+    assert "<h1>Anomalous rows of standard input</h1>" in (tmp_path / "report.html").read_text()
 
 
 def test_options_of_the_fit_change_the_model(cli, csv, tmp_path):
@@ -103,7 +103,7 @@ def test_images_are_shown_with_their_names(cli, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert rows_of(tmp_path / "report.html")[0] == 31 - 6  # read in the order of the names: 0, 1, 10, ..., 30, 4
     assert "30.png" in page
-    assert "<h1>Odd images of images</h1>" in page
+    assert "<h1>Anomalous images of images</h1>" in page
 
 
 def test_without_jinja_the_command_that_installs_it_is_named_before_anything_is_read(cli, tmp_path, monkeypatch):

@@ -26,12 +26,12 @@ def legend_of(figure):
     return dict(zip(names, [to_hex(mark.get_color()) for mark in legend.legend_handles], strict=True))
 
 
-def test_points_are_the_codes_on_the_two_latents_of_largest_kl(model, table):
+def test_points_are_the_means_of_the_two_latents_of_largest_kl(model, table):
     points, _ = points_of(plot_latents(model, table, color=table["retired"]))
     assert_allclose(points, model.transform(table)[:, largest_of(model)], rtol=1e-12)
 
 
-def test_it_is_the_kl_that_chooses_the_latents_not_their_order(model, table, monkeypatch):
+def test_latents_are_chosen_by_their_kl_and_not_by_their_order(model, table, monkeypatch):
     monkeypatch.setattr(model, "latents_", model.latents_.assign(kl=[0.1, 0.2, 0.3, 0.5, 0.4]))
     points, _ = points_of(plot_latents(model, table, color="retired"))
     assert_allclose(points, model.transform(table)[:, [3, 4]], rtol=1e-12)
@@ -45,12 +45,12 @@ def test_axes_name_the_latents_with_their_kl(model, table):
     assert plane.get_ylabel() == f"latent {second} ({kl[second]:.1f} nats)"
 
 
-def test_the_oddest_row_is_drawn_last_and_darkest(model, table):
+def test_the_most_anomalous_row_is_drawn_last_and_darkest(model, table):
     figure = plot_latents(model, table)
     points, colours = points_of(figure)
     scores = model.anomaly_score(table)
     assert_allclose(points, model.transform(table)[np.argsort(scores, kind="stable")][:, largest_of(model)])
-    light = [sum(int(colour[place : place + 2], 16) for place in (1, 3, 5)) for colour in colours]
+    light = [sum(int(colour[start : start + 2], 16) for start in (1, 3, 5)) for colour in colours]
     assert light[-1] < light[0]
     assert figure.axes[2].get_ylabel() == "anomaly score, nats"
 
@@ -65,8 +65,8 @@ def test_categories_have_a_colour_each_and_a_legend(model, table):
     assert len(figure.axes) == 2  # no colour bar
 
 
-def test_the_rarest_of_many_levels_share_a_colour(model, table, rng):
-    levels = rng.choice([f"level {place}" for place in range(12)], len(table), p=np.arange(1, 13) / 78)
+def test_the_rarest_of_many_levels_have_one_colour(model, table, rng):
+    levels = rng.choice([f"level {level}" for level in range(12)], len(table), p=np.arange(1, 13) / 78)
     figure = plot_latents(model, table, color=levels)
     legend, (_, colours) = legend_of(figure), points_of(figure)
     assert len(legend) == len(LEVELS)
@@ -105,12 +105,12 @@ def test_bars_are_the_kl_active_ones_dark(model, table):
     assert_allclose([bar.get_width() for bar in bars.patches], ordered["kl"])
     dark = [to_hex(bar.get_facecolor()) == MODEL.lower() for bar in bars.patches]
     assert_array_equal(dark, ordered["active"])
-    named = [text.get_text() for text in bars.get_yticklabels()]
-    assert named == [name.removeprefix("vaedetector") for name in ordered.index]
+    names = [text.get_text() for text in bars.get_yticklabels()]
+    assert names == [name.removeprefix("vaedetector") for name in ordered.index]
     assert bars.get_xlabel() == "KL, nats"
 
 
-def test_a_plain_autoencoder_is_ordered_by_deviation(plain, table):
+def test_a_plain_autoencoder_is_ordered_by_standard_deviation(plain, table):
     figure = plot_latents(plain, table)
     ordered = plain.latents_["std"].sort_values(ascending=False)
     assert_allclose([bar.get_width() for bar in figure.axes[1].patches], ordered)
@@ -131,26 +131,26 @@ def test_one_latent_is_a_histogram(numbers):
     assert set(legend_of(stacked)) == {"True", "False"}
 
 
-def test_a_column_that_the_model_does_not_know_may_colour_the_rows(model, table):
+def test_a_column_that_the_model_does_not_use_can_colour_the_rows(model, table):
     figure = plot_latents(model, table.assign(group="a"), color="group")  # and no warning that it is ignored
     assert list(legend_of(figure)) == ["a"]
 
 
-def test_polars_and_arrays_are_taken(of_numbers, model, table, numbers):
+def test_polars_and_arrays_are_accepted(of_numbers, model, table, numbers):
     points, _ = points_of(plot_latents(model, pl.from_pandas(table), color="retired"))
     assert_allclose(points, model.transform(table)[:, largest_of(model)])
-    assert plot_latents(of_numbers, numbers).get_suptitle() == "Codes of 200 rows"
+    assert plot_latents(of_numbers, numbers).get_suptitle() == "Latent means of 200 rows"
 
 
 @pytest.mark.parametrize(
-    "color, told",
+    "color, message",
     [
         ("bild", "There is no column 'bild' for color"),
         ([1, 2, 3], "color has 3 values for 300 rows"),
     ],
 )
-def test_a_colour_that_does_not_fit_is_told(model, table, color, told):
-    with pytest.raises(DataError, match=told):
+def test_a_colour_that_does_not_fit_is_an_error(model, table, color, message):
+    with pytest.raises(DataError, match=message):
         plot_latents(model, table, color=color)
 
 
@@ -159,8 +159,8 @@ def test_an_array_has_no_column_to_colour_by(of_numbers, numbers):
         plot_latents(of_numbers, numbers, color="x0")
 
 
-def test_the_table_given_is_left_as_it_is(model, table):
-    given = table.assign(group=1.5)
-    before = given.copy()
-    plot_latents(model, given, color="group")
-    pd.testing.assert_frame_equal(given, before)
+def test_the_table_is_not_changed(model, table):
+    coloured = table.assign(group=1.5)
+    before = coloured.copy()
+    plot_latents(model, coloured, color="group")
+    pd.testing.assert_frame_equal(coloured, before)

@@ -5,6 +5,7 @@ from numpy.testing import assert_allclose
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import percent
 from vae_anomaly.plots import plot_reconstructions
 
 
@@ -23,22 +24,24 @@ def test_points_are_observed_and_reconstructed_where_a_value_was_observed(model,
     assert axes.get_xlim() == axes.get_ylim()
 
 
-def test_dates_are_places_on_a_line(model, table):
+def test_dates_are_days_since_1970(model, table):
     axes = panel(plot_reconstructions(model, table), "born")
     days = (table["born"] - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)
     assert_allclose(axes.collections[0].get_offsets()[:, 0], days)
 
 
-def test_levels_are_shares_of_the_rows_observed(model, table):
+def test_levels_are_fractions_of_the_rows_observed(model, table):
     axes = panel(plot_reconstructions(model, table), "build")
     names = [text.get_text() for text in axes.get_xticklabels()]
     seen, back = table["build"], model.reconstruct(table)["build"]
     expected = pd.crosstab(back, seen, normalize="columns").reindex(index=names, columns=names).fillna(0)
     assert_allclose(axes.get_images()[0].get_array(), expected)
     assert names == [text.get_text() for text in axes.get_yticklabels()]
-    right = (seen == back)[seen.notna()].mean()
-    assert axes.get_title(loc="right") == f"build: {right:.0%} right".replace("%", " %")
-    assert {text.get_text() for text in axes.texts} == {f"{100 * share:.0f}" for share in expected.to_numpy().flat}
+    correct = (seen == back)[seen.notna()].mean()
+    assert axes.get_title(loc="right") == f"build: {percent(correct)} correct"
+    assert {text.get_text() for text in axes.texts} == {
+        f"{100 * fraction:.0f}" for fraction in expected.to_numpy().flat
+    }
 
 
 def test_rare_levels_are_drawn_together(rng):
@@ -46,11 +49,11 @@ def test_rare_levels_are_drawn_together(rng):
     axes = panel(plot_reconstructions(VAEDetector(max_iter=20, random_state=0).fit(table), table), "letter")
     names = [text.get_text() for text in axes.get_xticklabels()]
     assert (len(names), names[-1]) == (5, "others")
-    shares = axes.get_images()[0].get_array()
-    assert_allclose(shares.sum(axis=0), 1)
+    fractions = axes.get_images()[0].get_array()
+    assert_allclose(fractions.sum(axis=0), 1)
 
 
-def test_arrays_are_taken_and_the_title_says_how_many_columns_are_drawn(rng):
+def test_arrays_are_accepted_and_the_title_has_the_number_of_columns(rng):
     X = rng.normal(size=(50, 20))
     figure = plot_reconstructions(VAEDetector(max_iter=5, random_state=0).fit(X), X[:30])
     assert len(figure.axes) == 16
@@ -59,17 +62,17 @@ def test_arrays_are_taken_and_the_title_says_how_many_columns_are_drawn(rng):
     assert_allclose(panel(figure, "x3:").collections[0].get_offsets()[:, 0], X[:30, 3])
 
 
-def test_an_array_of_another_width_is_told(of_numbers, numbers):
-    with pytest.raises(DataError, match="fitted to 5 columns"):
+def test_an_array_of_another_width_is_an_error(of_numbers, numbers):
+    with pytest.raises(ValueError, match="X has 3 features, but VAEDetector is expecting 5 features"):
         plot_reconstructions(of_numbers, numbers[:, :3])
 
 
-def test_a_table_without_the_columns_is_told(model, table):
+def test_a_table_without_the_columns_is_an_error(model, table):
     with pytest.raises(DataError, match="lacks: 'height'"):
         plot_reconstructions(model, table.drop(columns="height"))
 
 
-def test_images_stand_above_what_comes_back(of_images, numbers, bright):
+def test_images_are_above_their_reconstructions(of_images, numbers, bright):
     figure = plot_reconstructions(of_images, numbers[:12])
     axes = figure.axes[0]
     pixels = np.concatenate([image.get_array() for image in axes.get_images()])

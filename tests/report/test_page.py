@@ -14,15 +14,15 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
+from vae_anomaly.report.judged import Judged
+from vae_anomaly.report.oddest import oddest_rows
+from vae_anomaly.report.reasons import Explained
+from vae_anomaly.report.rule import Rule
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.report import write_report
-from vae_anomaly.report.judged import Judged
-from vae_anomaly.report.oddest import oddest_rows
 from vae_anomaly.report.pictures import Pictures
-from vae_anomaly.report.reasons import Explained
-from vae_anomaly.report.rule import Rule
 
 EVIL = "<script>window.pwned = 1</script>\"'&"
 VOID = {"meta", "input", "wbr", "img"}

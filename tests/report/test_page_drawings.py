@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
-
 from vae_anomaly.report.axes import Axis
 from vae_anomaly.report.histogram import Histogram
 from vae_anomaly.report.judged import Judged

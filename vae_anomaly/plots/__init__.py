@@ -1,20 +1,20 @@
 """Figures of a fitted detector, with matplotlib (the extra ``plots``).
 
-Each ``plot_`` function returns a matplotlib ``Figure``, for `write_figure` or for the figure's own ``savefig``. Nothing
-global is changed: no ``pyplot``, no settings. The names are resolved when they are first used.
+Each ``plot_`` function returns a matplotlib ``Figure``, for `write_figure` or for the figure's own ``savefig``. No global
+state changes: neither ``pyplot`` nor matplotlib's settings are touched. The names are resolved when they are first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vae_anomaly.plots.figures import write_figure
     from vae_anomaly.plots.history import plot_history
+    from vae_anomaly.plots.images import image_grid
     from vae_anomaly.plots.latents import plot_latents
-    from vae_anomaly.plots.pixels import image_grid
     from vae_anomaly.plots.reconstructions import plot_reconstructions
     from vae_anomaly.plots.samples import plot_samples
     from vae_anomaly.plots.traversal import plot_traversal
-    from vae_anomaly.plots.writing import write_figure
 
 __all__ = [
     "image_grid",
@@ -26,21 +26,21 @@ __all__ = [
     "write_figure",
 ]
 
-_HOMES = {
-    "image_grid": "pixels",
+_MODULES = {
+    "image_grid": "images",
     "plot_history": "history",
     "plot_latents": "latents",
     "plot_reconstructions": "reconstructions",
     "plot_samples": "samples",
     "plot_traversal": "traversal",
-    "write_figure": "writing",
+    "write_figure": "figures",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

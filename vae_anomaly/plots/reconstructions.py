@@ -1,4 +1,4 @@
-"""What a model makes of rows: each column as it was observed, against what comes back."""
+"""Observed and reconstructed values of each column."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,9 +7,26 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.formatting import counted, counted_of, label, percent
-from vae_anomaly.plots.columns import OTHERS, Shown, columns_in_use, decoded, grouped, most_frequent, observed
-from vae_anomaly.plots.figures import ACCENT, MODEL, MOST_COLUMNS, SMALL, USUAL, name_panel, panels, require_matplotlib
-from vae_anomaly.plots.pixels import Shape, image_grid, pixels_of, whole_lines
+from vae_anomaly.plots.axis_values import (
+    OTHERS,
+    PlottedColumn,
+    columns_in_use,
+    group_levels,
+    most_frequent,
+    named_rows,
+    observed_rows,
+)
+from vae_anomaly.plots.figures import (
+    ACCENT,
+    MEDIUM,
+    MODEL,
+    MOST_COLUMNS,
+    SMALL,
+    name_panel,
+    new_panels,
+    require_matplotlib,
+)
+from vae_anomaly.plots.images import Shape, fill_last_line, image_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,15 +34,10 @@ if TYPE_CHECKING:
 
     from vae_anomaly.detector import VAEDetector
 
-_MOST_LEVELS = 5
-_LETTERS = 22  # of all names below a panel, that stand side by side
-_DARK = 0.6  # share from which on a field is too dark for black text
-_MOST_IMAGES, _IMAGES_ACROSS = 30, 10
-
 
 def plot_reconstructions(detector: "VAEDetector", X: Any) -> "Figure":
     """
-    Draw each column as it was observed, against what the model makes of it; or images above what comes back.
+    Draw the observed values of each column against the reconstructed ones; or images above their reconstructions.
 
     Parameters
     ----------
@@ -37,9 +49,9 @@ def plot_reconstructions(detector: "VAEDetector", X: Any) -> "Figure":
     Returns
     -------
     Figure
-        For the first 16 columns. Numbers and dates are points about the diagonal, with R², the share of the variance
-        that comes back. Categories and flags are a table of shares: of the rows with this level, so many come back
-        with that one. Of a model of images, the first 30 in pairs.
+        The first 16 columns. Numbers and dates are points about the diagonal, with R², the fraction of the variance that
+        is reconstructed. Categories and flags are a table: the percentage of the rows with an observed level that are
+        reconstructed as another. For a model of images, the first 30 and their reconstructions.
 
     Raises
     ------
@@ -60,75 +72,73 @@ def plot_reconstructions(detector: "VAEDetector", X: Any) -> "Figure":
     """
     require_matplotlib()
     check_is_fitted(detector)
-    shape = detector.image_shape
-    if shape is not None:
-        return _plot_images(detector, shape, X)
-    table, made = observed(detector, X), decoded(detector, detector.reconstruct(X))
+    if detector.image_shape is not None:
+        return _plot_images(detector, detector.image_shape, X)
+    observed, reconstructed = observed_rows(detector, X), named_rows(detector, detector.reconstruct(X))
     columns = columns_in_use(detector)
     shown = columns[:MOST_COLUMNS]
     part = "" if len(shown) == len(columns) else f", {counted_of(len(shown), len(columns), 'columns')}"
-    title = f"Observed and reconstructed: {counted(len(table), 'rows')}{part}"
-    figure, grid = panels(title, len(shown), 2.1)
+    title = f"Observed and reconstructed: {counted(len(observed), 'rows')}{part}"
+    figure, grid = new_panels(title, len(shown), 2.1)
     for axes, column in zip(grid, shown, strict=True):
-        (_draw_levels if column.is_level else _draw_numbers)(axes, column, table, made)
-    fields = " (in fields: percent of the rows observed so)" if any(column.is_level for column in shown) else ""
-    figure.supxlabel(f"observed{fields}", fontsize=USUAL)
-    figure.supylabel("reconstructed", fontsize=USUAL)
+        (_draw_levels if column.is_level else _draw_numbers)(axes, column, observed, reconstructed)
+    note = " (tables: percent of the rows with the observed level)" if any(column.is_level for column in shown) else ""
+    figure.supxlabel(f"observed{note}", fontsize=MEDIUM)
+    figure.supylabel("reconstructed", fontsize=MEDIUM)
     return figure
 
 
 def _plot_images(detector: "VAEDetector", shape: Shape, X: Any) -> "Figure":
-    """Lines of images, each above the line of what the model makes of them; a short last line is filled with grey."""
-    first = X[:_MOST_IMAGES]
-    across = min(len(first), _IMAGES_ACROSS)
-    seen, made = (whole_lines(pixels_of(detector, rows), across) for rows in (first, detector.reconstruct(first)))
-    in_turn = np.stack([seen.reshape(-1, across, seen.shape[1]), made.reshape(-1, across, made.shape[1])], axis=1)
+    """Lines of at most ten images, each above the line of their reconstructions; a short last line ends in grey."""
+    first = X[:30]
+    across = min(len(first), 10)
+    encode = detector.model_.encode  # pixels from 0 to 1
+    observed, reconstructed = (
+        fill_last_line(encode(rows), across).reshape(-1, across, len(detector.schema_.names))
+        for rows in (first, detector.reconstruct(first))
+    )
+    pixels = np.stack([observed, reconstructed], axis=1).reshape(-1, observed.shape[-1])
     title = f"Observed, and below it reconstructed: {counted_of(len(first), len(X), 'images')}"
-    names = ["observed", "model"] * len(in_turn)
-    return image_grid(in_turn.reshape(-1, seen.shape[1]), shape, across, title=title, rows=names)
+    return image_grid(pixels, shape, across, title=title, rows=["observed", "model"] * len(observed))
 
 
-def _draw_numbers(axes: "Axes", column: Shown, table: pd.DataFrame, made: pd.DataFrame) -> None:
-    seen, back = column.numbers(table), column.numbers(made)
-    both = ~(np.isnan(seen) | np.isnan(back))
-    seen, back = seen[both], back[both]
-    dots = float(np.clip(1500 / max(len(seen), 1), 2, 12))
+def _draw_numbers(axes: "Axes", column: PlottedColumn, observed: pd.DataFrame, reconstructed: pd.DataFrame) -> None:
+    x, y = column.numbers(observed), column.numbers(reconstructed)
+    both = ~(np.isnan(x) | np.isnan(y))
+    x, y = x[both], y[both]
+    size = float(np.clip(1500 / max(len(x), 1), 2, 12))
     axes.axline((0, 0), slope=1, color=ACCENT, linewidth=1)
-    axes.scatter(seen, back, s=dots, color=MODEL, alpha=0.5, linewidths=0, rasterized=len(seen) > 5000)
-    if len(seen):
-        ends = min(seen.min(), back.min()), max(seen.max(), back.max())
-        margin = 0.05 * (ends[1] - ends[0]) or 0.5
-        axes.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
+    axes.scatter(x, y, s=size, color=MODEL, alpha=0.5, linewidths=0, rasterized=len(x) > 5000)
+    if len(x):
+        low, high = min(x.min(), y.min()), max(x.max(), y.max())
+        margin = 0.05 * (high - low) or 0.5
+        axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
     for axis in (axes.xaxis, axes.yaxis):
-        column.ticks(axis)
-    spread = np.square(seen - seen.mean()).sum() if len(seen) else 0.0
-    told = f": R² {1 - np.square(seen - back).sum() / spread:.2f}" if spread > 0 else ""
-    name_panel(axes, f"{column.title(16)}{told}")
+        column.set_ticks(axis)
+    variation = np.square(x - x.mean()).sum() if len(x) else 0.0
+    r2 = f": R² {1 - np.square(x - y).sum() / variation:.2f}" if variation > 0 else ""
+    name_panel(axes, f"{column.title(16)}{r2}")
 
 
-def _draw_levels(axes: "Axes", column: Shown, table: pd.DataFrame, made: pd.DataFrame) -> None:
-    """A field for each pair of levels, the darker the more of the rows observed with the one come back as the other."""
-    seen, back = column.levels(table), column.levels(made)
-    known = pd.notna(seen)
-    seen, back = seen[known], back[known]
-    names = most_frequent(np.concatenate([seen, back]), _MOST_LEVELS + 1)
-    names = names if len(names) <= _MOST_LEVELS else [*names[: _MOST_LEVELS - 1], OTHERS]
-    shares = _shares(grouped(seen, names), grouped(back, names), names)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower")
-    for (line, place), part in np.ndenumerate(shares):
-        colour = "white" if part > _DARK else "black"
-        axes.text(place, line, f"{100 * part:.0f}", ha="center", va="center", color=colour, fontsize=SMALL)
+def _draw_levels(axes: "Axes", column: PlottedColumn, observed: pd.DataFrame, reconstructed: pd.DataFrame) -> None:
+    """A table of up to five levels, the darker the more rows with the observed level have the reconstructed one."""
+    x, y = column.levels(observed), column.levels(reconstructed)
+    known = pd.notna(x)
+    x, y = x[known], y[known]
+    names = most_frequent(np.concatenate([x, y]), 6)
+    names = names if len(names) <= 5 else [*names[:4], OTHERS]
+    grouped_x, grouped_y = group_levels(x, names), group_levels(y, names)
+    counts = np.array([[np.sum((grouped_x == seen) & (grouped_y == made)) for seen in names] for made in names])
+    fractions = counts / np.maximum(counts.sum(axis=0), 1)  # (reconstructed, observed)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower")
+    for (row, column_), fraction in np.ndenumerate(fractions):
+        colour = "white" if fraction > 0.6 else "black"
+        axes.text(column_, row, f"{100 * fraction:.0f}", ha="center", va="center", color=colour, fontsize=SMALL)
     labels = [label(name, 10) for name in names]
     axes.set_yticks(range(len(names)), labels)
     axes.set_xticks(range(len(names)), labels)
-    if sum(map(len, labels)) > _LETTERS:
+    if sum(map(len, labels)) > 22:  # letters that fit below a panel
         for tick in axes.get_xticklabels():
             tick.set(rotation=30, rotation_mode="anchor", horizontalalignment="right")
-    right = f": {percent(float(np.mean(seen == back)))} right" if len(seen) else ""
-    name_panel(axes, f"{column.title(14)}{right}")
-
-
-def _shares(seen: np.ndarray, back: np.ndarray, names: list[str]) -> np.ndarray:
-    """Of the rows observed with a level, the share that comes back with another, (reconstructed, observed)."""
-    counts = np.array([[np.sum((seen == one) & (back == other)) for one in names] for other in names])
-    return counts / np.maximum(counts.sum(axis=0), 1)
+    correct = f": {percent(float(np.mean(x == y)))} correct" if len(x) else ""
+    name_panel(axes, f"{column.title(14)}{correct}")

@@ -1,4 +1,4 @@
-"""Rows drawn from a model: the distribution of each column, beside that of a table's rows."""
+"""Samples of a model: the distribution of each column, next to that of a table."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,22 +7,32 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.formatting import counted, counted_of, label, percent
-from vae_anomaly.plots.columns import OTHERS, Shown, columns_in_use, decoded, grouped, most_frequent, observed
-from vae_anomaly.plots.figures import MODEL, MOST_COLUMNS, QUIET, SMALL, TABLE, name_panel, panels, require_matplotlib
-from vae_anomaly.plots.pixels import Shape, image_grid, pixels_of, whole_lines
+from vae_anomaly.plots.axis_values import (
+    OTHERS,
+    PlottedColumn,
+    columns_in_use,
+    group_levels,
+    most_frequent,
+    named_rows,
+    observed_rows,
+)
+from vae_anomaly.plots.figures import (
+    MODEL,
+    MOST_COLUMNS,
+    QUIET,
+    SMALL,
+    TABLE,
+    name_panel,
+    new_panels,
+    require_matplotlib,
+)
+from vae_anomaly.plots.images import Shape, fill_last_line, image_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from vae_anomaly.detector import VAEDetector
-
-_ROWS, _IMAGES, _IMAGES_ACROSS = 1000, 64, 8
-_MOST_BESIDE = 32
-_MOST_LEVELS = 6
-_BINS = 24
-_TAIL = 0.5  # percent of the rows on each side that need not lie in the picture
-_TOLD = 0.01  # share of rows beyond the picture from which on it is told
 
 
 def plot_samples(
@@ -33,24 +43,24 @@ def plot_samples(
     random_state: int | np.random.RandomState | None = None,
 ) -> "Figure":
     """
-    Draw how rows out of the model are distributed, column by column; or images out of the model.
+    Draw the distribution of each column in samples of the model; or images sampled from it.
 
     Parameters
     ----------
     detector : VAEDetector
         Fitted.
     X : DataFrame or array-like, optional
-        (rows, columns): their distribution stands beside that of the samples. Of images, the first 32 stand above them.
+        (rows, columns): their distribution is drawn as well. The first 32 images are drawn above the samples.
     n_samples : int, optional
-        Rows to draw; by default 1,000, or 64 images.
+        Rows to sample; by default 1,000, or 64 images.
     random_state : int, RandomState or None
-        Same number, same picture.
+        Same number, same figure.
 
     Returns
     -------
     Figure
-        Histograms of numbers and dates, bars of categories and flags, for the first 16 columns; what lies beyond a
-        histogram is told below it. Of a model of images, a grid of them.
+        Histograms of numbers and dates, and bars of categories and flags, for the first 16 columns; below a histogram,
+        the percentage outside it. For a model of images, a grid of them.
 
     Raises
     ------
@@ -69,115 +79,109 @@ def plot_samples(
     >>> X = np.random.default_rng(0).normal(size=(200, 3))
     >>> detector = VAEDetector(max_iter=40, random_state=0).fit(X)
     >>> plot_samples(detector, X, random_state=0).get_suptitle()
-    '1,000 rows out of the model beside 200 of the table'
+    '1,000 rows sampled from the model, 200 of the table'
     """
     require_matplotlib()
     check_is_fitted(detector)
-    shape = detector.image_shape
-    if shape is not None:
-        return _plot_images(detector, shape, X, _IMAGES if n_samples is None else n_samples, random_state)
-    table = None if X is None else observed(detector, X)
-    drawn = decoded(detector, detector.sample(_ROWS if n_samples is None else n_samples, random_state=random_state))
+    if n_samples is None:
+        n_samples = 1000 if detector.image_shape is None else 64
+    samples = detector.sample(n_samples, random_state=random_state)
+    if detector.image_shape is not None:
+        return _plot_images(detector, detector.image_shape, X, samples)
+    table, samples = None if X is None else observed_rows(detector, X), named_rows(detector, samples)
     columns = columns_in_use(detector)
     shown = columns[:MOST_COLUMNS]
-    figure, grid = panels(_title(drawn, table, len(shown), len(columns)), len(shown), 1.75)
+    title = f"{counted(n_samples, 'rows')} sampled from the model"
+    title += "" if table is None else f", {len(table):,} of the table"
+    title += "" if len(shown) == len(columns) else f": {counted_of(len(shown), len(columns), 'columns')}"
+    figure, grid = new_panels(title, len(shown), 1.75)
     for axes, column in zip(grid, shown, strict=True):
-        (_draw_levels if column.is_level else _draw_numbers)(axes, column, table, drawn)
+        (_draw_levels if column.is_level else _draw_numbers)(axes, column, table, samples)
         name_panel(axes, column.title(20))
     if table is not None:
         _draw_legend(figure)
     return figure
 
 
-def _plot_images(detector: "VAEDetector", shape: Shape, X: Any, n_samples: int, random_state: Any) -> "Figure":
-    """Lines of samples; images of ``X`` in lines above them, of which a short last one is filled with grey."""
-    drawn = pixels_of(detector, detector.sample(n_samples, random_state=random_state))
-    title = f"{counted(n_samples, 'images')} out of the model"
+def _plot_images(detector: "VAEDetector", shape: Shape, X: Any, samples: Any) -> "Figure":
+    """Lines of at most eight samples, below lines of images of ``X``; a short last line ends in grey."""
+    sampled = detector.model_.encode(samples)  # pixels from 0 to 1
+    title = f"{counted(len(sampled), 'images')} sampled from the model"
     if X is None:
-        return image_grid(drawn, shape, _IMAGES_ACROSS, title=title)
-    given = pixels_of(detector, X)
-    first = given[:_MOST_BESIDE]
-    across = min(_IMAGES_ACROSS, max(len(first), n_samples))
-    lines = [whole_lines(first, across), whole_lines(drawn, across)]
-    names = [name for name, line in zip(("observed", "model"), lines, strict=True) for _ in range(len(line) // across)]
-    title = f"{title} below {counted_of(len(first), len(given), 'observed')}"
-    return image_grid(np.concatenate(lines), shape, across, title=title, rows=names)
+        return image_grid(sampled, shape, 8, title=title)
+    observed = detector.model_.encode(X)
+    first = observed[:32]
+    across = min(8, max(len(first), len(sampled)))
+    parts = {"observed": fill_last_line(first, across), "model": fill_last_line(sampled, across)}
+    names = [name for name, pixels in parts.items() for _ in range(len(pixels) // across)]
+    title = f"{title} below {counted_of(len(first), len(observed), 'observed')}"
+    return image_grid(np.concatenate(list(parts.values())), shape, across, title=title, rows=names)
 
 
-def _title(drawn: pd.DataFrame, table: pd.DataFrame | None, shown: int, total: int) -> str:
-    beside = "" if table is None else f" beside {len(table):,} of the table"
-    part = "" if shown == total else f": {counted_of(shown, total, 'columns')}"
-    return f"{counted(len(drawn), 'rows')} out of the model{beside}{part}"
-
-
-def _draw_numbers(axes: "Axes", column: Shown, table: pd.DataFrame | None, drawn: pd.DataFrame) -> None:
-    """Histograms of shares on common bins."""
-    samples, rows = _seen(column.numbers(drawn)), _seen(np.empty(0) if table is None else column.numbers(table))
-    edges = _edges(rows if len(rows) else samples)
+def _draw_numbers(axes: "Axes", column: PlottedColumn, table: pd.DataFrame | None, samples: pd.DataFrame) -> None:
+    """Histograms on common bins, and the percentage of values outside them."""
+    sampled, observed = column.numbers(samples), np.empty(0) if table is None else column.numbers(table)
+    sampled, observed = sampled[~np.isnan(sampled)], observed[~np.isnan(observed)]
+    edges = _bin_edges(observed if len(observed) else sampled)
     if table is not None:
-        axes.stairs(_shares(rows, edges), edges, fill=True, color=TABLE)
-    axes.stairs(_shares(samples, edges), edges, color=MODEL, linewidth=1.6)
+        axes.stairs(_bin_fractions(observed, edges), edges, fill=True, color=TABLE)
+    axes.stairs(_bin_fractions(sampled, edges), edges, color=MODEL, linewidth=1.6)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_yticks([])
-    column.ticks(axes.xaxis)
+    column.set_ticks(axes.xaxis)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(_beyond(rows, samples, edges), fontsize=SMALL, color=QUIET)
+    outside = {
+        name: float(np.mean((values < edges[0]) | (values > edges[-1])))
+        for name, values in {"table": observed, "model": sampled}.items()
+        if len(values)
+    }
+    notes = [f"{percent(fraction)} of the {name}" for name, fraction in outside.items() if fraction >= 0.01]
+    axes.set_xlabel(f"outside: {', '.join(notes)}" if notes else "", fontsize=SMALL, color=QUIET)
 
 
-def _draw_levels(axes: "Axes", column: Shown, table: pd.DataFrame | None, drawn: pd.DataFrame) -> None:
-    """Bars of shares, the table's most frequent levels first."""
-    samples = column.levels(drawn)
-    rows = samples if table is None else column.levels(table)
-    names = most_frequent(np.concatenate([rows, samples]), _MOST_LEVELS + 1)
-    names = names if len(names) <= _MOST_LEVELS else names[: _MOST_LEVELS - 1]
-    parts = [(samples, MODEL)] if table is None else [(rows, TABLE), (samples, MODEL)]
-    parts = [(grouped(levels[pd.notna(levels)], names), colour) for levels, colour in parts]
-    found = [*names, OTHERS] if any((levels == OTHERS).any() for levels, _ in parts) else names
-    height = 0.8 / len(parts)
-    for place, (levels, colour) in enumerate(parts):
-        shares = [(levels == name).mean() if len(levels) else 0.0 for name in found]
-        axes.barh(np.arange(len(found)) + place * height, shares, height, color=colour)
-    axes.set_yticks(np.arange(len(found)) + (len(parts) - 1) * height / 2, [label(name, 12) for name in found])
-    axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(lambda value, _: percent(value))
+def _bin_edges(numbers: np.ndarray) -> np.ndarray:
+    """Edges of about 24 bins over the middle 99 % of the numbers, wider by a tenth on each side.
 
-
-def _seen(numbers: np.ndarray) -> np.ndarray:
-    return numbers[~np.isnan(numbers)]
-
-
-def _edges(numbers: np.ndarray) -> np.ndarray:
-    """Edges of bins for all but the tails, and a tenth more on each side; whole numbers stand in the middle of bins."""
+    Whole numbers are in the middle of their bins.
+    """
+    n_bins = 24
     if not len(numbers):
-        return np.linspace(0, 1, _BINS + 1)
-    low, high = np.percentile(numbers, [_TAIL, 100 - _TAIL])
+        return np.linspace(0, 1, n_bins + 1)
+    low, high = np.percentile(numbers, [0.5, 99.5])
     margin = 0.1 * (high - low)
     if (numbers == np.rint(numbers)).all():
-        width = max(1, np.rint((high - low + 2 * margin) / _BINS))
+        width = max(1, np.rint((high - low + 2 * margin) / n_bins))
         first = np.rint(low - margin) - 0.5
         return first + width * np.arange(np.ceil((high + margin - first) / width) + 1)
     if low == high:
         margin = max(abs(low), 1.0) / 10
-    return np.linspace(low - margin, high + margin, _BINS + 1)
+    return np.linspace(low - margin, high + margin, n_bins + 1)
 
 
-def _shares(numbers: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def _bin_fractions(numbers: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.histogram(numbers, edges)[0] / max(len(numbers), 1)
 
 
-def _beyond(rows: np.ndarray, samples: np.ndarray, edges: np.ndarray) -> str:
-    """How many lie beyond the bins, where they are not next to none."""
-    outside = {
-        name: np.mean((numbers < edges[0]) | (numbers > edges[-1]))
-        for name, numbers in {"table": rows, "model": samples}.items()
-        if len(numbers)
-    }
-    told = [f"{percent(part)} of the {name}" for name, part in outside.items() if part >= _TOLD]
-    return f"beyond: {', '.join(told)}" if told else ""
+def _draw_levels(axes: "Axes", column: PlottedColumn, table: pd.DataFrame | None, samples: pd.DataFrame) -> None:
+    """Bars of up to six levels, the most frequent first."""
+    sampled = column.levels(samples)
+    observed = sampled if table is None else column.levels(table)
+    names = most_frequent(np.concatenate([observed, sampled]), 7)
+    names = names if len(names) <= 6 else names[:5]
+    sources = [(sampled, MODEL)] if table is None else [(observed, TABLE), (sampled, MODEL)]
+    sources = [(group_levels(levels[pd.notna(levels)], names), colour) for levels, colour in sources]
+    shown = [*names, OTHERS] if any((levels == OTHERS).any() for levels, _ in sources) else names
+    height = 0.8 / len(sources)
+    for index, (levels, colour) in enumerate(sources):
+        fractions = [(levels == name).mean() if len(levels) else 0.0 for name in shown]
+        axes.barh(np.arange(len(shown)) + index * height, fractions, height, color=colour)
+    axes.set_yticks(np.arange(len(shown)) + (len(sources) - 1) * height / 2, [label(name, 12) for name in shown])
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(lambda value, _: percent(value))
 
 
 def _draw_legend(figure: "Figure") -> None:
     from matplotlib.patches import Patch
 
-    parts = [Patch(color=TABLE, label="table"), Patch(color=MODEL, label="model")]
-    figure.legend(handles=parts, loc="outside lower right", ncols=2, fontsize=SMALL, frameon=False)
+    patches = [Patch(color=TABLE, label="table"), Patch(color=MODEL, label="model")]
+    figure.legend(handles=patches, loc="outside lower right", ncols=2, fontsize=SMALL, frameon=False)

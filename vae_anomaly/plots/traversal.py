@@ -1,4 +1,4 @@
-"""Walks along the latents of a model: what moves in the table when one latent does."""
+"""Traversals of latents: the expected value of each column as one latent changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,26 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import counted_of, label, tick_label
-from vae_anomaly.plots.columns import OTHERS, Shown, columns_in_use, decoded, grouped, most_frequent
-from vae_anomaly.plots.figures import MODEL, SMALL, USUAL, WIDTH, dress, name_panel, new_figure, require_matplotlib
-from vae_anomaly.plots.latents import by_weight, latent_name
-from vae_anomaly.plots.pixels import image_grid, pixels_of
+from vae_anomaly.plots.axis_values import (
+    OTHERS,
+    PlottedColumn,
+    columns_in_use,
+    group_levels,
+    most_frequent,
+    named_rows,
+)
+from vae_anomaly.plots.figures import (
+    MEDIUM,
+    MODEL,
+    SMALL,
+    WIDTH,
+    name_panel,
+    new_figure,
+    require_matplotlib,
+    style_axes,
+)
+from vae_anomaly.plots.images import image_grid
+from vae_anomaly.plots.latents import latent_name, ordered_latents
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,15 +37,12 @@ if TYPE_CHECKING:
 
     from vae_anomaly.detector import VAEDetector
 
-_MOST_LATENTS, _MOST_PANELS, _MOST_NAMES = 6, 6, 6
-_CHANGE = 2.0  # deviations that a change of category counts: as a flag that is true in half of the rows moves by
-
 
 def plot_traversal(
     detector: "VAEDetector", *, dimensions: Sequence[int] | None = None, span: float = 3.0, n_samples: int = 11
 ) -> "Figure":
     """
-    Draw what the model expects along each of some latents, the others held at their means.
+    Draw the rows that the model expects along some latents, with the other latents at their means.
 
     Parameters
     ----------
@@ -38,15 +51,16 @@ def plot_traversal(
     dimensions : sequence of int, optional
         Latents, from 0, in the order in which they are drawn; by default the active ones by their KL, at most 6.
     span : float
-        How far a walk goes to either side of the latent's mean, in standard deviations of its codes.
+        Distance from the latent's mean on either side, in standard deviations of the latent.
     n_samples : int
-        Steps of a walk.
+        Steps of a traversal.
 
     Returns
     -------
     Figure
-        A line of panels for each latent: the columns that move furthest along it, in deviations of the training rows,
-        at most 6. A column has the same scale in every line. Of a model of images, a line of images for each latent.
+        A line of panels for each latent: the columns that change most along it, in standard deviations of the training
+        rows, at most 6. A column has the same scale in every line. For a model of images, a line of images for each
+        latent.
 
     Raises
     ------
@@ -67,115 +81,106 @@ def plot_traversal(
     """
     require_matplotlib()
     check_is_fitted(detector)
-    tables = walks(detector, dimensions, span=span, n_samples=n_samples)
-    title = f"Walks along {counted_of(len(tables), detector.n_components_, 'latents')}"
-    shape = detector.image_shape
-    if shape is not None:
-        pixels = np.concatenate([pixels_of(detector, table) for table in tables.values()])
-        return image_grid(
-            pixels, shape, n_samples, title=title, rows=[latent_name(detector, place) for place in tables]
-        )
-    return _plot_lines(detector, tables, title)
+    tables = traverse_latents(detector, dimensions, span=span, n_samples=n_samples)
+    title = f"Traversal of {counted_of(len(tables), detector.n_components_, 'latents')}"
+    if detector.image_shape is not None:
+        pixels = np.concatenate([detector.schema_.encode(table) for table in tables.values()])
+        names = [latent_name(detector, latent) for latent in tables]
+        return image_grid(pixels, detector.image_shape, n_samples, title=title, rows=names)
+    return _plot_columns(detector, tables, title)
 
 
-def walks(
+def traverse_latents(
     detector: "VAEDetector", dimensions: Sequence[int] | None = None, *, span: float = 3.0, n_samples: int = 11
 ) -> dict[int, pd.DataFrame]:
-    """Table of each walk, its index the latent's value; by default along the active latents, by their KL."""
+    """A table for each latent, with the latent's values as its index; by default of the active latents, by their KL."""
     if dimensions is None:
-        ordered, active = by_weight(detector), detector.latents_["active"].to_numpy()
-        dimensions = [place for place in ordered if active[place]][:_MOST_LATENTS] or ordered[:1]
+        ordered, active = ordered_latents(detector), detector.latents_["active"].to_numpy()
+        dimensions = [latent for latent in ordered if active[latent]][:6] or ordered[:1]
     if not len(dimensions):
-        raise DataError("No latent to walk along was named. Name one, or leave dimensions out.")
-    return {place: _walk(detector, place, span, n_samples) for place in dimensions}
+        raise DataError("There is no latent to traverse. Name one, or leave dimensions out.")
+    latents, tables = detector.model_.latents, {}
+    for latent in dimensions:
+        rows = named_rows(detector, detector.traverse(latent, span=span, n_samples=n_samples))
+        values = latents.mean[latent] + latents.reach[latent] * np.linspace(-span, span, n_samples)
+        tables[latent] = rows.set_axis(pd.Index(values))  # the rows of an array model have no index
+    return tables
 
 
-def _walk(detector: "VAEDetector", place: int, span: float, n_samples: int) -> pd.DataFrame:
-    """The walk as a table with the latent's values as its index, of a model that was fitted to an array too."""
-    rows = decoded(detector, detector.traverse(place, span=span, n_samples=n_samples))
-    mean, deviation, noise = detector.latents_[["mean", "std", "posterior_std"]].iloc[place]
-    reach = np.hypot(deviation, noise) or 1.0
-    return rows.set_axis(pd.Index(mean + reach * np.linspace(-span, span, n_samples)))
-
-
-def _plot_lines(detector: "VAEDetector", tables: dict[int, pd.DataFrame], title: str) -> "Figure":
+def _plot_columns(detector: "VAEDetector", tables: dict[int, pd.DataFrame], title: str) -> "Figure":
     """A line of panels for each latent."""
-    columns = columns_in_use(detector)
-    cells = {latent: detector.schema_.encode(table)[:, _first_cells(detector)] for latent, table in tables.items()}
+    columns, schema = columns_in_use(detector), detector.schema_
+    owners = [cell.column for cell in schema.cells]
+    first_cells = [owners.index(column) for column in range(len(columns))]
+    cells = {latent: schema.encode(table)[:, first_cells] for latent, table in tables.items()}
     scales = [
-        _scale(column, tables, [part[:, place] for part in cells.values()]) for place, column in enumerate(columns)
+        _scale_of(column, tables, np.concatenate([part[:, index] for part in cells.values()]))
+        for index, column in enumerate(columns)
     ]
-    across = min(len(columns), _MOST_PANELS)
-    figure = new_figure(title, 0.8 + 1.45 * len(tables), WIDTH * max(across, 3) / _MOST_PANELS)
+    across = min(len(columns), 6)
+    figure = new_figure(title, 0.8 + 1.45 * len(tables), WIDTH * max(across, 3) / 6)
     grid = figure.subplots(len(tables), across, squeeze=False)
-    levels = np.array([column.is_level for column in columns])
+    are_levels = np.array([column.is_level for column in columns])
     for line, (latent, table) in zip(grid, tables.items(), strict=True):
-        for axes, place in zip(line, np.argsort(-_moves(cells[latent], levels), kind="stable"), strict=False):
-            dress(axes)
-            name_panel(axes, columns[place].title(14), SMALL)
-            scales[place].draw(axes, table)
+        changes = np.ptp(cells[latent], axis=0)
+        changes = np.where(are_levels, 2.0 * (changes > 0), changes)  # 2: the distance of the values of an even flag
+        for axes, index in zip(line, np.argsort(-changes, kind="stable"), strict=False):
+            style_axes(axes)
+            name_panel(axes, columns[index].title(14), SMALL)
+            scales[index].draw(axes, table)
             ends = [float(table.index[0]), float(table.index[-1])]
-            # two ticks fit where names of levels leave little room
+            # names of levels leave space for two ticks
             axes.set_xticks(ends, [tick_label(float(f"{end:.2g}")) for end in ends])
-        line[0].set_ylabel(latent_name(detector, latent).replace(" (", "\n("), fontsize=USUAL)
+        line[0].set_ylabel(latent_name(detector, latent).replace(" (", "\n("), fontsize=MEDIUM)
     figure.align_ylabels(grid[:, 0])
-    figure.supxlabel("value of the latent", fontsize=USUAL)
+    figure.supxlabel("value of the latent", fontsize=MEDIUM)
     return figure
-
-
-def _first_cells(detector: "VAEDetector") -> list[int]:
-    """Where in the encoded table each column has its first cell: its number, flag or code."""
-    owners = [cell.column for cell in detector.schema_.cells]
-    return [owners.index(place) for place in range(len(detector.schema_.names))]
-
-
-def _moves(cells: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """How far each column moves along a walk (steps, columns), in deviations of the training rows."""
-    far = np.ptp(cells, axis=0)
-    return np.where(levels, _CHANGE * (far > 0), far)
 
 
 @dataclass(frozen=True)
 class NumberScale:
-    """Numbers or dates between two ends that are the same along every latent."""
+    """Numbers or dates between two ends, the same for every latent."""
 
-    column: Shown
+    column: PlottedColumn
     low: float
     high: float
 
     def draw(self, axes: "Axes", table: pd.DataFrame) -> None:
-        """Draw the walk as a line."""
+        """Draw a traversal as a line."""
         axes.plot(table.index, self.column.numbers(table), color=MODEL, linewidth=1.6)
         axes.set_ylim(self.low, self.high)
-        self.column.ticks(axes.yaxis)
+        self.column.set_ticks(axes.yaxis)
 
 
 @dataclass(frozen=True)
 class LevelScale:
-    """Levels on lines of their own, in an order that is the same along every latent."""
+    """Levels, each at its height, in the same order for every latent."""
 
-    column: Shown
+    column: PlottedColumn
     order: list[str]
 
     def draw(self, axes: "Axes", table: pd.DataFrame) -> None:
-        """Draw the walk as steps."""
+        """Draw a traversal as steps; the most frequent levels have a height of their own."""
         levels = self.column.levels(table)
-        known = most_frequent(levels, _MOST_NAMES)
-        levels = grouped(levels, known)
+        levels = group_levels(levels, most_frequent(levels, 6))
         names = [name for name in (*self.order, OTHERS) if name in levels]
         axes.step(table.index, [names.index(level) for level in levels], where="mid", color=MODEL, linewidth=1.6)
         axes.set_yticks(range(len(names)), [label(name, 10) for name in names])
         axes.set_ylim(-0.5, len(names) - 0.5)
 
 
-def _scale(column: Shown, tables: dict[int, pd.DataFrame], cells: list[np.ndarray]) -> NumberScale | LevelScale:
-    """What holds all walks of a column, and one deviation of the training rows, lest a still column seem to move."""
+def _scale_of(column: PlottedColumn, tables: dict[int, pd.DataFrame], cells: np.ndarray) -> NumberScale | LevelScale:
+    """A scale that holds all traversals of a column.
+
+    It covers at least one standard deviation of the training rows, so that a constant column does not seem to change;
+    ``cells`` are the encoded values of the column in all traversals.
+    """
     if column.is_level:
         levels = np.concatenate([column.levels(table) for table in tables.values()])
         return LevelScale(column, list(dict.fromkeys(levels)))
     numbers = np.concatenate([column.numbers(table) for table in tables.values()])
     low, high = numbers.min(), numbers.max()
-    far = np.ptp(np.concatenate(cells))
-    widened = max(1.0, 1.0 / far) if far > 0 else 1.0
-    middle, half = (low + high) / 2, 0.55 * widened * (high - low) or max(abs(low), 1.0) / 10
+    change = np.ptp(cells)
+    widening = max(1.0, 1.0 / change) if change > 0 else 1.0
+    middle, half = (low + high) / 2, 0.55 * widening * (high - low) or max(abs(low), 1.0) / 10
     return NumberScale(column, middle - half, middle + half)

@@ -1,21 +1,40 @@
-"""The report: one HTML page that says what a detector found in a table, and needs nothing but a browser to read.
+"""The report: one HTML page about the rows that a detector finds anomalous in a table.
 
-`writing` is the entry point; `content` gathers what the page says, `template.html` says it. Everything is drawn before
-the page is written, in HTML and SVG of our own: a plotting library would bring megabytes of script, or pictures that
-neither follow the width of a phone nor the dark.
+A browser is all it takes to read the page. The charts are HTML and SVG of our own: a plotting library would add megabytes
+of script, or pictures that adapt neither to the width of a phone nor to a dark screen. `check_path` and `require_jinja`
+are here, and `write_report` is resolved when it is first used, so that the command line can check its options before
+anything heavy is imported.
 """
 
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from vae_anomaly.report.writing import write_report
+from vae_anomaly.errors import DataError, MissingExtraError
 
-__all__ = ["write_report"]
+if TYPE_CHECKING:
+    from vae_anomaly.report.page import write_report
+
+__all__ = ["check_path", "require_jinja", "write_report"]
 
 
 def __getattr__(name: str) -> Any:
     if name != "write_report":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from vae_anomaly.report import writing
+    return import_module("vae_anomaly.report.page").write_report
 
-    return writing.write_report
+
+def require_jinja() -> None:
+    """Raise a MissingExtraError with the install command if Jinja2 is missing."""
+    try:
+        import_module("jinja2")
+    except ModuleNotFoundError as error:
+        message = 'The report needs Jinja2, which is not installed. Run: pip install "vae-anomaly[report]"'
+        raise MissingExtraError(message) from error
+
+
+def check_path(path: str | PathLike[str]) -> None:
+    """Raise a DataError if the file's suffix is not that of an HTML page."""
+    if Path(path).suffix.lower() not in {".html", ".htm"}:
+        raise DataError(f"The report is HTML; {str(path)!r} has another suffix. Choose a name that ends in .html.")

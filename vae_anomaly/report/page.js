@@ -1,8 +1,8 @@
 "use strict";
 
-// Tables: a header sorts by its column, first upwards, then downwards; a row is a tbody, its reasons with it.
-function valueOf(body, place) {
-  const cell = body.rows[0].cells[place];
+// Tables: a click on a header sorts by its column, ascending and then descending. A tbody is a row with its reasons.
+function valueOf(body, column) {
+  const cell = body.rows[0].cells[column];
   const given = cell.dataset.value;
   if (given === undefined) return cell.textContent.trim();
   return given === "" ? null : Number(given);
@@ -13,27 +13,27 @@ function compare(a, b) {
   return String(a).localeCompare(String(b), undefined, { numeric: true });
 }
 
-function sortBy(table, place) {
+function sortBy(table, column) {
   const headers = [...table.tHead.rows[0].cells];
-  const upwards = headers[place].getAttribute("aria-sort") !== "ascending";
-  const keyed = [...table.tBodies].map((body) => [valueOf(body, place), body]);
+  const ascending = headers[column].getAttribute("aria-sort") !== "ascending";
+  const keyed = [...table.tBodies].map((body) => [valueOf(body, column), body]);
   const isEmpty = (value) => value === null || value === "";
   keyed.sort(([a], [b]) => {
     if (isEmpty(a) || isEmpty(b)) return isEmpty(a) - isEmpty(b);
-    return upwards ? compare(a, b) : compare(b, a);
+    return ascending ? compare(a, b) : compare(b, a);
   });
   headers.forEach((header) => header.removeAttribute("aria-sort"));
-  headers[place].setAttribute("aria-sort", upwards ? "ascending" : "descending");
+  headers[column].setAttribute("aria-sort", ascending ? "ascending" : "descending");
   table.append(...keyed.map(([, body]) => body));
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {
-  [...table.tHead.rows[0].cells].forEach((header, place) => {
-    header.querySelector("button")?.addEventListener("click", () => sortBy(table, place));
+  [...table.tHead.rows[0].cells].forEach((header, column) => {
+    header.querySelector("button")?.addEventListener("click", () => sortBy(table, column));
   });
 }
 
-// The oddest rows: a click anywhere on a row, or Enter on its button, opens and closes its reasons.
+// The most anomalous rows: a click on a row, or Enter on its button, opens and closes its reasons.
 const rows = document.getElementById("rows");
 const bodies = [...rows.tBodies];
 const filter = document.getElementById("filter");
@@ -51,19 +51,19 @@ rows.addEventListener("click", (event) => {
   open(body, body.rows[1].hidden);
 });
 
-// The filter: rows whose line holds the text.
+// The filter: rows that contain the text.
 const texts = new Map(bodies.map((body) => [body, body.rows[0].textContent.toLowerCase()]));
 
 function applyFilter() {
   const wanted = filter.value.trim().toLowerCase();
   for (const body of bodies) body.hidden = !texts.get(body).includes(wanted);
   const count = bodies.filter((body) => !body.hidden).length;
-  shown.textContent = wanted === "" ? shown.dataset.all : `${count} of ${bodies.length} rows hold this text`;
+  shown.textContent = wanted === "" ? shown.dataset.all : `${count} of ${bodies.length} rows contain this text`;
 }
 
 filter.addEventListener("input", applyFilter);
 
-// The map, and links to a row: both lead to the row and open it.
+// A click on the map and a link to a row scroll to the row and open it.
 function show(row) {
   const body = document.getElementById(`row-${row}`);
   if (!body) return;

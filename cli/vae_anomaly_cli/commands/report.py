@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from vae_anomaly.report.needs import require_jinja
+from vae_anomaly.report import require_jinja
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.commands.score import detection_rule
@@ -77,7 +77,7 @@ def report(
                 detector,
                 rows,
                 output,
-                title=f"Odd {source.noun} of {_name(file)}" if title is None else title,
+                title=f"Anomalous {source.noun} of {_name(file)}" if title is None else title,
                 keep=source.named(),
                 top=top,
                 fdr=fdr,

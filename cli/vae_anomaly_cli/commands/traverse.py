@@ -60,11 +60,11 @@ def walk(detector: VAEDetector, dimensions: list[int] | None, span: float) -> pd
     """The walks below one another, each row with its latent and where on it the row lies."""
     import pandas as pd
 
-    from vae_anomaly.plots.traversal import walks
+    from vae_anomaly.plots.traversal import traverse_latents
 
     for name in detector.schema_.names:
         if name in OURS:
             raise DataError(
                 f"Column {name!r} of the model has the name of one that is written. Write a picture instead."
             )
-    return pd.concat(walks(detector, dimensions or None, span=span), names=OURS).reset_index()
+    return pd.concat(traverse_latents(detector, dimensions or None, span=span), names=OURS).reset_index()

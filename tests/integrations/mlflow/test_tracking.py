@@ -171,7 +171,7 @@ def test_the_report_is_there_where_it_is_asked_for(store, table):
     tracked(table, callback)
     [page] = [each.path for each in store.list_artifacts(callback.run_id) if each.path.endswith(".html")]
     address = f"runs:/{callback.run_id}/{page}"
-    assert "<h1>Odd rows of the training table</h1>" in mlflow.artifacts.load_text(address)
+    assert "<h1>Anomalous rows of the training table</h1>" in mlflow.artifacts.load_text(address)
 
 
 def test_a_run_has_the_name_and_the_experiment_that_were_asked_for(store, run_of, table):

@@ -22,8 +22,7 @@ from vae_anomaly.integrations.mlflow.flavor import log_model
 from vae_anomaly.integrations.mlflow.runs import Run, Tracker, log
 from vae_anomaly.integrations.mlflow.signatures import example_of, signature_of
 from vae_anomaly.plots import plot_history, write_figure
-from vae_anomaly.report import write_report
-from vae_anomaly.report.needs import require_jinja
+from vae_anomaly.report import require_jinja, write_report
 from vae_anomaly.training.callbacks import Context
 
 CHOSEN = (
@@ -114,7 +113,7 @@ class MLflowCallback(Tracker):
             if self._run is not None and fitted_estimator is not None:
                 self._try(partial(_log_fit, self._run, fitted_estimator, X, self.source))
             if self._run is not None and fitted_estimator is not None:
-                title = f"Odd rows of {'the training table' if self.source is None else Path(self.source).name}"
+                title = f"Anomalous rows of {'the training table' if self.source is None else Path(self.source).name}"
                 self._try(partial(_log_pages, self._run, fitted_estimator, X if self.report else None, title))
             if self._run is not None:
                 self._try(partial(self._run.end, "FAILED" if fitted_estimator is None else "FINISHED"))

@@ -6,7 +6,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly.plots import image_grid
 
 
-def test_images_stand_line_by_line_from_the_top_left_without_touching(rng):
+def test_images_are_drawn_line_by_line_from_the_top_left_without_touching(rng):
     pixels = rng.random((5, 6))
     axes = image_grid(pixels, (1, 2, 3), 2, title="five", rows=["a", "b", "c"]).axes[0]
     images = axes.get_images()
@@ -22,7 +22,7 @@ def test_images_stand_line_by_line_from_the_top_left_without_touching(rng):
     assert axes.get_aspect() == 1
 
 
-def test_colour_comes_channel_by_channel(rng):
+def test_colours_are_read_channel_by_channel(rng):
     pixels = rng.random((1, 12))
     (image,) = image_grid(pixels, (3, 2, 2), 1).axes[0].get_images()
     for channel in range(3):
@@ -41,15 +41,15 @@ def test_the_figure_is_at_most_a_page_wide(count):
 
 
 @pytest.mark.parametrize(
-    "pixels, shape, columns, told",
+    "pixels, shape, columns, message",
     [
         (np.zeros((2, 5)), (1, 2, 2), 1, r"Pixels of shape \(2, 5\) are no images of shape \(1, 2, 2\)"),
         (np.zeros((2, 8)), (2, 2, 2), 1, "with 1 or 3 channels"),
         (np.zeros((0, 4)), (1, 2, 2), 1, r"Pixels of shape \(0, 4\)"),
-        (np.zeros(4), (1, 2, 2), 1, "one row an image"),
+        (np.zeros(4), (1, 2, 2), 1, "a row of channels"),
         (np.zeros((1, 4)), (1, 2, 2), 0, "columns=0 was asked for"),
     ],
 )
-def test_what_is_no_grid_is_told(pixels, shape, columns, told):
-    with pytest.raises(DataError, match=told):
+def test_what_is_no_grid_is_an_error(pixels, shape, columns, message):
+    with pytest.raises(DataError, match=message):
         image_grid(pixels, shape, columns)

@@ -1,4 +1,4 @@
-"""Every way to store a column ends as places on a line, or as texts."""
+"""Columns of every type become numbers on an axis, or names of levels."""
 
 from datetime import date
 from decimal import Decimal
@@ -10,8 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from vae_anomaly import VAEDetector
-from vae_anomaly.errors import DataError
-from vae_anomaly.plots.columns import columns_in_use, observed
+from vae_anomaly.plots.axis_values import columns_in_use, observed_rows
 
 NUMBERS = np.array([3.0, np.nan, -1.5, 12.0] * 5)
 WHOLE = np.array([3, 0, -1, 12] * 5)
@@ -38,47 +37,43 @@ STORED = {
 }
 
 
-def shown(values):
+def plotted(values):
     table = pd.DataFrame({"column": values, "other": np.linspace(0, 1, 20) ** 2})
     model = VAEDetector(max_iter=1, random_state=0).fit(table)
-    return columns_in_use(model)[0], observed(model, table)
+    return columns_in_use(model)[0], observed_rows(model, table)
 
 
 @pytest.mark.parametrize("values, expected", STORED.values(), ids=STORED)
-def test_numbers_durations_and_dates_are_places_on_a_line(values, expected):
-    column, table = shown(values)
+def test_numbers_durations_and_dates_become_numbers(values, expected):
+    column, table = plotted(values)
     assert not column.is_level
     assert_allclose(column.numbers(table), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("values", [["a", None, "b", "a"] * 5, pd.Categorical(["a", None, "b", "a"] * 5)], ids=type)
-def test_categories_are_texts(values):
-    column, table = shown(values)
+def test_categories_become_names(values):
+    column, table = plotted(values)
     assert column.is_level
     assert column.levels(table).tolist() == ["a", None, "b", "a"] * 5
 
 
 @pytest.mark.parametrize("values, names", [([True, False], ["True", "False"]), ([0, 1], ["0", "1"])], ids=str)
-def test_flags_are_texts(values, names):
-    column, table = shown(10 * values)
+def test_flags_become_names(values, names):
+    column, table = plotted(10 * values)
     assert column.levels(table).tolist() == 10 * names
 
 
-def test_a_category_that_was_not_there_in_fit_is_missing(model, table):
-    strange = table.assign(build="huge")
+def test_a_category_that_training_did_not_see_is_missing(model, table):
+    unseen = table.assign(build="huge")
     build = next(column for column in columns_in_use(model) if column.name == "build")
-    assert set(build.levels(observed(model, strange))) == {None}
+    assert set(build.levels(observed_rows(model, unseen))) == {None}
 
 
-def test_tables_of_every_make_are_seen_alike(model, table, of_numbers, numbers):
-    pd.testing.assert_frame_equal(observed(model, pl.from_pandas(table)), observed(model, table))
-    frame = pd.DataFrame(numbers, columns=list("abcde"))
+def test_frames_and_arrays_of_every_kind_give_the_same_rows(model, table, of_numbers, numbers):
+    pd.testing.assert_frame_equal(observed_rows(model, pl.from_pandas(table)), observed_rows(model, table))
     hidden = np.ma.masked_array(numbers, numbers > 1)
-    assert_allclose(observed(of_numbers, frame), numbers)
-    assert_allclose(observed(of_numbers, numbers.tolist()), numbers)
-    assert_allclose(observed(of_numbers, hidden), np.where(numbers > 1, np.nan, numbers))
+    assert_allclose(observed_rows(of_numbers, numbers.tolist()), numbers)
+    assert_allclose(observed_rows(of_numbers, hidden), np.where(numbers > 1, np.nan, numbers))
+    frame = pd.DataFrame(numbers, columns=list("abcde"))
     named = VAEDetector(max_iter=1, random_state=0).fit(frame)
-    assert_allclose(observed(named, frame[list("edcba")]), numbers)
-    assert_allclose(observed(named, numbers), numbers)
-    with pytest.raises(DataError, match="two dimensions|fitted to 5 columns"):
-        observed(named, numbers[0])
+    assert_allclose(observed_rows(named, frame[list("edcba")]), numbers)

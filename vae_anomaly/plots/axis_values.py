@@ -1,0 +1,94 @@
+"""Columns of a table as values on an axis: numbers, dates, or names of levels."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from vae_anomaly.data.columns import CategoryColumn, DateColumn, FlagColumn
+from vae_anomaly.formatting import label
+from vae_anomaly.plots.figures import date_ticks, number_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+
+    from vae_anomaly.detector import VAEDetector
+
+OTHERS = "others"
+
+
+@dataclass(frozen=True)
+class PlottedColumn:
+    """A column in use; its values are names (``is_level``), dates (``is_date``) or else numbers."""
+
+    name: str | int
+    is_level: bool
+    is_date: bool
+
+    def numbers(self, table: pd.DataFrame) -> np.ndarray:
+        """Positions on an axis, as `axis_numbers`."""
+        return axis_numbers(table[self.name], dates=self.is_date)
+
+    def levels(self, table: pd.DataFrame) -> np.ndarray:
+        """Values as text, as `level_names`."""
+        return level_names(table[self.name])
+
+    def set_ticks(self, axis: "Axis") -> None:
+        """Give the axis ticks for numbers or for dates."""
+        (date_ticks if self.is_date else number_ticks)(axis)
+
+    def title(self, most: int) -> str:
+        """Name in at most ``most`` characters."""
+        return label(self.name, most)
+
+
+def columns_in_use(detector: "VAEDetector") -> list[PlottedColumn]:
+    """Columns that the model uses, in the table's order."""
+    return [
+        PlottedColumn(column.name, isinstance(column, FlagColumn | CategoryColumn), isinstance(column, DateColumn))
+        for column in detector.schema_.columns
+    ]
+
+
+def observed_rows(detector: "VAEDetector", X: Any) -> pd.DataFrame:
+    """The columns in use of a table, in the types of the training table; unseen categories are missing."""
+    model = detector.model_
+    return model.schema.decode(model.encode(X))
+
+
+def named_rows(detector: "VAEDetector", rows: pd.DataFrame | np.ndarray) -> pd.DataFrame:
+    """Rows that the detector returned, as a frame with the names of its columns."""
+    return rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, columns=detector.schema_.names)
+
+
+def axis_numbers(values: pd.Series, *, dates: bool) -> np.ndarray:
+    """Numbers, seconds of durations or days since 1970 of dates, (rows,), NaN where missing."""
+    if dates:
+        from matplotlib.dates import date2num
+
+        stamps = values.dt.to_timestamp() if isinstance(values.dtype, pd.PeriodDtype) else values
+        instants = pd.to_datetime(stamps, utc=True, format="ISO8601").dt.tz_localize(None)
+        return np.where(instants.isna(), np.nan, date2num(instants.to_numpy()))
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        return values.dt.total_seconds().to_numpy(dtype=np.float64)
+    return pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def level_names(values: pd.Series) -> np.ndarray:
+    """Values as text, (rows,), None where missing."""
+    texts = [None if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)]
+    return np.array([*texts, None], dtype=object)[:-1]
+
+
+def most_frequent(levels: np.ndarray, most: int) -> list[str]:
+    """Names of at most ``most`` levels, the most frequent first."""
+    counts = Counter(name for name in levels if name is not None)
+    return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]]
+
+
+def group_levels(levels: np.ndarray, names: list[str]) -> np.ndarray:
+    """Levels, with "others" in place of those that are not in ``names``; missing ones stay missing."""
+    known = {None, *names}
+    return np.array([*(level if level in known else OTHERS for level in levels), None], dtype=object)[:-1]

@@ -1,0 +1,167 @@
+"""The report page: `write_report` gathers everything that it says in a `Page` and renders ``page.html``."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from importlib.resources import files
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from vae_anomaly.data.parse import as_frame, is_frame
+from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import counted, nats, p_value, percent, shorten, with_minus
+from vae_anomaly.io.atomic import whole_file
+from vae_anomaly.report import check_path, require_jinja
+from vae_anomaly.report.anomalous_rows import AnomalousRow, explain_rows
+from vae_anomaly.report.charts import Histogram, Scatter
+from vae_anomaly.report.facts import ModelFacts, TableFacts
+from vae_anomaly.report.scored_rows import FlaggingRule, ScoredRows
+
+if TYPE_CHECKING:
+    from vae_anomaly.detector import VAEDetector
+
+MOST_ROWS = 500
+
+
+def write_report(
+    detector: "VAEDetector",
+    X: Any,
+    path: str | PathLike[str],
+    *,
+    title: str = "Anomalous rows",
+    keep: Sequence[str] | pd.DataFrame | None = None,
+    top: int = 100,
+    fdr: float | None = None,
+    alerts: int | None = None,
+    false_alarm_rate: float | None = None,
+    compare: bool = True,
+) -> None:
+    """
+    Write what the detector finds in a table as one HTML page, which appears whole or not at all.
+
+    The page has the number of flagged rows and the rule that flags them, the distribution of the scores, the most
+    anomalous rows with their reasons, a map of the rows, the findings of `VAEDetector.diagnose`, and each column's drift
+    since training. It needs no network, and all values of the table are escaped.
+
+    Parameters
+    ----------
+    detector : VAEDetector
+        Fitted. For images, the page has pictures instead of reasons by column.
+    X : DataFrame or array-like
+        (rows, columns).
+    path : path-like
+        A file whose name ends in ``.html``.
+    title : str
+        Heading of the page.
+    keep : sequence of str or DataFrame, optional
+        Columns that identify a row: names of columns of ``X``, which the model need not use, or a frame with as many
+        rows.
+    top : int
+        Number of rows to list with their reasons, from 1 to 500.
+    fdr, alerts, false_alarm_rate : optional
+        How to flag rows, as in `VAEDetector.detect`; by default those beyond the threshold of the model.
+    compare : bool
+        Whether to compare the rows with the training rows, by `VAEDetector.drift`, which may fit a second model. Pass
+        False if they are the same rows: the comparison is then meaningless.
+
+    Raises
+    ------
+    DataError
+        The file has another suffix or no folder, or ``X`` does not fit the model.
+    MissingExtraError
+        Jinja2 is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from vae_anomaly import VAEDetector
+    >>> from vae_anomaly.report import write_report
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> detector = VAEDetector(max_iter=40, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report(detector, X, Path(folder, "report.html"), title="Noise", compare=False)
+    ...     "<h1>Noise</h1>" in Path(folder, "report.html").read_text()
+    True
+    """
+    require_jinja()
+    check_path(path)
+    check_is_fitted(detector)
+    if not 1 <= top <= MOST_ROWS:
+        raise DataError(f"The report lists from 1 to {MOST_ROWS:,} rows; top={top} was asked for.")
+    table = as_frame(X) if is_frame(X) else np.ma.filled(np.ma.asarray(X, dtype=np.float64), np.nan)
+    rule = FlaggingRule(fdr, alerts, false_alarm_rate)
+    page = Page.of(detector, ScoredRows.of(detector, table, keep, rule), rule, top=top, compare=compare)
+    text = _render(shorten(title, 120), page)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page except its title."""
+
+    version: str
+    table: TableFacts
+    model: ModelFacts
+    n_flagged: int
+    rule: str
+    histogram: Histogram
+    kept: list[str | int]
+    rows: list[AnomalousRow]
+    scatter: Scatter
+
+    @classmethod
+    def of(cls, detector: "VAEDetector", scored: ScoredRows, rule: FlaggingRule, *, top: int, compare: bool) -> Self:
+        """Explain the ``top`` most anomalous rows, and gather the facts and charts of all rows and of the model."""
+        drift = detector.drift(scored.rows, ordered=False, random_state=0).columns if compare else None
+        training = -detector.model_.reference.scores if compare else None
+        table, model = TableFacts.of(detector, scored, drift), ModelFacts.of(detector)
+        return cls(
+            version=version("vae-anomaly"),
+            table=table,
+            model=model,
+            n_flagged=int(scored.flagged.sum()),
+            rule=rule.sentence(detector, table.noun, model.unit),
+            histogram=Histogram.of(scored.scores, training, rule.threshold(detector, scored.scores[scored.flagged])),
+            kept=list(scored.kept.columns),
+            rows=explain_rows(detector, scored, top),
+            scatter=Scatter.of(detector, scored, top),
+        )
+
+
+def _render(title: str, page: Page) -> str:
+    """HTML of the page; its policy admits only its own script, by the script's digest."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup, escape
+
+    environment = Environment(
+        loader=PackageLoader("vae_anomaly.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(counted=counted)
+    environment.filters.update(
+        nats=lambda value: with_minus(nats(value)),
+        percent=percent,
+        p_value=p_value,
+        short=partial(shorten, most=60),  # a name or a value
+        sentence=partial(shorten, most=600),
+        breakable=lambda name: escape(name).replace("_", Markup("_<wbr>")),  # long names break at underlines on a phone
+    )
+    folder = files("vae_anomaly.report")
+    script, style = (folder.joinpath(name).read_text("utf-8") for name in ("page.js", "page.css"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        title=title, page=page, script=Markup(script), style=Markup(style), digest=digest
+    )
