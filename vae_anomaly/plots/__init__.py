@@ -1,7 +1,7 @@
 """Figures of a fitted detector, with matplotlib (the extra ``plots``).
 
-Each ``plot_`` function returns a matplotlib ``Figure``, for `write_figure` or for the figure's own ``savefig``. No global
-state changes: neither ``pyplot`` nor matplotlib's settings are touched. The names are resolved when they are first used.
+Each ``plot_`` function returns a matplotlib ``Figure``, for `write_figure` or for the figure's own ``savefig``. Neither
+``pyplot`` nor matplotlib's settings are touched. The names are resolved when they are first used.
 """
 
 from importlib import import_module

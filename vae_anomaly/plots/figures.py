@@ -71,7 +71,7 @@ def style_axes(axes: "Axes", ticks: int = 3) -> None:
 
 
 def name_panel(axes: "Axes", title: str, size: int = MEDIUM) -> None:
-    """A right-aligned title: where it is wider than the panel, it would be cut off beyond the right edge of the page."""
+    """A title that ends with the panel: a wider one would otherwise be cut off at the right edge of the page."""
     axes.set_title(title, fontsize=size, loc="right")
 
 

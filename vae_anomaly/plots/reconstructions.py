@@ -49,9 +49,9 @@ def plot_reconstructions(detector: "VAEDetector", X: Any) -> "Figure":
     Returns
     -------
     Figure
-        The first 16 columns. Numbers and dates are points about the diagonal, with R², the fraction of the variance that
-        is reconstructed. Categories and flags are a table: the percentage of the rows with an observed level that are
-        reconstructed as another. For a model of images, the first 30 and their reconstructions.
+        The first 16 columns. Numbers and dates are points about the diagonal, with R², the fraction of the variance
+        that is reconstructed. Categories and flags are a table: the percentage of the rows with an observed level that
+        are reconstructed as another. For a model of images, the first 30 and their reconstructions.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """The report: one HTML page about the rows that a detector finds anomalous in a table.
 
-A browser is all it takes to read the page. The charts are HTML and SVG of our own: a plotting library would add megabytes
-of script, or pictures that adapt neither to the width of a phone nor to a dark screen. `check_path` and `require_jinja`
-are here, and `write_report` is resolved when it is first used, so that the command line can check its options before
-anything heavy is imported.
+The page needs only a browser. Its charts are HTML and SVG of our own: a plotting library would add megabytes of script,
+or pictures that adapt neither to the width of a phone nor to a dark screen. `check_path` and `require_jinja` are here,
+and `write_report` is resolved when it is first used, so that the command line can check its options before it imports
+anything heavy.
 """
 
 from importlib import import_module

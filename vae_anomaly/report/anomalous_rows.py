@@ -1,6 +1,7 @@
 """The most anomalous rows of a report, each with the reasons for its score: bars by column, or pictures of an image."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.data.columns import CategoryColumn, FlagColumn
-from vae_anomaly.formatting import cell, is_missing, percent, with_minus
+from vae_anomaly.formatting import cell_text, is_missing, percent, with_minus
 from vae_anomaly.report.pictures import Pictures
 from vae_anomaly.report.scored_rows import ScoredRows
 
@@ -46,7 +47,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Reasons:
-    """The columns with the highest surprise, and the number and sum of the others: together they are the whole surprise.
+    """The columns with the highest surprise, and the number and sum of the others: all add up to the row's surprise.
 
     ``main`` has up to three of them, for one line of text.
     """
@@ -61,8 +62,8 @@ class Reasons:
 class AnomalousRow:
     """A row of the page's table: ``reasons`` if it has columns, ``pictures`` if it is an image.
 
-    ``number`` counts from 1, ``kept`` are the values that identify the row, ``baseline`` is the score that it would have
-    if each column contributed what is typical of it, ``surprise`` is the difference.
+    ``number`` counts from 1, ``kept`` are the values that identify the row, ``baseline`` is the score that it would
+    have if each column contributed what is typical of it, ``surprise`` is the difference.
     """
 
     number: int
@@ -80,7 +81,7 @@ def explain_rows(detector: "VAEDetector", scored: ScoredRows, n: int) -> list[An
     """The ``n`` most anomalous rows; only they are explained."""
     indices = scored.most_anomalous(n)
     explanations = Explanations.of(detector, scored.select(indices), scored.frame)
-    is_image = detector.image_shape is not None
+    shape = detector.image_shape
     return [
         AnomalousRow(
             number=row + 1,
@@ -90,8 +91,10 @@ def explain_rows(detector: "VAEDetector", scored: ScoredRows, n: int) -> list[An
             flagged=bool(scored.flagged[row]),
             baseline=explanations.baseline(index),
             surprise=float(scored.scores[row]) - explanations.baseline(index),
-            reasons=None if is_image else explanations.reasons(index),
-            pictures=explanations.pictures(detector, index) if is_image else None,
+            reasons=explanations.reasons(index) if shape is None else None,
+            pictures=None
+            if shape is None
+            else explanations.pictures(index, shape, detector.schema_.to_json()["range"]),
         )
         for index, row in enumerate(indices.tolist())
     ]
@@ -144,7 +147,7 @@ class Explanations:
             frequency = f"in {percent(float(self.frequencies[name].get(value, 0.0)))} of rows"
         return Reason(
             column=name,
-            seen=_cell_text(value, digits=6),
+            seen=_signed_cell(value, digits=6),
             frequency=frequency,
             expected=expected,
             range=f"{first} to {last}" if first != last else "",
@@ -153,26 +156,26 @@ class Explanations:
             width=width,
         )
 
-    def pictures(self, detector: "VAEDetector", index: int) -> Pictures:
+    def pictures(self, index: int, shape: Sequence[int], extremes: tuple[float, float]) -> Pictures:
         """Pictures of an image; the darkest and the brightest pixel of training are black and white."""
-        darkest, brightest = detector.schema_.to_json()["range"]
+        darkest, brightest = extremes
         seen, expected = (
             (self.figures[figure].iloc[index].to_numpy(np.float64, na_value=np.nan) - darkest) / (brightest - darkest)
             for figure in ("value", "expected")
         )
         surprise = self.figures["surprise"].iloc[index].drop(_LATENT).to_numpy(np.float64)
-        return Pictures.of(seen, expected, surprise, detector.image_shape)
+        return Pictures.of(seen, expected, surprise, shape)
 
 
-def _cell_text(value: Any, digits: int) -> str:
+def _signed_cell(value: Any, digits: int) -> str:
     """A cell, with a minus sign if it holds a number."""
-    text = cell(value, digits, 60)
+    text = cell_text(value, digits, 60)
     return with_minus(text) if isinstance(value, Real) else text
 
 
 def _expected_text(value: Any) -> str:
     """A value that the model expects; empty if there is none."""
-    return "" if is_missing(value) else _cell_text(value, digits=4)
+    return "" if is_missing(value) else _signed_cell(value, digits=4)
 
 
 def without_rounding_errors(values: list[Any]) -> list[Any]:

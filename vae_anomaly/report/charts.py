@@ -127,7 +127,7 @@ def _score_axis(scores: np.ndarray, threshold: float | None) -> Axis:
 
 
 def _bin_fractions(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Fraction of the rows in each bin, (bins + 1,): the first also has all lower scores, the last all beyond the bins."""
+    """Fraction of the rows in each bin, (bins + 1,): the first includes lower scores, the last is for higher ones."""
     bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, len(edges) - 1)
     return np.bincount(bins, minlength=len(edges)) / len(scores)
 

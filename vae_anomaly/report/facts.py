@@ -27,7 +27,7 @@ class ColumnDrift:
         if drift is None:
             return None
         row = drift.loc[[name]].iloc[0]
-        return cls(bool(row["drifted"]), float(row["adjusted_p_value"]), str(row["sentence"]))
+        return cls(bool(row["drifted"]), float(row["adjusted_p_value"]), str(row["message"]))
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,13 @@ class TableFacts:
         missing = scored.frame[schema.names].isna().sum()
         is_table = detector.image_shape is None
         columns = [
-            UsedColumn(name, "yes or no" if kind == "flag" else kind, int(missing[name]), ColumnDrift.of(drift, name))
+            UsedColumn(name, {"flag": "yes or no"}.get(kind, kind), int(missing[name]), ColumnDrift.of(drift, name))
             for name, kind in (zip(schema.names, schema.kinds, strict=True) if is_table else ())
         ]
         known = {*schema.names, *schema.left_out}
-        unknown = {name: "was not in the training table" for name in scored.frame.columns if name not in known}
+        unknown: dict[str | int, str] = {
+            name: "was not in the training table" for name in scored.frame.columns if name not in known
+        }
         return cls(
             noun="row" if is_table else "image",
             part="column" if is_table else "pixel",
@@ -77,7 +79,7 @@ class TableFacts:
             n_parts=len(missing),
             n_missing=int(missing.sum()),
             columns=sorted(columns, key=lambda column: column.drift is None or not column.drift.drifted),
-            left_out={**schema.left_out, **unknown},
+            left_out=schema.left_out | unknown,
             n_drifted=0 if drift is None else int(drift["drifted"].drop(_SCORE).sum()),
             score_drift=ColumnDrift.of(drift, _SCORE),
         )
@@ -105,7 +107,7 @@ class ModelFacts:
     @classmethod
     def of(cls, detector: "VAEDetector") -> Self:
         """Facts about a fitted detector."""
-        diagnosis = detector.diagnose()[["check", "verdict", "sentence"]]
+        diagnosis = detector.diagnose()[["check", "verdict", "message"]]
         findings = [Finding(*map(str, finding)) for finding in diagnosis.itertuples(index=False)]
         findings.sort(key=lambda finding: ("bad", "look", "good").index(finding.verdict))
         return cls(

@@ -47,8 +47,8 @@ def write_report(
     Write what the detector finds in a table as one HTML page, which appears whole or not at all.
 
     The page has the number of flagged rows and the rule that flags them, the distribution of the scores, the most
-    anomalous rows with their reasons, a map of the rows, the findings of `VAEDetector.diagnose`, and each column's drift
-    since training. It needs no network, and all values of the table are escaped.
+    anomalous rows with their reasons, a map of the rows, the findings of `VAEDetector.diagnose`, and the drift of each
+    column since training. It needs no network, and all values of the table are escaped.
 
     Parameters
     ----------

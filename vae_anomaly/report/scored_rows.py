@@ -73,11 +73,12 @@ class ScoredRows:
     ) -> Self:
         """Score a table; ``keep`` has names of columns that identify a row, or is a frame with as many rows."""
         kept = _kept_columns(X, keep)
+        rows: pd.DataFrame | np.ndarray = X
         if isinstance(X, pd.DataFrame):
             known = {*detector.schema_.names, *detector.schema_.left_out}  # the page lists the others: no warning
             frame, rows = X, X[[name for name in X.columns if name in known]]
         else:
-            frame, rows = pd.DataFrame(X, columns=[f"x{column}" for column in range(X.shape[1])], copy=False), X
+            frame = pd.DataFrame(X, columns=[f"x{column}" for column in range(X.shape[1])], copy=False)
         detected = rule.detect(detector, rows)
         return cls(
             rows=rows,
