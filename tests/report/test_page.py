@@ -1,4 +1,4 @@
-"""The report as a file: what it says, that it says it safely, and that it is small and whole."""
+"""The report as a file: its content, escaping and size, and the pictures and reasons in it."""
 
 import base64
 import io
@@ -14,13 +14,10 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
-from vae_anomaly.report.judged import Judged
-from vae_anomaly.report.oddest import oddest_rows
-from vae_anomaly.report.reasons import Explained
-from vae_anomaly.report.rule import Rule
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.errors import DataError, MissingExtraError
+from vae_anomaly.formatting import percent
 from vae_anomaly.report import write_report
 from vae_anomaly.report.pictures import Pictures
 
@@ -29,7 +26,7 @@ VOID = {"meta", "input", "wbr", "img"}
 
 
 class Page(HTMLParser):
-    """Elements of a page with their attributes, and the text of those that are no script and no style."""
+    """Elements of a page with their attributes, and its text without scripts and styles."""
 
     def __init__(self, text):
         super().__init__()
@@ -78,24 +75,24 @@ def listed_rows(page):
     return [int(found["id"].removeprefix("row-")) for found in page.all("tbody") if "id" in found]
 
 
-def test_the_oddest_rows_are_listed_in_their_order(written, model, table):
+def test_the_most_anomalous_rows_are_listed_by_score(written, model, table):
     scores = model.anomaly_score(table)
     page = written(model, table, top=7)
     assert listed_rows(page) == (np.argsort(-scores, kind="stable")[:7] + 1).tolist()
     assert f"{(scores > -model.offset_).sum()} of 300 rows are flagged" in page.text
 
 
-def test_surprises_of_a_row_add_up_to_its_score_less_what_is_usual(model, table):
-    for row in oddest_rows(model, Judged.of(model, table, None, Rule()), 5):
-        assert_allclose(row.score, model.anomaly_score(table)[row.row - 1])
+def test_surprises_of_a_row_add_up_to_its_score_less_the_baseline(model, table):
+    for row in explain_rows(model, ScoredRows.of(model, table, None, FlaggingRule()), 5):
+        assert_allclose(row.score, model.anomaly_score(table)[row.number - 1])
         assert_allclose(sum(reason.nats for reason in row.reasons.shown) + row.reasons.others, row.surprise)
 
 
-def test_of_many_columns_the_most_surprising_are_told_and_the_others_counted(rng):
+def test_the_most_surprising_of_many_columns_are_listed_and_the_others_counted(rng):
     X = rng.normal(size=(60, 30))
     model = VAEDetector(max_iter=5, random_state=0).fit(X)
-    (row,) = oddest_rows(model, Judged.of(model, X, None, Rule()), 1)
-    surprises = model.explain(X[[row.row - 1]])["surprise"].iloc[0].sort_values(ascending=False)
+    (row,) = explain_rows(model, ScoredRows.of(model, X, None, FlaggingRule()), 1)
+    surprises = model.explain(X[[row.number - 1]])["surprise"].iloc[0].sort_values(ascending=False)
     assert_allclose([reason.nats for reason in row.reasons.shown], surprises[:12])
     assert row.reasons.n_others == 31 - 12
     assert_allclose(row.reasons.others, surprises[12:].sum())
@@ -119,14 +116,19 @@ def test_names_values_and_title_are_text(written, table):
     assert page.text.count(EVIL) > 10
 
 
-def test_what_cannot_be_printed_or_encoded_is_replaced(written, table):
-    odd = table.rename(columns={"height": "a\x00b\x1b[31m\u202e"})
-    page = written(VAEDetector(max_iter=5, random_state=0).fit(odd), odd, top=3, title="bytes \udcff of a file's name")
+def test_characters_that_cannot_be_printed_or_encoded_are_replaced(written, table):
+    unprintable = table.rename(columns={"height": "a\x00b\x1b[31m\u202e"})
+    page = written(
+        VAEDetector(max_iter=5, random_state=0).fit(unprintable),
+        unprintable,
+        top=3,
+        title="bytes \udcff of a file's name",
+    )
     assert "a\ufffdb\ufffd[31m\ufffd" in page.text
     assert page.text.startswith("bytes \ufffd of a file's name")
 
 
-def test_the_page_asks_for_nothing(written, model, table):
+def test_the_page_loads_nothing(written, model, table):
     page = written(model, table)
     addresses = [found.get(name, "") for _, found in page.tags for name in ("src", "href", "data", "action")]
     assert all(address == "" or address.startswith("#") for address in addresses)
@@ -134,7 +136,7 @@ def test_the_page_asks_for_nothing(written, model, table):
     assert policy["content"].startswith("default-src 'none'; ")
     targets = {found["id"] for _, found in page.tags if "id" in found}
     assert {address[1:] for address in addresses if address} <= targets
-    assert len(targets) == sum("id" in found for _, found in page.tags)  # no two of one name
+    assert len(targets) == sum("id" in found for _, found in page.tags)  # unique ids
 
 
 def test_kept_columns_come_first(written, model, table):
@@ -153,20 +155,20 @@ def test_columns_are_listed_with_kind_missing_cells_and_the_reason_to_leave_some
     page = written(model, counted.assign(new=1), top=1)
     assert f"height number {table['height'].isna().sum()} " in page.text
     assert "retired yes or no 0 " in page.text
-    assert "Left out number counts the rows empty has no values new was not there when the model was" in page.text
+    assert "Left out number counts the rows empty has no values new was not in the training table" in page.text
     assert f"Missing cells {table.isna().sum().sum()} " in page.text
 
 
-def test_without_comparison_nothing_is_said_of_training(written, model, table):
+def test_without_comparison_training_is_not_mentioned(written, model, table):
     compared, alone = written(model, table), written(model, table, compare=False)
-    assert "Columns moved" in compared.text
+    assert "Columns drifted" in compared.text
     assert "half of the training rows" in compared.text
-    assert "Columns moved" not in alone.text
+    assert "Columns drifted" not in alone.text
     assert "half of the training rows" not in alone.text
     assert len(alone.all("path", **{"class": "outline"})) == 0
 
 
-def test_findings_on_the_model_are_told_the_worst_first(written, model, table, monkeypatch):
+def test_findings_about_the_model_are_listed_worst_first(written, model, table, monkeypatch):
     found = pd.DataFrame(
         {
             "check": ["latents", "margins", "seeds"],
@@ -181,20 +183,20 @@ def test_findings_on_the_model_are_told_the_worst_first(written, model, table, m
     assert "Model bad" in text
 
 
-def test_each_rule_flags_its_rows_and_is_told(written, model, table):
+def test_each_rule_flags_its_rows_and_is_explained(written, model, table):
     flagged = {
-        "the 9 rows with the highest scores": {"alerts": 9},
-        "at most 2 % of normal rows are as odd": {"false_alarm_rate": 0.02},
-        "at most 20 % are false alarms": {"fdr": 0.2},
+        "The 9 rows with the highest scores are flagged": {"alerts": 9},
+        "at most 2 % of normal rows score as high": {"false_alarm_rate": 0.02},
+        "at most 20 % of them are false alarms": {"fdr": 0.2},
     }
-    for told, rule in flagged.items():
+    for sentence, rule in flagged.items():
         page = written(model, table, **rule)
         n_flagged = int(model.detect(table, **rule)["is_anomaly"].sum())
-        assert told in page.text
+        assert sentence in page.text
         assert re.search(rf"{n_flagged} of 300 rows (is|are) flagged", page.text)
 
 
-def test_arrays_and_polars_are_taken(written, model, table, of_numbers, numbers):
+def test_arrays_and_polars_are_accepted(written, model, table, of_numbers, numbers):
     page = written(of_numbers, numbers, top=3)
     assert "x4 number 0" in page.text
     masked = np.ma.masked_array(numbers, np.arange(numbers.size).reshape(numbers.shape) == 3)
@@ -212,7 +214,7 @@ def test_a_plain_autoencoder_can_be_reported(written, plain, table):
     assert "how improbable a row is, in squared errors" in written(plain, table, top=3).text
 
 
-def test_the_same_report_is_the_same_bytes_and_the_table_is_left_as_it_is(tmp_path, model, table):
+def test_the_same_report_is_the_same_bytes_and_the_table_is_not_changed(tmp_path, model, table):
     before = table.copy()
     for name in "ab":
         write_report(model, table, tmp_path / f"{name}.html")
@@ -221,7 +223,7 @@ def test_the_same_report_is_the_same_bytes_and_the_table_is_left_as_it_is(tmp_pa
 
 
 def test_a_report_on_very_many_rows_is_small(tmp_path, monkeypatch, rng):
-    n_rows, names = 100_000, [f"a_rather_long_name_of_a_column_{place}" for place in range(40)]
+    n_rows, names = 100_000, [f"a_rather_long_name_of_a_column_{column}" for column in range(40)]
     frame = pd.DataFrame(rng.normal(size=(n_rows, 40)), columns=names)
     model = VAEDetector(max_iter=2, random_state=0).fit(frame[:500])
     detected = pd.DataFrame({"anomaly_score": rng.gumbel(size=n_rows), "p_value": rng.random(n_rows)})
@@ -236,7 +238,7 @@ def test_a_report_on_very_many_rows_is_small(tmp_path, monkeypatch, rng):
     assert (tmp_path / "report.html").stat().st_size < 1_000_000  # 3 MB are allowed
 
 
-def test_a_report_that_fails_leaves_the_old_file(tmp_path, model, table, monkeypatch):
+def test_a_failed_report_leaves_the_old_file(tmp_path, model, table, monkeypatch):
     (tmp_path / "report.html").write_text("old")
     monkeypatch.setattr("pathlib.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "broken")))
     with pytest.raises(OSError, match="broken"):
@@ -246,7 +248,7 @@ def test_a_report_that_fails_leaves_the_old_file(tmp_path, model, table, monkeyp
 
 
 @pytest.mark.parametrize(
-    "name, options, told",
+    "name, options, message",
     [
         ("report.pdf", {}, "Choose a name that ends in .html"),
         ("nowhere/report.html", {}, "there is no folder"),
@@ -256,8 +258,8 @@ def test_a_report_that_fails_leaves_the_old_file(tmp_path, model, table, monkeyp
         ("report.html", {"keep": pd.DataFrame({"a": [1]})}, "keep has 1 row, and the table 300"),
     ],
 )
-def test_what_cannot_be_written_is_told(tmp_path, model, table, name, options, told):
-    with pytest.raises(DataError, match=told):
+def test_a_report_that_cannot_be_written_is_an_error(tmp_path, model, table, name, options, message):
+    with pytest.raises(DataError, match=message):
         write_report(model, table, tmp_path / name, **options)
     assert os.listdir(tmp_path) == []
 
@@ -280,7 +282,7 @@ def decoded(address):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))))
 
 
-def test_images_are_shown_as_they_are_and_as_they_were_expected(written, images):
+def test_images_are_shown_with_what_the_model_expected(written, images):
     model = VAEDetector(image_shape=(1, 2, 3), max_iter=60, random_state=0).fit(images)
     page = written(model, images, top=1, keep=pd.DataFrame({"image": [f"{row}.png" for row in range(80)]}))
     assert listed_rows(page) == [41]
@@ -310,7 +312,7 @@ def test_pictures_have_the_shape_of_their_images_and_are_small(shape, rng):
     assert len(pictures.seen) < 20_000
 
 
-def test_the_more_a_pixel_surprises_the_darker_it_is():
+def test_pixels_are_the_darker_the_higher_their_surprise():
     nats = np.array([-5.0, 0, 1, 4])
     levels = decoded(Pictures.of(nats, nats, nats, (1, 1, 4)).surprise)[0]
     assert levels.tolist()[:2] == [[255, 255, 255]] * 2
@@ -324,16 +326,15 @@ def test_without_jinja_the_command_that_installs_it_is_named(tmp_path, model, ta
         write_report(model, table, tmp_path / "report.html")
 
 
-def test_a_value_that_is_no_number_is_told_with_its_frequency_and_a_number_with_its_range(model, table):
-    explained = Explained.of(model, table[:40], table)
-    figures = explained.figures
-    told = {(line, reason.column): reason for line in range(40) for reason in explained.reasons(line).shown}
-    for line, build in enumerate(table["build"][:40]):
-        share = (table["build"] == build).sum() / table["build"].notna().sum()
-        assert told[line, "build"].frequency == ("" if pd.isna(build) else f"in {100 * share:.2g} % of rows")
-        assert told[line, "build"].range == ""
-        low, high = (figures[figure]["height"].iloc[line] for figure in ("low", "high"))
-        assert [float(text) for text in told[line, "height"].range.split(" to ")] == pytest.approx(
-            [low, high], rel=1e-3
-        )
-        assert told[line, "height"].frequency == ""
+def test_levels_have_a_frequency_and_numbers_a_range(model, table):
+    explanations = Explanations.of(model, table[:40], table)
+    figures = explanations.figures
+    reasons = {(row, reason.column): reason for row in range(40) for reason in explanations.reasons(row).shown}
+    for row, build in enumerate(table["build"][:40]):
+        fraction = (table["build"] == build).sum() / table["build"].notna().sum()
+        assert reasons[row, "build"].frequency == ("" if pd.isna(build) else f"in {percent(fraction)} of rows")
+        assert reasons[row, "build"].range == ""
+        ends = [figures[figure]["height"].iloc[row] for figure in ("low", "high")]
+        texts = reasons[row, "height"].range.split(" to ")
+        assert [float(text) for text in texts] == pytest.approx(ends, rel=1e-3)
+        assert reasons[row, "height"].frequency == ""

@@ -25,7 +25,7 @@ OPTIONS = (
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium without a network; what it says and what it loads is logged."""
+    """Chromium without a network; its messages and requests are logged."""
     webdriver = pytest.importorskip("selenium.webdriver")
     programs = shutil.which("chromium"), shutil.which("chromedriver")
     assert all(programs), "install chromium and chromium-driver"
@@ -46,13 +46,13 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """A report on rows among which the tenth is odd, with names that would be code if they were not escaped."""
+    """A report in which the tenth row is anomalous, with names that would be code if they were not escaped."""
     rng = np.random.default_rng(0)
     size = rng.normal(size=150)
     frame = pd.DataFrame(
         {
             "<script>window.pwned = 1</script>": size,
-            "a_very_long_name_that_a_phone_has_no_room_for_in_one_line": 3 * size + 0.1 * rng.normal(size=150),
+            "a_very_long_name_that_does_not_fit_in_one_line_on_a_phone": 3 * size + 0.1 * rng.normal(size=150),
             "build": np.where(size > 0, "<img src=x onerror='window.pwned = 1'>", "small"),
         }
     )
@@ -88,12 +88,12 @@ def shown_rows(page):
     return [body for body in bodies if body.is_displayed()]
 
 
-def column(page, place):
+def column(page, index):
     """Texts of one column, of the rows that are shown."""
     return page.execute_script(
         "const bodies = [...document.querySelectorAll('#rows > tbody')].filter((body) => body.getClientRects().length);"
         "return bodies.map((body) => body.rows[0].cells[arguments[0]].innerText.trim());",
-        place,
+        index,
     )
 
 
@@ -110,9 +110,9 @@ def press(page, key):
     page.switch_to.active_element.send_keys(key)
 
 
-def test_it_asks_nothing_of_a_network_and_complains_of_nothing(page, address):
-    said = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    asked = {event["params"]["request"]["url"] for event in said if event["method"] == "Network.requestWillBeSent"}
+def test_it_loads_nothing_and_logs_no_error(page, address):
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
     assert {url.partition("#")[0] for url in asked} == {address}
     assert page.get_log("browser") == []
 
@@ -143,17 +143,17 @@ def test_rows_sort_as_numbers_both_ways(page):
         assert header(page, "Score").get_attribute("aria-sort") is None
 
 
-@pytest.mark.parametrize("place, name", [(1, "name"), (2, "Score"), (3, "p-value"), (4, "Flagged"), (5, "Most")])
-def test_every_column_sorts_both_ways(page, place, name):
+@pytest.mark.parametrize("index, name", [(1, "name"), (2, "Score"), (3, "p-value"), (4, "Flagged"), (5, "Most")])
+def test_every_column_sorts_both_ways(page, index, name):
     button = header(page, name).find_element("tag name", "button")
     button.click()
-    upwards = column(page, place)
+    ascending = column(page, index)
     button.click()
-    downwards = column(page, place)
-    assert len(set(upwards)) > 1
-    assert upwards == downwards[::-1]
+    descending = column(page, index)
+    assert len(set(ascending)) > 1
+    assert ascending == descending[::-1]
     if name in {"Score", "p-value"}:
-        numbers = [float(number.strip("<")) for number in upwards]
+        numbers = [float(number.strip("<")) for number in ascending]
         assert numbers == sorted(numbers)
 
 
@@ -166,28 +166,28 @@ def test_reasons_stay_with_their_row_when_rows_are_sorted(page):
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=str)
-def test_the_filter_keeps_rows_that_hold_the_text(page, size):
+def test_the_filter_keeps_rows_that_contain_the_text(page, size):
     resize(page, size)
     (first, *_), total = column(page, 0), len(shown_rows(page))
     find(page, "#filter").send_keys(f"</SCRIPT> {int(first) - 1}")
     left = column(page, 0)
     assert first in left
     assert 0 < len(left) < total
-    assert find(page, "#shown").text == f"{len(left)} of {total} rows hold this text"
+    assert find(page, "#shown").text == f"{len(left)} of {total} rows contain this text"
     find(page, "#filter").clear()
-    find(page, "#filter").send_keys("nothing holds this")
+    find(page, "#filter").send_keys("no such text")
     assert shown_rows(page) == []
-    assert find(page, "#shown").text == f"0 of {total} rows hold this text"
+    assert find(page, "#shown").text == f"0 of {total} rows contain this text"
 
 
 def test_a_click_on_a_row_shows_its_reasons_and_another_hides_them(page):
     body = shown_rows(page)[0]
-    cell = body.find_element("css selector", "td.telling")
+    cell = body.find_element("css selector", "td.main-reasons")
     cell.click()
     assert reasons_of(body).is_displayed()
     bars = [bar.rect["width"] for bar in reasons_of(body).find_elements("css selector", "td.bar i")]
     assert bars[0] == max(bars) > 100
-    assert "a_very_long_name_that_a_phone_has_no_room_for_in_one_line 40" in reasons_of(body).text
+    assert "a_very_long_name_that_does_not_fit_in_one_line_on_a_phone 40" in reasons_of(body).text
     cell.click()
     assert not reasons_of(body).is_displayed()
 
@@ -206,8 +206,8 @@ def test_the_keyboard_opens_a_row(page, key):
     assert reasons_of(find(page, "#row-10")).is_displayed()
 
 
-def test_a_flagged_dot_of_the_map_leads_to_its_row(page):
-    find(page, "#filter").send_keys("nothing holds this")
+def test_a_click_on_a_flagged_dot_opens_its_row(page):
+    find(page, "#filter").send_keys("no such text")
     page.execute_script(
         "document.querySelector('[data-row=\"10\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
     )
@@ -215,7 +215,7 @@ def test_a_flagged_dot_of_the_map_leads_to_its_row(page):
     assert page.switch_to.active_element == find(page, "#row-10 button")
 
 
-def test_an_address_can_name_a_row(browser, address):
+def test_a_link_can_open_a_row(browser, address):
     browser.get("about:blank")
     browser.get(f"{address}#row-10")
     assert reasons_of(find(browser, "#row-10")).is_displayed()
@@ -235,32 +235,32 @@ def test_the_page_is_no_wider_than_the_window(page, size):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(page, scheme):
+def test_text_contrasts_with_its_background(page, scheme):
     page.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
     colours = page.execute_script(
         "const style = getComputedStyle(document.documentElement);"
-        "const names = ['paper', 'page', 'hover', 'ink', 'quiet', 'odd-ink', 'model', 'good', 'look', 'bad'];"
+        "const names = ['paper', 'page', 'hover', 'ink', 'quiet', 'flagged-ink', 'model', 'good', 'look', 'bad'];"
         "return names.map((name) => style.getPropertyValue('--' + name).trim());"
     )
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    grounds, inks = colours[:3], colours[3:]
-    assert min(contrast(ink, ground) for ink in inks for ground in grounds) >= 4.5  # WCAG 2, level AA
+    backgrounds, inks = colours[:3], colours[3:]
+    assert min(contrast(ink, background) for ink in inks for background in backgrounds) >= 4.5  # WCAG 2, level AA
 
 
 def contrast(first, second):
     """Ratio of the relative luminances of two colours, from 1 to 21."""
-    values = np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in (first, second)]) / 255
+    values = np.array([[int(colour[start : start + 2], 16) for start in (1, 3, 5)] for colour in (first, second)]) / 255
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     darker, lighter = np.sort(linear @ [0.2126, 0.7152, 0.0722])
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_in_print_the_first_rows_are_open_and_there_is_nothing_to_press(page):
+def test_in_print_the_first_rows_are_open_and_there_are_no_controls(page):
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     opened = [reasons_of(body).is_displayed() for body in shown_rows(page)]
-    pressed = [find(page, selector).is_displayed() for selector in ("nav", ".tools")]
+    controls = [find(page, selector).is_displayed() for selector in ("nav", ".tools")]
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     assert opened == [True] * 10 + [False] * 40
-    assert pressed == [False, False]
+    assert controls == [False, False]

@@ -19,7 +19,7 @@ class ColumnDrift:
 
     drifted: bool
     p_value: float
-    sentence: str
+    message: str
 
     @classmethod
     def of(cls, drift: pd.DataFrame | None, name: str | int) -> Self | None:
@@ -91,7 +91,7 @@ class Finding:
 
     check: str
     verdict: str
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True)

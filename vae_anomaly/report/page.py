@@ -156,7 +156,7 @@ def _render(title: str, page: Page) -> str:
         percent=percent,
         p_value=p_value,
         short=partial(shorten, most=60),  # a name or a value
-        sentence=partial(shorten, most=600),
+        long=partial(shorten, most=600),  # a sentence
         breakable=lambda name: escape(name).replace("_", Markup("_<wbr>")),  # long names break at underlines on a phone
     )
     folder = files("vae_anomaly.report")
