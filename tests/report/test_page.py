@@ -19,7 +19,9 @@ from vae_anomaly import VAEDetector
 from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.formatting import percent
 from vae_anomaly.report import write_report
+from vae_anomaly.report.anomalous_rows import Explanations, explain_rows
 from vae_anomaly.report.pictures import Pictures
+from vae_anomaly.report.scored_rows import FlaggingRule, ScoredRows
 
 EVIL = "<script>window.pwned = 1</script>\"'&"
 VOID = {"meta", "input", "wbr", "img"}
@@ -118,12 +120,8 @@ def test_names_values_and_title_are_text(written, table):
 
 def test_characters_that_cannot_be_printed_or_encoded_are_replaced(written, table):
     unprintable = table.rename(columns={"height": "a\x00b\x1b[31m\u202e"})
-    page = written(
-        VAEDetector(max_iter=5, random_state=0).fit(unprintable),
-        unprintable,
-        top=3,
-        title="bytes \udcff of a file's name",
-    )
+    model = VAEDetector(max_iter=5, random_state=0).fit(unprintable)
+    page = written(model, unprintable, top=3, title="bytes \udcff of a file's name")
     assert "a\ufffdb\ufffd[31m\ufffd" in page.text
     assert page.text.startswith("bytes \ufffd of a file's name")
 

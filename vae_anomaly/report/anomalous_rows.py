@@ -67,7 +67,7 @@ class AnomalousRow:
     """
 
     number: int
-    kept: list[str]
+    kept: list[object]
     score: float
     p_value: float
     flagged: bool
@@ -85,7 +85,7 @@ def explain_rows(detector: "VAEDetector", scored: ScoredRows, n: int) -> list[An
     return [
         AnomalousRow(
             number=row + 1,
-            kept=["" if is_missing(value) else str(value) for value in scored.kept.iloc[row]],
+            kept=["" if is_missing(value) else value for value in scored.kept.iloc[row]],
             score=float(scored.scores[row]),
             p_value=float(scored.p_values[row]),
             flagged=bool(scored.flagged[row]),
