@@ -146,7 +146,7 @@ def test_letters_that_the_font_lacks_are_one_line(cli, tmp_path):
     ended = cli("plot", "traversal", "--model", tmp_path / "model.vae", "--output", tmp_path / "a.png")
     assert ended.status == 0
     told, written = ended.err.splitlines()
-    assert told.startswith("warning: The font of the picture lacks letters")
+    assert told.startswith("warning: The font of the figure lacks letters")
     assert written.startswith(f"{tmp_path / 'a.png'}: ")
 
 
