@@ -29,7 +29,7 @@ from vae_anomaly.data.schema import EncodedMatrix, Schema, encoded, parts, selec
 from vae_anomaly.errors import DataError
 from vae_anomaly.fitted import FitRecord, FittedModel, LatentSummary, ReferenceRows, likelihood_of
 from vae_anomaly.model.objectives import OBJECTIVES
-from vae_anomaly.model.pca_init import anchor_rows, fit_exemplar_anchor, fit_gaussian_anchor
+from vae_anomaly.model.pca_init import fit_exemplar_init, fit_gaussian_init, pca_rows
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.decide import offset
 from vae_anomaly.scoring.scorer import Scorer, baseline_contributions, column_contributions, make_scorer
@@ -78,24 +78,24 @@ def _room(x: EncodedMatrix, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def start(vae: VAE, x: Tensor, design: Architecture, generator: torch.Generator, *, common_noise: bool = False) -> None:
-    """Anchor the linear paths on the rows ``x``, if the design says so, and draw the rest."""
-    anchors = []
+    """Start the linear paths at a PCA of the rows ``x``, if the design says so, and draw the rest."""
+    inits = []
     if design.anchored:
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
-        features = vae.likelihood.features(x[anchor_rows(len(x), seed)].cpu().double())
+        features = vae.likelihood.features(x[pca_rows(len(x), seed)].cpu().double())
         if design.prior == "gaussian":
-            anchors = [fit_gaussian_anchor(features, design.n_components, seed=seed)] * design.n_estimators
+            inits = [fit_gaussian_init(features, design.n_components, seed=seed)] * design.n_estimators
         else:
             fit = partial(
-                fit_exemplar_anchor,
+                fit_exemplar_init,
                 features,
                 design.n_components,
                 seed=seed,
                 one_scale=design.image_shape is not None,
                 common_noise=common_noise,
             )
-            anchors = [fit(member) for member in range(design.n_estimators)]
-    vae.start([anchor.to(x.device) for anchor in anchors], x, generator)
+            inits = [fit(member) for member in range(design.n_estimators)]
+    vae.start([init.to(x.device) for init in inits], x, generator)
 
 
 THRESHOLD_ROWS = 4096  # training rows, at most, whose scores set the threshold

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vae_anomaly.model.networks import AnchoredNet, MemberLinear
+from vae_anomaly.model.networks import MemberLinear, SkipNet
 from vae_anomaly.parallel import in_pieces
 from vae_anomaly.scoring.scorer import Scorer
 
@@ -61,6 +61,6 @@ def _multiply(products: list[Product], piece: int) -> None:
 
 
 def _layers(net: torch.nn.Module) -> list[MemberLinear]:
-    if not isinstance(net, AnchoredNet):
+    if not isinstance(net, SkipNet):
         raise TypeError("Only nets of plain layers have products to count.")
     return [layer for layer in net.modules() if isinstance(layer, MemberLinear)]

@@ -12,7 +12,7 @@ SHAPES = [(1, 28, 28), (1, 8, 8), (3, 9, 16), (2, 5, 7), (1, 4, 30)]
 def drawn(net, seed=0):
     """The net in float64, every weight and offset drawn."""
     net = net.double()
-    net.draw(torch.Generator().manual_seed(seed))
+    net.initialise(torch.Generator().manual_seed(seed))
     net.offset.data = torch.randn(net.offset.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
     return net
 

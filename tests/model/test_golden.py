@@ -9,7 +9,7 @@ from scipy.special import expit, log_softmax, logsumexp
 
 from vae_anomaly.model.likelihoods import Bernoulli, Categorical, Gaussian, Mixed, StudentT
 from vae_anomaly.model.objectives import ELBO, IWAE
-from vae_anomaly.model.priors import ExemplarPrior, log_share
+from vae_anomaly.model.priors import ExemplarPrior, log_weights
 from vae_anomaly.model.vae import VAE
 
 NAN = np.nan
@@ -150,7 +150,7 @@ BOUNDS = {
 def test_scores_are_those_of_the_numpy_model(name, vae):
     x, noise = torch.tensor(ROWS), torch.tensor(NOISE)[:, None, None]
     codes = torch.tensor(np.stack([EXEMPLARS, EXEMPLARS + 1]))
-    exemplar = ExemplarPrior(codes, vae.log_bandwidth, log_share(torch.tensor(LEFT_OUT)[None]))
+    exemplar = ExemplarPrior(codes, vae.log_bandwidth, log_weights(torch.tensor(LEFT_OUT)[None]))
     prior = exemplar if name.startswith("exemplar") else vae.standard_normal()
     objective = ELBO() if name.endswith("elbo") else IWAE()
     score = objective.score(vae, x, prior, noise)

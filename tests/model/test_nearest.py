@@ -6,15 +6,15 @@ import torch
 from numpy.testing import assert_allclose
 
 from vae_anomaly.model import nearest
-from vae_anomaly.model.nearest import Products, Sieve, search
+from vae_anomaly.model.nearest import ExactSearch, FilteredSearch, search
 
-SEARCHES = pytest.mark.parametrize("kind", [Products, Sieve])
+SEARCHES = pytest.mark.parametrize("kind", [ExactSearch, FilteredSearch])
 
 
 @pytest.fixture(autouse=True)
-def short_heaps(monkeypatch):
-    """Heaps of a few columns, so that small tables have several."""
-    monkeypatch.setattr(nearest, "HEAP_COLUMNS", 60)
+def short_blocks(monkeypatch):
+    """Blocks of a few columns, so that small tables have several."""
+    monkeypatch.setattr(nearest, "BLOCK_COLUMNS", 60)
 
 
 def check(kind, codes, z, count, rtol=1e-9):
@@ -36,7 +36,7 @@ def test_the_nearest_codes_are_those_of_all_distances(rng, kind, shift, rows, co
 
 
 @SEARCHES
-def test_codes_that_single_precision_does_not_tell_apart_are_told_apart(rng, kind):
+def test_rows_that_single_precision_cannot_distinguish_are_distinguished(rng, kind):
     """A cluster that is far from the centre, and no wider than the rounding there."""
     codes = np.concatenate([1000 + 0.01 * rng.standard_normal((300, 5)), rng.standard_normal((100, 5))])
     check(kind, codes, 1000 + 0.01 * rng.standard_normal((30, 5)), 6, rtol=1e-6)
@@ -54,31 +54,31 @@ def test_one_far_code_and_far_rows_hide_no_near_code(rng, kind):
 def test_rows_too_far_for_single_precision_are_searched_in_double(rng, size):
     codes = torch.tensor(rng.standard_normal((401, 4)))
     z = size * torch.tensor(rng.standard_normal((20, 4)))
-    found, wanted = (kind(codes).nearest(z, 5).sort().values for kind in (Sieve, Products))
+    found, wanted = (kind(codes).nearest(z, 5).sort().values for kind in (FilteredSearch, ExactSearch))
     assert torch.equal(found, wanted)
 
 
-def test_the_sieve_alone_decides_where_codes_are_apart(rng, monkeypatch):
-    """Otherwise it would be of no use: here every row's nearest are certain."""
+def test_the_filter_alone_decides_where_codes_are_apart(rng, monkeypatch):
+    """Otherwise it would save nothing: here every row's nearest are certain."""
     codes, z = torch.tensor(rng.standard_normal((5000, 20))), torch.tensor(rng.standard_normal((100, 20)))
-    sieve = Sieve(codes)
-    monkeypatch.setattr(sieve, "_exact", None)
-    assert torch.equal(sieve.nearest(z, 16).sort().values, Products(codes).nearest(z, 16).sort().values)
+    search = FilteredSearch(codes)
+    monkeypatch.setattr(search, "_exact", None)
+    assert torch.equal(search.nearest(z, 16).sort().values, ExactSearch(codes).nearest(z, 16).sort().values)
 
 
-def test_bounds_of_the_sieve_are_below_the_truth(rng):
+def test_bounds_of_the_filter_are_below_the_truth(rng):
     """Also for codes of very different lengths, which round differently."""
     codes = torch.tensor(rng.standard_normal((300, 30)) * 10 ** rng.uniform(-3, 3, (300, 1)))
     z = torch.tensor(rng.standard_normal((50, 30)) * 10 ** rng.uniform(-3, 3, (50, 1)))
     codes = codes - codes.mean(0)
     truth = 0.5 * codes.square().sum(1) - z @ codes.T
     for kept in (1, 10, 40):
-        places, least = Sieve(codes)._kept(z, kept)
-        others = truth.scatter(1, places, torch.inf)
+        indices, least = FilteredSearch(codes)._candidates(z, kept)
+        others = truth.scatter(1, indices, torch.inf)
         assert (least <= others.amin(1)).all()
 
 
-def test_a_sieve_is_for_many_codes_in_double_precision(rng, monkeypatch):
-    monkeypatch.setattr(nearest, "FEW_CODES", 100)
+def test_a_filter_is_for_many_codes_in_double_precision(rng, monkeypatch):
+    monkeypatch.setattr(nearest, "FEW_ROWS", 100)
     codes = torch.tensor(rng.standard_normal((101, 3)))
-    assert [type(search(c)) for c in (codes, codes[:100], codes.float())] == [Sieve, Products, Products]
+    assert [type(search(c)) for c in (codes, codes[:100], codes.float())] == [FilteredSearch, ExactSearch, ExactSearch]

@@ -6,11 +6,11 @@ import torch
 from numpy.testing import assert_allclose
 
 from vae_anomaly.model import nearest as neighbours
-from vae_anomaly.model.nearest import MOST_LATENTS, Neighbours
+from vae_anomaly.model.nearest import TREE_LATENTS, MemberSearch
 
 
 def check(z, codes, count, rtol=1e-9):
-    found = Neighbours(torch.tensor(codes)).nearest(torch.tensor(z), count)
+    found = MemberSearch(torch.tensor(codes)).nearest(torch.tensor(z), count)
     assert found.shape == (*z.shape[:2], count)
     for member in range(len(z)):
         distances = np.linalg.norm(z[member][:, None] - codes[member], axis=-1)
@@ -20,11 +20,11 @@ def check(z, codes, count, rtol=1e-9):
         assert_allclose(near, np.sort(distances, 1)[:, :count], rtol=rtol, atol=1e-12)
 
 
-@pytest.mark.parametrize("latents", [1, 3, MOST_LATENTS, MOST_LATENTS + 1, 20])
+@pytest.mark.parametrize("latents", [1, 3, TREE_LATENTS, TREE_LATENTS + 1, 20])
 @pytest.mark.parametrize("most_latents", [0, 100], ids=["products", "tree"])
 @pytest.mark.parametrize("count", [1, 5, 60])
 def test_the_nearest_are_those_of_all_distances(rng, monkeypatch, latents, most_latents, count):
-    monkeypatch.setattr(neighbours, "MOST_LATENTS", most_latents)
+    monkeypatch.setattr(neighbours, "TREE_LATENTS", most_latents)
     codes, z = rng.standard_normal((2, 60, latents)), 2 * rng.standard_normal((2, 30, latents))
     check(z, codes, count)
 
@@ -34,7 +34,7 @@ def test_the_nearest_are_those_of_all_distances(rng, monkeypatch, latents, most_
 def test_codes_far_from_zero_and_rows_far_from_the_codes_have_the_same_neighbours(
     rng, monkeypatch, latents, most_latents
 ):
-    monkeypatch.setattr(neighbours, "MOST_LATENTS", most_latents)
+    monkeypatch.setattr(neighbours, "TREE_LATENTS", most_latents)
     codes, z = rng.standard_normal((2, 60, latents)), 2 * rng.standard_normal((2, 30, latents))
     check(z + 1e6, codes + 1e6, 5)
     check(1e4 * z, codes, 5)
@@ -42,7 +42,7 @@ def test_codes_far_from_zero_and_rows_far_from_the_codes_have_the_same_neighbour
 
 @pytest.mark.parametrize("most_latents", [0, 100], ids=["products", "tree"])
 def test_a_far_exemplar_does_not_blur_the_near_ones(rng, monkeypatch, most_latents):
-    monkeypatch.setattr(neighbours, "MOST_LATENTS", most_latents)
+    monkeypatch.setattr(neighbours, "TREE_LATENTS", most_latents)
     codes, z = rng.standard_normal((1, 60, 3)), rng.standard_normal((1, 30, 3))
     codes[0, 7] = 1e4
     check(z, codes, 5, rtol=1e-6)
@@ -50,9 +50,9 @@ def test_a_far_exemplar_does_not_blur_the_near_ones(rng, monkeypatch, most_laten
 
 @pytest.mark.parametrize("most_latents", [0, 100], ids=["products", "tree"])
 def test_a_row_has_its_neighbours_in_whatever_batch(rng, monkeypatch, most_latents):
-    monkeypatch.setattr(neighbours, "MOST_LATENTS", most_latents)
+    monkeypatch.setattr(neighbours, "TREE_LATENTS", most_latents)
     codes, z = torch.tensor(rng.standard_normal((2, 60, 3))), torch.tensor(rng.standard_normal((2, 30, 3)))
-    search = Neighbours(codes)
+    search = MemberSearch(codes)
     whole = search.nearest(z, 7).sort().values
     alone = torch.cat([search.nearest(z[:, [row]], 7) for row in range(30)], 1).sort().values
     assert torch.equal(alone, whole)
@@ -62,6 +62,6 @@ def test_a_row_has_its_neighbours_in_whatever_batch(rng, monkeypatch, most_laten
 
 @pytest.mark.parametrize("most_latents", [0, 100], ids=["products", "tree"])
 def test_single_precision_is_searched_as_well(rng, monkeypatch, most_latents):
-    monkeypatch.setattr(neighbours, "MOST_LATENTS", most_latents)
+    monkeypatch.setattr(neighbours, "TREE_LATENTS", most_latents)
     codes, z = (rng.standard_normal((2, n, 3)).astype(np.float32) for n in (60, 30))
     check(z, codes, 5, rtol=1e-4)

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.special import expit
 
-from vae_anomaly.model.networks import HIDDEN_INPUT_LIMIT, AnchoredNet, MemberLinear
+from vae_anomaly.model.networks import HIDDEN_INPUT_LIMIT, MemberLinear, SkipNet
 
 
 def scramble(module, rng, size=0.5):
@@ -24,7 +24,7 @@ def x(rng):
 
 @pytest.fixture
 def net(rng):
-    return scramble(AnchoredNet(3, 4, (6, 5), 2).double(), rng)
+    return scramble(SkipNet(3, 4, (6, 5), 2).double(), rng)
 
 
 def slow_net(net, member, x):
@@ -49,7 +49,7 @@ def test_member_linear_is_a_loop_of_matrix_products(x, rng):
             assert_allclose(actual[member, row], product + layer.bias[member, 0].detach().numpy(), rtol=1e-12)
 
 
-def test_anchored_net_is_a_loop_over_members(net, x):
+def test_skip_net_is_a_loop_over_members(net, x):
     actual = net(x).detach().numpy()
     for member in range(3):
         assert_allclose(actual[member], slow_net(net, member, x[member].numpy()), rtol=1e-12)
@@ -62,7 +62,7 @@ def test_after_training_the_numbers_are_the_same_and_the_rows_side_by_side(net, 
 
 
 def test_hidden_widths_follow_one_another():
-    shapes = [tuple(layer.weight.shape) for layer in AnchoredNet(2, 3, (8, 5), 4).hidden]
+    shapes = [tuple(layer.weight.shape) for layer in SkipNet(2, 3, (8, 5), 4).hidden]
     assert shapes == [(2, 3, 8), (2, 8, 5)]
 
 
@@ -85,18 +85,18 @@ def test_members_are_independent(net, x):
 
 
 def test_a_freshly_drawn_net_is_exactly_its_linear_path(x, rng, generator):
-    net = AnchoredNet(3, 4, (6, 5), 2).double()
+    net = SkipNet(3, 4, (6, 5), 2).double()
     scramble(net.linear, rng)
     linear_before = [p.clone() for p in net.linear.parameters()]
-    net.draw(generator, last=False)
+    net.initialise(generator, last=False)
     far = 1e5 * x
     assert torch.equal(net(far), net.linear(far))
     assert all(torch.equal(a, b) for a, b in zip(net.linear.parameters(), linear_before, strict=True))
 
 
 def test_a_freshly_drawn_net_can_learn_beyond_its_linear_path(x, generator):
-    net = AnchoredNet(3, 4, (6, 5), 2).double()
-    net.draw(generator, last=False)
+    net = SkipNet(3, 4, (6, 5), 2).double()
+    net.initialise(generator, last=False)
     net(x).sum().backward()
     assert (net.last.weight.grad.abs().sum((1, 2)) > 0).all(), "every member's hidden path answers to its input"
     assert all((layer.weight != 0).all() for layer in net.hidden)
@@ -110,7 +110,7 @@ def test_far_points_reach_only_the_linear_path(net, x):
 
 def test_draws_have_the_variance_of_torchs_linear_layer(generator):
     layer = MemberLinear(3, 300, 100)
-    layer.draw(generator)
+    layer.initialise(generator)
     bound = 300**-0.5
     assert layer.weight.abs().max() <= bound
     assert layer.bias.abs().max() <= bound
@@ -120,9 +120,9 @@ def test_draws_have_the_variance_of_torchs_linear_layer(generator):
 
 def test_draws_come_from_the_generator_alone():
     before = torch.get_rng_state()
-    nets = [AnchoredNet(2, 3, (4,), 1) for _ in range(3)]
+    nets = [SkipNet(2, 3, (4,), 1) for _ in range(3)]
     for net, seed in zip(nets, (1, 1, 2), strict=True):
-        net.draw(torch.Generator().manual_seed(seed), last=False)
+        net.initialise(torch.Generator().manual_seed(seed), last=False)
     first, again, other = (net.hidden[0].weight for net in nets)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -11,8 +11,8 @@ from scipy.special import logsumexp
 
 from vae_anomaly.model.likelihoods import Bernoulli, Gaussian, Mixed, SquaredError, StudentT
 from vae_anomaly.model.objectives import ELBO, IWAE, Reconstruction, Terms
-from vae_anomaly.model.pca_init import fit_exemplar_anchor, fit_gaussian_anchor
-from vae_anomaly.model.priors import ExemplarPrior, log_share
+from vae_anomaly.model.pca_init import fit_exemplar_init, fit_gaussian_init
+from vae_anomaly.model.priors import ExemplarPrior, log_weights
 from vae_anomaly.model.vae import LOG_VAR_RANGE, VAE
 
 COLUMNS, LATENTS = 4, 2
@@ -195,7 +195,7 @@ def test_an_exemplar_model_reaches_its_evidence_too(models, x, rng):
     vae, counts = build(*wide), np.array([0.0, 2, 1, 1, 3])
     codes, scale = rng.standard_normal((2, 5, LATENTS)), np.array([[0.6], [1.0]])
     prior = ExemplarPrior(
-        torch.tensor(codes), torch.tensor(np.log(scale))[:, None], log_share(torch.tensor(counts)[None, None])
+        torch.tensor(codes), torch.tensor(np.log(scale))[:, None], log_weights(torch.tensor(counts)[None, None])
     )
     noise = torch.tensor(rng.standard_normal((10_000, 1, 1, LATENTS)))
     elbo = ELBO().terms(vae, torch.tensor(x), prior, noise).elbo().numpy()
@@ -235,7 +235,7 @@ def test_the_elbo_never_passes_the_evidence_of_any_net_by_integration(rng):
         parameter.copy_(torch.tensor(0.7 * rng.standard_normal(parameter.shape)))
     x, grid = torch.tensor(rng.standard_normal((12, 2))), torch.linspace(-25, 25, 20_001).double()
     counts = torch.tensor([[[1.0, 2, 1, 3]]]).double()
-    prior = ExemplarPrior(torch.tensor(2 * rng.standard_normal((3, 4, 1))), vae.log_bandwidth, log_share(counts))
+    prior = ExemplarPrior(torch.tensor(2 * rng.standard_normal((3, 4, 1))), vae.log_bandwidth, log_weights(counts))
     z = grid[:, None, None, None].expand(-1, 3, 12, 1)
     log_joint = vae.log_prob(x, z).sum(-1) + prior.log_prob(z)
     evidence = np.log(integrate.simpson(log_joint.exp().numpy(), x=grid.numpy(), axis=0))
@@ -250,7 +250,7 @@ def test_the_bound_of_one_draw_is_the_elbo_but_for_the_kl_of_that_draw(models, x
     vae = build(*models)
     codes, scale = rng.standard_normal((2, 5, LATENTS)), np.exp(-0.3)
     prior = ExemplarPrior(
-        torch.tensor(codes), torch.tensor(np.full((2, 1, 1), -0.3)), log_share(torch.ones(1, 1, 5).double())
+        torch.tensor(codes), torch.tensor(np.full((2, 1, 1), -0.3)), log_weights(torch.ones(1, 1, 5).double())
     )
     noise = rng.standard_normal((1, 1, 1, LATENTS))
     elbo = ELBO().terms(vae, torch.tensor(x), prior, torch.tensor(noise)).elbo()
@@ -306,7 +306,7 @@ def test_gradients_are_finite_with_missing_cells_and_match_finite_differences(mo
 
     def loss(*parameters):
         state = dict(zip(names, parameters, strict=True))
-        prior = ExemplarPrior(codes, state["log_bandwidth"], log_share(weights))
+        prior = ExemplarPrior(codes, state["log_bandwidth"], log_weights(weights))
         terms = torch.func.functional_call(
             Whole(vae), {f"vae.{n}": p for n, p in state.items()}, (x, prior, sigma_points(LATENTS))
         )
@@ -370,7 +370,7 @@ def mixed_x(rng):
 
 
 def exemplars_of(vae, x, weights):
-    return ExemplarPrior(vae.encode(x)[0], vae.log_bandwidth, log_share(weights))
+    return ExemplarPrior(vae.encode(x)[0], vae.log_bandwidth, log_weights(weights))
 
 
 def bounds_and_gradients(vae, x, noise):
@@ -447,25 +447,25 @@ def test_log_variance_stays_in_its_range(mixed_x, rng):
 
 @pytest.mark.parametrize("numbers", [Gaussian, StudentT])
 @pytest.mark.parametrize("prior_name", ["gaussian", "exemplar"])
-@pytest.mark.parametrize("hidden", ["fresh", "any weights", "no anchor"])
-def test_the_farther_out_the_odder(numbers, prior_name, hidden, rng, generator):
+@pytest.mark.parametrize("hidden", ["fresh", "any weights", "no PCA"])
+def test_farther_rows_are_more_anomalous(numbers, prior_name, hidden, rng, generator):
     """Along every ray the score falls without end: no far point looks familiar."""
     x = torch.tensor(rng.standard_normal((40, 3)) @ rng.standard_normal((3, 5)))
     vae = VAE(numbers((1e-3,) * 5), 3, (8, 8), 2).double().requires_grad_(False)
-    anchors = {
-        "gaussian": [fit_gaussian_anchor(x, 3, seed=0)] * 2,
-        "exemplar": [fit_exemplar_anchor(x, 3, member, seed=0) for member in range(2)],
+    inits = {
+        "gaussian": [fit_gaussian_init(x, 3, seed=0)] * 2,
+        "exemplar": [fit_exemplar_init(x, 3, member, seed=0) for member in range(2)],
     }
-    vae.start([] if hidden == "no anchor" else anchors[prior_name], x, generator)
+    vae.start([] if hidden == "no PCA" else inits[prior_name], x, generator)
     if hidden == "any weights":
-        vae.encoder.last.draw(generator)
-        vae.decoder.last.draw(generator)
+        vae.encoder.last.initialise(generator)
+        vae.decoder.last.initialise(generator)
     prior = vae.standard_normal() if prior_name == "gaussian" else exemplars_of(vae, x, torch.ones(1, 1, 40).double())
     noise = torch.tensor(rng.standard_normal((3, 1, 1, 3)))
     rays = torch.cat([torch.eye(5), -torch.eye(5), x[:4], torch.tensor(rng.standard_normal((4, 5)))])
     distances = 10.0 ** torch.arange(2, 7).double()
     scores = torch.stack([ELBO().terms(vae, distance * rays, prior, noise).elbo() for distance in distances])
     assert scores.isfinite().all()
-    if hidden != "no anchor":  # else it knows no more than the margins, and many small oddities may outweigh one large
+    if hidden != "no PCA":  # else it knows only the marginals, and many small deviations may outweigh a large one
         assert (scores[0] < ELBO().terms(vae, x, prior, noise).elbo().min()).all()
     assert (scores.diff(dim=0) < -1).all()

@@ -14,31 +14,31 @@ from vae_anomaly.model.objectives import ELBO, IWAE
 from vae_anomaly.model.pca_init import (
     LEAST_NOISE,
     MAX_ROWS,
-    NOISE_SHARE,
+    NOISE_FRACTION,
     UNITS,
-    anchor_rows,
-    fit_exemplar_anchor,
-    fit_gaussian_anchor,
+    fit_exemplar_init,
+    fit_gaussian_init,
+    pca_rows,
 )
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, log_share
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, log_weights
 from vae_anomaly.model.vae import START_LOG_VAR, VAE
 
 FLOOR = 1e-3
 PRIORS = ["exemplar", "gaussian"]
 
 
-def fit_anchors(features, n_components, *, prior, members=2, seed=3):
+def fit_inits(features, n_components, *, prior, members=2, seed=3):
     if prior == "gaussian":
-        return [fit_gaussian_anchor(features, n_components, seed=seed)] * members
-    return [fit_exemplar_anchor(features, n_components, member, seed=seed) for member in range(members)]
+        return [fit_gaussian_init(features, n_components, seed=seed)] * members
+    return [fit_exemplar_init(features, n_components, member, seed=seed) for member in range(members)]
 
 
 def start_vae(x, n_components, *, prior, members=2, likelihood=None, seed=3):
     likelihood = likelihood or Gaussian((FLOOR,) * x.shape[1])
     x = torch.tensor(x)
     vae = VAE(likelihood, n_components, (5, 4), members).double()
-    anchors = fit_anchors(likelihood.features(x), n_components, prior=prior, members=members, seed=seed)
-    vae.start(anchors, x, torch.Generator().manual_seed(seed))
+    inits = fit_inits(likelihood.features(x), n_components, prior=prior, members=members, seed=seed)
+    vae.start(inits, x, torch.Generator().manual_seed(seed))
     return vae.requires_grad_(False)
 
 
@@ -88,13 +88,13 @@ def test_members_measure_the_columns_by_deviation_and_by_range_in_turn(x):
 
 
 @pytest.mark.parametrize("member", [0, 1])
-def test_common_noise_is_one_share_of_each_columns_range(x, member):
-    anchor = fit_exemplar_anchor(torch.tensor(x), 2, member, seed=0, common_noise=True)
+def test_common_noise_is_one_fraction_of_each_columns_range(x, member):
+    init = fit_exemplar_init(torch.tensor(x), 2, member, seed=0, common_noise=True)
     units = units_of(x, 1)
     pca = PCA(2).fit(x / units)
-    untold = np.square(x / units - pca.inverse_transform(pca.transform(x / units))).mean()
-    kernel = NOISE_SHARE * anchor.log_bandwidth.exp().item()
-    assert_allclose(anchor.noise.numpy(), np.sqrt(untold + kernel**2) * units)
+    residual = np.square(x / units - pca.inverse_transform(pca.transform(x / units))).mean()
+    kernel = NOISE_FRACTION * init.log_bandwidth.exp().item()
+    assert_allclose(init.noise_scale.numpy(), np.sqrt(residual + kernel**2) * units)
 
 
 def test_with_latents_for_all_columns_nothing_is_lost_on_the_way_there_and_back(x, rng):
@@ -125,18 +125,18 @@ def test_bandwidth_posterior_and_noise_start_as_those_of_a_kernel_density(x):
         codes = pca.transform(x / units)
         bandwidth = leave_one_out_bandwidth(torch.tensor(codes), NEAREST)
         assert_allclose(vae.log_bandwidth[member].exp(), bandwidth, rtol=1e-6)
-        noise = NOISE_SHARE * bandwidth
+        noise = NOISE_FRACTION * bandwidth
         variance = 1 / (1 / bandwidth**2 + 1 / noise**2)  # of a code, given its kernel and its own noisy row
         assert_allclose(vae.encode(torch.tensor(x))[1][member].exp(), np.full((60, 3), variance), rtol=1e-6)
-        untold = ((x / units - pca.inverse_transform(codes)) ** 2).mean(0)
-        scale = floored_scale(vae.shared[member, 0], torch.full((6,), FLOOR).double())
-        assert_allclose(scale, np.sqrt(untold + noise**2) * units, rtol=1e-6)
+        residual = ((x / units - pca.inverse_transform(codes)) ** 2).mean(0)
+        scale = floored_scale(vae.shared[member, 0], (FLOOR,) * 6)
+        assert_allclose(scale, np.sqrt(residual + noise**2) * units, rtol=1e-6)
 
 
-def test_noise_starts_no_lower_than_a_trifle():
+def test_noise_starts_no_lower_than_its_least_value():
     x = np.linspace(0, 1e-3, 50)[:, None] * [1.0, 2.0]
-    for anchor in fit_anchors(torch.tensor(x), 2, prior="exemplar"):
-        assert (anchor.noise == LEAST_NOISE).all()
+    for init in fit_inits(torch.tensor(x), 2, prior="exemplar"):
+        assert (init.noise_scale == LEAST_NOISE).all()
 
 
 @pytest.mark.parametrize("latents", [4, 6])
@@ -145,7 +145,7 @@ def test_with_latents_for_all_columns_training_starts_at_scikit_learns_kernel_de
     x = rng.standard_normal((80, 4)) @ rng.standard_normal((4, 4)) + 1.0
     new = np.vstack([2 * rng.standard_normal((40, 4)) @ rng.standard_normal((4, 4)), x[:3], [[40.0, 0, -30, 9]]])
     vae = start_vae(x, latents, prior="exemplar")
-    prior = ExemplarPrior(vae.encode(torch.tensor(x))[0], vae.log_bandwidth, log_share(torch.ones(1, 1, 80).double()))
+    prior = ExemplarPrior(vae.encode(torch.tensor(x))[0], vae.log_bandwidth, log_weights(torch.ones(1, 1, 80).double()))
     noise = torch.tensor(rng.standard_normal((3, 1, 1, latents)))
     scores = ELBO().terms(vae, torch.tensor(new), prior, noise).elbo()
     for member in range(2):
@@ -172,7 +172,7 @@ def test_before_training_the_gaussian_model_is_probabilistic_pca(x, n_components
     noise = START_SCALE**2
     weights, centre = ppca(x, n_components, noise)
     vae = start_vae(x, n_components, prior="gaussian")
-    assert_allclose(floored_scale(vae.shared, torch.tensor(FLOOR)), START_SCALE)
+    assert_allclose(floored_scale(vae.shared, (FLOOR,) * 6), START_SCALE)
     new = x[:7] * 2.0
     inverse = np.linalg.inv(weights.T @ weights + noise * np.eye(n_components))
     posterior_mean = (new - centre) @ weights @ inverse
@@ -220,14 +220,15 @@ def test_latents_beyond_the_rank_start_unused_at_no_cost(rng, prior):
 
 def kl_at_start(vae, mean, log_var):
     """To kernels at the rows themselves."""
-    return ExemplarPrior(mean, vae.log_bandwidth, log_share(torch.ones(1, 1, mean.shape[1]).double())).kl(mean, log_var)
+    weights = log_weights(torch.ones(1, 1, mean.shape[1]).double())
+    return ExemplarPrior(mean, vae.log_bandwidth, weights).kl(mean, log_var)
 
 
 @pytest.mark.parametrize("member", [0, 1])
 def test_the_bandwidth_does_not_depend_on_latents_that_nothing_uses(rng, member):
     flat = rng.standard_normal((200, 2)) @ rng.standard_normal((2, 6))
     bandwidths = [
-        fit_exemplar_anchor(torch.tensor(flat), latents, member, seed=0).log_bandwidth.exp() for latents in (2, 4, 6, 9)
+        fit_exemplar_init(torch.tensor(flat), latents, member, seed=0).log_bandwidth.exp() for latents in (2, 4, 6, 9)
     ]
     assert_allclose(bandwidths, bandwidths[0], rtol=1e-6)
 
@@ -262,7 +263,7 @@ def test_degenerate_tables_start_at_their_mean(table, prior):
         assert_allclose(member, centre)
     noise = torch.zeros(1, 1, 1, 2).double()
     codes = vae.encode(torch.tensor(table))[0]
-    kernels = ExemplarPrior(codes, vae.log_bandwidth, log_share(torch.ones(1, 1, len(table)).double()))
+    kernels = ExemplarPrior(codes, vae.log_bandwidth, log_weights(torch.ones(1, 1, len(table)).double()))
     for each in (kernels, vae.standard_normal()):
         assert ELBO().terms(vae, torch.tensor(table), each, noise).elbo().isfinite().all()
     if prior == "exemplar" and (table == table[0]).all():
@@ -275,7 +276,7 @@ def test_rows_that_stand_many_times_in_a_table_do_not_draw_the_bandwidth_to_noth
     """Also where rounding tells the codes of equal rows apart: the rows themselves lie at least a deviation apart."""
     levels = rng.integers(0, 2, (4, columns)) + np.eye(4, columns)
     rows = levels[rng.integers(0, 4, 203)]
-    assert fit_exemplar_anchor(torch.tensor(rows), columns, member, seed=0).log_bandwidth.exp() >= 0.99 * SMALLEST
+    assert fit_exemplar_init(torch.tensor(rows), columns, member, seed=0).log_bandwidth.exp() >= 0.99 * SMALLEST
 
 
 def test_wide_tables_reconstruct_their_own_rows(rng):
@@ -285,10 +286,10 @@ def test_wide_tables_reconstruct_their_own_rows(rng):
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-def test_the_same_seed_gives_the_same_anchor_and_leaves_the_callers_randomness_alone(rng, prior):
+def test_the_same_seed_gives_the_same_initialisation_and_leaves_the_callers_randomness_alone(rng, prior):
     x = torch.tensor(rng.standard_normal((60, 600)))  # wide: scikit-learn takes its randomised solver
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    first, again, other = (fit_anchors(x, 3, prior=prior, seed=seed)[0] for seed in (1, 1, 2))
+    first, again, other = (fit_inits(x, 3, prior=prior, seed=seed)[0] for seed in (1, 1, 2))
     for name, part in vars(first).items():
         assert torch.equal(part, getattr(again, name)), name
     assert not torch.equal(first.encode, other.encode), "the solver is the randomised one"
@@ -297,13 +298,13 @@ def test_the_same_seed_gives_the_same_anchor_and_leaves_the_callers_randomness_a
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-def test_a_long_table_is_anchored_on_all_of_it_however_it_is_sorted(rng, prior):
+def test_a_long_table_starts_at_the_components_of_all_of_it_however_it_is_sorted(rng, prior):
     """A range is that of some rows: it may fall a little short."""
     x = np.sort(rng.standard_normal(30_000))[:, None] * [2.0, 1.0] + 0.1 * rng.standard_normal((30_000, 2))
     reference = PCA(1).fit(x if prior == "gaussian" else x / x.std(0))
     error = np.sqrt(reference.explained_variance_[0] / MAX_ROWS)
     sorted_rows, shuffled = (
-        fit_anchors(torch.tensor(rows[anchor_rows(len(x), 1)]), 1, prior=prior) for rows in (x, rng.permutation(x))
+        fit_inits(torch.tensor(rows[pca_rows(len(x), 1)]), 1, prior=prior) for rows in (x, rng.permutation(x))
     )
     assert_allclose(sorted_rows[0].centre, x.mean(0), atol=8 * error)
     direction = sorted_rows[0].decode / sorted_rows[0].decode.norm()
@@ -311,12 +312,12 @@ def test_a_long_table_is_anchored_on_all_of_it_however_it_is_sorted(rng, prior):
     assert abs(direction.numpy() @ expected).item() == pytest.approx(np.linalg.norm(expected), abs=1e-4)
     for found, wanted in zip(sorted_rows, shuffled, strict=True):
         assert_allclose(found.log_bandwidth.exp(), wanted.log_bandwidth.exp(), rtol=0.5)
-        assert_allclose(found.noise, wanted.noise, rtol=0.1)
+        assert_allclose(found.noise_scale, wanted.noise_scale, rtol=0.1)
 
 
 @pytest.mark.parametrize("n_rows", [1, 500, 3 * MAX_ROWS])
-def test_anchor_rows_are_some_rows_from_everywhere_in_random_order(n_rows):
-    first, again, other = (anchor_rows(n_rows, seed) for seed in (1, 1, 2))
+def test_pca_rows_are_some_rows_from_everywhere_in_random_order(n_rows):
+    first, again, other = (pca_rows(n_rows, seed) for seed in (1, 1, 2))
     assert len(set(first)) == len(first) == min(n_rows, MAX_ROWS)
     assert first.tolist() == again.tolist()
     if n_rows > 1:
@@ -326,7 +327,7 @@ def test_anchor_rows_are_some_rows_from_everywhere_in_random_order(n_rows):
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-def test_a_mixed_table_starts_at_its_margins(rng, prior):
+def test_a_mixed_table_starts_at_its_marginals(rng, prior):
     n = 200
     x = np.column_stack([
         rng.standard_normal(n) * 2 + 1, rng.random(n) < 0.3, rng.random(n) < 0.8, rng.choice(3, n, p=[0.6, 0.3, 0.1])
@@ -349,7 +350,7 @@ def test_a_decoder_turns_a_reconstructed_flag_into_a_logit_of_its_slope(rng):
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-def test_members_share_the_anchor_of_their_units_and_differ_in_their_hidden_layers(x, prior):
+def test_members_share_the_initialisation_of_their_units_and_differ_in_their_hidden_layers(x, prior):
     vae = start_vae(x, 3, prior=prior, members=2 + len(UNITS))
     same = 1 if prior == "gaussian" else len(UNITS)
     for first, second in [(0, same), (1, 1 + same)]:
@@ -363,7 +364,7 @@ def test_members_share_the_anchor_of_their_units_and_differ_in_their_hidden_laye
             assert not torch.equal(layer.weight[0], layer.weight[1])
 
 
-def test_without_an_anchor_the_model_starts_at_the_margins_with_all_layers_drawn(x):
+def test_without_pca_the_model_starts_at_the_marginals_with_all_layers_drawn(x):
     likelihood, rows = Gaussian((1e-3,) * 6), torch.tensor(x)
     vae = VAE(likelihood, 3, (5, 4), 2).double().requires_grad_(False)
     vae.start([], rows, torch.Generator().manual_seed(1))

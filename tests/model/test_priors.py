@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, entropy, log_share, normal_log_prob
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, log_weights, normal_log_prob
 
 
 def tensor(values):
@@ -30,15 +30,6 @@ def test_normal_log_prob_is_scipys(rng):
     for place in np.ndindex(4, 2, 5):
         reference = stats.multivariate_normal(mean[place], np.diag(np.exp(log_var[place])))
         assert actual[place] == pytest.approx(reference.logpdf(z[place]), rel=1e-12)
-
-
-def test_entropy_is_scipys_and_minus_the_mean_log_density(rng, sigma_points):
-    mean, log_var = rng.standard_normal((2, 2, 5, 3))
-    actual = entropy(tensor(log_var))
-    for place in np.ndindex(2, 5):
-        assert actual[place] == pytest.approx(stats.multivariate_normal(cov=np.diag(np.exp(log_var[place]))).entropy())
-    z = tensor(mean) + tensor(log_var / 2).exp() * sigma_points(3)
-    assert_allclose(-normal_log_prob(z, tensor(mean), tensor(log_var)).mean(0), actual, rtol=1e-12)
 
 
 # -- the standard normal prior --
@@ -100,7 +91,7 @@ def slow_log_prob(z, codes, log_bandwidth, weights):
 
 
 WEIGHTS = {
-    "all alike": np.ones((1, 1, 5)),
+    "all equal": np.ones((1, 1, 5)),
     "counts": np.array([1.0, 2, 1, 3, 2])[None, None],
     "one left out per row": 1 - np.eye(5)[None, :4],
     "left out of its count": np.array([2.0, 2, 1, 1, 1]) - np.eye(5)[None, :4],
@@ -115,7 +106,7 @@ def exemplars(rng):
 
 
 def exemplar_prior(codes, log_bandwidth, weights):
-    return ExemplarPrior(tensor(codes), tensor(log_bandwidth), log_share(tensor(weights)))
+    return ExemplarPrior(tensor(codes), tensor(log_bandwidth), log_weights(tensor(weights)))
 
 
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
@@ -180,7 +171,7 @@ def test_gradients_of_the_exemplar_density_match_finite_differences(exemplars):
     z, codes, log_bandwidth = (tensor(a).requires_grad_() for a in exemplars)
     weights = tensor(WEIGHTS["one left out per row"])
     assert torch.autograd.gradcheck(
-        lambda *a: ExemplarPrior(a[1], a[2], log_share(weights)).log_prob(a[0]), (z, codes, log_bandwidth)
+        lambda *a: ExemplarPrior(a[1], a[2], log_weights(weights)).log_prob(a[0]), (z, codes, log_bandwidth)
     )
 
 
@@ -188,7 +179,7 @@ def test_an_exemplar_left_out_has_no_gradient(exemplars):
     z, codes, log_bandwidth = exemplars
     weights = np.array([[[1.0, 0, 1, 1, 1]]])
     codes = tensor(codes).requires_grad_()
-    ExemplarPrior(codes, tensor(log_bandwidth), log_share(tensor(weights))).log_prob(tensor(z)).sum().backward()
+    ExemplarPrior(codes, tensor(log_bandwidth), log_weights(tensor(weights))).log_prob(tensor(z)).sum().backward()
     kept = codes.grad[:, [0, 2, 3, 4]]
     assert kept.isfinite().all()
     assert (kept != 0).all()
@@ -262,7 +253,7 @@ def test_exemplar_kl_is_tight_where_the_exemplars_lie_far_apart_and_loose_betwee
 def test_gradients_of_the_exemplar_kl_match_finite_differences(exemplars, rng):
     z, codes, log_bandwidth = (tensor(a).requires_grad_() for a in exemplars)
     log_var = tensor(rng.standard_normal((3, 4, 2))).requires_grad_()
-    share = log_share(tensor(WEIGHTS["one left out per row"]))
+    share = log_weights(tensor(WEIGHTS["one left out per row"]))
     assert torch.autograd.gradcheck(
         lambda *a: ExemplarPrior(a[1], a[2], share).kl(a[0][0], a[3]), (z, codes, log_bandwidth, log_var)
     )
@@ -314,8 +305,8 @@ def test_fewer_exemplars_only_lower_the_density_and_raise_the_kl(exemplars, rng,
     assert (nested[-1].log_prob(tensor(z)) < nested[0].log_prob(tensor(z)) - 1e-3).any()
 
 
-def test_the_nearest_keep_the_shares_that_they_have_among_all(exemplars, rng):
-    """The sum is over those that a row sees, the shares are not made up to 1."""
+def test_the_nearest_keep_the_weights_that_they_have_among_all(exemplars, rng):
+    """The sum is over those that a row sees, their weights are not normalised again."""
     z, codes, log_bandwidth = exemplars
     weights, places = WEIGHTS["per member"], places_of(rng)[..., :2]
     actual = gathered(codes, log_bandwidth, weights, places).log_prob(tensor(z))

@@ -99,27 +99,27 @@ def three():
     return Exemplars(np.array([5, 8, 2**63], np.uint64), torch.tensor([1, 3, 2]), torch.zeros(1, 3, 2))
 
 
-def shares(found, keys):
-    return found.leave_out(found.prior(torch.zeros(1, 1, 1)), keys).log_share.exp().numpy()
+def weights_of(found, keys):
+    return found.leave_out(found.prior(torch.zeros(1, 1, 1)), keys).log_weights.exp().numpy()
 
 
 def test_a_row_among_the_exemplars_counts_once_less_for_itself(three):
     keys = np.array([8, 5, 7, 2**63, 2**64 - 1, 0], np.uint64)
     weights = np.array([[1, 2, 2], [0, 3, 2], [1, 3, 2], [1, 3, 1], [1, 3, 2], [1, 3, 2]])
-    assert_allclose(shares(three, keys), (weights / weights.sum(1, keepdims=True))[None], rtol=1e-6)
+    assert_allclose(weights_of(three, keys), (weights / weights.sum(1, keepdims=True))[None], rtol=1e-6)
     assert three.counts.tolist() == [1, 3, 2]  # as before
 
 
 def test_rows_known_to_be_others_count_every_exemplar(three):
     whole = [[[1 / 6, 3 / 6, 2 / 6]]]
-    assert_allclose(three.prior(torch.zeros(1, 1, 1)).log_share.exp(), whole, rtol=1e-6)
-    assert_allclose(shares(three, np.array([6], np.uint64)), whole, rtol=1e-6)
+    assert_allclose(three.prior(torch.zeros(1, 1, 1)).log_weights.exp(), whole, rtol=1e-6)
+    assert_allclose(weights_of(three, np.array([6], np.uint64)), whole, rtol=1e-6)
 
 
 def test_an_only_exemplar_stays():
     key = np.array([5], np.uint64)
     for count in (1, 2):
-        assert shares(Exemplars(key, torch.tensor([count]), torch.zeros(1, 1, 2)), key) == [[[1]]]
+        assert weights_of(Exemplars(key, torch.tensor([count]), torch.zeros(1, 1, 2)), key) == [[[1]]]
 
 
 # Of many exemplars a row sees the nearest
@@ -171,12 +171,12 @@ def test_of_many_exemplars_the_prior_is_the_sum_over_the_nearest(many, few_are_f
 
 def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_doubles(many, few_are_five):
     z = many.means  # each row is an exemplar
-    seen, left_out = (many.nearest_prior(LOG_BANDWIDTH, keys, z).log_share.exp() for keys in (None, many.keys))
+    seen, left_out = (many.nearest_prior(LOG_BANDWIDTH, keys, z).log_weights.exp() for keys in (None, many.keys))
     total = many.counts.sum().item()
     assert total == 28 + 36
     assert_allclose(seen.max(-1).values[:, 28:], 3 / total)  # its own is the nearest
     assert_allclose(left_out.sum(-1) * (total - 1), seen.sum(-1) * total - 1, rtol=1e-12)
-    own = (many.nearest_prior(LOG_BANDWIDTH, many.keys, z).codes == z[:, :, None]).all(-1)
+    own = (many.nearest_prior(LOG_BANDWIDTH, many.keys, z).means == z[:, :, None]).all(-1)
     assert own.sum() == MEMBERS * ROWS
     expected = torch.tensor([0.0] * 28 + [2.0] * 12).double() / (total - 1)
     assert_allclose(left_out[own].reshape(MEMBERS, ROWS), expected.expand(MEMBERS, -1))
@@ -215,6 +215,6 @@ def test_many_exemplars_give_samples_from_all_of_them(many, few_are_five, rng):
     """What a row sees does not matter to new rows: they come from the whole prior."""
     whole = many.prior(LOG_BANDWIDTH)
     assert isinstance(whole, ExemplarPrior)
-    assert_allclose(whole.log_share.exp(), (many.counts / many.counts.sum())[None, None].expand_as(whole.log_share))
+    assert_allclose(whole.log_weights.exp(), (many.counts / many.counts.sum())[None, None].expand_as(whole.log_weights))
     z = torch.tensor(rng.standard_normal((MEMBERS, 9, LATENTS)))
     assert_allclose(whole.log_prob(z[None])[0], slow_prior(many, ROWS, None, z.numpy()), rtol=1e-10)

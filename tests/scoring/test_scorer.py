@@ -210,7 +210,7 @@ def test_samples_come_from_all_members_and_follow_their_seed(scorer_of, rng):
     assert_allclose(scorer.sample(8000, 5).mean(0), np.mean(means, 0), atol=0.1)
 
 
-def test_a_bandwidth_is_fitted_to_the_exemplars_only_of_an_anchored_model(scorer_of, vae, rng):
+def test_a_bandwidth_is_fitted_to_the_exemplars_only_of_a_model_that_starts_at_pca(scorer_of, vae, rng):
     """Elsewhere posteriors may be wider than the gaps between codes: a kernel of that width costs all."""
     x = rng.normal(size=(50, 3))
     trained, fitted = (scorer_of(x, starts_at_pca=at_pca).vae.log_bandwidth for at_pca in (False, True))

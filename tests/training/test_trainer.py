@@ -167,8 +167,8 @@ def test_exemplars_are_all_rows_where_they_are_few_and_drawn_afresh_where_not(ma
     many = ExemplarSource(trainer.x, 16)
     rows = torch.zeros(3, 5, dtype=torch.long)
     codes, _ = trainer.vae.encode(trainer.x)
-    torch.testing.assert_close(few.for_rows(trainer.vae, rows, trainer.generator).codes, codes)
-    first, second = (many.for_rows(trainer.vae, rows, trainer.generator).codes for _ in range(2))
+    torch.testing.assert_close(few.for_rows(trainer.vae, rows, trainer.generator).means, codes)
+    first, second = (many.for_rows(trainer.vae, rows, trainer.generator).means for _ in range(2))
     assert first.shape == (3, 16, codes.shape[-1])
     assert not torch.equal(first, second)
 

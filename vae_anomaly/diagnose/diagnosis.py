@@ -87,7 +87,7 @@ def _check_latents_and_dependence(fitted: FittedModel, typical: np.ndarray) -> I
     if architecture.variational:
         rows = torch.as_tensor(x[typical])
         with torch.no_grad():
-            outputs, extra = scorer.vae.likelihood.margins(rows)
+            outputs, extra = scorer.vae.likelihood.marginals(rows)
             margins = scorer.vae.likelihood.log_prob(rows, outputs.expand(len(rows), -1), extra).sum(1).numpy()
         yield checks.independent_columns(scores[typical], margins, shared, len(first_cells), remedy=remedies[0])
     of_shuffled = replace(scorer, leave_one_out=True).score(shuffled(x, columns, rng))

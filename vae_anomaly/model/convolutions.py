@@ -1,7 +1,7 @@
-"""Convolutional nets whose members lie side by side: each member is a group of channels, one convolution a layer.
+"""Convolutional nets of all members at once: each member is a group of channels, one convolution a layer.
 
-Rows come and go as they do elsewhere, (members, rows, pixels), an image flattened channel first. Every convolution
-halves the sides (rounded down), every transposed one of the decoder brings the side back that its mirror image had.
+Inputs and outputs are (members, rows, pixels), an image flattened channel first. Every convolution of the encoder
+halves the sides (rounded down); every transposed convolution of the decoder restores them.
 """
 
 import math
@@ -16,11 +16,11 @@ from vae_anomaly.model.networks import MemberLinear
 
 Shape = tuple[int, int, int]  # channels, height, width
 KERNEL, STRIDE, PADDING = 4, 2, 1
-DENSE = 128  # width of the layer between the last convolution and the code
+DENSE = 128  # width of the layer between the last convolution and the latents
 
 
 def halved_sides(shape: Shape, layers: int) -> list[tuple[int, int]]:
-    """Height and width before and after each of so many convolutions; a side of 1 cannot be halved."""
+    """Height and width before and after each convolution, (layers + 1); a side of 1 becomes 0."""
     return [(shape[1] >> layer, shape[2] >> layer) for layer in range(layers + 1)]
 
 
@@ -38,13 +38,13 @@ class MemberConvolution(nn.Module):
         return conv2d(x, weight, bias, STRIDE, PADDING, groups=len(self.weight))
 
     @torch.no_grad()
-    def draw(self, generator: torch.Generator) -> None:
-        """Uniform weights, as `MemberLinear` draws them."""
+    def initialise(self, generator: torch.Generator) -> None:
+        """Uniform weights, as in `MemberLinear`."""
         _draw_uniform(self.weight, self.bias, self.weight[0, 0].numel(), generator)
 
 
 class MemberUpConvolution(nn.Module):
-    """Transposed convolution of each member: (rows, members * inputs, height, width) to the sides asked for."""
+    """Transposed convolution of each member: (rows, members * inputs, height, width) to the given sides."""
 
     def __init__(self, members: int, inputs: int, outputs: int):
         super().__init__()
@@ -58,8 +58,8 @@ class MemberUpConvolution(nn.Module):
         return conv_transpose2d(x, weight, bias, STRIDE, PADDING, padding, groups=len(self.weight))
 
     @torch.no_grad()
-    def draw(self, generator: torch.Generator) -> None:
-        """Uniform weights: a pixel of the output is reached by a quarter of the kernel's cells."""
+    def initialise(self, generator: torch.Generator) -> None:
+        """Uniform weights; a quarter of the kernel reaches each pixel of the output."""
         _draw_uniform(self.weight, self.bias, self.weight[0, :, 0].numel() // STRIDE**2, generator)
 
 
@@ -74,25 +74,25 @@ class ConvolutionalEncoder(nn.Module):
         self.last = MemberLinear(members, DENSE, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images of [0, 1] as they are."""
+        """Outputs of the encoder for pixels from 0 to 1."""
         h = _as_images(x, self.shape)
         for convolution in self.convolutions:
             h = silu(convolution(h))
         return self.last(silu(self.dense(_as_rows(h, len(x)))))
 
-    def draw(self, generator: torch.Generator) -> None:
+    def initialise(self, generator: torch.Generator) -> None:
         """Draw all layers."""
         for layer in (*self.convolutions, self.dense, self.last):
-            layer.draw(generator)
+            layer.initialise(generator)
 
     @property
     def offset(self) -> nn.Parameter:
-        """What is added to the outputs, (members, 1, outputs)."""
+        """Constant term of the outputs, (members, 1, outputs)."""
         return self.last.bias
 
 
 class ConvolutionalDecoder(nn.Module):
-    """The encoder's mirror image, and an offset for each pixel: (members, rows, latents) to (members, rows, pixels)."""
+    """Mirror image of the encoder plus pixel offsets: (members, rows, latents) to (members, rows, pixels)."""
 
     def __init__(self, members: int, latents: int, channels: Sequence[int], shape: Shape):
         super().__init__()
@@ -112,10 +112,10 @@ class ConvolutionalDecoder(nn.Module):
             h = convolution(silu(h), sides)
         return self.offset + _as_rows(h, len(z))
 
-    def draw(self, generator: torch.Generator) -> None:
+    def initialise(self, generator: torch.Generator) -> None:
         """Draw all layers."""
         for layer in (self.first, self.dense, *self.convolutions):
-            layer.draw(generator)
+            layer.initialise(generator)
 
 
 def _as_images(x: Tensor, shape: Shape) -> Tensor:
@@ -125,7 +125,7 @@ def _as_images(x: Tensor, shape: Shape) -> Tensor:
 
 
 def _as_rows(h: Tensor, members: int) -> Tensor:
-    """The way back."""
+    """(rows, members * channels, height, width) as (members, rows, pixels)."""
     return h.reshape(len(h), members, -1).transpose(0, 1)
 
 

@@ -1,215 +1,169 @@
-"""Densities of table cells given what the decoder says of them, in nats.
+"""Densities of table cells given the decoder's outputs, in nats.
 
-Arrays end in cells: ``x`` is (..., n_cells) and a NaN cell was not observed and counts 0. ``outputs`` (..., n_outputs)
-is what the decoder gives for each row, ``shared`` (..., n_shared) what is learned once for all rows, such as the noise
-scale of each column.
+Arrays end in cells: ``x`` is (..., n_cells); a NaN cell was not observed and counts 0. ``outputs`` (..., n_outputs)
+come from the decoder for each row, ``shared`` (..., n_shared) are parameters learned once for all rows, such as the
+noise scale of each column.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import accumulate, pairwise
-from typing import Protocol
+from typing import ClassVar
 
 import torch
 from scipy.special import stdtrit
 from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid, one_hot, softplus
 
-START_SCALE = 0.3  # noise scale of a standardised number before training, where there is no anchor
+START_SCALE = 0.3  # noise scale of a standardised number before training, without a PCA initialisation
 DISCRETE_GAIN = 4.0  # slope of the logit at one half: how a linear path starts to move a probability
-LEAST_SCALE = 1e-3  # of a standardised number's margin: below every floor, and no division by zero
-TAIL_WEIGHTS = (2.1, 3.0, 4.5, 8.0, 20.0, 100.0)  # degrees of freedom tried for a margin
-EM_ROUNDS = 12  # for each of them
-COUNTED_CELLS = 2**18  # at a time
-HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+LEAST_SCALE = 1e-3  # noise scale of a marginal fit, of a standardised number: no division by zero
 
 
 Density = Callable[[Tensor, Tensor], Tensor]  # cells and outputs to the log density of each cell
 
 
-class Likelihood(Protocol):
-    """What every density of cells can do."""
+class Likelihood(ABC):
+    """A density of cells.
 
-    @property
-    def n_cells(self) -> int:
-        """Columns of ``x``."""
+    Attributes
+    ----------
+    n_cells : int
+        Columns of ``x``.
+    n_features : int
+        Columns that the encoder sees of the cells.
+    n_outputs : int
+        Columns that the decoder gives for each row.
+    n_shared : int
+        Parameters learned once for all rows.
+    """
 
-    @property
-    def n_features(self) -> int:
-        """Columns that the encoder sees of the cells."""
+    n_cells: int
+    n_features: int
+    n_outputs: int
+    n_shared: int
 
-    @property
-    def n_outputs(self) -> int:
-        """Columns that the decoder gives for each row."""
-
-    @property
-    def n_shared(self) -> int:
-        """Numbers learned once for all rows."""
-
+    @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """Cells as the encoder sees them, always finite."""
 
-    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs of a decoder that knows only the margins of ``x``, its gain per feature, and the shared numbers.
+    @abstractmethod
+    def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs of a decoder that knows only the means of ``x``, its gain per feature, and the shared parameters.
 
-        ``noise`` (features,) is the scale at which the noise of each feature starts, where it has one.
+        ``scales`` (features,) is the initial noise scale of each feature that has one.
         """
 
-    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs and shared numbers under which ``x`` is likeliest if the decoder says the same of every row."""
+    def marginals(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and shared parameters of the greatest likelihood of ``x`` if all rows have the same outputs."""
+        outputs, _, shared = self.start(x, x.new_ones(self.n_features))
+        return outputs, shared
 
-    def given(self, shared: Tensor) -> Density:
-        """The density once the shared numbers are known: what depends on them alone is computed here."""
+    @abstractmethod
+    def density(self, shared: Tensor) -> Density:
+        """The density for these shared parameters; everything that depends on them alone is computed once."""
 
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         """Log density of each cell; unobserved cells count 0."""
+        return self.density(shared)(x, outputs)
 
-    def expected(self, outputs: Tensor, shared: Tensor) -> Tensor:
+    @abstractmethod
+    def expected(self, outputs: Tensor) -> Tensor:
         """Expected cell: the mean of a number, the most probable value of anything else."""
 
+    @abstractmethod
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         """Cells drawn from the density."""
 
 
-def floored_scale(log_scale: Tensor, floor: Tensor) -> Tensor:
-    """Scale that approaches its floor smoothly: duplicated values cannot drive a density to infinity."""
-    return (floor**2 + (2 * log_scale.clamp(-12.0, 8.0)).exp()).sqrt()
+class Numbers(Likelihood):
+    """Base of the densities of standardised numbers: one output a cell, its location, and a floor for the scale."""
 
+    shared_per_cell: ClassVar[int]
 
-def raw_scale(scale: Tensor, floor: Tensor) -> Tensor:
-    """Log scale whose floored scale is ``scale``, or as near above the floor as makes sense."""
-    return 0.5 * (scale**2 - floor**2).clamp_min(0.25 * scale**2).log()
-
-
-def _zero_if_unseen(x: Tensor) -> tuple[Tensor, Tensor]:
-    seen = ~x.isnan()
-    return torch.where(seen, x, torch.zeros_like(x)), seen
-
-
-def _column_means(x: Tensor) -> Tensor:
-    few = max(1, COUNTED_CELLS // max(1, x.shape[1]))
-    seen = sum((~rows.isnan()).sum(0) for rows in x.split(few))  # at once it takes twice the memory of x
-    return x.nansum(0).div(seen).nan_to_num(0.0)
-
-
-def _started(likelihood: Likelihood, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Margins of a density that has no noise scale: where it starts, it is likeliest."""
-    outputs, _, shared = likelihood.start(x, x.new_ones(likelihood.n_features))
-    return outputs, shared
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """What densities of standardised numbers share: one output a cell, its location, and floors for the noise scale."""
-
-    floors: tuple[float, ...]
-
-    @property
-    def n_cells(self) -> int:
-        return len(self.floors)
-
-    @property
-    def n_features(self) -> int:
-        return len(self.floors)
-
-    @property
-    def n_outputs(self) -> int:
-        return len(self.floors)
+    def __init__(self, floors: tuple[float, ...]) -> None:
+        self.floors = floors
+        self.n_cells = self.n_features = self.n_outputs = len(floors)
+        self.n_shared = self.shared_per_cell * len(floors)
 
     def features(self, x: Tensor) -> Tensor:
-        return _zero_if_unseen(x)[0]
+        return _observed(x)[0]
 
-    def expected(self, outputs: Tensor, shared: Tensor) -> Tensor:
+    def expected(self, outputs: Tensor) -> Tensor:
         return outputs
 
-    def _floor(self, like: Tensor) -> Tensor:
-        return like.new_tensor(self.floors)
 
-
-@dataclass(frozen=True)
 class Gaussian(Numbers):
     """Gaussian in each column: the decoder gives the mean; the noise scale is learned per column, above its floor.
 
-    With the noise fixed at 1 the rows would rank as in principal component analysis (sigma-VAE, arXiv 2006.13202).
+    With a noise scale fixed at 1 the rows would rank as in principal component analysis (sigma-VAE, arXiv 2006.13202).
     """
 
-    @property
-    def n_shared(self) -> int:
-        return self.n_cells
+    shared_per_cell = 1
 
-    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         means = _column_means(x)
-        return means, torch.ones_like(means), raw_scale(noise, self._floor(means))
+        return means, torch.ones_like(means), raw_scale(scales, self.floors)
 
-    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        value, seen = _zero_if_unseen(x)
+    def marginals(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value, seen = _observed(x)
         means = _column_means(x)
         variances = ((value - means).square() * seen).sum(0) / seen.sum(0).clamp_min(1)
-        return means, raw_scale(variances.sqrt().clamp_min(LEAST_SCALE), self._floor(means))
+        return means, raw_scale(variances.sqrt().clamp_min(LEAST_SCALE), self.floors)
 
-    def given(self, shared: Tensor) -> Density:
-        scale = floored_scale(shared, self._floor(shared))
-        log_scale = scale.log()
+    def density(self, shared: Tensor) -> Density:
+        scale = floored_scale(shared, self.floors)
+        log_scale, half_log_two_pi = scale.log(), 0.5 * math.log(2 * math.pi)
 
         def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
-            value, seen = _zero_if_unseen(x)
-            log_density = -0.5 * ((value - outputs) / scale) ** 2 - log_scale - HALF_LOG_TWO_PI
+            value, seen = _observed(x)
+            log_density = -0.5 * ((value - outputs) / scale) ** 2 - log_scale - half_log_two_pi
             return torch.where(seen, log_density, 0.0)
 
         return log_prob
 
-    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        return self.given(shared)(x, outputs)
-
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
-        scale = floored_scale(shared, self._floor(shared))
-        return outputs + scale * _normal(outputs, generator)
+        draws = torch.randn(outputs.shape, dtype=outputs.dtype, device=outputs.device, generator=generator)
+        return outputs + floored_scale(shared, self.floors) * draws
 
 
-@dataclass(frozen=True)
 class StudentT(Numbers):
-    """Student-t in each column: the decoder gives the location; scale and tail weight are learned per column."""
+    """Student-t in each column: the decoder gives the location; scale and degrees of freedom are learned per column."""
 
-    @property
-    def n_shared(self) -> int:
-        return 2 * self.n_cells
+    shared_per_cell = 2
 
-    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         means = _column_means(x)
-        log_scale = raw_scale(noise, self._floor(means))
+        log_scale = raw_scale(scales, self.floors)
         return means, torch.ones_like(means), torch.cat([log_scale, torch.full_like(log_scale, 3.0)])
 
-    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Location and scale by parameter-expanded EM (Liu, Rubin and Wu 1998) for each of a few tail weights."""
-        (value, seen), loc = _zero_if_unseen(x), x.nanmedian(0).values.nan_to_num(0.0)
+    def marginals(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Location and scale by parameter-expanded EM (Liu, Rubin and Wu 1998), the best of a few dfs."""
+        rounds = 12
+        (value, seen), loc = _observed(x), x.nanmedian(0).values.nan_to_num(0.0)
         scale = ((value - loc).abs() * seen).sum(0) / seen.sum(0).clamp_min(1) + LEAST_SCALE
         found: list[tuple[Tensor, Tensor]] = []
-        for df in TAIL_WEIGHTS:
-            for _ in range(EM_ROUNDS):
+        for df in (2.1, 3.0, 4.5, 8.0, 20.0, 100.0):
+            for _ in range(rounds):
                 weight = seen / (df + ((value - loc) / scale).square())
                 total = weight.sum(0).clamp_min(1e-12)
                 loc = (weight * value).sum(0) / total
                 scale = ((weight * (value - loc).square()).sum(0) / total).sqrt() + LEAST_SCALE
             raw_df = torch.full_like(scale, math.log(math.expm1(df - 2)))
-            found.append((loc, torch.stack([raw_scale(scale, self._floor(scale)), raw_df])))
-        likely = torch.stack([self.log_prob(x, loc, shared.flatten()).sum(0) for loc, shared in found])
-        best, columns = likely.argmax(0), torch.arange(x.shape[1], device=x.device)
+            found.append((loc, torch.stack([raw_scale(scale, self.floors), raw_df])))
+        likelihoods = torch.stack([self.log_prob(x, loc, shared.flatten()).sum(0) for loc, shared in found])
+        best, columns = likelihoods.argmax(0), torch.arange(x.shape[1], device=x.device)
         locs, shareds = torch.stack([loc for loc, _ in found]), torch.stack([shared for _, shared in found], -1)
         return locs[best, columns], shareds[:, columns, best].flatten()
 
-    def _scale_and_df(self, shared: Tensor) -> tuple[Tensor, Tensor]:
+    def density(self, shared: Tensor) -> Density:
         log_scale, raw_df = shared.chunk(2, -1)
-        return floored_scale(log_scale, self._floor(shared)), 2 + softplus(raw_df)
-
-    def given(self, shared: Tensor) -> Density:
-        scale, df = self._scale_and_df(shared)
+        scale, df = floored_scale(log_scale, self.floors), 2 + softplus(raw_df)
         norm = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - 0.5 * (df * math.pi).log() - scale.log()
         power, rate = (df + 1) / 2, 1 / (scale * df.sqrt())
 
         def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
-            value, seen = _zero_if_unseen(x)
+            value, seen = _observed(x)
             if outputs.requires_grad:
                 log_density = norm - power * torch.log1p(((value - outputs) / scale) ** 2 / df)
             else:  # the same in fewer passes
@@ -218,161 +172,119 @@ class StudentT(Numbers):
 
         return log_prob
 
-    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        return self.given(shared)(x, outputs)
-
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         """Quantiles at uniform draws: torch has no t or gamma variates that take a generator."""
-        scale, df = self._scale_and_df(shared)
+        log_scale, raw_df = shared.chunk(2, -1)
+        scale, df = floored_scale(log_scale, self.floors), 2 + softplus(raw_df)
         uniform = _uniform(outputs, generator).cpu().double().clamp(1e-12, 1 - 1e-12)
         quantiles = stdtrit(df.cpu().double().numpy(), uniform.numpy())
         return outputs + scale * torch.as_tensor(quantiles).to(outputs)
 
 
-@dataclass(frozen=True)
 class BernoulliPixels(Numbers):
     """Pixels from 0 to 1: the decoder gives the logit of white.
 
-    A gray pixel stands for a coin that shows white so often: the log density is the expected one of a draw of it, so
-    the ELBO is the expected ELBO of the image in black and white (Salakhutdinov and Murray 2008 binarise digits so).
+    A grey pixel is the probability of a white one: its log density is the expected log mass of such a draw, so the ELBO
+    is the expected ELBO of the image in black and white (Salakhutdinov and Murray 2008 binarise digits this way).
     """
 
-    @property
-    def n_shared(self) -> int:
-        return 0
+    shared_per_cell = 0
 
-    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rate = _column_means(x).clamp(5e-3, 1 - 5e-3)
         return rate.logit(), torch.full_like(rate, DISCRETE_GAIN), rate.new_zeros(0)
 
-    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return _started(self, x)
+    def density(self, shared: Tensor) -> Density:
+        def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
+            value, seen = _observed(x)
+            log_mass = value * outputs - softplus(outputs)
+            return torch.where(seen, log_mass, torch.zeros_like(log_mass))
 
-    def given(self, shared: Tensor) -> Density:
-        return partial(self.log_prob, shared=shared)
+        return log_prob
 
-    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        value, seen = _zero_if_unseen(x)
-        log_mass = value * outputs - softplus(outputs)
-        return torch.where(seen, log_mass, torch.zeros_like(log_mass))
-
-    def expected(self, outputs: Tensor, shared: Tensor) -> Tensor:
+    def expected(self, outputs: Tensor) -> Tensor:
         return outputs.sigmoid()
 
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
-        """The expected gray: a drawn image that is only black and white would be no image of training's kind."""
+        """The expected grey: no image of training is only black and white."""
         return outputs.sigmoid()
 
 
-@dataclass(frozen=True)
-class Bernoulli:
+class Bernoulli(Likelihood):
     """Columns of two values, 0 and 1; the decoder gives the logit of 1.
 
-    Any other value was never seen in training. With the share ``unseen`` a cell is any of the three values alike, so
-    nothing is impossible and no cell outweighs a row.
+    Any other value was never seen in training. With probability ``unseen`` a cell is one of three values, all equally
+    likely, so nothing is impossible and no cell outweighs a row.
     """
 
-    n_cells: int
-    unseen: float
-
-    @property
-    def n_features(self) -> int:
-        return self.n_cells
-
-    @property
-    def n_outputs(self) -> int:
-        return self.n_cells
-
-    @property
-    def n_shared(self) -> int:
-        return 0
+    def __init__(self, n_cells: int, unseen: float) -> None:
+        self.n_cells = self.n_features = self.n_outputs = n_cells
+        self.n_shared, self.unseen = 0, unseen
 
     def features(self, x: Tensor) -> Tensor:
         known = (x == 0) | (x == 1)
         return torch.where(known, x, torch.full_like(x, 0.5))
 
-    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rate = _column_means(torch.where(x > 1, torch.nan, x)).clamp(0.5 * self.unseen, 1 - 0.5 * self.unseen)
         return rate.logit(), torch.full_like(rate, DISCRETE_GAIN), rate.new_zeros(0)
 
-    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return _started(self, x)
+    def density(self, shared: Tensor) -> Density:
+        log_any, log_known = math.log(self.unseen / 3), math.log1p(-self.unseen)
 
-    def given(self, shared: Tensor) -> Density:
-        return partial(self.log_prob, shared=shared)
+        def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
+            value, seen = _observed(x)
+            one, zero = logsigmoid(outputs), logsigmoid(-outputs)
+            chosen = torch.where(value == 1, one, zero) + log_known
+            known = (value == 0) | (value == 1)
+            any_value = torch.full_like(chosen, log_any)
+            log_mass = torch.where(known, torch.logaddexp(chosen, any_value), any_value)
+            return torch.where(seen, log_mass, torch.zeros_like(log_mass))
 
-    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        value, seen = _zero_if_unseen(x)
-        any_value = math.log(self.unseen / 3)
-        one, zero = logsigmoid(outputs), logsigmoid(-outputs)
-        chosen = torch.where(value == 1, one, zero) + math.log1p(-self.unseen)
-        known = (value == 0) | (value == 1)
-        spread = torch.full_like(chosen, any_value)
-        log_mass = torch.where(known, torch.logaddexp(chosen, spread), spread)
-        return torch.where(seen, log_mass, torch.zeros_like(log_mass))
+        return log_prob
 
-    def expected(self, outputs: Tensor, shared: Tensor) -> Tensor:
+    def expected(self, outputs: Tensor) -> Tensor:
         return (outputs > 0).to(outputs.dtype)
 
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         return (_uniform(outputs, generator) < outputs.sigmoid()).to(outputs.dtype)
 
 
-@dataclass(frozen=True)
-class Categorical:
-    """One column of codes 0 to ``n_codes`` - 1; the decoder gives a logit for each.
+class Categorical(Likelihood):
+    """One column of category codes 0 to ``n_codes`` - 1; the decoder gives a logit for each.
 
-    Code ``n_codes`` was never seen in training. With the share ``unseen`` the cell is any of the ``n_codes`` + 1 codes
-    alike. ``spread`` is the log of how many table values share a code: their probability is divided among them.
+    Code ``n_codes`` was never seen in training. With probability ``unseen`` the cell is one of the ``n_codes`` + 1
+    codes, all equally likely. ``spread`` is the log of the number of table values behind each code, which divide its
+    probability.
     """
 
-    n_codes: int
-    unseen: float
-    spread: tuple[float, ...]
-
-    @property
-    def n_cells(self) -> int:
-        return 1
-
-    @property
-    def n_features(self) -> int:
-        return self.n_codes
-
-    @property
-    def n_outputs(self) -> int:
-        return self.n_codes
-
-    @property
-    def n_shared(self) -> int:
-        return 0
+    def __init__(self, n_codes: int, unseen: float, spread: tuple[float, ...]) -> None:
+        self.n_cells, self.n_shared = 1, 0
+        self.n_features = self.n_outputs = self.n_codes = n_codes
+        self.unseen, self.spread = unseen, spread
 
     def features(self, x: Tensor) -> Tensor:
-        return one_hot(self._codes(x), self.n_codes + 1)[..., : self.n_codes].to(x.dtype)
+        codes = x[..., 0].nan_to_num(float(self.n_codes)).long()  # a missing cell is coded as unseen
+        return one_hot(codes, self.n_codes + 1)[..., : self.n_codes].to(x.dtype)
 
-    def _codes(self, x: Tensor) -> Tensor:
-        """Codes as whole numbers; a missing cell is coded as unseen."""
-        return x[..., 0].nan_to_num(float(self.n_codes)).long()
+    def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        frequency = self.features(x).mean(0)
+        gains = torch.full_like(frequency, DISCRETE_GAIN)
+        return frequency.clamp_min(self.unseen).log(), gains, frequency.new_zeros(0)
 
-    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        share = self.features(x).mean(0)
-        return share.clamp_min(self.unseen).log(), torch.full_like(share, DISCRETE_GAIN), share.new_zeros(0)
+    def density(self, shared: Tensor) -> Density:
+        log_any, log_known = math.log(self.unseen / (self.n_codes + 1)), math.log1p(-self.unseen)
 
-    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return _started(self, x)
+        def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
+            known = log_softmax(outputs, -1) + log_known
+            any_code = torch.full_like(known[..., :1], log_any)
+            log_mass = torch.cat([torch.logaddexp(known, any_code) - known.new_tensor(self.spread), any_code], -1)
+            codes = x.nan_to_num(float(self.n_codes)).long().expand(*log_mass.shape[:-1], 1)
+            return torch.where(x.isnan(), torch.zeros_like(any_code), log_mass.gather(-1, codes))
 
-    def given(self, shared: Tensor) -> Density:
-        return partial(self.log_prob, shared=shared)
+        return log_prob
 
-    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        any_code = math.log(self.unseen / (self.n_codes + 1))
-        known = log_softmax(outputs, -1) + math.log1p(-self.unseen)
-        spread = torch.full_like(known[..., :1], any_code)
-        log_mass = torch.cat([torch.logaddexp(known, spread) - known.new_tensor(self.spread), spread], -1)
-        codes = self._codes(x)[..., None]
-        codes = codes.expand(*log_mass.shape[:-1], 1)
-        return torch.where(x.isnan(), torch.zeros_like(spread), log_mass.gather(-1, codes))
-
-    def expected(self, outputs: Tensor, shared: Tensor) -> Tensor:
+    def expected(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(-1, keepdim=True).to(outputs.dtype)
 
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
@@ -381,95 +293,56 @@ class Categorical:
         return (outputs + gumbel).argmax(-1, keepdim=True).to(outputs.dtype)
 
 
-@dataclass(frozen=True)
-class SquaredError:
+class SquaredError(Likelihood):
     """The plain autoencoder's term: minus the squared distance of the encoder's features from their reconstruction.
 
-    Not a density. Of a code's features, one for each value, the squares are summed.
+    It is not a density. The squares of a category code's features, one for each category, are summed.
     """
 
-    cells: Likelihood
-
-    @property
-    def n_cells(self) -> int:
-        return self.cells.n_cells
-
-    @property
-    def n_features(self) -> int:
-        return self.cells.n_features
-
-    @property
-    def n_outputs(self) -> int:
-        return self.cells.n_features
-
-    @property
-    def n_shared(self) -> int:
-        return 0
+    def __init__(self, cells: Likelihood) -> None:
+        self.cells, self.n_cells, self.n_shared = cells, cells.n_cells, 0
+        self.n_features = self.n_outputs = cells.n_features
 
     def features(self, x: Tensor) -> Tensor:
         return self.cells.features(x)
 
-    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         means = self.features(x).mean(0)
         return means, torch.ones_like(means), means.new_zeros(0)
 
-    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return _started(self, x)
+    def density(self, shared: Tensor) -> Density:
+        def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
+            error = ((self.cells.features(x) - outputs) ** 2).unflatten(-1, (self.n_cells, -1)).sum(-1)
+            return torch.where(x.isnan(), torch.zeros_like(error), -error)
 
-    def given(self, shared: Tensor) -> Density:
-        return partial(self.log_prob, shared=shared)
+        return log_prob
 
-    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        error = ((self.features(x) - outputs) ** 2).unflatten(-1, (self.n_cells, -1)).sum(-1)
-        return torch.where(x.isnan(), torch.zeros_like(error), -error)
-
-    def expected(self, outputs: Tensor, shared: Tensor) -> Tensor:
+    def expected(self, outputs: Tensor) -> Tensor:
         if isinstance(self.cells, Numbers):
             return outputs
-        return self.cells.expected(outputs - 0.5, shared)  # features of two values lie at 0 and 1
+        return self.cells.expected(outputs - 0.5)  # features of two values are 0 and 1
 
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         raise TypeError("A squared error is not a density and has nothing to draw from.")
 
 
-@dataclass(frozen=True)
-class Mixed:
-    """A mixed table: slices of its columns, each under a density of its own.
+class Mixed(Likelihood):
+    """A mixed table: blocks of its columns, each with a density of its own.
 
-    ``indicators`` names the cells that were missing in some training rows: the encoder is told where they are missing.
+    ``indicators`` are the cells that were missing in some training rows: the encoder gets a feature for each that is 1
+    where it is missing.
     """
 
-    blocks: tuple[Likelihood, ...]
-    indicators: tuple[int, ...] = ()
-
-    @cached_property
-    def n_cells(self) -> int:
-        return sum(block.n_cells for block in self.blocks)
-
-    @cached_property
-    def n_features(self) -> int:
-        return sum(block.n_features for block in self.blocks) + len(self.indicators)
-
-    @cached_property
-    def n_outputs(self) -> int:
-        return sum(block.n_outputs for block in self.blocks)
-
-    @cached_property
-    def n_shared(self) -> int:
-        return sum(block.n_shared for block in self.blocks)
-
-    @cached_property
-    def _parts(self) -> list[tuple[Likelihood, slice, slice, slice]]:
-        """Each block with its slices of cells, outputs and shared numbers."""
-        slices = [
-            [slice(a, b) for a, b in pairwise(accumulate(widths, initial=0))]
-            for widths in (
-                [block.n_cells for block in self.blocks],
-                [block.n_outputs for block in self.blocks],
-                [block.n_shared for block in self.blocks],
-            )
-        ]
-        return list(zip(self.blocks, *slices, strict=True))
+    def __init__(self, blocks: tuple[Likelihood, ...], indicators: tuple[int, ...] = ()) -> None:
+        self.blocks, self.indicators = blocks, indicators
+        self._parts: list[tuple[Likelihood, slice, slice, slice]] = []  # with its slices of cells, outputs, shared
+        cells = outputs = shared = 0
+        for block in blocks:
+            ends = cells + block.n_cells, outputs + block.n_outputs, shared + block.n_shared
+            self._parts.append((block, slice(cells, ends[0]), slice(outputs, ends[1]), slice(shared, ends[2])))
+            cells, outputs, shared = ends
+        self.n_cells, self.n_outputs, self.n_shared = cells, outputs, shared
+        self.n_features = sum(block.n_features for block in blocks) + len(indicators)
 
     def features(self, x: Tensor) -> Tensor:
         parts = [block.features(x[..., cells]) for block, cells, _, _ in self._parts]
@@ -477,44 +350,60 @@ class Mixed:
             parts.append(x[..., list(self.indicators)].isnan().to(x.dtype))
         return torch.cat(parts, -1)
 
-    def start(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         widths = [block.n_features for block in self.blocks]
-        noises = noise[: sum(widths)].split(widths)
-        starts = [b.start(x[:, cells], n) for (b, cells, _, _), n in zip(self._parts, noises, strict=True)]
+        of_blocks = scales[: sum(widths)].split(widths)
+        starts = [b.start(x[:, cells], s) for (b, cells, _, _), s in zip(self._parts, of_blocks, strict=True)]
         outputs, gains, shared = (torch.cat(parts) for parts in zip(*starts, strict=True))
         return outputs, gains, shared
 
-    def margins(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        found = [block.margins(x[..., cells]) for block, cells, _, _ in self._parts]
+    def marginals(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = [block.marginals(x[..., cells]) for block, cells, _, _ in self._parts]
         outputs, shared = (torch.cat(parts) for parts in zip(*found, strict=True))
         return outputs, shared
 
-    def given(self, shared: Tensor) -> Density:
-        parts = [(block.given(shared[..., part]), cells, outputs) for block, cells, outputs, part in self._parts]
+    def density(self, shared: Tensor) -> Density:
+        parts = [(block.density(shared[..., part]), cells, outputs) for block, cells, outputs, part in self._parts]
         if len(parts) == 1:
             return parts[0][0]
         return lambda x, outputs: torch.cat([density(x[..., c], outputs[..., o]) for density, c, o in parts], -1)
 
-    def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
-        return self.given(shared)(x, outputs)
-
-    def expected(self, outputs: Tensor, shared: Tensor) -> Tensor:
-        return torch.cat([b.expected(outputs[..., o], shared[..., s]) for b, _, o, s in self._parts], -1)
+    def expected(self, outputs: Tensor) -> Tensor:
+        return torch.cat([block.expected(outputs[..., o]) for block, _, o, _ in self._parts], -1)
 
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         return torch.cat([b.sample(outputs[..., o], shared[..., s], generator) for b, _, o, s in self._parts], -1)
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
-
-
-def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=generator)
-
-
-NUMBER_LIKELIHOODS: dict[str, Callable[[tuple[float, ...]], Likelihood]] = {
+NUMBER_LIKELIHOODS: dict[str, type[Numbers]] = {
     "gaussian": Gaussian,
     "student_t": StudentT,
     "bernoulli": BernoulliPixels,
 }
+
+
+def floored_scale(log_scale: Tensor, floors: tuple[float, ...]) -> Tensor:
+    """Scale that approaches its floor smoothly: duplicated values cannot drive a density to infinity."""
+    return (log_scale.new_tensor(floors) ** 2 + (2 * log_scale.clamp(-12.0, 8.0)).exp()).sqrt()
+
+
+def raw_scale(scale: Tensor, floors: tuple[float, ...]) -> Tensor:
+    """Log scale whose floored scale is ``scale``, or at least half a ``scale`` where the floor is as high."""
+    return 0.5 * (scale**2 - scale.new_tensor(floors) ** 2).clamp_min(0.25 * scale**2).log()
+
+
+def _observed(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Cells with 0 where one is missing, and a mask of the observed ones."""
+    seen = ~x.isnan()
+    return torch.where(seen, x, torch.zeros_like(x)), seen
+
+
+def _column_means(x: Tensor) -> Tensor:
+    cells_at_once = 2**18  # all at once takes twice the memory of x
+    rows = x.split(max(1, cells_at_once // max(1, x.shape[1])))
+    seen = sum((~part.isnan()).sum(0) for part in rows)
+    return x.nansum(0).div(seen).nan_to_num(0.0)
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=generator)

@@ -1,4 +1,9 @@
-"""The codes nearest to others, by exact search: all products of pairs, and a sieve that makes most of them cheaply."""
+"""Nearest latents by exact search, and the bandwidth that the distances between them suggest.
+
+`MemberSearch` finds the exemplars nearest to rows, in each member of an ensemble. Few latents are searched with a tree,
+more of them with matrix products: `ExactSearch` takes the product of every pair, `FilteredSearch` takes it in single
+precision first.
+"""
 
 import math
 from functools import cached_property
@@ -10,118 +15,40 @@ from scipy.optimize import minimize_scalar
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-FEW_CODES = 4096  # up to which a sieve saves nothing
-SPARE = 4  # codes kept beyond those asked for: what single precision cannot put in order
-HEAP_COLUMNS = 1280  # at least: torch is quicker to find the least k of 64 k numbers or more than of fewer
-HALF_ULP = 2.0**-24  # of single precision
+NEAREST = 16  # exemplars that a row sees where there are many
+TREE_LATENTS = 8  # at most, for which a tree is faster
+FEW_ROWS = 4096  # up to which a filter saves nothing
+BLOCK_COLUMNS = 1280  # at least: torch finds the least k of 64 k or more numbers faster than of fewer
+PAIRS_AT_ONCE = 2**19  # of rows, which stay in a processor's cache; 64 times as many on a GPU
 
 
-class Search(Protocol):
-    """What every search can do."""
-
-    def nearest(self, z: Tensor, count: int) -> Tensor:
-        """Places of the ``count`` codes nearest to each row of ``z`` (rows, latents), (rows, count), in any order."""
-
-
-def search(codes: Tensor) -> Search:
-    """The quicker search among ``codes`` (rows, latents)."""
-    sieved = codes.device.type == "cpu" and codes.dtype == torch.float64 and len(codes) > FEW_CODES
-    return Sieve(codes) if sieved else Products(codes)
-
-
-class Products:
-    """Search among ``codes`` (rows, latents) by the product of every pair."""
-
-    def __init__(self, codes: Tensor) -> None:
-        self._centre = codes.mean(0)  # the squares are taken near 0, where they are exact
-        centred = codes - self._centre
-        self._transposed, self._half_square = centred.T, 0.5 * centred.square().sum(-1)
-
-    def nearest(self, z: Tensor, count: int) -> Tensor:
-        """Half the squared distance to each code, but for what belongs to the row alone; the least of them."""
-        half_distances = torch.addmm(self._half_square, z - self._centre, self._transposed, alpha=-1)
-        return half_distances.topk(count, largest=False).indices
-
-
-class Sieve:
-    """Search among many ``codes`` (rows, latents) in double precision: single precision first, then the few by all.
-
-    A product in single precision gives a lower bound of each ``|c|^2 / 2 - z.c``, which is half the squared distance
-    but for ``|z|^2 / 2``. With ``K`` terms it is off by less than ``(K + 4) u (|z| |c| + |c|^2 / 2)``, ``u`` half a
-    unit in the last place (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); twice that is
-    subtracted. A row whose nearest are farther than what is certain of the codes not kept is searched by all products.
-    """
-
-    def __init__(self, codes: Tensor) -> None:
-        self._codes, self._exact = codes, Products(codes)
-        self._centre = codes.mean(0)
-        centred = codes - self._centre
-        half_square = 0.5 * centred.square().sum(-1)
-        self._slack = 2 * (codes.shape[1] + 6) * HALF_ULP
-        bounds = torch.cat([-centred.T, half_square[None] * (1 - self._slack), (2 * half_square).sqrt()[None]])
-        self._heaps = max(1, len(codes) // HEAP_COLUMNS)
-        self._bounds = torch.nn.functional.pad(bounds, (0, -len(codes) % self._heaps))
-        self._bounds[-2, len(codes) :] = torch.inf  # what fills the heaps up is never near
-        self._bounds = self._bounds.float()
-
-    def nearest(self, z: Tensor, count: int) -> Tensor:
-        """The nearest of those kept, and for rows where that is not certain the nearest of all."""
-        near, bound = self._kept(z - self._centre, count + SPARE)
-        half_distances = 0.5 * (self._codes[near] - z[:, None]).square().sum(-1)
-        best = half_distances.topk(count, largest=False)
-        found = near.gather(1, best.indices)
-        certain = best.values.amax(1) - 0.5 * (z - self._centre).square().sum(-1) <= bound
-        certain &= bound.isfinite()  # in single precision
-        if not certain.all():
-            found[~certain] = self._exact.nearest(z[~certain], count)
-        return found
-
-    def _kept(self, z: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Places of the codes of the least bounds, (rows, count), and what no other code is nearer than, (rows,).
-
-        The codes lie in a few heaps, one beside the other; the least of all are in the columns of the least minima.
-        """
-        length = z.square().sum(-1, keepdim=True).sqrt()
-        bounds = torch.cat([z, torch.ones_like(length), -self._slack * length], 1).float() @ self._bounds
-        heaps = bounds.unflatten(1, (self._heaps, -1))
-        columns = heaps.amin(1).topk(count, largest=False).indices[:, None].expand(-1, self._heaps, -1)
-        least = heaps.gather(2, columns).flatten(1).topk(count, largest=False)
-        places = columns + heaps.shape[2] * torch.arange(self._heaps)[:, None]
-        places = places.flatten(1).gather(1, least.indices)
-        return places.clamp(max=len(self._codes) - 1), least.values.amax(1)  # of what is no number, no place beyond
-
-
-MOST_LATENTS = 8  # for which a tree is the faster
-PAIRS_AT_ONCE = 2**19  # of codes, which stay in a processor's cache; 64 times as many on a device
-
-
-class Neighbours:
-    """Search among the codes of each member.
+class MemberSearch:
+    """Search among the latent means of each member.
 
     Parameters
     ----------
-    codes : Tensor
+    means : Tensor
         (members, exemplars, latents).
     """
 
-    def __init__(self, codes: Tensor) -> None:
-        self.codes = codes
+    def __init__(self, means: Tensor) -> None:
+        self.means = means
 
     @cached_property
     def _trees(self) -> list[cKDTree]:
-        return [cKDTree(codes.double().numpy()) for codes in self.codes]
+        return [cKDTree(means.double().numpy()) for means in self.means]
 
     @cached_property
-    def _searches(self) -> list[Search]:
-        return [search(codes) for codes in self.codes]
+    def _searches(self) -> list["Search"]:
+        return [search(means) for means in self.means]
 
     def nearest(self, z: Tensor, count: int) -> Tensor:
-        """Places of the ``count`` exemplars nearest to each code of ``z`` (members, rows, latents)."""
-        if z.device.type == "cpu" and z.shape[-1] <= MOST_LATENTS:
+        """Indices of the ``count`` exemplars nearest to each row of ``z`` (members, rows, latents)."""
+        on_cpu = z.device.type == "cpu"
+        if on_cpu and z.shape[-1] <= TREE_LATENTS:
             found = [tree.query(rows.double().numpy(), count)[1] for tree, rows in zip(self._trees, z, strict=True)]
             return torch.as_tensor(np.stack(found).reshape(*z.shape[:2], count))
-        pairs = PAIRS_AT_ONCE if z.device.type == "cpu" else 64 * PAIRS_AT_ONCE
-        size = max(1, pairs // self.codes.shape[1])
+        size = max(1, (PAIRS_AT_ONCE if on_cpu else 64 * PAIRS_AT_ONCE) // self.means.shape[1])
         return torch.stack(
             [
                 torch.cat([among.nearest(part, count) for part in rows.split(size)])
@@ -130,44 +57,115 @@ class Neighbours:
         )
 
 
-NEAREST = 16  # kernels that a row sees of many
-MAX_ROWS = 1024  # codes that are left out in turn
-SMALLEST = 0.05  # where all codes are alike
-ALIKE = 1e-20  # of the codes' variance: squared distances that are no more than rounding
-UNUSED = 1e-6  # of the widest latent's deviation: a latent that nothing depends on
-RANGE = (1 / 4, 16.0)  # of the median distance between nearest neighbours, within which it is looked for
+class Search(Protocol):
+    """A search among rows (rows, latents)."""
+
+    def nearest(self, z: Tensor, count: int) -> Tensor:
+        """Indices of the ``count`` rows nearest to each row of ``z`` (rows, latents), (rows, count), in any order."""
 
 
-def leave_one_out_bandwidth(codes: Tensor, nearest: int) -> float:
-    """Bandwidth of a Gaussian kernel, alike in all directions, at each distinct code.
+def search(rows: Tensor) -> Search:
+    """The faster search among ``rows`` (rows, latents)."""
+    filtered = rows.device.type == "cpu" and rows.dtype == torch.float64 and len(rows) > FEW_ROWS
+    return FilteredSearch(rows) if filtered else ExactSearch(rows)
+
+
+class ExactSearch:
+    """Search among ``rows`` (rows, latents) by the product of every pair."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self._centre = rows.mean(0)  # the squares are taken near 0, where they are exact
+        centred = rows - self._centre
+        self._transposed, self._half_square = centred.T, 0.5 * centred.square().sum(-1)
+
+    def nearest(self, z: Tensor, count: int) -> Tensor:
+        """The rows of the least half squared distance, up to a constant for each row of ``z``."""
+        half_distances = torch.addmm(self._half_square, z - self._centre, self._transposed, alpha=-1)
+        return half_distances.topk(count, largest=False).indices
+
+
+class FilteredSearch:
+    """Search among many ``rows`` (rows, latents) in double precision: candidates are found in single precision.
+
+    A product in single precision gives a lower bound of each ``|c|^2 / 2 - z.c``, which is half the squared distance
+    up to ``|z|^2 / 2``. With ``K`` terms its error is below ``(K + 4) u (|z| |c| + |c|^2 / 2)``, ``u`` half a unit in
+    the last place (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); twice that is subtracted.
+    Where the nearest candidates are farther than the bound of all other rows, the search takes every product.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        half_ulp = 2.0**-24  # of single precision
+        self._rows, self._exact = rows, ExactSearch(rows)
+        self._centre = rows.mean(0)
+        centred = rows - self._centre
+        half_square = 0.5 * centred.square().sum(-1)
+        self._slack = 2 * (rows.shape[1] + 6) * half_ulp
+        bounds = torch.cat([-centred.T, half_square[None] * (1 - self._slack), (2 * half_square).sqrt()[None]])
+        self._blocks = max(1, len(rows) // BLOCK_COLUMNS)
+        self._bounds = torch.nn.functional.pad(bounds, (0, -len(rows) % self._blocks))
+        self._bounds[-2, len(rows) :] = torch.inf  # the padding is never near
+        self._bounds = self._bounds.float()
+
+    def nearest(self, z: Tensor, count: int) -> Tensor:
+        """The nearest candidates, and where they are not certain to be the nearest rows, those of the exact search."""
+        spare = 4  # candidates more than asked for: neighbours that single precision cannot put in order
+        near, bound = self._candidates(z - self._centre, count + spare)
+        half_distances = 0.5 * (self._rows[near] - z[:, None]).square().sum(-1)
+        best = half_distances.topk(count, largest=False)
+        found = near.gather(1, best.indices)
+        certain = best.values.amax(1) - 0.5 * (z - self._centre).square().sum(-1) <= bound
+        certain &= bound.isfinite()  # in single precision
+        if not certain.all():
+            found[~certain] = self._exact.nearest(z[~certain], count)
+        return found
+
+    def _candidates(self, z: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Indices of the rows of the least bounds, (rows, count), and a bound of all others, (rows,).
+
+        The rows are arranged in a few blocks of columns; the least bounds are in the columns of the least minima.
+        """
+        length = z.square().sum(-1, keepdim=True).sqrt()
+        bounds = torch.cat([z, torch.ones_like(length), -self._slack * length], 1).float() @ self._bounds
+        blocks = bounds.unflatten(1, (self._blocks, -1))
+        columns = blocks.amin(1).topk(count, largest=False).indices[:, None].expand(-1, self._blocks, -1)
+        least = blocks.gather(2, columns).flatten(1).topk(count, largest=False)
+        indices = columns + blocks.shape[2] * torch.arange(self._blocks)[:, None]
+        indices = indices.flatten(1).gather(1, least.indices)
+        return indices.clamp(max=len(self._rows) - 1), least.values.amax(1)  # NaN may give an index beyond the rows
+
+
+MAX_ROWS = 1024  # rows that are left out in turn
+SMALLEST = 0.05  # bandwidth where all rows are equal
+
+
+def leave_one_out_bandwidth(z: Tensor, nearest: int) -> float:
+    """Bandwidth of a Gaussian kernel, equal in all directions, of the greatest leave-one-out likelihood.
+
+    Equal rows count once.
 
     Parameters
     ----------
-    codes : Tensor
+    z : Tensor
         (rows, latents), in random order.
     nearest : int
-        Neighbours of a code that count; those further away add next to nothing.
+        Neighbours of a row that count; those further away add next to nothing.
     """
-    squared = _to_neighbours(codes, nearest)
+    some, among = z[:MAX_ROWS], search(z)
+    near = torch.cat([among.nearest(part, min(nearest + 1, len(z))) for part in some.split(64)])
+    squared = (z[near] - some[:, None]).square().sum(-1)
+    rounding = 1e-20 * z.var(0, correction=0).sum()  # squared distances up to it are 0
+    squared = squared.masked_fill(squared <= rounding, torch.inf).sort(1).values
+    squared = squared[squared[:, 0].isfinite()]  # (rows, at most nearest), ascending
     if not len(squared):
         return SMALLEST
-    spread = codes.std(0, correction=0)
-    unit, latents = squared[:, 0].median().sqrt().item(), int((spread > UNUSED * spread.max()).sum())
+    spread = z.std(0, correction=0)
+    used = int((spread > 1e-6 * spread.max()).sum())  # latents that depend on the rows
+    unit = squared[:, 0].median().sqrt().item()
 
     def loss(log_bandwidth: float) -> float:
         log_kernels = -0.5 * squared * math.exp(-2 * log_bandwidth)
-        return latents * log_bandwidth - log_kernels.logsumexp(1).mean().item()
+        return used * log_bandwidth - log_kernels.logsumexp(1).mean().item()
 
-    bounds = [math.log(unit * factor) for factor in RANGE]
+    bounds = math.log(unit / 4), math.log(unit * 16)
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
     return max(math.exp(found.x), 1e-6)
-
-
-def _to_neighbours(codes: Tensor, nearest: int) -> Tensor:
-    """Squared distances (rows, at most ``nearest``), rising, from codes to the nearest others that differ."""
-    some, among = codes[:MAX_ROWS], search(codes)
-    count = min(nearest + 1, len(codes))
-    near = torch.cat([among.nearest(part, count) for part in some.split(64)])
-    squared = (codes[near] - some[:, None]).square().sum(-1)
-    squared = squared.masked_fill(squared <= ALIKE * codes.var(0, correction=0).sum(), torch.inf).sort(1).values
-    return squared[squared[:, 0].isfinite()]

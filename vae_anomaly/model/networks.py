@@ -1,4 +1,4 @@
-"""Fully connected nets whose members lie side by side: a leading member axis, one batched product a layer."""
+"""Fully connected nets of all members at once: a leading member axis, one batched product a layer."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-HIDDEN_INPUT_LIMIT = 10.0  # root mean square; beyond it only the linear path answers: no far point looks familiar
+HIDDEN_INPUT_LIMIT = 10.0  # root mean square; beyond it only the linear path grows: no far point looks familiar
 
 
 class MemberLinear(nn.Module):
@@ -22,22 +22,22 @@ class MemberLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """One batched product.
 
-        After training a processor has the rows of the result side by side in memory: with few columns the product is a
-        third faster so.
+        After training, on a processor, each column of the result is contiguous in memory: with few columns the product
+        takes a third less time.
         """
         if self.training or x.device.type != "cpu":
             return torch.baddbmm(self.bias, x, self.weight)
         return torch.baddbmm(self.bias.mT, self.weight.mT, x.mT).mT
 
     @torch.no_grad()
-    def draw(self, generator: torch.Generator) -> None:
+    def initialise(self, generator: torch.Generator) -> None:
         """Uniform weights of variance 1 / (3 inputs), torch's own default for a linear layer."""
         bound = 1 / math.sqrt(max(1, self.weight.shape[1]))
         self.weight.uniform_(-bound, bound, generator=generator)
         self.bias.uniform_(-bound, bound, generator=generator)
 
 
-class AnchoredNet(nn.Module):
+class SkipNet(nn.Module):
     """A linear path plus a hidden path, ``x A + b + g(x)``: with g = 0 training begins at the linear map."""
 
     def __init__(self, members: int, inputs: int, hidden: Sequence[int], outputs: int):
@@ -47,7 +47,7 @@ class AnchoredNet(nn.Module):
         self.last = MemberLinear(members, hidden[-1], outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sum of both paths; the hidden one sees its input no longer than the limit, in the same direction."""
+        """Sum of both paths; the input of the hidden one is shortened to the limit, in the same direction."""
         length = x.square().mean(-1, keepdim=True).clamp_min(HIDDEN_INPUT_LIMIT**2).sqrt()
         h = x * (HIDDEN_INPUT_LIMIT / length)
         for layer in self.hidden:
@@ -56,12 +56,10 @@ class AnchoredNet(nn.Module):
 
     @property
     def offset(self) -> nn.Parameter:
-        """What is added to the outputs, (members, 1, outputs)."""
+        """Constant term of the outputs, (members, 1, outputs)."""
         return self.linear.bias
 
-    def draw(self, generator: torch.Generator, *, last: bool) -> None:
+    def initialise(self, generator: torch.Generator, *, last: bool) -> None:
         """Draw the hidden layers, and the last one only if ``last``: at zero it leaves the linear path alone."""
-        kept = {self.linear} if last else {self.linear, self.last}
-        for layer in self.modules():
-            if isinstance(layer, MemberLinear) and layer not in kept:
-                layer.draw(generator)
+        for layer in (*self.hidden, self.last) if last else self.hidden:
+            layer.initialise(generator)

@@ -64,9 +64,9 @@ class ELBO:
     def attributed(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """First-order attribution of the KL: its gradient at the row times half the way from the expected row.
 
-        The expected row is decoded from the latent means after one step of the prior's pull.
+        The expected row is decoded from the mean of the prior's components, weighted by how well they explain the row.
         """
-        features = vae.features(x)
+        features = vae.likelihood.features(x).expand(vae.n_estimators, -1, -1)
         with torch.enable_grad():
             inputs = features.clone().requires_grad_()
             mean, log_var = vae.posterior(inputs)
@@ -75,7 +75,8 @@ class ELBO:
             (pull,) = torch.autograd.grad(kl.sum(), z)
             (slope,) = torch.autograd.grad((mean * pull).sum(), inputs)  # grad_outputs would load torch's compiler
         z = z.detach()
-        expected = vae.likelihood.expected(vae.decode((z - prior.variance * pull)[None]), vae.shared).squeeze(0)
+        kernel_mean = z - (2 * prior.log_bandwidth).exp() * pull  # of the prior's components, weighted for the row
+        expected = vae.likelihood.expected(vae.decode(kernel_mean[None])).squeeze(0)
         carried = 0.5 * slope * (features - vae.likelihood.features(expected))
         terms = Terms(_expected_log_prob(vae, x, z, log_var, draws), kl.detach())
         return terms.cells, carried, terms.elbo()
@@ -122,7 +123,7 @@ class Reconstruction:
     def attributed(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Minus the squared error of each cell; there is no KL to carry."""
         terms = self.terms(vae, x, prior, draws)
-        return terms.cells, torch.zeros_like(vae.features(x)), terms.elbo()
+        return terms.cells, torch.zeros_like(vae.likelihood.features(x)).expand(vae.n_estimators, -1, -1), terms.elbo()
 
 
 OBJECTIVES: dict[tuple[bool, str], Objective] = {  # by whether the model is variational, and its bound

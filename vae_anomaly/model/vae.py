@@ -1,6 +1,6 @@
-"""The variational autoencoder itself: x -> q(z|x) -> p(x|z), for all members of the ensemble at once.
+"""The variational autoencoder: x -> q(z|x) -> p(x|z), for all members of the ensemble at once.
 
-Shapes: x (members or 1, rows, cells), q's mean and log variance (members, rows, latents), z (draws, members, rows,
+Shapes: x (members or 1, rows, cells), mean and log variance of q (members, rows, latents), z (draws, members, rows,
 latents).
 """
 
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from vae_anomaly.model.convolutions import ConvolutionalDecoder, ConvolutionalEncoder, Shape
 from vae_anomaly.model.likelihoods import START_SCALE, Density, Likelihood
-from vae_anomaly.model.networks import AnchoredNet
-from vae_anomaly.model.pca_init import Anchor
+from vae_anomaly.model.networks import SkipNet
+from vae_anomaly.model.pca_init import PCAInit
 from vae_anomaly.model.priors import GaussianPrior
 
 LOG_VAR_RANGE = (-12.0, 8.0)
-START_LOG_VAR = -2.0  # of the posterior where there is no anchor
+START_LOG_VAR = -2.0  # of the posterior without a PCA initialisation
 
 
 class VAE(nn.Module):
-    """Encoder, decoder, the numbers learned once for all rows, and the bandwidth of an exemplar prior.
+    """Encoder, decoder, the parameters that all rows share, and the bandwidth of an exemplar prior.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class VAE(nn.Module):
     n_estimators : int
         Members.
     image_shape : (channels, height, width) or None
-        That of a row, where rows are images: then the nets are convolutional, and ``hidden_layer_sizes`` are channels.
+        Shape of the image in a row: then the nets are convolutional, and ``hidden_layer_sizes`` are channels.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class VAE(nn.Module):
         self.n_components = n_components
         self.n_estimators = n_estimators
         sizes = list(hidden_layer_sizes)
-        self.encoder: AnchoredNet | ConvolutionalEncoder
-        self.decoder: AnchoredNet | ConvolutionalDecoder
+        self.encoder: SkipNet | ConvolutionalEncoder
+        self.decoder: SkipNet | ConvolutionalDecoder
         if image_shape is None:
-            self.encoder = AnchoredNet(n_estimators, likelihood.n_features, sizes, 2 * n_components)
-            self.decoder = AnchoredNet(n_estimators, n_components, sizes[::-1], likelihood.n_outputs)
+            self.encoder = SkipNet(n_estimators, likelihood.n_features, sizes, 2 * n_components)
+            self.decoder = SkipNet(n_estimators, n_components, sizes[::-1], likelihood.n_outputs)
         else:
             self.encoder = ConvolutionalEncoder(n_estimators, image_shape, sizes, 2 * n_components)
             self.decoder = ConvolutionalDecoder(n_estimators, n_components, sizes, image_shape)
@@ -64,62 +64,59 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (members, rows, latents)."""
-        return self.posterior(self.features(x))
-
-    def features(self, x: Tensor) -> Tensor:
-        """What the encoders see of x, (members, rows, features)."""
-        return self.likelihood.features(x).expand(self.n_estimators, -1, -1)
+        return self.posterior(self.likelihood.features(x).expand(self.n_estimators, -1, -1))
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x) for what the encoders see of x, each (members, rows, latents)."""
+        """Mean and log variance of q(z|x) for the features of x (members, rows, features)."""
         mean, log_var = self.encoder(features).chunk(2, -1)
         return mean, log_var.clamp(*LOG_VAR_RANGE)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Outputs of the decoder for z (draws, members, rows, latents), alike but for the last axis."""
+        """Outputs of the decoder, (draws, members, rows, outputs)."""
         draws, members, rows, latents = z.shape
         flat = z.permute(1, 3, 0, 2).reshape(members, latents, draws * rows).mT
         return self.decoder(flat).unflatten(1, (draws, rows)).transpose(0, 1)
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """Log density of each cell given z, (draws, members, rows, cells)."""
-        density = self._density or self.likelihood.given(self.shared)
+        density = self._density or self.likelihood.density(self.shared)
         return density(x, self.decode(z))
 
+    def standard_normal(self) -> GaussianPrior:
+        """The prior without exemplars."""
+        return GaussianPrior(torch.zeros_like(self.log_bandwidth).expand(-1, -1, self.n_components))
+
     def freeze(self) -> Self:
-        """For scoring alone: no gradient of a weight, and what depends on the shared numbers alone is computed now."""
+        """Prepare the model for scoring: no gradients, and the density of the shared parameters computed once."""
         self.eval().requires_grad_(False)
-        self._density = self.likelihood.given(self.shared)
+        self._density = self.likelihood.density(self.shared)
         return self
 
     @torch.no_grad()
-    def start(self, anchors: Sequence[Anchor], x: Tensor, generator: torch.Generator) -> None:
-        """Weights before training: hidden layers drawn, margins from the rows ``x``, linear paths from the anchors.
+    def start(self, inits: Sequence[PCAInit], x: Tensor, generator: torch.Generator) -> None:
+        """Set the weights before training: hidden layers drawn, offsets from the rows ``x``, linear paths from the PCA.
 
-        There is one anchor a member, or none: then the linear paths are zero, the last layers drawn as well, and the
-        bandwidth is one. Convolutional nets have no linear path and take no anchors.
+        There is one PCA initialisation for each member, or none: then the linear paths are zero, the last layers are
+        drawn as well, and the bandwidth is one. Convolutional nets have no linear path and take none.
         """
-        nets = (self.encoder, self.decoder)
-        linear = [net.linear for net in nets if isinstance(net, AnchoredNet)]
-        for net in nets:
-            if isinstance(net, AnchoredNet):
-                net.draw(generator, last=not anchors)
+        for net in (self.encoder, self.decoder):
+            if isinstance(net, SkipNet):
+                net.initialise(generator, last=not inits)
             else:
-                net.draw(generator)
+                net.initialise(generator)
         outputs, _, shared = self.likelihood.start(x, x.new_full((self.likelihood.n_features,), START_SCALE))
         self.shared[:] = shared
         self.decoder.offset[:] = outputs
         self.encoder.offset[..., self.n_components :] = START_LOG_VAR
-        for member, anchor in enumerate(anchors):
-            outputs, gains, shared = self.likelihood.start(x, anchor.noise.to(x.dtype))
-            anchor.place(member, linear[0], linear[1], outputs, gains)
+        for member, init in enumerate(inits):
+            assert isinstance(self.encoder, SkipNet)
+            assert isinstance(self.decoder, SkipNet)
+            encoder, decoder = self.encoder.linear, self.decoder.linear
+            outputs, gains, shared = self.likelihood.start(x, init.noise_scale.to(x.dtype))
+            encoder.weight[member, :, : self.n_components] = init.encode
+            encoder.bias[member, :, : self.n_components] = -init.centre @ init.encode
+            encoder.bias[member, :, self.n_components :] = init.log_var
+            decoder.weight[member] = init.decode[:, : len(outputs)] * gains  # from features to outputs
+            decoder.bias[member] = outputs
             self.shared[member] = shared
-            self.log_bandwidth[member] = anchor.log_bandwidth
-
-    def standard_normal(self) -> GaussianPrior:
-        """The prior that rests on no rows."""
-        return GaussianPrior(self.log_bandwidth.expand(-1, -1, self.n_components))
-
-    def scales(self) -> list[nn.Parameter]:
-        """Noise scales and bandwidth: they need a faster rate than the nets to converge in the same steps."""
-        return [self.shared, self.log_bandwidth]
+            self.log_bandwidth[member] = init.log_bandwidth

@@ -37,6 +37,6 @@ def _complete(scorer: Scorer, lowest: np.ndarray, highest: np.ndarray, chunk: np
     for _ in range(ROUNDS):
         mean, _ = vae.encode(filled)
         outputs = vae.decode(mean[None]).mean(1)
-        expected = vae.likelihood.expected(outputs, vae.shared[:1, 0])[0]
+        expected = vae.likelihood.expected(outputs)[0]
         filled = torch.where(missing, torch.minimum(torch.maximum(expected, low), high), x)
     return np.where(np.isnan(chunk), filled.cpu().double().numpy(), chunk)

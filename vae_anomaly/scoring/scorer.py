@@ -13,9 +13,9 @@ from torch import Tensor
 
 from vae_anomaly.data.columns import Cell
 from vae_anomaly.data.schema import EncodedMatrix
-from vae_anomaly.model.nearest import NEAREST, Neighbours, leave_one_out_bandwidth
+from vae_anomaly.model.nearest import NEAREST, MemberSearch, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import ELBO, Objective
-from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_share
+from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.parallel import in_pieces
 from vae_anomaly.scoring.decide import offset
@@ -202,7 +202,7 @@ class Scorer:
 
         def decode(rows: np.ndarray) -> np.ndarray:
             outputs = self.vae.decode(self.tensor(rows).expand(1, self.vae.n_estimators, -1, -1))
-            return _numpy(self.vae.likelihood.expected(outputs, self.vae.shared)[0, 0])
+            return _numpy(self.vae.likelihood.expected(outputs)[0, 0])
 
         return np.concatenate(self.by_chunk(decode, z))
 
@@ -260,7 +260,7 @@ class Exemplars:
 
     def prior(self, log_bandwidth: Tensor) -> ExemplarPrior:
         """The prior on all exemplars."""
-        return ExemplarPrior(self.means, log_bandwidth, log_share(self.counts.to(self.means))[None, None])
+        return ExemplarPrior(self.means, log_bandwidth, log_weights(self.counts.to(self.means))[None, None])
 
     def leave_out(self, prior: ExemplarPrior, keys: np.ndarray) -> ExemplarPrior:
         """The ``prior`` on all exemplars, changed for the rows of these keys: no exemplar counts for itself.
@@ -271,29 +271,29 @@ class Exemplars:
         itself = np.flatnonzero(own >= 0)
         if not len(itself) or self.counts.sum() <= 1:
             return prior
-        weights = self.counts.to(self.means).repeat(len(itself), 1)
-        weights[range(len(itself)), own[itself]] -= 1
-        shares = prior.log_share.repeat(1, len(keys), 1)
-        shares[0, itself] = log_share(weights)
-        return prior.sharing(shares)
+        counts = self.counts.to(self.means).repeat(len(itself), 1)
+        counts[range(len(itself)), own[itself]] -= 1
+        weights = prior.log_weights.repeat(1, len(keys), 1)
+        weights[0, itself] = log_weights(counts)
+        return prior.reweighted(weights)
 
     def nearest_prior(self, log_bandwidth: Tensor, keys: np.ndarray | None, z: Tensor) -> NearestPrior:
         """The prior on the exemplars nearest to the rows' own posterior means ``z`` (members, rows, latents).
 
         With ``keys``, no exemplar counts for itself.
         """
-        near = self._neighbours.nearest(z, NEAREST)
+        near = self._search.nearest(z, NEAREST)
         means = torch.stack([means[indices] for means, indices in zip(self.means, near, strict=True)])
-        weights, total = self.counts.to(z.device)[near], self.counts.sum().to(z.device)
+        counts, total = self.counts.to(z.device)[near], self.counts.sum().to(z.device)
         if keys is not None:
             own = torch.as_tensor(self._positions(keys), device=z.device)
-            weights = weights - (near == own[:, None]).to(weights.dtype)
+            counts = counts - (near == own[:, None]).to(counts.dtype)
             total = total - (own >= 0).to(total.dtype)[:, None]
-        return NearestPrior(means, log_bandwidth, weights.to(z.dtype).log() - total.to(z.dtype).log())
+        return NearestPrior(means, log_bandwidth, counts.to(z.dtype).log() - total.to(z.dtype).log())
 
     @cached_property
-    def _neighbours(self) -> Neighbours:
-        return Neighbours(self.means)
+    def _search(self) -> MemberSearch:
+        return MemberSearch(self.means)
 
     def _positions(self, keys: np.ndarray) -> np.ndarray:
         """Index of the exemplar that each row is, (rows,); -1 for none."""

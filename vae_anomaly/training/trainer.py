@@ -275,7 +275,7 @@ class Trainer:
         rates = dict.fromkeys(vae.parameters(), plan.learning_rate)
         if plan.common_noise:
             vae.shared.register_hook(_evened)
-        self.optimizer = Adam(rates | dict.fromkeys(vae.scales(), SCALE_RATE * plan.learning_rate))
+        self.optimizer = Adam(rates | dict.fromkeys([vae.shared, vae.log_bandwidth], SCALE_RATE * plan.learning_rate))
         self.history = History()
 
     def run(self, monitor: CallbackRunner, checkpoint: Checkpoint | None = None) -> History:

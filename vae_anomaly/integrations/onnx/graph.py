@@ -13,8 +13,8 @@ from torch.export import Dim, ExportedProgram
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.integrations.onnx.cells import PixelCells, TableCells
-from vae_anomaly.model.nearest import NEAREST, Products
-from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_share
+from vae_anomaly.model.nearest import NEAREST, ExactSearch
+from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.scorer import FEW, Exemplars
 
@@ -62,21 +62,21 @@ class _Whole(nn.Module):
 
     def __init__(self, exemplars: Exemplars) -> None:
         super().__init__()
-        self.codes: Tensor
-        self.log_share: Tensor
-        self.register_buffer("codes", exemplars.means.cpu().double())
-        self.register_buffer("log_share", log_share(exemplars.counts.cpu().double())[None, None])
+        self.means: Tensor
+        self.log_weights: Tensor
+        self.register_buffer("means", exemplars.means.cpu().double())
+        self.register_buffer("log_weights", log_weights(exemplars.counts.cpu().double())[None, None])
 
     def forward(self, vae: VAE, x: Tensor) -> Prior:
         """The same for all rows."""
-        return _AllAtOnce(self.codes, vae.log_bandwidth, self.log_share)
+        return _AllAtOnce(self.means, vae.log_bandwidth, self.log_weights)
 
 
 class _AllAtOnce(ExemplarPrior):
     """An exemplar prior that does not cut the rows into parts."""
 
     def _log_kernels(self, u: Tensor, c: Tensor) -> Tensor:
-        return (u @ c + self.log_share).logsumexp(-1)
+        return (u @ c + self.log_weights).logsumexp(-1)
 
 
 class _Nearest(nn.Module):
@@ -85,18 +85,18 @@ class _Nearest(nn.Module):
     def __init__(self, exemplars: Exemplars) -> None:
         super().__init__()
         counts = exemplars.counts.cpu().double()
-        self.codes: Tensor
-        self.log_share: Tensor
-        self.register_buffer("codes", exemplars.means.cpu().double())
-        self.register_buffer("log_share", log_share(counts))
-        self._searches = [Products(codes) for codes in self.codes]
+        self.means: Tensor
+        self.log_weights: Tensor
+        self.register_buffer("means", exemplars.means.cpu().double())
+        self.register_buffer("log_weights", log_weights(counts))
+        self._searches = [ExactSearch(means) for means in self.means]
 
     def forward(self, vae: VAE, x: Tensor) -> Prior:
         """The exemplars nearest to the rows' own codes."""
-        codes = vae.encode(x)[0]
-        near = [search.nearest(z, NEAREST) for search, z in zip(self._searches, codes.unbind(0), strict=True)]
-        around = torch.stack([codes[places] for codes, places in zip(self.codes, near, strict=True)])
-        return NearestPrior(around, vae.log_bandwidth, self.log_share[torch.stack(near)])
+        latents = vae.encode(x)[0]
+        near = [search.nearest(z, NEAREST) for search, z in zip(self._searches, latents.unbind(0), strict=True)]
+        around = torch.stack([means[indices] for means, indices in zip(self.means, near, strict=True)])
+        return NearestPrior(around, vae.log_bandwidth, self.log_weights[torch.stack(near)])
 
 
 def _prior_of(exemplars: Exemplars | None) -> nn.Module:
