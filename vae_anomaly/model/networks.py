@@ -61,7 +61,6 @@ class SkipNet(nn.Module):
 
     def initialise(self, generator: torch.Generator, *, last: bool) -> None:
         """Draw the hidden layers, and the last one only if ``last``: at zero it leaves the linear path alone."""
-        for layer in self.hidden:
-            layer.initialise(generator)
-        if last:
-            self.last.initialise(generator)
+        for layer in (*self.hidden, self.last):
+            if last or layer is not self.last:
+                layer.initialise(generator)
