@@ -154,7 +154,7 @@ def _plan_of(scoring: Scoring) -> dict[str, Any]:
     import torch
 
     from vae_anomaly import __version__
-    from vae_anomaly.io import origins as sizes
+    from vae_anomaly.io import pieces as sizes
 
     source, detector = scoring.source, scoring.detector
     files = [(name, Path(name).stat()) for name in scoring.dataset.files]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vae_anomaly import Dataset, VAEDetector
-    from vae_anomaly.io.dataset import Piece
+    from vae_anomaly.io.pieces import Piece
 
 OF_FILES = ("file", "file_row")  # written where there are several
 

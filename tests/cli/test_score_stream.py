@@ -18,7 +18,7 @@ from vae_anomaly.io.read import read_table
 
 SMALL_PIECES = """
 import sys
-from vae_anomaly.io import origins as sizes
+from vae_anomaly.io import pieces as sizes
 from vae_anomaly_cli import main, stream_output
 sizes.MOST_ROWS, stream_output.COMMIT_SECONDS = 4, 0
 main.main(sys.argv[1:])
@@ -27,7 +27,7 @@ main.main(sys.argv[1:])
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr("vae_anomaly.io.origins.MOST_ROWS", 8)
+    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 8)
     monkeypatch.setattr("vae_anomaly_cli.stream_output.COMMIT_SECONDS", 0)
 
 
@@ -94,7 +94,7 @@ def test_files_of_a_folder_are_one_table_and_rows_say_where_they_stand(stream, p
 def test_in_pieces_of_the_usual_length_scores_are_those_of_the_whole_table_to_the_last_bit(
     stream, cli, csv, model, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("vae_anomaly.io.origins.MOST_ROWS", 1024)
+    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 1024)
     rng, rows = np.random.default_rng(0), pd.concat([pd.read_csv(csv)] * 60, ignore_index=True)
     rows["weight"] += rng.normal(size=len(rows))
     rows.to_csv(tmp_path / "long.csv", index=False)

@@ -40,7 +40,7 @@ def rows_a_piece(monkeypatch):
     """Set how many rows a piece has."""
 
     def set_rows(rows: int) -> None:
-        monkeypatch.setattr("vae_anomaly.io.origins.MOST_ROWS", rows)
+        monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", rows)
 
     return set_rows
 
@@ -81,7 +81,7 @@ def test_pieces_of_text_have_the_types_of_the_whole_file(tmp_path_factory, text,
     path = tmp_path_factory.mktemp("tables") / "table.csv"
     path.write_text(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vae_anomaly.io.origins.MOST_ROWS", rows)
+        patch.setattr("vae_anomaly.io.pieces.MOST_ROWS", rows)
         found = whole(Dataset(path))
     pd.testing.assert_frame_equal(found, read_table(path), check_dtype=True, check_exact=True)
 
@@ -100,7 +100,7 @@ def test_rows_read_for_a_schema_are_those_of_the_whole_file(tmp_path_factory, kn
     except DataError:  # a column is of another kind; in pieces, text of digits may still be text
         reject()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vae_anomaly.io.origins.MOST_ROWS", rows)
+        patch.setattr("vae_anomaly.io.pieces.MOST_ROWS", rows)
         found = np.concatenate([schema.encode(piece) for piece in Dataset(folder / "new.csv").as_fitted(schema)])
     np.testing.assert_array_equal(found, expected)
 
@@ -158,9 +158,9 @@ def test_wide_tables_come_in_fewer_rows(tmp_path, monkeypatch):
     np.savetxt(
         tmp_path / "wide.csv", np.zeros((50, 20)), delimiter=",", header=",".join("abcdefghijklmnopqrst"), comments=""
     )
-    monkeypatch.setattr("vae_anomaly.io.origins.MOST_CELLS", 100)
+    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_CELLS", 100)
     assert [len(piece) for piece in Dataset(tmp_path / "wide.csv")] == [4] * 12 + [2]
-    monkeypatch.setattr("vae_anomaly.io.origins.MOST_BYTES", 1000)
+    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_BYTES", 1000)
     assert max(len(piece) for piece in Dataset(tmp_path / "wide.csv")) <= 2
 
 
@@ -267,14 +267,14 @@ def cut_parquet(folder):
 
 
 REFUSED = {
-    other_columns: r"b.csv' has other columns than '.*a.csv': it lacks 'y' and it has 'z' besides",
+    other_columns: r"b.csv' has other columns than '.*a.csv': it lacks 'y' and it also has 'z'",
     other_types: r"Column 'x' is int64 in '.*a.parquet' and str in '.*b.parquet'|Column 'x' is int64 in .* and object",
     other_kinds: "are not both text or both Parquet",
     no_rows: "has column names but no rows: 'x'",
-    folders: "has folders in it, which are not looked into: 'year=2024'",
+    folders: "has folders in it, which are not read: 'year=2024'",
     nothing: "There is no table in",
     bad_line: "b.csv' has 3 fields in line 44, but 2 column names",
-    cut_gzip: "a.csv.gz' is damaged or cut short: it does not decompress",
+    cut_gzip: "a.csv.gz' is damaged or cut short: it cannot be decompressed",
     cut_parquet: "a.parquet' is damaged or cut short: it cannot be read as Parquet",
 }
 
@@ -380,21 +380,21 @@ def test_for_a_schema_standard_input_is_read_once_and_not_kept(tmp_path, monkeyp
     schema = Schema.learn(mixed())
     piped(monkeypatch, text)
     monkeypatch.setattr("tempfile.TemporaryFile", lambda *_: pytest.fail("it was kept"))
-    monkeypatch.setattr("vae_anomaly.io.origins._REPLAYED", 2**19)
-    monkeypatch.setattr("vae_anomaly.io.origins._BUFFER", 2**10)
+    monkeypatch.setattr("vae_anomaly.io.source._REPLAYED", 2**19)
+    monkeypatch.setattr("vae_anomaly.io.source._BUFFER", 2**10)
     rows_a_piece(7000)
     dataset = Dataset("-").as_fitted(schema)
     found = np.concatenate([schema.encode(piece) for piece in dataset])
     (tmp_path / "table.csv").write_bytes(text)
     np.testing.assert_array_equal(found, schema.encode(read_table(tmp_path / "table.csv")))
-    with pytest.raises(DataError, match="comes only once"):
+    with pytest.raises(DataError, match="can be read only once"):
         list(dataset)
 
 
 def test_a_frame_is_a_dataset_and_what_comes_only_once_is_none():
     frame = pd.DataFrame({"x": [1, 2]})
     assert whole(Dataset(frame)).equals(frame)
-    with pytest.raises(DataError, match="or a function that gives them, no generator"):
+    with pytest.raises(DataError, match="or a function that returns them, not generator"):
         Dataset(part for part in [frame])
 
 

@@ -156,7 +156,7 @@ REFUSED = {
     "cut zstd": (pa.compress(LONG.encode(), "zstd", asbytes=True)[:-3], "damaged or cut short.*zstd"),
     "damaged gzip": (b"\x1f\x8b" + b"x" * 99, "damaged or cut short"),
     "cut Parquet": (b"PAR1" + b"\x00" * 99, "cannot be read as Parquet"),
-    "binary": (b"\x7fELF\x01\n\x00\x01", "is no text: line 2 has a NUL byte"),
+    "binary": (b"\x7fELF\x01\n\x00\x01", "is not text: line 2 has a NUL byte"),
     "NUL far down": (LONG.encode() + b"\x00", "line 4002 has a NUL byte"),
 }
 

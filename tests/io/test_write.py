@@ -9,13 +9,14 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.io.read import read_table
-from vae_anomaly.io.write import format_of, write_table
+from vae_anomaly.io.write import Appender, format_of, write_table
 
 FRAME = pd.DataFrame(
     {"x": [0.1, 1 / 3, 5e-324], "n": [1, -2, 3], "b": [True, False, True], "t": ["é", 'a "q", \n', None]}
@@ -221,3 +222,24 @@ def test_what_a_format_cannot_hold_leaves_the_old_file(tmp_path):
 def test_a_missing_folder_is_told(tmp_path):
     with pytest.raises(DataError, match="Create it first"):
         write_table(FRAME, tmp_path / "absent" / "out.csv")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES[:5] + [".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst"])
+def test_pieces_make_the_same_table(tmp_path, suffix):
+    appender = Appender(tmp_path / f"pieces{suffix}")
+    pieces = [appender.encode(FRAME.iloc[:2], is_first=True), appender.encode(FRAME.iloc[2:], is_first=False)]
+    (tmp_path / "pieces").write_bytes(b"".join(pieces))
+    if appender.is_draft:
+        appender.convert(tmp_path / "pieces", tmp_path / f"pieces{suffix}")
+    else:
+        (tmp_path / "pieces").rename(tmp_path / f"pieces{suffix}")
+    write_table(FRAME, tmp_path / f"whole{suffix}")
+    found, expected = ([*_lines(tmp_path / f"{name}{suffix}")] for name in ("pieces", "whole"))
+    assert found == expected
+
+
+def _lines(path):
+    if path.suffix == ".parquet":
+        return read_table(path).to_csv(index=False).splitlines()
+    with pa.input_stream(path, compression="detect") as stream:
+        return stream.read().splitlines()

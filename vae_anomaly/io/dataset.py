@@ -1,8 +1,7 @@
-"""A table that need not fit in memory: its rows as frames, one after the other, as often as they are asked for."""
+"""Datasets: tables that need not fit in memory, read as many pandas frames in order, as many times as needed."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Protocol, Self
 
@@ -11,6 +10,7 @@ import pandas as pd
 from vae_anomaly.data.parse import as_frame, is_frame
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, RowError
+from vae_anomaly.io.pieces import Piece
 from vae_anomaly.io.read import FilesSource
 
 Name = str | int
@@ -18,133 +18,81 @@ Frames = Callable[[], Iterable[Any]] | Sequence[Any]
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """
-    Some rows of a table.
-
-    Attributes
-    ----------
-    frame
-        The rows; their index are their positions in the whole table.
-    file
-        Of which file they are, where they are of one.
-    first
-        Position of the first row in that file.
-    """
-
-    frame: pd.DataFrame
-    file: str | None = None
-    first: int = 0
-
-    @contextmanager
-    def counting_rows(self) -> Iterator[None]:
-        """Have errors that tell of a row of the frame tell of the row of the file."""
-        try:
-            yield
-        except RowError as error:
-            raise error.moved(self.first, self.file) from error
-
-
-class Source(Protocol):
-    """Where the rows of a dataset come from."""
-
-    @property
-    def files(self) -> list[str]:
-        """Names of the files, where there are any."""
-
-    @property
-    def n_bytes(self) -> int | None:
-        """Bytes of all files, where they are known."""
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes read in the present pass."""
-
-    @property
-    def columns(self) -> list[Name]:
-        """Names of the columns."""
-
-    def rows(self, only: Collection[Name] | None) -> Iterator[tuple[pd.DataFrame, str | None]]:
-        """Frames with the columns asked for, all of them by default, each with the name of its file."""
-
-    def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "Source":
-        """The source with its columns, without some, read for what a schema takes them for, and with those to keep."""
-
-
 class Dataset:
     """
     Rows of a table, in pieces.
 
-    Iterating gives pandas frames in the order of the rows; each has the positions of its rows in the whole table as its
-    index. It can be iterated more than once, and holds one piece at a time. `VAEDetector.fit` takes it as it is.
+    Iterating gives pandas frames in the order of the rows. The index of each frame is the position of its rows in the
+    whole table. A dataset can be iterated several times and holds one piece in memory at a time. `VAEDetector.fit` and
+    the other methods of a detector take it as a table.
 
-    A column of text files (CSV) has one type, as if all files had been read at once: one pass finds it out before the
-    first piece is given. `as_fitted` needs none. Parquet says its types itself.
+    A column of text files (CSV) has the type that it would have if all files were read at once. The first iteration
+    reads the files twice to find these types. `as_fitted` does not need that, nor does Parquet.
 
     Parameters
     ----------
     source
         A file, a folder of tables, a pattern such as ``"logs/*.parquet"``, a list of files, or "-" for standard input.
-        Files have the same columns, in whatever order; those of a folder and of a pattern come in the order of their
-        names, ``part-2`` before ``part-10``, and what begins with a dot or an underscore is no data.
-        Or a frame, a list of frames, or a function without parameters that gives an iterator of frames, anew on each
-        call.
+        All files must have the same columns, in any order. The files of a folder or a pattern are sorted by name,
+        ``part-2`` before ``part-10``; names that begin with a dot or an underscore are ignored.
+        Alternatively a frame, a list of frames, or a function without parameters that returns a new iterator of frames
+        on each call.
     encoding
         Encoding of text that has no byte-order mark.
 
     Attributes
     ----------
     columns
-        Names of the columns.
+        Column names.
     files
-        Names of the files, none where there are frames.
+        File names; empty for frames.
     n_bytes
-        Bytes of all files on the disk, where they are known.
+        Size of all files on the disk, None if it is not known.
     bytes_read
-        How many of them have been read in the iteration that was begun last.
+        Bytes of them that the latest iteration has read.
     rows_read
-        Rows of the pieces that this iteration has been through.
+        Rows that the latest iteration has given.
 
     Raises
     ------
     DataError
-        If a file is missing or damaged, has other columns than the first, or no rows are there: says which and where.
+        If a file is missing or damaged, has other columns than the first, or there are no rows. The message names the
+        file and the line.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> pass
+    >>> from vae_anomaly import Dataset
     >>> [len(piece) for piece in Dataset([pd.DataFrame({"x": [1, 2]}), pd.DataFrame({"x": [3]})])]
     [2, 1]
     """
 
     def __init__(self, source: Paths | Frames, *, encoding: str = "utf-8") -> None:
-        self._source: Source = FilesSource(source, encoding) if _are_paths(source) else _FramesSource(_many(source))
+        self._source: RowSource = FilesSource(source, encoding) if _are_paths(source) else FramesSource(source)
         self._without: frozenset[Name] = frozenset()
         self.rows_read = 0
-        self._starts: list[tuple[int, str | None]] = []  # where each file begins, in the order of the rows
+        self._starts: list[tuple[int, str | None]] = []  # position of each file's first row, and the file's name
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Frames in the order of the rows."""
         return (piece.frame for piece in self.pieces())
 
     def pieces(self) -> Iterator[Piece]:
-        """Frames in the order of the rows, each with its place in its file."""
-        first, starts = 0, dict.fromkeys([None, *self.files], 0)
+        """Frames in the order of the rows, each with its position in its file."""
+        first, n_in_file = 0, dict.fromkeys([None, *self.files], 0)
         self._starts = []
         only = self.columns if self._without else None
         for frame, file in self._source.rows(only):
             if len(frame):
-                if not starts[file]:
+                if not n_in_file[file]:
                     self._starts.append((first, file))
-                yield Piece(frame.set_axis(pd.RangeIndex(first, first + len(frame))), file, starts[file])
+                yield Piece(frame.set_axis(pd.RangeIndex(first, first + len(frame))), file, n_in_file[file])
                 first += len(frame)
                 self.rows_read = first
-                starts[file] += len(frame)
+                n_in_file[file] += len(frame)
 
     def located(self, error: RowError) -> RowError:
-        """An error in a row that was read, its row counted in its file where there are several."""
+        """The error with the file and the row in that file, if there are several files."""
         before = [start for start in self._starts if start[0] <= error.row]
         return error.moved(-before[-1][0], before[-1][1]) if len(self.files) > 1 else error
 
@@ -154,17 +102,17 @@ class Dataset:
 
     def as_fitted(self, schema: Schema, *, keep: Collection[Name] = ()) -> Self:
         """
-        The same rows with the columns that a schema has, read for what it takes them for, and those to keep beside.
+        The same rows, restricted to the columns of a fitted detector and read with the types of the fit.
 
-        No pass over text files comes first, unless a column that is kept is one of numbers, or a category has numbers
-        for levels. Columns kept from text files that the schema does not have are text, as it stands there.
+        Text files are read once, unless a kept column is numeric or a category has numbers as levels. Kept columns that
+        the schema does not have are read as text.
 
         Parameters
         ----------
         schema
-            Of a detector, `VAEDetector.schema_`.
+            The detector's `VAEDetector.schema_`.
         keep
-            Further columns, whether `without` left them out or not.
+            Further columns to read, even if `without` left them out.
 
         Raises
         ------
@@ -175,22 +123,22 @@ class Dataset:
 
     @property
     def columns(self) -> list[Name]:
-        """Names of the columns."""
+        """Column names."""
         return [name for name in self._source.columns if name not in self._without]
 
     @property
     def files(self) -> list[str]:
-        """Names of the files."""
+        """File names; empty for frames."""
         return self._source.files
 
     @property
     def n_bytes(self) -> int | None:
-        """Bytes of all files on the disk, None where they are not known."""
+        """Size of all files on the disk, None if it is not known."""
         return self._source.n_bytes
 
     @property
     def bytes_read(self) -> int:
-        """Bytes that the present iteration has read."""
+        """Bytes that the latest iteration has read."""
         return self._source.bytes_read
 
     def _changed(self, **parts: Any) -> Self:
@@ -199,29 +147,64 @@ class Dataset:
         return changed
 
 
-class _FramesSource:
-    """Frames that are given."""
+class RowSource(Protocol):
+    """Where the rows of a dataset come from: `FilesSource` or `FramesSource`."""
+
+    @property
+    def files(self) -> list[str]:
+        """File names; empty for frames."""
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Size of all files, None if it is not known."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that the latest iteration has read."""
+
+    @property
+    def columns(self) -> list[Name]:
+        """Column names."""
+
+    def rows(self, only: Collection[Name] | None) -> Iterator[tuple[pd.DataFrame, str | None]]:
+        """Frames with some columns, by default all, each with the name of its file."""
+
+    def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "RowSource":
+        """The source with the columns of a schema, except those in ``without``, and those in ``keep``."""
+
+
+class FramesSource:
+    """One frame, a list of frames, or a function that returns an iterator of frames."""
 
     n_bytes = None
     bytes_read = 0
 
     def __init__(self, frames: Any) -> None:
-        self._frames = frames
+        is_repeatable = callable(frames) or isinstance(frames, Sequence)
+        if not is_repeatable and not is_frame(frames):
+            kind = type(frames).__name__
+            raise DataError(
+                f"A dataset is read more than once: give a list of frames, or a function that returns them, not {kind}."
+            )
+        self._frames = frames if is_repeatable else [frames]
         self.files: list[str] = []
 
     @property
     def columns(self) -> list[Name]:
+        """Columns of the first frame."""
         return next((list(frame.columns) for frame, _ in self.rows(None)), [])
 
     def rows(self, only: Collection[Name] | None) -> Iterator[tuple[pd.DataFrame, str | None]]:
+        """Frames with some columns, by default all."""
         for table in self._frames() if callable(self._frames) else self._frames:
             frame = as_frame(table)
             yield (frame if only is None else frame[[name for name in frame if name in only]]), None
 
-    def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "_FramesSource":
+    def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "FramesSource":
+        """The frames with the columns of a schema, except those in ``without``, and those in ``keep``."""
         chosen = {*schema.choose([name for name in self.columns if name not in without]), *keep}
         columns = [name for name in self.columns if name in chosen]
-        return _FramesSource(lambda: (frame for frame, _ in self.rows(columns)))  # they have their types
+        return FramesSource(lambda: (frame for frame, _ in self.rows(columns)))  # a frame has its types already
 
 
 def _are_paths(source: Any) -> bool:
@@ -230,21 +213,9 @@ def _are_paths(source: Any) -> bool:
     return isinstance(source, str | PathLike)
 
 
-def _many(source: Any) -> Any:
-    """Frames that can be gone through more than once."""
-    if callable(source) or isinstance(source, Sequence):
-        return source
-    if is_frame(source):
-        return [source]
-    kind = type(source).__name__
-    raise DataError(
-        f"A dataset is read more than once: give a list of frames, or a function that gives them, no {kind}."
-    )
-
-
 @contextmanager
 def reading_bar(dataset: Dataset, *, shown: bool) -> Iterator[None]:
-    """Draw on standard error, if that is a terminal, how many bytes were read; rows, where bytes are not known."""
+    """Within it, a progress bar on standard error, if that is a terminal; counts rows if the bytes are not known."""
     if not shown:
         yield
         return
@@ -252,20 +223,20 @@ def reading_bar(dataset: Dataset, *, shown: bool) -> Iterator[None]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     class Bar(Progress):
-        """Asks the data set whenever it is drawn: a pass that finds out types gives no pieces."""
+        """Asks the dataset at each refresh, because the pass that infers column types gives no pieces to count."""
 
         def get_renderables(self) -> Any:
             for task in self.tasks:
                 self.update(task.id, completed=dataset.bytes_read, rows=f"{dataset.rows_read:,} rows")
             return super().get_renderables()
 
-    by_bytes = dataset.n_bytes is not None
-    told = [DownloadColumn(), TimeRemainingColumn()] if by_bytes else [TextColumn("{task.fields[rows]}")]
-    columns = [TextColumn("reading"), BarColumn(), *told]
     console = Console(stderr=True)
     if not console.is_terminal:
         yield
         return
-    with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
+    is_known = dataset.n_bytes is not None
+    counts = [DownloadColumn(), TimeRemainingColumn()] if is_known else [TextColumn("{task.fields[rows]}")]
+    bar = Bar(TextColumn("reading"), BarColumn(), *counts, console=console, transient=True, refresh_per_second=4)
+    with bar:
         bar.add_task("reading", total=dataset.n_bytes, rows="")
         yield

@@ -1,4 +1,4 @@
-"""A Parquet file as a table, read whole or in pieces of which each has the types of the whole."""
+"""Parquet files as frames: whole, or in pieces with the column types of the whole file."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,117 +11,119 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.io.origins import Origin, Progress, StoredFile, rows_a_piece, seekable
+from vae_anomaly.io.pieces import Progress, rows_per_piece
+from vae_anomaly.io.source import ByteSource, StoredFile, seekable
 
 MAGIC = b"PAR1"
-_BUFFERS, _LARGEST_BUFFER, _LEAST_BUFFER = 2**24, 2**20, 2**12  # bytes, of all columns and of one
 
 
 class ParquetTable:
     """A Parquet file."""
 
-    def __init__(self, origin: Origin) -> None:
-        self.name = origin.name
-        self.size = origin.size
-        self._origin = seekable(origin)
+    def __init__(self, source: ByteSource) -> None:
+        self.name = source.name
+        self.size = source.size
+        self._source = seekable(source)
 
     @cached_property
     def names(self) -> list[str | int]:
-        """Names of the columns."""
+        """Column names."""
         return list(self._empty.columns)
 
     def read(self) -> pd.DataFrame:
-        """Read all rows; an index that has a name is a column."""
-        with self._origin.opened() as stream, self._explained():
+        """All rows; a named index becomes a column."""
+        with self._source.opened() as stream, self._explained():
             return _with_named_index(pd.read_parquet(stream, engine="pyarrow"))
 
     def pieces(
         self, types: Mapping[str | int, Any], progress: Progress, *, only: Collection[str | int] | None = None
     ) -> Iterator[pd.DataFrame]:
         """
-        Read the rows piece by piece.
+        Rows in pieces.
 
         Parameters
         ----------
         types
-            Types of columns; the others have those of the file.
+            Types that columns are converted to; the other columns keep the type of the file.
         progress
-            Is told of the bytes read, by the share of the rows.
+            Updated with the bytes read, estimated from the fraction of the rows.
         only
-            Columns to read; all, if not given.
+            Columns to read; all of them by default.
         """
         chosen = set(self.names if only is None else only)
         names = [str(name) for name in self.names if name in chosen]
         with self._opened(len(names)) as file:
-            total, done = max(1, file.metadata.num_rows), 0
-            for table in self._tables(file, names):
+            n_rows, done = max(1, file.metadata.num_rows), 0
+            for table in self._arrow_tables(file, names):
+                frame = self._to_pandas(table)
                 done += len(table)
-                frame = self._frame(table)
-                progress.here = (self.size or 0) * done // total
+                progress.here = (self.size or 0) * done // n_rows
                 found = dict(frame.dtypes.items())
-                others = {name: kind for name, kind in types.items() if name in found and found[name] != kind}
+                others = {name: dtype for name, dtype in types.items() if name in found and found[name] != dtype}
                 yield frame.astype(others) if others else frame
 
     @cached_property
     def types(self) -> dict[str | int, Any]:
-        """Type of each column as a whole, as pandas has it; None where the file has no values of it."""
+        """Type that pandas gives to each column of the whole file; None for a column without values."""
         with self._opened(1) as file:
             fields = {field.name: field for field in file.schema_arrow}
-            with_missing = _columns_with_gaps(file.metadata)
+            has_missing = _columns_with_missing(file.metadata)
             return {
-                name: self._type_of(file, fields[str(name)], dtype, has_gaps=with_missing.get(str(name)))
+                name: self._type_of(file, fields[str(name)], dtype, has_missing=has_missing.get(str(name)))
                 for name, dtype in zip(self.names, self._empty.dtypes, strict=True)
             }
 
-    def _type_of(self, file: Any, field: Any, dtype: Any, *, has_gaps: bool | None) -> Any:
+    def _type_of(self, file: Any, field: Any, dtype: Any, *, has_missing: bool | None) -> Any:
         if pa.types.is_null(field.type):
             return None
         if isinstance(dtype, np.dtype) and dtype.kind in "iub":
-            if has_gaps is None:  # the file does not say
-                has_gaps = any(table.column(field.name).null_count for table in self._tables(file, [field.name]))
-            return with_gaps(dtype) if has_gaps else dtype
+            if has_missing is None:  # the file has no statistics
+                has_missing = any(t.column(field.name).null_count for t in self._arrow_tables(file, [field.name]))
+            return with_missing(dtype) if has_missing else dtype
         if isinstance(dtype, pd.CategoricalDtype):
-            levels = [self._frame(table).iloc[:, 0].cat.categories for table in self._tables(file, [field.name])]
-            return union_of(levels, ordered=bool(dtype.ordered))
+            levels = [self._to_pandas(t).iloc[:, 0].cat.categories for t in self._arrow_tables(file, [field.name])]
+            return joint_categories(levels, ordered=bool(dtype.ordered))
         return dtype
 
     @cached_property
     def _empty(self) -> pd.DataFrame:
+        """Frame without rows, as pandas makes it from the file's schema."""
         with self._opened(1) as file:
-            return self._frame(file.schema_arrow.empty_table())
+            return self._to_pandas(file.schema_arrow.empty_table())
 
-    def _tables(self, file: Any, names: list[str]) -> Iterator[Any]:
-        """All rows, in arrow's tables of bounded size."""
-        groups = (file.metadata.row_group(place) for place in range(file.metadata.num_row_groups))
-        width = sum(group.total_byte_size for group in groups) // max(1, file.metadata.num_rows)
-        rows = rows_a_piece(len(names), width)
+    def _arrow_tables(self, file: Any, names: list[str]) -> Iterator[Any]:
+        """All rows of some columns as arrow tables of bounded size."""
+        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+        row_bytes = sum(group.total_byte_size for group in groups) // max(1, file.metadata.num_rows)
+        rows = rows_per_piece(len(names), row_bytes)
         with self._explained():
             batches = file.iter_batches(rows, columns=names, use_threads=False)
-        while (batch := self._next(batches)) is not None:
+        while True:
+            with self._explained():
+                batch = next(batches, None)
+            if batch is None:
+                return
             if batch.num_rows:
                 yield pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
 
-    def _next(self, batches: Any) -> Any:
-        with self._explained():
-            return next(batches, None)
-
-    def _frame(self, table: Any) -> pd.DataFrame:
+    def _to_pandas(self, table: Any) -> pd.DataFrame:
         with self._explained():
             return _with_named_index(table.to_pandas())
 
     @contextmanager
     def _opened(self, n_columns: int) -> Iterator[Any]:
-        """The file, read through buffers that stay small however many columns there are."""
-        buffer = max(_LEAST_BUFFER, min(_LARGEST_BUFFER, _BUFFERS // max(1, n_columns)))
+        """The opened file, whose buffers together take at most 16 MiB, or 4 KiB a column if these are more."""
+        buffer = max(2**12, min(2**20, 2**24 // max(1, n_columns)))
         with ExitStack() as stack:
-            origin = self._origin
-            source = str(origin.path) if isinstance(origin, StoredFile) else stack.enter_context(origin.opened())
+            source = self._source
+            file = str(source.path) if isinstance(source, StoredFile) else stack.enter_context(source.opened())
             with self._explained():
-                file = stack.enter_context(pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer))
-            yield file
+                opened = stack.enter_context(pq.ParquetFile(file, pre_buffer=False, buffer_size=buffer))
+            yield opened
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
+        """Within it, what pyarrow and pandas raise is a DataError that names the file."""
         try:
             yield
         except (OSError, ValueError, pa.ArrowException) as error:
@@ -129,30 +131,30 @@ class ParquetTable:
             raise DataError(message) from error
 
 
-def with_gaps(dtype: Any) -> Any:
-    """What pandas makes of whole numbers, or truth values, some of which are missing."""
+def with_missing(dtype: Any) -> Any:
+    """Type that pandas gives to a column of this type if some values are missing."""
     return np.dtype(object if dtype.kind == "b" else np.float64) if dtype.kind in "iub" else dtype
 
 
-def union_of(levels: list[pd.Index], *, ordered: bool) -> pd.CategoricalDtype:
-    """The categories of all, in the order in which they come."""
+def joint_categories(levels: list[pd.Index], *, ordered: bool) -> pd.CategoricalDtype:
+    """Categorical type with all levels, in the order of their first appearance."""
     found = dict.fromkeys(level for some in levels for level in some)
     return pd.CategoricalDtype(list(found), ordered=ordered)
 
 
 def _with_named_index(frame: pd.DataFrame) -> pd.DataFrame:
-    named = any(level is not None for level in frame.index.names)
-    return frame.reset_index(drop=not named)
+    has_name = any(level is not None for level in frame.index.names)
+    return frame.reset_index(drop=not has_name)
 
 
-def _columns_with_gaps(metadata: Any) -> dict[str, bool | None]:
-    """Whether each column has missing values, None where some group of rows does not say."""
-    gaps: dict[str, bool | None] = {}
-    for place in range(metadata.num_row_groups):
-        group = metadata.row_group(place)
+def _columns_with_missing(metadata: Any) -> dict[str, bool | None]:
+    """Whether each column has missing values; None if no row group reports any and some have no statistics."""
+    result: dict[str, bool | None] = {}
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
         for column in map(group.column, range(group.num_columns)):
-            counted = column.statistics if column.is_stats_set else None
-            has = counted.null_count > 0 if counted is not None and counted.has_null_count else None
-            before = gaps.get(column.path_in_schema, False)
-            gaps[column.path_in_schema] = True if has or before else has if before is False else None
-    return gaps
+            statistics = column.statistics if column.is_stats_set else None
+            has = statistics.null_count > 0 if statistics is not None and statistics.has_null_count else None
+            before = result.get(column.path_in_schema, False)
+            result[column.path_in_schema] = True if has or before else has if before is False else None
+    return result

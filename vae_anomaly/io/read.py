@@ -1,9 +1,9 @@
-"""Read a table from one or more files: Parquet, or text with commas, semicolons or tabs between its columns."""
+"""Read tables: one file whole, or many files in pieces, with the column types of all files together."""
 
 import glob
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from os import PathLike
@@ -16,94 +16,106 @@ import pandas as pd
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.formatting import listed_names
-from vae_anomaly.io.csv import ColumnFacts, DelimitedText, ends_in_delimiter
-from vae_anomaly.io.origins import STANDARD_INPUT, Origin, Progress, beginning, in_memory, on_disk, origin_of
-from vae_anomaly.io.parquet import MAGIC, ParquetTable, union_of, with_gaps
+from vae_anomaly.io.csv import ColumnTypes, DelimitedText, ends_in_delimiter
+from vae_anomaly.io.parquet import MAGIC, ParquetTable, joint_categories, with_missing
+from vae_anomaly.io.pieces import Progress
+from vae_anomaly.io.source import STANDARD_INPUT, ByteSource, byte_source, first_bytes, kept_in_memory, kept_on_disk
+
+Name = str | int
+StoredTable = ParquetTable | DelimitedText
+Rows = Iterator[tuple[pd.DataFrame, str | None]]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
-_PACKED = (".gz", ".zst")
-_SIGNS = re.compile(r"[*?\[]")
-_NOT_DATA = (".", "_")  # how names begin of what is hidden, and of _SUCCESS and the like
+_IGNORED = (".", "_")  # first characters of hidden files, and of files such as _SUCCESS
+
+
+def read_table(source: str | PathLike[str], *, encoding: str = "utf-8") -> pd.DataFrame:
+    """
+    Read a table.
+
+    Parameters
+    ----------
+    source
+        A file, or "-" for standard input: Parquet, or delimited text with a line of column names, possibly compressed
+        with gzip or zstd. The format is recognised by the content.
+    encoding
+        Encoding of text that has no byte-order mark.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is not a table with at least one row. The message names the fault, its line and
+        the remedy.
+    """
+    table = _stored_table(kept_in_memory(byte_source(source)), encoding)
+    frame = table.read()
+    if frame.empty:
+        raise _no_rows(table.name, frame.columns)
+    return frame
 
 
 def is_pattern(source: str | PathLike[str]) -> bool:
-    """Whether a name is a pattern such as ``logs/*.csv``, and not that of a file."""
-    return _SIGNS.search(str(source)) is not None and not os.path.lexists(source)
+    """Whether a name is a pattern such as ``logs/*.csv``, and no file has this name."""
+    return re.search(r"[*?\[]", str(source)) is not None and not os.path.lexists(source)
 
 
 def holds_tables(folder: Path) -> bool:
-    """Whether a folder has a file that is called a table."""
+    """Whether a folder has a file with the suffix of a table."""
     return any(_is_table(path.name) for path in folder.iterdir() if path.is_file())
 
 
 def table_files(source: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[Path]:
     """
-    List the files of a table, in their order.
+    List the files of a table in order.
 
-    Those of a folder, and those that fit a pattern, come in the order that people expect of their names: ``part-2``
-    before ``part-10``. Of a folder they are those with the suffix of a table; what begins with a dot or an underscore
-    is no data.
+    The files of a folder or a pattern are sorted by name, numbers as numbers: ``part-2`` before ``part-10``. In a
+    folder, only files with the suffix of a table count. Names that begin with a dot or an underscore are ignored.
 
     Raises
     ------
     DataError
-        If there are none, or a folder has subfolders.
+        If there are no files, or a folder has subfolders.
     """
     if not isinstance(source, str | PathLike):
         return [Path(name) for name in source]
-    if is_pattern(source):
-        return _matching(str(source))
     path = Path(source)
-    return _in_folder(path) if path.is_dir() else [path]
-
-
-def _matching(pattern: str) -> list[Path]:
-    found = [Path(name) for name in glob.glob(pattern, recursive=True)]
-    files = sorted((path for path in found if path.is_file() and not path.name.startswith(_NOT_DATA)), key=_naturally)
-    if not files:
-        raise DataError(f"No file fits {pattern!r}. Check the pattern and the folder.")
-    return files
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    entries = [path for path in folder.iterdir() if not path.name.startswith(_NOT_DATA)]
-    if folders := sorted((path.name for path in entries if path.is_dir()), key=_by_number):
-        raise DataError(
-            f"{str(folder)!r} has folders in it, which are not looked into: {listed_names([*folders], 3)}. "
-            f"Name the files by a pattern, such as {str(folder / '**' / '*.parquet')!r}."
-        )
-    files = sorted((path for path in entries if _is_table(path.name)), key=_naturally)
-    if not files:
-        suffixes = ", ".join(SUFFIXES)
-        raise DataError(f"There is no table in {str(folder)!r}. Files named {suffixes} are looked for, also packed.")
-    return files
+    if is_pattern(source):
+        found = [Path(name) for name in glob.glob(str(source), recursive=True)]
+        files = [file for file in found if file.is_file() and not file.name.startswith(_IGNORED)]
+        if not files:
+            raise DataError(f"No file fits {str(source)!r}. Check the pattern and the folder.")
+    elif path.is_dir():
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(_IGNORED)]
+        if folders := sorted((entry.name for entry in entries if entry.is_dir()), key=_numbers_as_numbers):
+            raise DataError(
+                f"{str(path)!r} has folders in it, which are not read: {listed_names(folders, 3)}. "
+                f"Name the files by a pattern, such as {str(path / '**' / '*.parquet')!r}."
+            )
+        files = [entry for entry in entries if _is_table(entry.name)]
+        if not files:
+            suffixes = ", ".join(SUFFIXES)
+            raise DataError(f"There is no table in {str(path)!r}. Tables end in {suffixes}, or these with .gz or .zst.")
+    else:
+        return [path]
+    return sorted(files, key=lambda file: [_numbers_as_numbers(part) for part in file.parts])
 
 
 def _is_table(name: str) -> bool:
     stem, suffix = os.path.splitext(name.lower())
-    return (stem if suffix in _PACKED else name.lower()).endswith(SUFFIXES) and not name.startswith(_NOT_DATA)
+    return (stem if suffix in (".gz", ".zst") else name.lower()).endswith(SUFFIXES) and not name.startswith(_IGNORED)
 
 
-def _naturally(path: Path) -> list[list[tuple[int, int, str]]]:
-    return [_by_number(part) for part in path.parts]
-
-
-def _by_number(name: str) -> list[tuple[int, int, str]]:
-    """A key by which numbers in names count as numbers."""
+def _numbers_as_numbers(name: str) -> list[tuple[int, int, str]]:
+    """Sort key for a name in which digits are compared as a number."""
     parts = re.split(r"(\d+)", name)
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
-Name = str | int
-Stored = ParquetTable | DelimitedText
-Rows = Iterator[tuple[pd.DataFrame, str | None]]
-
-
 class FilesSource:
     """
-    Files of one table.
+    Files of one table, as rows of a dataset.
 
-    ``plan`` says which columns to read for what; without one, all are read as the files as a whole have them.
+    Without a ``plan``, all columns are read with the types that they would have in one file.
     """
 
     def __init__(self, source: Any, encoding: str, plan: "_Plan | None" = None) -> None:
@@ -114,30 +126,30 @@ class FilesSource:
 
     @cached_property
     def files(self) -> list[str]:
-        """Names of the files; standard input has none."""
+        """File names; empty for standard input."""
         return [] if self._source == STANDARD_INPUT else [str(path) for path in table_files(self._source)]
 
     @property
     def n_bytes(self) -> int | None:
-        """Bytes of all files, where they are known."""
+        """Size of all files, None if it is not known."""
         sizes = [table.size for table in self._tables]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     @property
     def bytes_read(self) -> int:
-        """Bytes read in the present pass."""
+        """Bytes that the latest iteration has read."""
         return self._progress.n_bytes
 
     @cached_property
     def columns(self) -> list[Name]:
-        """Names of the columns, in the order of the first file."""
+        """Column names, in the order of the first file."""
         if self._plan is not None:
             return [*self._plan.columns]
         names = list(self._tables[0].names)
-        return names[:-1] if self._ends_in_delimiter and self._facts.is_empty(len(names) - 1) else names
+        return names[:-1] if self._ends_in_delimiter and self._inferred.is_empty(len(names) - 1) else names
 
     def rows(self, only: Collection[Name] | None) -> Rows:
-        """Frames with the columns asked for, each with the name of its file."""
+        """Frames with some columns, by default all, each with the name of its file."""
         chosen = set(self.columns if only is None else only)
         columns = [name for name in self.columns if name in chosen]
         n_rows = 0
@@ -146,26 +158,25 @@ class FilesSource:
             yield (frame if list(frame.columns) == columns else frame[columns]), file
         if n_rows == 0:
             name = self._tables[0].name if len(self._tables) == 1 else repr(str(self._source))
-            raise DataError(f"{name} has column names but no rows: {listed_names(columns)}. Add rows.")
+            raise _no_rows(name, columns)
 
     def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "FilesSource":
-        """The same files, with the columns that a schema has, and those to keep, read for what it takes them for."""
+        """The files with the columns of a schema, except those in ``without``, and those in ``keep``."""
         names = list(self._tables[0].names)
         given = names[:-1] if self._ends_in_delimiter and names[-1] not in (*schema.names, *keep) else names
         chosen = {*schema.choose([name for name in given if name not in without]), *keep}
         plan = _Plan([name for name in given if name in chosen], schema.reading, frozenset(keep))
         fitted = FilesSource(self._source, self._encoding, plan)
-        known = ("_tables", "_facts")  # standard input comes only once
-        fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in known})
+        cached = ("_tables", "_inferred")  # standard input cannot be read a second time
+        fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in cached})
         return fitted
 
     @cached_property
-    def _tables(self) -> list[Stored]:
-        """The files, their columns compared."""
-        names = self.files or [STANDARD_INPUT]
-        tables = [stored_table(origin_of(name), self._encoding) for name in names]
+    def _tables(self) -> list[StoredTable]:
+        """The files, which all have the same format and columns."""
+        tables = [_stored_table(byte_source(name), self._encoding) for name in self.files or [STANDARD_INPUT]]
         for table in tables[1:]:
-            _compare(tables[0], table)
+            _check_same_columns(tables[0], table)
         return tables
 
     @property
@@ -179,168 +190,154 @@ class FilesSource:
         if isinstance(self._tables[0], ParquetTable):
             return _joint_types([table for table in self._tables if isinstance(table, ParquetTable)])
         if self._plan is None:
-            return self._facts.types()
-        found = self._facts.types() if self._plan.needs_settling else {}
-        return found | self._plan.text_types
+            return self._inferred.types()
+        inferred = self._inferred.types() if self._plan.needs_inference else {}
+        return inferred | self._plan.text_types
 
     @cached_property
-    def _facts(self) -> ColumnFacts:
-        """What the cells of text files are: one pass over all of them."""
-        self._tables[:] = [self._lasting(table) for table in self._tables]
+    def _inferred(self) -> ColumnTypes:
+        """Column types of text files, from one pass over all rows."""
+        self._tables[:] = [
+            DelimitedText(kept_on_disk(table.source), table.encoding) if isinstance(table, DelimitedText) else table
+            for table in self._tables
+        ]
         names = [str(name) for name in self._tables[0].names]
-        facts = ColumnFacts(names)
+        types = ColumnTypes(names)
         for frame, _ in self._frames({}, [*names]):
-            facts.add(frame[names])
-        return facts
-
-    def _lasting(self, table: Stored) -> Stored:
-        if isinstance(table, ParquetTable) or table.origin.lasts:
-            return table
-        return DelimitedText(on_disk(table.origin), table.encoding)
+            types.add(frame[names])
+        return types
 
     def _frames(self, types: Mapping[Any, Any], columns: list[Name]) -> Rows:
-        """Frames of all files, each with the name of its file."""
+        """Frames of all files, each with the name of its file; those of text files have all columns."""
         self._progress = progress = Progress()
-        kinds = _OneKind(self._plan.numbers) if self._plan is not None else _OneKind([])
+        consistency = _Consistency(self._plan.numeric if self._plan is not None else [])
         names: list[str] | list[None] = self.files or [None]
         for table, file in zip(self._tables, names, strict=True):
             n_rows = 0
             for frame in _pieces(table, types, progress, columns):
-                kinds.check(frame, n_rows, file)
+                consistency.check(frame, n_rows, file)
                 n_rows += len(frame)
                 yield frame, file
             progress.next_file()
 
 
+def _no_rows(name: str, columns: Iterable[object]) -> DataError:
+    return DataError(f"{name} has column names but no rows: {listed_names(columns)}. Add rows.")
+
+
+def _stored_table(source: ByteSource, encoding: str) -> StoredTable:
+    return ParquetTable(source) if first_bytes(source) == MAGIC else DelimitedText(source, encoding)
+
+
+def _pieces(
+    table: StoredTable, types: Mapping[Any, Any], progress: Progress, columns: list[Name]
+) -> Iterator[pd.DataFrame]:
+    """Frames of one file."""
+    if isinstance(table, ParquetTable):
+        yield from table.pieces(types, progress, only=columns)
+        return
+    as_objects = dict.fromkeys((name for name, dtype in types.items() if dtype is None), object)
+    for frame in table.pieces({name: dtype for name, dtype in types.items() if dtype is not None}, progress):
+        yield frame.astype(as_objects) if as_objects else frame
+
+
 @dataclass(frozen=True)
 class _Plan:
-    """Which columns to read, and for what: "numbers", "text", or "settled", as the files as a whole have it."""
+    """
+    Columns to read, and how, after a fit.
+
+    ``reading`` has "numbers" (as pandas infers them), "text", or "settled" (as in all files together) for each column.
+    """
 
     columns: list[Name]
     reading: dict[Name, str]
     keep: frozenset[Name]
 
     @property
-    def needs_settling(self) -> bool:
-        """Whether a column's type must be that of all files."""
-        kept = {name for name in self.keep if self.reading.get(name) == "numbers"}
-        return bool(kept) or "settled" in self.reading.values()
+    def needs_inference(self) -> bool:
+        """Whether the type of a column depends on all files."""
+        kept_numeric = {name for name in self.keep if self.reading.get(name) == "numbers"}
+        return bool(kept_numeric) or "settled" in self.reading.values()
 
     @property
     def text_types(self) -> dict[Name, Any]:
-        """Types for text files: each piece finds out by itself how its numbers are written."""
+        """Types of the columns that are read as text; pandas infers the numeric ones in each piece."""
         return {name: str for name in self.columns if self.reading.get(name, "text") == "text"}
 
     @property
-    def numbers(self) -> list[Name]:
+    def numeric(self) -> list[Name]:
         """Columns that are read as numbers."""
         return [name for name in self.columns if self.reading.get(name) == "numbers"]
 
 
 @dataclass
-class _OneKind:
-    """Refuses a column of numbers in which some pieces are truth values: read as one, it would be text."""
+class _Consistency:
+    """Refuses numeric columns that are boolean in some pieces: read at once, such a column would be text."""
 
     names: list[Name]
-    truth: set[Name] = field(default_factory=set)
-    numbers: set[Name] = field(default_factory=set)
+    boolean: set[Name] = field(default_factory=set)
+    numeric: set[Name] = field(default_factory=set)
 
     def check(self, frame: pd.DataFrame, first: int, file: str | None) -> None:
-        """Hold a piece, which begins at this row of its file, against those before it."""
+        """Compare a piece with those before; ``first`` is the position of its first row in the file."""
         dtypes = dict(frame.dtypes.items())
         for name in self.names:
-            if dtypes[name].kind in "iuf" and name in self.numbers and name not in self.truth:
+            if dtypes[name].kind in "iuf" and name in self.numeric and name not in self.boolean:
                 continue
-            if _is_truth(frame[name]):
-                self.truth.add(name)
-            elif frame[name].notna().any():
-                self.numbers.add(name)
-            if name in self.truth and name in self.numbers:
-                row = int(np.flatnonzero(frame[name].notna())[0])
+            cells = frame[name]
+            if pd.api.types.is_bool_dtype(cells.dtype) or (
+                cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
+            ):
+                self.boolean.add(name)
+            elif cells.notna().any():
+                self.numeric.add(name)
+            if name in self.boolean and name in self.numeric:
+                row = int(np.flatnonzero(cells.notna())[0])
                 fault = f"Column {name!r} changes between numbers and truth values"
                 raise RowError.at(fault, row, ". Write it in one way.").moved(first, file)
 
 
-def _is_truth(cells: pd.Series) -> bool:
-    return pd.api.types.is_bool_dtype(cells.dtype) or (
-        cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
-    )
-
-
-def _pieces(table: Stored, types: Mapping[Any, Any], progress: Progress, columns: list[Name]) -> Iterator[pd.DataFrame]:
-    """Frames of one file."""
-    if isinstance(table, ParquetTable):
-        yield from table.pieces(types, progress, only=columns)
-        return
-    for frame in table.pieces({name: kind for name, kind in types.items() if kind is not None}, progress):
-        found = [name for name, kind in types.items() if kind is None]  # in each piece by itself
-        yield frame.astype(dict.fromkeys(found, object)) if found else frame
-
-
-def _compare(first: Stored, other: Stored) -> None:
-    """Refuse a file that is of another kind than the first, or has other columns."""
+def _check_same_columns(first: StoredTable, other: StoredTable) -> None:
+    """Refuse a file that has another format than the first, or other columns."""
     if type(first) is not type(other):
-        raise DataError(f"{first.name} and {other.name} are not both text or both Parquet. Name those of one kind.")
+        raise DataError(f"{first.name} and {other.name} are not both text or both Parquet. Name files of one format.")
     missing = [name for name in first.names if name not in other.names]
-    new = [name for name in other.names if name not in first.names]
-    if missing or new:
+    added = [name for name in other.names if name not in first.names]
+    if missing or added:
         lacks = f"it lacks {listed_names(missing)}" if missing else ""
-        has = f"it has {listed_names(new)} besides" if new else ""
-        told = " and ".join(filter(None, [lacks, has]))
-        raise DataError(f"{other.name} has other columns than {first.name}: {told}. Files of one table have the same.")
+        has = f"it also has {listed_names(added)}" if added else ""
+        difference = " and ".join(filter(None, [lacks, has]))
+        raise DataError(
+            f"{other.name} has other columns than {first.name}: {difference}. "
+            "The files of a table must have the same columns."
+        )
 
 
 def _joint_types(tables: list[ParquetTable]) -> dict[Name, Any]:
-    """Types that hold for all Parquet files."""
+    """Types of the columns of all Parquet files together."""
     joint: dict[Name, Any] = {}
     for name in tables[0].names:
-        kinds = [(table.types[name], table.name) for table in tables]
-        known = [(kind, file) for kind, file in kinds if kind is not None]
+        types = [(table.types[name], table.name) for table in tables]
+        known = [(dtype, file) for dtype, file in types if dtype is not None]  # None: all cells are missing
         if not known:
             continue
-        kind = reduce(lambda one, other: _joint_type(name, one, other), known)[0]
-        joint[name] = with_gaps(kind) if len(known) < len(kinds) and isinstance(kind, np.dtype) else kind
+        dtype = reduce(lambda one, other: _joint_type(name, one, other), known)[0]
+        joint[name] = with_missing(dtype) if len(known) < len(types) and isinstance(dtype, np.dtype) else dtype
     return joint
 
 
 def _joint_type(name: Name, one: tuple[Any, str], other: tuple[Any, str]) -> tuple[Any, str]:
-    (kind, file), (other_kind, other_file) = one, other
-    if kind == other_kind:
+    """Type of a column in two files, given as pairs of type and file name."""
+    (dtype, file), (other_dtype, other_file) = one, other
+    if dtype == other_dtype:
         return one
-    if isinstance(kind, pd.CategoricalDtype) and isinstance(other_kind, pd.CategoricalDtype):
-        return union_of([kind.categories, other_kind.categories], ordered=bool(kind.ordered)), file
-    if isinstance(kind, np.dtype) and isinstance(other_kind, np.dtype):
-        if {kind.kind, other_kind.kind} <= set("iuf") or kind.kind == other_kind.kind == "M":
-            return np.promote_types(kind, other_kind), file
-        if {kind.kind, other_kind.kind} == {"b", "O"}:
+    if isinstance(dtype, pd.CategoricalDtype) and isinstance(other_dtype, pd.CategoricalDtype):
+        return joint_categories([dtype.categories, other_dtype.categories], ordered=bool(dtype.ordered)), file
+    if isinstance(dtype, np.dtype) and isinstance(other_dtype, np.dtype):
+        if {dtype.kind, other_dtype.kind} <= set("iuf") or dtype.kind == other_dtype.kind == "M":
+            return np.promote_types(dtype, other_dtype), file
+        if {dtype.kind, other_dtype.kind} == {"b", "O"}:
             return np.dtype(object), file
-    raise DataError(f"Column {name!r} is {kind} in {file} and {other_kind} in {other_file}. Bring them into one type.")
-
-
-def read_table(source: str | PathLike[str], *, encoding: str = "utf-8") -> pd.DataFrame:
-    """
-    Read a table.
-
-    Parameters
-    ----------
-    source
-        A file, or "-" for standard input. What it holds is told by its content: Parquet, or delimited text with a line
-        of column names, either of them also compressed with gzip or zstd.
-    encoding
-        Encoding of text that has no byte-order mark.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or it is no table of at least one row: says what is wrong where, and what to do.
-    """
-    table = stored_table(in_memory(origin_of(source)), encoding)
-    frame = table.read()
-    if frame.empty:
-        raise DataError(f"{table.name} has column names but no rows: {listed_names([*frame.columns])}. Add rows.")
-    return frame
-
-
-def stored_table(origin: Origin, encoding: str) -> ParquetTable | DelimitedText:
-    """What an origin holds, to be read whole or in pieces."""
-    return ParquetTable(origin) if beginning(origin) == MAGIC else DelimitedText(origin, encoding)
+    raise DataError(
+        f"Column {name!r} is {dtype} in {file} and {other_dtype} in {other_file}. Convert it to one type in all files."
+    )

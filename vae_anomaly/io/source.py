@@ -1,0 +1,276 @@
+"""Where a table's bytes come from: a file, standard input or a pipe, opened and decompressed."""
+
+import gzip
+import io
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+from weakref import finalize
+
+import pyarrow as pa
+
+from vae_anomaly.errors import DataError
+from vae_anomaly.io.pieces import Progress
+
+STANDARD_INPUT = "-"
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_MAGIC = 4  # bytes that identify a compression or a format
+_BUFFER = 2**18
+_REPLAYED = 2**25  # bytes of a pipe that can be read again: enough to find out what it holds
+
+
+class ByteSource(Protocol):
+    """Bytes with a name."""
+
+    name: str
+
+    @property
+    def size(self) -> int | None:
+        """Number of bytes, if it is known before reading."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether all bytes can be read more than once."""
+
+    def opened(self) -> BinaryIO:
+        """Stream from the beginning, to be closed by the caller."""
+
+
+def byte_source(source: str | PathLike[str]) -> ByteSource:
+    """Source of a file, a pipe, or standard input ("-")."""
+    if source == STANDARD_INPUT:
+        return Pipe(sys.stdin.buffer, "Standard input")
+    stored = StoredFile(Path(source))
+    stream = stored.opened()
+    if stream.seekable():
+        stream.close()
+        return stored
+    pipe = Pipe(stream, stored.name)
+    finalize(pipe, stream.close)
+    return pipe
+
+
+def kept_in_memory(source: ByteSource) -> ByteSource:
+    """The source if it is repeatable, otherwise its bytes in memory."""
+    if source.is_repeatable:
+        return source
+    with source.opened() as stream:
+        content = stream.read()
+    return KeptStream(io.BytesIO(content), source.name, len(content))
+
+
+def kept_on_disk(source: ByteSource) -> ByteSource:
+    """The source if it is repeatable, otherwise its bytes in a temporary file."""
+    if source.is_repeatable:
+        return source
+    with source.opened() as stream:
+        return _temporary_copy(stream, source.name)
+
+
+def seekable(source: ByteSource) -> ByteSource:
+    """The source if it is repeatable and not compressed, otherwise its decompressed bytes in a temporary file."""
+    with source.opened() as stream:
+        if source.is_repeatable and _compression(stream) is None:
+            return source
+    with decompressed(source) as content:
+        return _temporary_copy(content, source.name)
+
+
+def first_bytes(source: ByteSource) -> bytes:
+    """The first four bytes after decompression."""
+    with decompressed(source) as stream:
+        return stream.read(_MAGIC)
+
+
+@contextmanager
+def decompressed(
+    source: ByteSource, progress: Progress | None = None, *, is_text: bool = False
+) -> Iterator[io.BufferedReader]:
+    """
+    Decompressed bytes from the beginning.
+
+    Raises
+    ------
+    DataError
+        If the bytes cannot be decompressed, or a text has a NUL byte.
+    """
+    with source.opened() as stored:
+        raw = _Decompressed(stored, source.name, progress or Progress(), is_text=is_text)
+        yield io.BufferedReader(raw, _BUFFER)
+
+
+class StoredFile:
+    """A file on the disk."""
+
+    is_repeatable = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = repr(str(path))
+
+    @property
+    def size(self) -> int:
+        """Number of bytes on the disk."""
+        return self.path.stat().st_size
+
+    def opened(self) -> BinaryIO:
+        """The opened file; DataError if it cannot be opened."""
+        try:
+            return self.path.open("rb")
+        except FileNotFoundError as error:
+            raise DataError(f"There is no file {self.name}. Check the name and the folder.") from error
+        except IsADirectoryError as error:
+            raise DataError(f"{self.name} is a folder. Name a file in it.") from error
+        except PermissionError as error:
+            raise DataError(f"No permission to read {self.name}. Change its permissions.") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+            raise DataError(f"Cannot read {self.name}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+class KeptStream:
+    """Bytes of a pipe, kept in memory or in an unnamed temporary file."""
+
+    is_repeatable = True
+
+    def __init__(self, stream: Any, name: str, size: int) -> None:
+        self.stream = stream
+        self.name = name
+        self.size = size
+
+    def opened(self) -> BinaryIO:
+        """Stream from the beginning; closing it does not close the kept one."""
+        return io.BufferedReader(_IndependentReader(self.stream), _BUFFER)
+
+
+class Pipe:
+    """
+    A stream that can be read once, and is not kept, because it can be longer than the disk.
+
+    Its first 32 MiB can be read again as long as no more were read: enough to find out what it holds.
+    """
+
+    is_repeatable = False
+    size = None
+
+    def __init__(self, stream: Any, name: str) -> None:
+        self.stream = stream
+        self.name = name
+        self.head = bytearray()
+        self.n_read = 0
+
+    def opened(self) -> BinaryIO:
+        """Stream from the beginning; DataError if more than the head was read before."""
+        if self.n_read > len(self.head):
+            raise DataError(f"{self.name} was read already and can be read only once. Write it to a file.")
+        return io.BufferedReader(_PipeReader(self), _BUFFER)
+
+
+def _temporary_copy(stream: BinaryIO, name: str) -> KeptStream:
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 (closed together with the source)
+    shutil.copyfileobj(stream, copy, _BUFFER)
+    kept = KeptStream(copy, name, copy.tell())
+    finalize(kept, copy.close)
+    return kept
+
+
+def _compression(stream: Any) -> str | None:
+    head = stream.peek(_MAGIC)[:_MAGIC]
+    return next((name for magic, name in _COMPRESSIONS.items() if head.startswith(magic)), None)
+
+
+class _Reader(io.RawIOBase):
+    """Base of the streams below: reads blocks and counts bytes."""
+
+    position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def readinto(self, buffer: Any) -> int:
+        block = self.next_block(len(buffer))
+        buffer[: len(block)] = block
+        self.position += len(block)
+        return len(block)
+
+    def next_block(self, size: int) -> bytes:
+        """The next bytes, at most ``size``; none at the end."""
+        raise NotImplementedError
+
+
+class _IndependentReader(_Reader):
+    """Reads a shared stream at a position of its own, and leaves it open."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.stream.seek(self.position)
+        self.position = self.stream.seek(offset, whence)
+        return self.position
+
+    def next_block(self, size: int) -> bytes:
+        self.stream.seek(self.position)
+        return bytes(self.stream.read(size))
+
+
+class _PipeReader(_Reader):
+    """Reads the head of a pipe, then what follows."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe = pipe
+
+    def next_block(self, size: int) -> bytes:
+        if block := bytes(self.pipe.head[self.position : self.position + size]):
+            return block
+        block = self.pipe.stream.read(size)
+        self.pipe.n_read += len(block)
+        if self.pipe.n_read <= _REPLAYED:
+            self.pipe.head += block
+        return block
+
+
+class _Decompressed(_Reader):
+    """Reads a compressed stream, refuses NUL bytes in text, and reports progress in stored bytes."""
+
+    def __init__(self, stored: Any, name: str, progress: Progress, *, is_text: bool) -> None:
+        self.stored = stored
+        self.name = name
+        self.progress = progress
+        self.is_text = is_text
+        self.n_lines = 0
+        self.compression = _compression(stored)
+        match self.compression:
+            case "gzip":
+                self.stream: Any = gzip.GzipFile(fileobj=stored, mode="rb")
+            case "zstd":
+                self.stream = pa.CompressedInputStream(stored, "zstd")
+            case _:
+                self.stream = stored
+
+    def next_block(self, size: int) -> bytes:
+        try:
+            block: bytes = self.stream.read(size)
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+            if self.compression is None:
+                raise
+            fault = f"is damaged or cut short: it cannot be decompressed ({self.compression})"
+            raise DataError(f"{self.name} {fault}. Fetch it again.") from error
+        if self.is_text:
+            if (position := block.find(b"\0")) >= 0:
+                line = 1 + self.n_lines + block.count(b"\n", 0, position)
+                raise DataError(f"{self.name} is not text: line {line} has a NUL byte. Give CSV or Parquet.")
+            self.n_lines += block.count(b"\n")
+        self.progress.here = self.stored.tell()
+        return block
