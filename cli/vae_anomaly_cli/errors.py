@@ -1,6 +1,6 @@
-"""From errors to exit statuses: 0 done, 1 the data or the model is at fault, 2 wrong usage, 130 interrupted.
+"""Errors as messages and exit statuses: 0 done, 1 error in the data or the model, 2 wrong usage, 130 interrupted.
 
-Status 3, drift, is no error: the command `monitor` gives it.
+Status 3, drift, is not an error: the command `monitor` exits with it.
 """
 
 import functools
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 def user_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Let a command end in one sentence on standard error, never in a traceback, where the user can mend it."""
+    """Command that ends with one line on standard error, not a traceback, for errors that the user can fix."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -29,14 +29,14 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except VaeAnomalyError as error:
             end(f"error: {error}", 2 if isinstance(error, DeviceError) else 1, error)
-        except BrokenPipeError as error:  # the reader has seen enough: `| head`
+        except BrokenPipeError as error:  # the reader has closed the pipe, as `| head` does
             forget_standard_output()
             raise typer.Exit(0) from error
         except OSError as error:
-            place = f"{error.filename}: " if error.filename else ""
-            end(f"error: {place}{error.strerror or error}.", 1, error)
+            where = f"{error.filename}: " if error.filename else ""
+            end(f"error: {where}{error.strerror or error}.", 1, error)
         except MemoryError as error:
-            end("error: there is not enough memory for so many rows; take fewer at a time.", 1, error)
+            end("error: there is not enough memory for these rows; use fewer at a time.", 1, error)
         except KeyboardInterrupt as error:
             end("interrupted", 130, error)
 
@@ -44,7 +44,7 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def refuse_given(context: typer.Context, options: Mapping[str, str], reason: str) -> None:
-    """Refuse options, by their parameters' names, that were given on the command line though they have no meaning."""
+    """Raise an error for options (parameter name to option) that were given although they do not apply."""
     for parameter, option in options.items():
         source = context.get_parameter_source(parameter)
         if source is not None and source.name == "COMMANDLINE":
@@ -52,20 +52,20 @@ def refuse_given(context: typer.Context, options: Mapping[str, str], reason: str
 
 
 def end(message: str, status: int, cause: BaseException) -> NoReturn:
-    """Say one line on standard error and exit."""
+    """Print one line on standard error and exit."""
     typer.echo(message, err=True)
     raise typer.Exit(status) from cause
 
 
 def forget_standard_output() -> None:
-    """Send what is still buffered nowhere, or the interpreter complains about the closed pipe when it exits."""
+    """Discard buffered output, or the interpreter complains about the closed pipe when it exits."""
     with suppress(OSError, ValueError):  # a standard output without a file descriptor has no pipe to close
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def naming(source: str) -> Iterator[None]:
-    """Put the file in front of an error that does not name it: the library knows columns and rows, not files."""
+    """Prefix errors with the file if they do not name it: the library knows columns and rows, not files."""
     try:
         yield
     except (DeviceError, OutputError):

@@ -1,4 +1,4 @@
-"""The command ``vae-anomaly``: the list of commands and what holds for all of them."""
+"""The command ``vae-anomaly``: its commands and common options."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -47,19 +47,19 @@ vae-anomaly report new.csv --model normal.vae --output report.html
 
 vae-anomaly benchmark labelled.csv --label fault
 
-vae-anomaly features new.csv --model normal.vae --output codes.parquet
+vae-anomaly features new.csv --model normal.vae --output features.parquet
 
-vae-anomaly generate --model normal.vae --rows 1000 --output drawn.csv
+vae-anomaly generate --model normal.vae --rows 1000 --output new.csv
 
 vae-anomaly plot latents new.csv --model normal.vae --output latents.png
 
 vae-anomaly export normal.vae --output normal.onnx
 
-Exit status: 0 done, 1 the data or the model is at fault, 2 wrong usage; of `monitor` also 3, the data has moved."""
+Exit status: 0 done, 1 error in the data or the model, 2 wrong usage; `monitor` also 3, drift."""
 
 app = typer.Typer(
     name="vae-anomaly",
-    help="Find the odd rows of a table, or the odd images of a folder, with variational autoencoders.",
+    help="Find anomalous rows of a table, or anomalous images of a folder, with variational autoencoders.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals hold the user's data
@@ -79,7 +79,7 @@ def common(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Find the odd rows of a table, or the odd images of a folder, with variational autoencoders."""
+    """Find anomalous rows of a table, or anomalous images of a folder, with variational autoencoders."""
 
 
 app.command(epilog=score.EXAMPLES)(score.score)
@@ -101,5 +101,5 @@ app.add_typer(plot.app, name="plot", rich_help_panel="Pictures")
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line, of this process or of the arguments given."""
+    """Run the command line with the given arguments, or with those of the process."""
     app(args=args, prog_name="vae-anomaly")

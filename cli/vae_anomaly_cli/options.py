@@ -1,4 +1,4 @@
-"""Every argument and option, defined once; commands name them by type."""
+"""All arguments and options, each defined once as a type that commands use."""
 
 from enum import StrEnum
 from math import isfinite
@@ -6,68 +6,62 @@ from typing import Annotated
 
 import typer
 
-FIT = "How to fit"
-FLAG = "Which rows to flag"
-ROWS = "What to write"
-PICTURE = "What to draw"
-TRACK = "Where to track it, with MLflow"
+FIT = "Fit"
+FLAG = "Flagged rows (at most one of these)"
+ROWS = "Output"
+PICTURE = "Picture"
+TRACK = "MLflow tracking"
 
 
 class Purpose(StrEnum):
-    """What a model is for."""
+    """Purpose of a model."""
 
     detection = "detection"
     representation = "representation"
 
 
 class Bound(StrEnum):
-    """Which bound on the log density scores a row."""
+    """Bound on the log density that scores a row."""
 
     elbo = "elbo"
     iwae = "iwae"
 
 
 class Calibration(StrEnum):
-    """Whose scores new rows are held against."""
+    """Reference scores that p-values use."""
 
     leave_one_out = "leave_one_out"
     split_off = "split"  # str has a method of the shorter name
     cross = "cross"
 
 
-def share_or_auto(text: str) -> float | str:
-    """Read a contamination: ``auto``, or a share above 0 and up to 0.5."""
+def fraction_or_auto(text: str) -> float | str:
+    """Contamination: ``auto``, or a fraction above 0 and up to 0.5."""
     if text == "auto":
         return text
     try:
-        share = float(text)
+        fraction = float(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is neither 'auto' nor a number.") from error
-    if not 0 < share <= 0.5:
-        raise typer.BadParameter(f"{text} is not a share above 0 and up to 0.5.")
-    return share
+    if not 0 < fraction <= 0.5:
+        raise typer.BadParameter(f"{text} is not above 0 and up to 0.5.")
+    return fraction
 
 
-def _checked(text: str) -> str:
-    share_or_auto(text)
+def _check_contamination(text: str) -> str:
+    fraction_or_auto(text)
     return text
 
 
-def _open_share(number: float | None) -> float | None:
+def _check_probability(number: float | None) -> float | None:
     if number is not None and not 0 < number < 1:
-        raise typer.BadParameter(f"{number} is not a number between 0 and 1.")
+        raise typer.BadParameter(f"{number} is not between 0 and 1.")
     return number
 
 
-def _finite(number: float) -> float:
+def _check_finite(number: float) -> float:
     if not isfinite(number):
         raise typer.BadParameter(f"{number} is not finite.")
-    return number
-
-
-def _level(number: float) -> float:
-    if not 0 < number < 1:
-        raise typer.BadParameter(f"{number} is not a probability above 0 and below 1.")
     return number
 
 
@@ -75,24 +69,24 @@ Table = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="The table: CSV, TSV or Parquet, known by content (.gz and .zst are unpacked); - is standard input.",
+        help="Table: CSV, TSV or Parquet, detected by content (.gz and .zst are decompressed); - is standard input.",
         show_default=False,
     ),
 ]
-OptionalFile = Annotated[
+ComparedFile = Annotated[
     str | None,
     typer.Argument(
         metavar="[FILE]",
-        help="What to set beside the samples: a table (CSV, TSV or Parquet; - is standard input), or images "
-        "(a folder, an image file, or an IDX file).",
+        help="Data to compare the samples with: a table (CSV, TSV or Parquet; - is standard input), or images (a "
+        "folder, an image file, or an IDX file).",
         show_default=False,
     ),
 ]
-SavedModel = Annotated[
+ModelFile = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A model file that `fit` wrote, or one in MLflow's store, such as models:/NAME@champion.",
+        help="Model file written by `fit`, or a model in MLflow's store, such as models:/NAME@champion.",
         show_default=False,
     ),
 ]
@@ -100,37 +94,37 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="A table: CSV, TSV or Parquet, known by content (.gz and .zst are unpacked); - is standard input. "
+        help="Table: CSV, TSV or Parquet, detected by content (.gz and .zst are decompressed); - is standard input. "
         "Or images: a folder, an image file, or an IDX file.",
         show_default=False,
     ),
 ]
-ModelIn = Annotated[
+OptionalModel = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
         metavar="MODEL",
-        help="Score with this model, that `fit` wrote, instead of fitting; or with one in MLflow's store, such as "
+        help="Use this model instead of fitting one: a file written by `fit`, or a model in MLflow's store, such as "
         "models:/NAME@champion.",
         show_default=False,
     ),
 ]
-FittedModel = Annotated[
+Model = Annotated[
     str,
     typer.Option(
         "--model",
         "-m",
         metavar="MODEL",
-        help="The model to use: a file that `fit` wrote, or one in MLflow's store, such as models:/NAME@champion.",
+        help="Model to use: a file written by `fit`, or a model in MLflow's store, such as models:/NAME@champion.",
         show_default=False,
     ),
 ]
 ModelOut = Annotated[
-    str, typer.Option("--output", "-o", metavar="MODEL", help="Where to write the model.", show_default=False)
+    str, typer.Option("--output", "-o", metavar="MODEL", help="Model file to write.", show_default=False)
 ]
 GraphOut = Annotated[
-    str, typer.Option("--output", "-o", metavar="FILE", help="Where to write the ONNX graph.", show_default=False)
+    str, typer.Option("--output", "-o", metavar="FILE", help="ONNX file to write.", show_default=False)
 ]
 TableOut = Annotated[
     str | None,
@@ -138,19 +132,19 @@ TableOut = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write all rows: .csv, .tsv, .parquet or .jsonl, by suffix; - writes CSV to standard output.",
+        help="File to write: .csv, .tsv, .parquet or .jsonl; - writes CSV to standard output.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
 ]
-DrawnOut = Annotated[
+SamplesOut = Annotated[
     str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write all rows: .csv, .tsv, .parquet or .jsonl, by suffix; - writes CSV to standard output; "
-        ".png shows images side by side.",
+        help="File to write: .csv, .tsv, .parquet or .jsonl, or .png for a grid of images; - writes CSV to standard "
+        "output.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -161,7 +155,7 @@ Keep = Annotated[
         "--keep",
         "-k",
         metavar="COLUMN",
-        help="Write this column of the table as well, to know a row by. Repeat for more.",
+        help="Also write this column of the table, to identify rows. Repeat for more columns.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -169,12 +163,18 @@ Keep = Annotated[
 Top = Annotated[
     int | None,
     typer.Option(
-        "--top", "-n", metavar="N", min=1, help="Only the N oddest rows.", show_default=False, rich_help_panel=ROWS
+        "--top",
+        "-n",
+        metavar="N",
+        min=1,
+        help="Only the N most anomalous rows.",
+        show_default=False,
+        rich_help_panel=ROWS,
     ),
 ]
-MostChanges = Annotated[
+MaxChanges = Annotated[
     int,
-    typer.Option("--most", metavar="N", min=1, help="Change so many cells of a row, at most.", rich_help_panel=ROWS),
+    typer.Option("--most", metavar="N", min=1, help="Change at most N cells of a row.", rich_help_panel=ROWS),
 ]
 RowNumbers = Annotated[
     list[int] | None,
@@ -183,7 +183,7 @@ RowNumbers = Annotated[
         "-r",
         metavar="N",
         min=1,
-        help="Explain this row; 1 is the first row of data. Repeat for more.",
+        help="Explain this row; 1 is the first row of data. Repeat for more rows.",
         show_default=False,
         rich_help_panel=ROWS,
     ),
@@ -196,7 +196,7 @@ TopRows = Annotated[
         metavar="N",
         min=1,
         max=500,
-        help="How many of the oddest rows to list with their reasons.",
+        help="List the N most anomalous rows, with reasons.",
         rich_help_panel=ROWS,
     ),
 ]
@@ -208,7 +208,7 @@ Rows = Annotated[
         metavar="N",
         min=1,
         max=10**12,
-        help="How many rows to draw.",
+        help="Number of rows to generate.",
         show_default=False,
         rich_help_panel=ROWS,
     ),
@@ -219,7 +219,7 @@ PageOut = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write the page: a name that ends in .html.",
+        help="HTML file to write.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -229,7 +229,7 @@ Title = Annotated[
     typer.Option(
         "--title",
         metavar="TEXT",
-        help="What stands above the page; by default it names FILE.",
+        help="Title of the page; the default names FILE.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -240,19 +240,19 @@ PictureOut = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write the picture: .png, .svg or .pdf, by suffix.",
+        help="Picture to write: .png, .svg or .pdf.",
         rich_help_panel=PICTURE,
         show_default=False,
     ),
 ]
-WalkOut = Annotated[
+TraversalOut = Annotated[
     str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write: a picture (.png, .svg, .pdf) or a table (.csv, .tsv, .parquet, .jsonl), by suffix; "
-        "- writes CSV to standard output.",
+        help="File to write: a table (.csv, .tsv, .parquet, .jsonl) or a picture (.png, .svg, .pdf); - writes CSV "
+        "to standard output.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -264,7 +264,7 @@ SampleRows = Annotated[
         "-n",
         metavar="N",
         min=1,
-        help="How many rows to draw: 1,000, or 64 images, unless told otherwise.",
+        help="Number of samples; the default is 1,000 rows or 64 images.",
         rich_help_panel=PICTURE,
         show_default=False,
     ),
@@ -275,7 +275,7 @@ Color = Annotated[
         "--color",
         "-c",
         metavar="COLUMN",
-        help="Colour the rows by this column of the table, whether the model uses it or not; else by anomaly score.",
+        help="Colour the rows by this column, even one that the model does not use; the default is the anomaly score.",
         rich_help_panel=PICTURE,
         show_default=False,
     ),
@@ -287,7 +287,7 @@ Dimensions = Annotated[
         "-d",
         metavar="K",
         min=0,
-        help="Walk along this latent, from 0. Repeat for more; else the active ones that say most, at most 6.",
+        help="Vary this latent, counted from 0. Repeat for more; the default is up to 6 active latents of largest KL.",
         show_default=False,
     ),
 ]
@@ -297,8 +297,8 @@ Span = Annotated[
         "--span",
         metavar="S",
         min=0,
-        callback=_finite,
-        help="How far a walk goes to either side, in deviations of the latent's codes.",
+        callback=_check_finite,
+        help="Distance to either side of the mean, in standard deviations of the latent.",
     ),
 ]
 Exclude = Annotated[
@@ -307,7 +307,7 @@ Exclude = Annotated[
         "--exclude",
         "-x",
         metavar="COLUMN",
-        help="Hide this column from the model, for instance a label or an identifier. Repeat for more.",
+        help="Hide this column from the model, for instance a label or an identifier. Repeat for more columns.",
         show_default=False,
     ),
 ]
@@ -317,16 +317,16 @@ Label = Annotated[
         "--label",
         "-l",
         metavar="COLUMN",
-        help="The column that says which rows are odd; no method sees it.",
+        help="Column that marks the anomalous rows; it is hidden from all methods.",
         show_default=False,
     ),
 ]
-OddValues = Annotated[
+AnomalyValues = Annotated[
     list[str] | None,
     typer.Option(
-        "--odd",
+        "--anomaly-values",
         metavar="VALUE",
-        help="A label that means odd. Repeat for more; without it, true and every number but 0.",
+        help="Label of anomalous rows. Repeat for more; the default is true and every number but 0.",
         show_default=False,
     ),
 ]
@@ -336,16 +336,16 @@ Seeds = Annotated[
         "--seeds",
         metavar="N",
         min=1,
-        help="Measure with so many seeds, --seed and those after it.",
+        help="Number of seeds to measure with: --seed and those after it.",
         rich_help_panel=FIT,
     ),
 ]
-HeldOut = Annotated[
+BenchmarkNovelty = Annotated[
     bool,
     typer.Option(
         "--novelty",
-        help="Learn from a half of the normal rows, and score the other half and all odd rows. Without it, every row "
-        "is learned from and scored.",
+        help="Train on half of the normal rows, and score the other half and all anomalous rows. Without it, train on "
+        "all rows and score them.",
         rich_help_panel=FIT,
     ),
 ]
@@ -353,8 +353,8 @@ Stream = Annotated[
     bool,
     typer.Option(
         "--stream",
-        help="Read, score and write piece by piece, for what does not fit in memory: FILE may also be a folder of "
-        "tables, or a pattern in quotes. Rows keep their order; interrupted, the same command goes on.",
+        help="Read, score and write piece by piece, for tables larger than memory. FILE may also be a folder of "
+        "tables, or a pattern in quotes. Rows keep their order. After an interruption, the same command continues.",
         rich_help_panel=ROWS,
     ),
 ]
@@ -362,8 +362,8 @@ StreamFit = Annotated[
     bool,
     typer.Option(
         "--stream",
-        help="Read FILE piece by piece, for what does not fit in memory; the model is the same. Folders of tables, "
-        "patterns in quotes and files beyond 256 MB are read so in any case.",
+        help="Read FILE piece by piece, for tables larger than memory; the model is the same. Always on for folders of "
+        "tables, patterns in quotes and files above 256 MB.",
         rich_help_panel=FIT,
     ),
 ]
@@ -371,15 +371,15 @@ SkipBad = Annotated[
     bool,
     typer.Option(
         "--skip-bad",
-        help="Leave out the images of a folder that cannot be read or are not of the most common size, with a warning.",
+        help="Skip images of a folder that cannot be read or differ from the most common size, with a warning.",
     ),
 ]
 PurposeName = Annotated[
     Purpose,
     typer.Option(
         "--purpose",
-        help="What the model is for: detection finds odd rows; representation makes codes, for `features`, "
-        "and new rows, for `generate`.",
+        help="detection finds anomalous rows; representation learns latent features, for `features`, and new rows, for "
+        "`generate`.",
         rich_help_panel=FIT,
     ),
 ]
@@ -387,7 +387,7 @@ Novelty = Annotated[
     bool,
     typer.Option(
         "--novelty",
-        help="All rows that are fitted are normal: learn them thoroughly. Without it, some of them may be odd.",
+        help="The training rows are all normal. Without it, some of them may be anomalous.",
         rich_help_panel=FIT,
     ),
 ]
@@ -396,8 +396,8 @@ Contamination = Annotated[
     typer.Option(
         "--contamination",
         metavar="X",
-        callback=_checked,
-        help="Share of the fitted rows to flag, above 0 and up to 0.5; auto lets the scores decide.",
+        callback=_check_contamination,
+        help="Fraction of the training rows to flag, above 0 and up to 0.5; auto derives it from the scores.",
         rich_help_panel=FIT,
     ),
 ]
@@ -405,8 +405,8 @@ CalibrationName = Annotated[
     Calibration,
     typer.Option(
         "--calibration",
-        help="Whose scores p-values rest on: training rows, each left out in turn; a fifth of the rows, split off "
-        "before training; or all rows by cross-fitting, which takes five times as long again.",
+        help="Reference scores for p-values: leave_one_out scores of the training rows; split, scores of a fifth of "
+        "the rows, held out from training; cross, cross-fitted scores of all rows, which takes five more fits.",
         rich_help_panel=FIT,
     ),
 ]
@@ -415,8 +415,8 @@ Checkpoint = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="FOLDER",
-        help="Keep the state of the fit there. If it is killed, the same command goes on from it and writes the same "
-        "model.",
+        help="Save the state of the fit in this folder. After an interruption, the same command continues there and "
+        "writes the same model.",
         rich_help_panel=FIT,
         show_default=False,
     ),
@@ -426,8 +426,8 @@ Fdr = Annotated[
     typer.Option(
         "--fdr",
         metavar="X",
-        callback=_open_share,
-        help="Flag as many rows as keep the expected share of false alarms among them below X.",
+        callback=_check_probability,
+        help="Flag rows such that the expected fraction of false alarms among them is at most X.",
         rich_help_panel=FLAG,
         show_default=False,
     ),
@@ -438,7 +438,7 @@ Alerts = Annotated[
         "--alerts",
         metavar="N",
         min=0,
-        help="Flag the N oddest rows: as many as somebody can look at.",
+        help="Flag the N most anomalous rows.",
         rich_help_panel=FLAG,
         show_default=False,
     ),
@@ -448,8 +448,8 @@ FalseAlarmRate = Annotated[
     typer.Option(
         "--false-alarm-rate",
         metavar="X",
-        callback=_open_share,
-        help="Flag at most this share of the normal rows.",
+        callback=_check_probability,
+        help="Flag at most this fraction of the normal rows.",
         rich_help_panel=FLAG,
         show_default=False,
     ),
@@ -458,7 +458,7 @@ BoundName = Annotated[
     Bound,
     typer.Option(
         "--bound",
-        help="The score's bound on the log density: elbo is quicker, iwae is tighter.",
+        help="Bound on the log density used as the score: elbo is faster, iwae is tighter.",
         rich_help_panel=FIT,
     ),
 ]
@@ -469,29 +469,29 @@ Seed = Annotated[
         metavar="N",
         min=0,
         max=2**32 - 1,
-        help="Start of the random numbers: same seed and same table, same result.",
+        help="Random seed: the same seed and table give the same result.",
         rich_help_panel=FIT,
     ),
 ]
-DrawSeed = Annotated[
+SampleSeed = Annotated[
     int,
     typer.Option(
         "--seed",
         metavar="N",
         min=0,
         max=2**32 - 1,
-        help="Start of the random numbers: same seed and same model, same rows.",
+        help="Random seed: the same seed and model give the same rows.",
         rich_help_panel=ROWS,
     ),
 ]
-TestSeed = Annotated[
+DriftSeed = Annotated[
     int,
     typer.Option(
         "--seed",
         metavar="N",
         min=0,
         max=2**32 - 1,
-        help="Start of the random numbers: same seed, same model and same file, same answer.",
+        help="Random seed: the same seed, model and file give the same result.",
     ),
 ]
 Level = Annotated[
@@ -499,22 +499,22 @@ Level = Annotated[
     typer.Option(
         "--level",
         metavar="P",
-        callback=_level,
-        help="Probability, at most, of an alarm where nothing has changed.",
+        callback=_check_probability,
+        help="Largest probability of an alarm if nothing has changed.",
     ),
 ]
 Unordered = Annotated[
     bool,
     typer.Option(
         "--unordered",
-        help="The order of the rows means nothing, or they are sorted: do not look for a change along FILE.",
+        help="Do not look for a change along FILE: the rows are sorted, or their order has no meaning.",
     ),
 ]
 Track = Annotated[
     bool,
     typer.Option(
         "--track",
-        help="Log this run in MLflow's store: MLFLOW_TRACKING_URI, or mlflow.db in this folder.",
+        help="Log this run in MLflow's store: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.",
         rich_help_panel=TRACK,
     ),
 ]
@@ -523,7 +523,7 @@ Experiment = Annotated[
     typer.Option(
         "--experiment",
         metavar="NAME",
-        help="In this experiment, made where it does not exist. Implies --track.",
+        help="Experiment of the run, created if it does not exist. Implies --track.",
         show_default=False,
         rich_help_panel=TRACK,
     ),
@@ -533,7 +533,7 @@ RunName = Annotated[
     typer.Option(
         "--run-name",
         metavar="NAME",
-        help="Under this name. Implies --track.",
+        help="Name of the run. Implies --track.",
         show_default=False,
         rich_help_panel=TRACK,
     ),
@@ -542,33 +542,38 @@ TrackRequired = Annotated[
     bool,
     typer.Option(
         "--track-required",
-        help="End with an error where the store does not answer; else the run goes on untracked. Implies --track.",
+        help="Fail if the store does not answer; the default is to continue without tracking. Implies --track.",
         rich_help_panel=TRACK,
     ),
 ]
 RegisteredName = Annotated[
     str,
-    typer.Option("--name", metavar="NAME", help="The name to register it under, as a new version.", show_default=False),
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="Name in the registry; the model becomes a new version of it.",
+        show_default=False,
+    ),
 ]
 Alias = Annotated[
     str | None,
     typer.Option(
         "--alias",
         metavar="ALIAS",
-        help="Have this point at the new version, for models:/NAME@ALIAS; for instance champion.",
+        help="Alias for the new version, for models:/NAME@ALIAS; for instance champion.",
         show_default=False,
     ),
 ]
 Host = Annotated[
     str,
-    typer.Option("--host", metavar="H", help="The address to listen at; 0.0.0.0 lets other machines in."),
+    typer.Option("--host", metavar="H", help="Address to listen on; 0.0.0.0 accepts other machines."),
 ]
-Port = Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="The port to listen at.")]
-MostMegabytes = Annotated[
+Port = Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="Port to listen on.")]
+MaxMegabytes = Annotated[
     float,
-    typer.Option("--max-body", metavar="MB", min=0.001, help="Refuse a request of more megabytes."),
+    typer.Option("--max-body", metavar="MB", min=0.001, help="Largest size of a request, in megabytes."),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="D", help="Where to compute: auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", metavar="D", help="Device for computations: auto, cpu or cuda.")]
 Encoding = Annotated[str, typer.Option("--encoding", metavar="E", help="Character encoding of a CSV file.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no warnings, no remarks; errors only.")]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only: no progress, warnings or remarks.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,16 +1,18 @@
-"""What the user sees: rows in a file or on a terminal, remarks and warnings in one line each on standard error."""
+"""Outputs of a command: files checked before work, tables in files or on a terminal, remarks on standard error."""
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import typer
 
-from vae_anomaly.errors import DataWarning, FitWarning
+from vae_anomaly.errors import DataError, DataWarning, FitWarning
 from vae_anomaly.formatting import cell_text, printable, shorten
 
 if TYPE_CHECKING:
@@ -18,20 +20,94 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN = 10  # rows on a terminal
-TELLING = 5  # columns that explain a row
-BAR = 20  # characters of the largest surprise
+SHOWN_COLUMNS = 5  # columns that explain a row on a terminal
+BAR = 20  # characters of the longest bar
 WIDEST = 32  # characters of one value
 
 
+def check_output(target: str, inputs: tuple[str | None, ...]) -> None:
+    """Refuse a file that cannot be written, or that is one of the inputs, before anything slow begins."""
+    path = Path(target)
+    if target == "-":
+        raise _wrong_output("This command writes a file, not standard output.")
+    if path.is_dir():
+        raise _wrong_output(f"{target} is a folder; name a file in it.")
+    if not path.parent.is_dir():
+        raise _wrong_output(f"There is no folder {path.parent}; create it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise _wrong_output(f"The folder {path.parent} is not writable.")
+    for source in inputs:
+        if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+            raise _wrong_output(f"{target} is also an input; name another file.")
+
+
+def check_table_output(target: str | None, inputs: tuple[str | None, ...]) -> None:
+    """Refuse what ``check_output`` refuses and an unknown suffix; ``-`` and None mean standard output."""
+    if target is not None and target != "-":
+        from vae_anomaly.io.write import format_of
+
+        check_output(target, inputs)
+        try:
+            format_of(target)
+        except DataError as error:
+            raise _wrong_output(str(error)) from error
+    elif sys.stdout is None:
+        raise DataError("Standard output is closed; name a file with --output.")
+
+
+def check_picture_output(target: str, inputs: tuple[str | None, ...]) -> None:
+    """Refuse what ``check_output`` refuses and a suffix that is not that of a picture."""
+    from vae_anomaly.plots.figures import picture_format
+
+    check_output(target, inputs)
+    try:
+        picture_format(target)
+    except DataError as error:
+        raise _wrong_output(str(error)) from error
+
+
+def check_page_output(target: str, inputs: tuple[str | None, ...]) -> None:
+    """Refuse what ``check_output`` refuses and a suffix that is not that of a page."""
+    from vae_anomaly.report import check_path
+
+    check_output(target, inputs)
+    try:
+        check_path(target)
+    except DataError as error:
+        raise _wrong_output(str(error)) from error
+
+
+def _wrong_output(message: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint="--output")
+
+
+def is_picture(target: str | None) -> bool:
+    """True if a file's suffix is that of a picture."""
+    from vae_anomaly.plots.figures import picture_format
+
+    try:
+        picture_format(target or "-")
+    except DataError:
+        return False
+    return True
+
+
+def only_writer(target: str) -> AbstractContextManager[None]:
+    """Context in which other commands that would write the same file end with an error."""
+    from vae_anomaly.io.atomic import claimed
+
+    return claimed(target, f"Another command is writing {target!r}. Wait until it has ended, or name another file.")
+
+
 def remark(text: str, *, quiet: bool) -> None:
-    """One line on standard error, for people."""
+    """Print one line for people on standard error."""
     if not quiet:
         typer.echo(text, err=True)
 
 
 @contextmanager
 def plain_warnings(*, quiet: bool) -> Iterator[None]:
-    """Show each of the library's warnings once, as one line on standard error; not at all when quiet."""
+    """Show each warning of the library once, as one line on standard error; none when quiet."""
     seen: set[str] = set()
 
     def show(message: Warning | str, *_place: object, **_more: object) -> None:
@@ -47,23 +123,23 @@ def plain_warnings(*, quiet: bool) -> Iterator[None]:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person reads along; a process can be started with its streams closed."""
+    """True if a person reads the stream; a process can be started with its streams closed."""
     return stream is not None and stream.isatty()
 
 
 def wants_progress(*, quiet: bool) -> int:
-    """The library's ``verbose``: a bar is for people who watch."""
+    """Value of the library's ``verbose``: progress bars are for people who watch."""
     return int(not quiet and is_terminal(sys.stderr))
 
 
 def watched(items: Sequence[T], names: Sequence[str], *, quiet: bool) -> Iterator[T]:
-    """Give one item after the other, with a bar that names it on standard error, where a person reads along."""
+    """Yield the items, with a progress bar that names the current one if a person reads standard error."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     progress = Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
-    if not progress.disable:  # rich before 14 ends even a disabled bar with a line
+    if not progress.disable:  # rich before 14 prints a newline even at the end of a disabled bar
         progress.start()
     task = progress.add_task("", total=len(items))
     try:
@@ -76,17 +152,17 @@ def watched(items: Sequence[T], names: Sequence[str], *, quiet: bool) -> Iterato
             progress.stop()
 
 
-def write_rows(rows: pd.DataFrame, output: str | None, told: str, *, quiet: bool) -> None:
-    """Write a table: to a file, with one line that tells of it, or to standard output."""
+def write_rows(rows: pd.DataFrame, output: str | None, message: str, *, quiet: bool) -> None:
+    """Write a table to standard output, or to a file with one line about it on standard error."""
     from vae_anomaly import write_table
 
     write_table(rows, output or "-")
     if output not in (None, "-"):
-        remark(f"{output}: {told}", quiet=quiet)
+        remark(f"{output}: {message}", quiet=quiet)
 
 
-def show_rows(ranking: pd.DataFrame, whole: str) -> None:
-    """Draw ranked rows on the terminal; of the column ``whole`` no text is cut."""
+def show_rows(ranking: pd.DataFrame, uncut: str) -> None:
+    """Draw ranked rows on the terminal; long texts are cut except in the column ``uncut``."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -99,14 +175,14 @@ def show_rows(ranking: pd.DataFrame, whole: str) -> None:
                 return Text(f"{value:.2g}")
             case "is_anomaly":
                 return Text("yes", style="bold red") if value else Text("no")
-        return Text(printable(str(value)) if name == whole else plain(value))
+        return Text(printable(str(value)) if name == uncut else plain(value))
 
     table = Table()
     for name in ranking.columns:
         if name in ("row", "anomaly_score", "p_value"):
             table.add_column(name, justify="right", no_wrap=True)
         else:
-            table.add_column(Text(plain(name)), overflow="fold" if name == whole else "ellipsis")
+            table.add_column(Text(plain(name)), overflow="fold" if name == uncut else "ellipsis")
     for values in ranking.itertuples(index=False, name=None):
         table.add_row(*map(shown, ranking.columns, values))
     Console().print(table)
@@ -123,7 +199,7 @@ def show_reasons(reasons: pd.DataFrame) -> None:
         table = Table(title=f"row {row}, anomaly score {cells['anomaly_score'].iloc[0]:.2f}", title_justify="left")
         for name in ("column", "value", "expected", "nats", "surprise"):
             table.add_column(name, justify="right" if name == "nats" else "left")
-        for cell in cells[:TELLING].to_dict("records"):
+        for cell in cells[:SHOWN_COLUMNS].to_dict("records"):
             bar = "█" * round(BAR * max(cell["surprise"], 0.0) / longest)
             texts = plain(cell["column"]), _value(cell["value"]), _expected(cell)
             table.add_row(*map(Text, texts), f"{cell['nats']:.2f}", f"{cell['surprise']:6.2f} {bar}")
@@ -131,7 +207,7 @@ def show_reasons(reasons: pd.DataFrame) -> None:
 
 
 def _expected(cell: Mapping[Any, Any]) -> str:
-    """The range, where a column has one, or the value."""
+    """The expected range of a number, or the expected value."""
     import pandas as pd
 
     low, high = cell["low"], cell["high"]
@@ -145,5 +221,5 @@ def _value(value: Any) -> str:
 
 
 def plain(value: object) -> str:
-    """A cell as short, printable text: a table may hold anything."""
+    """A cell as short, printable text."""
     return shorten(value, WIDEST)

@@ -1,4 +1,4 @@
-"""Tracking on the command line: what its options ask for, and MLflow kept from talking."""
+"""MLflow tracking for the options --track, --experiment, --run-name and --track-required."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def new_tracker(
     file: str, *, track: bool, experiment: str | None, run_name: str | None, required: bool
 ) -> MLflowCallback | None:
-    """What follows a fit in MLflow, where one of the options asks for it."""
+    """Callback that logs a fit in MLflow, None if no option asks for it."""
     if not _is_wanted(track, experiment, run_name, required):
         return None
     quiet_mlflow()
@@ -35,7 +35,7 @@ def new_tracker(
 def new_comparison_tracker(
     file: str, *, track: bool, experiment: str | None, run_name: str | None, required: bool
 ) -> ComparisonTracker | None:
-    """What follows a comparison in MLflow, where one of the options asks for it."""
+    """Logger of a comparison in MLflow, None if no option asks for it."""
     if not _is_wanted(track, experiment, run_name, required):
         return None
     quiet_mlflow()
@@ -53,13 +53,8 @@ def _source(file: str) -> str | None:
     return None if file == "-" else os.path.abspath(file)
 
 
-def callbacks_of(tracker: MLflowCallback | None) -> list[object] | None:
-    """What the detector is to tell of its fit."""
-    return None if tracker is None else [tracker]
-
-
-def tell_run(tracker: MLflowCallback | ComparisonTracker | None, *, quiet: bool) -> None:
-    """Say where a run was tracked."""
+def report_run(tracker: MLflowCallback | ComparisonTracker | None, *, quiet: bool) -> None:
+    """Print where a run was tracked."""
     if tracker is not None and tracker.run_id is not None:
         from vae_anomaly.integrations.mlflow.connection import store
 
@@ -67,7 +62,7 @@ def tell_run(tracker: MLflowCallback | ComparisonTracker | None, *, quiet: bool)
 
 
 def quiet_mlflow() -> None:
-    """Have MLflow say on standard error only what went wrong; to be called before it is imported."""
+    """Restrict MLflow's messages to errors; call this before MLflow is imported."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)

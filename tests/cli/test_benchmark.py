@@ -5,24 +5,26 @@ import io
 import pandas as pd
 import pytest
 
+LABEL = ["--label", "state", "--anomaly-values", "broken"]
 METHODS = ["vae-anomaly", "IsolationForest", "LocalOutlierFactor", "5 nearest neighbours"]
 
 
 @pytest.fixture(scope="module")
 def labelled(frame, tmp_path_factory):
-    """The table of people with a label, which is a column as telling as a column can be."""
+    """The table of people with a label, which is which alone would identify the anomaly."""
     path = tmp_path_factory.mktemp("tables") / "labelled.csv"
-    frame.drop(columns="name").assign(state=["odd" if row == 16 else "fine" for row in range(40)]).to_csv(
+    frame.drop(columns="name").assign(state=["broken" if row == 16 else "fine" for row in range(40)]).to_csv(
         path, index=False
     )
     return path
 
 
 def test_every_method_is_measured_and_none_sees_the_label(cli, labelled, csv, frame, tmp_path):
-    ended = cli("benchmark", labelled, "--label", "state", "--odd", "odd", "--output", tmp_path / "figures.csv")
+    ended = cli("benchmark", labelled, *LABEL, "--output", tmp_path / "figures.csv")
     assert (ended.status, ended.out) == (0, "")
-    assert "1 of 40 rows are odd; every row learned from and scored; chance gives an average precision of 0.025." in (
-        ended.err
+    assert (
+        "1 of 40 rows are anomalous; trained on all rows, all scored; chance gives an average precision of 0.025."
+        in (ended.err)
     )
     figures = pd.read_csv(tmp_path / "figures.csv")
     assert figures["method"].tolist() == METHODS
@@ -37,15 +39,28 @@ def test_every_method_is_measured_and_none_sees_the_label(cli, labelled, csv, fr
 
 
 def test_seeds_follow_the_first_and_excluded_columns_are_hidden(cli, labelled):
-    options = ["--label", "state", "--odd", "odd", "-x", "weight", "-x", "height", "--seed", 2**32 - 1, "--seeds", 2]
+    options = [
+        "--label",
+        "state",
+        "--anomaly-values",
+        "odd",
+        "-x",
+        "weight",
+        "-x",
+        "height",
+        "--seed",
+        2**32 - 1,
+        "--seeds",
+        2,
+    ]
     figures = pd.read_csv(io.StringIO(cli("benchmark", labelled, *options).out))
     assert figures["seed"].tolist() == [2**32 - 1, 0, 2**32 - 1, 0, 2**32 - 1, 2**32 - 1]
-    assert figures["auroc"].max() < 1  # what it is odd by is hidden
+    assert figures["auroc"].max() < 1  # the columns in which it is anomalous are hidden
 
 
 def test_with_novelty_half_of_the_normal_rows_are_learned_from(cli, labelled):
-    ended = cli("benchmark", labelled, "--label", "state", "--odd", "odd", "--novelty")
-    assert "half of the normal rows learned from, all others scored; chance gives an average precision of 0.048" in (
+    ended = cli("benchmark", labelled, *LABEL, "--novelty")
+    assert "trained on half of the normal rows, all others scored; chance gives an average precision of 0.048" in (
         ended.err
     )
     assert len(ended.out.splitlines()) == 5
@@ -55,11 +70,14 @@ def test_with_novelty_half_of_the_normal_rows_are_learned_from(cli, labelled):
     "options, told",
     [
         (["--label", "stat"], "There is no column 'stat' for --label. Did you mean 'state'?"),
-        (["--label", "state"], "labelled.csv: Column 'state' holds 'fine', 'odd'. Say which of them mean odd"),
-        (["--label", "state", "--odd", "Odd"], "Column 'state' has no value 'Odd'"),
-        (["--label", "state", "--odd", "fine", "--odd", "odd"], "Column 'state' calls every row odd"),
-        (["--label", "state", "--odd", "odd", "--exclude", "weigth"], "Did you mean 'weight'?"),
-        (["--label", "state", "--odd", "fine", "--novelty"], "1 normal rows are too few"),
+        (["--label", "state"], "labelled.csv: Column 'state' holds 'fine', 'broken'. Say which of them mean odd"),
+        (["--label", "state", "--anomaly-values", "Broken"], "Column 'state' has no value 'Broken'"),
+        (
+            [*LABEL, "--anomaly-values", "fine"],
+            "Column 'state' calls every row odd",
+        ),
+        ([*LABEL, "--exclude", "weigth"], "Did you mean 'weight'?"),
+        (["--label", "state", "--anomaly-values", "fine", "--novelty"], "1 normal rows are too few"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(cli, labelled, options, told):
@@ -70,7 +88,18 @@ def test_what_cannot_be_compared_is_one_sentence(cli, labelled, options, told):
 
 
 def test_each_method_has_a_run_in_that_of_the_comparison(cli, labelled, store):
-    options = ["--label", "state", "--odd", "odd", "--seeds", 2, "--experiment", "people", "--run-name", "all"]
+    options = [
+        "--label",
+        "state",
+        "--anomaly-values",
+        "odd",
+        "--seeds",
+        2,
+        "--experiment",
+        "people",
+        "--run-name",
+        "all",
+    ]
     ended = cli("benchmark", labelled, *options)
     figures = pd.read_csv(io.StringIO(ended.out))
     found = store.search_runs([store.get_experiment_by_name("people").experiment_id])  # the latest first
@@ -78,7 +107,7 @@ def test_each_method_has_a_run_in_that_of_the_comparison(cli, labelled, store):
     assert set(runs) == {"all", *METHODS}
     whole = runs.pop("all")
     assert f"tracked as run {whole.info.run_id} in sqlite:" in ended.err
-    assert (whole.data.params["label"], whole.data.params["odd"]) == ("state", "['odd']")
+    assert (whole.data.params["label"], whole.data.params["odd"]) == ("state", "['broken']")
     assert whole.inputs.dataset_inputs[0].dataset.name == "labelled.csv"
     assert [artifact.path for artifact in store.list_artifacts(whole.info.run_id)] == ["comparison.csv"]
     aurocs = [run.data.metrics["auroc"] for run in runs.values()]
@@ -92,7 +121,7 @@ def test_each_method_has_a_run_in_that_of_the_comparison(cli, labelled, store):
 
 
 def test_a_comparison_that_fails_leaves_a_failed_run(cli, labelled, store):
-    ended = cli("benchmark", labelled, "--label", "state", "--odd", "odd", "--device", "cuda:99", "--track")
+    ended = cli("benchmark", labelled, *LABEL, "--device", "cuda:99", "--track")
     assert ended.status == 2
     [run] = store.search_runs(["0"])
     assert run.info.status == "FAILED"
@@ -100,7 +129,7 @@ def test_a_comparison_that_fails_leaves_a_failed_run(cli, labelled, store):
 
 def test_a_store_that_is_away_costs_the_tracking_and_not_the_figures(cli, labelled, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    arguments = ["benchmark", labelled, "--label", "state", "--odd", "odd"]
+    arguments = ["benchmark", labelled, *LABEL]
     ended = cli(*arguments, "--track")
     assert (ended.status, len(ended.out.splitlines())) == (0, 5)
     assert ended.err.count("This is not tracked any further") == 1

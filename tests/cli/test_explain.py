@@ -52,9 +52,9 @@ def test_every_format_holds_them(cli, csv, model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--row", "41"), 1, "There is no row 41; the table has 40"),
+        (("--row", "41"), 1, "There is no row 41; the rows of the table are numbered 1 to 40"),
         (("--row", "0"), 2, "1"),
-        (("--row", "3", "--top", "2"), 2, "--row says which rows"),
+        (("--row", "3", "--top", "2"), 2, "--row and --top cannot be combined"),
         (("--keep", "nats"), 2, "'nats'"),
         (("--output", "reasons.xlsx"), 2, ".parquet"),
     ],

@@ -23,7 +23,9 @@ def exported(model, tmp_path_factory):
 def test_one_line_is_told_and_no_library_says_anything(exported, model):
     ended, target = exported
     assert ended.stdout == ""
-    assert ended.stderr.startswith(f"{target}: scores of 3 columns, as {model} has them to ")
+    assert ended.stderr.startswith(
+        f"{target}: graph of 3 columns; its scores match those of {model} to a relative error of "
+    )
     assert ended.stderr.count("\n") == 1
 
 

@@ -72,7 +72,7 @@ def test_kept_columns_come_first_and_keep_their_types(cli, typed, typed_model, t
     np.testing.assert_allclose(written.iloc[:, 4:], codes, rtol=1e-12)
     assert (ended.status, ended.out) == (0, "")
     assert ended.err.endswith(
-        f"codes.parquet: 40 rows written; {codes.shape[1]} codes each, of the model's first member.\n"
+        f"codes.parquet: 40 rows written, with {codes.shape[1]} latent features from the model's first member.\n"
     )
 
 
@@ -215,14 +215,14 @@ def test_errors_are_one_sentence_that_names_the_file(cli, csv, model, tmp_path, 
         (("features", "people.csv"), "--model"),
         (("features", "--model", "people.vae"), "FILE"),
         (("features", "people.csv", "--model", "people.vae", "--output", "codes.xlsx"), ".parquet"),
-        (("features", "people.csv", "--model", "people.vae", "--output", "people.csv"), "the file that is read"),
-        (("features", "people.csv", "--model", "people.vae", "--output", "people.vae"), "the file that is read"),
+        (("features", "people.csv", "--model", "people.vae", "--output", "people.csv"), "is also an input"),
+        (("features", "people.csv", "--model", "people.vae", "--output", "people.vae"), "is also an input"),
         (("generate", "--rows", "3"), "--model"),
         (("generate", "--model", "people.vae"), "--rows"),
         (("generate", "--model", "people.vae", "--rows", "0"), "1"),
         (("generate", "--model", "people.vae", "--rows", "3", "--seed", "-1"), "0"),
         (("generate", "--model", "people.vae", "--rows", "3", "--output", "nowhere/new.csv"), "no folder nowhere"),
-        (("generate", "--model", "people.vae", "--rows", "3", "--output", "people.vae"), "the file that is read"),
+        (("generate", "--model", "people.vae", "--rows", "3", "--output", "people.vae"), "is also an input"),
         (("generate", "--model", "people.vae", "--rows", "3", "--output", "new.xlsx"), ".parquet"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

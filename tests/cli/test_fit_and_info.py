@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from vae_anomaly import load
 from vae_anomaly.io import model_file as persistence
 from vae_anomaly.training import checkpoints
-from vae_anomaly_cli.paths import only_writer
+from vae_anomaly_cli.output import only_writer
 
 
 def test_fit_writes_a_model_and_nothing_else(cli, csv, tmp_path):
@@ -56,7 +56,7 @@ def test_two_fits_do_not_write_one_model(cli, csv, model):
     with only_writer(str(model)):
         ended = cli("fit", csv, "--output", model, "--seed", 1)
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith(f"error: Another command is about to write '{model}'.")
+    assert ended.err.startswith(f"error: Another command is writing '{model}'.")
     assert model.read_bytes() == before
 
 
@@ -80,7 +80,7 @@ def test_a_full_disk_costs_no_old_model_and_no_checkpoint(cli, csv, tmp_path, mo
     assert ended.err.startswith(f"error: Cannot write '{target}': No space left")
     assert target.read_text() == "old"
     ended = cli("fit", csv, "--output", target, "--checkpoint", folder)
-    assert f"{folder}: going on after 20 of 20 rounds" in ended.err
+    assert f"{folder}: continuing after 20 of 20 rounds" in ended.err
     assert (ended.status, list(folder.iterdir())) == (0, [])
     cli("fit", csv, "--output", tmp_path / "again.vae")
     assert (tmp_path / "again.vae").read_bytes() == target.read_bytes()

@@ -7,7 +7,7 @@ from safetensors import safe_open
 
 from vae_anomaly import load
 from vae_anomaly.data import sampling
-from vae_anomaly_cli import memory
+from vae_anomaly_cli import inputs
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_table_read_in_pieces_gives_the_model_of_the_table_read_whole(cli, csv
 
 
 def test_a_large_file_is_read_in_pieces_without_being_asked(cli, csv, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "LONG_BYTES", 10)
+    monkeypatch.setattr(inputs, "LONG_BYTES", 10)
     monkeypatch.setattr("vae_anomaly.read_table", None)
     ended = cli("fit", csv, "--output", tmp_path / "again.vae", "--exclude", "colour")
     assert ended.status == 0

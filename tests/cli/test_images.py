@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vae_anomaly import VAEDetector, load, plots, read_images
-from vae_anomaly_cli.contents import holds_images
+from vae_anomaly_cli.inputs import holds_images
 from vae_anomaly_cli.main import main
 
 ODD = 17  # the negative of an image, counted from 1
@@ -95,7 +95,7 @@ def scores_in_order(text: str) -> np.ndarray:
 def test_images_update_a_model_of_images(cli, place, digits, tmp_path):
     ended = cli("update", place / "gray", "--model", digits, "--output", tmp_path / "new.vae")
     assert ended.status == 0
-    assert "updated with 40 images; it has now seen 80 images" in ended.err
+    assert "updated with 40 images; trained on 80 images" in ended.err
     assert load(tmp_path / "new.vae").n_samples_fit_ == 80
 
 
@@ -239,7 +239,7 @@ def test_options_that_would_do_nothing_are_refused_before_anything_is_read(
         monkeypatch.setattr(f"vae_anomaly.{reader}", lambda *_, **__: pytest.fail("something was read"))
     (tmp_path / "people.csv").write_bytes(csv.read_bytes())
     ended = cli(*arguments)
-    what = "is no folder" if option == "--skip-bad" else "holds images"
+    what = "is not a folder" if option == "--skip-bad" else "holds images"
     assert (ended.status, ended.out) == (2, "")
     assert f"{option}: it " in said(ended)
     assert f"{arguments[1]} {what}; leave it out." in said(ended)
@@ -447,9 +447,9 @@ def plotted(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("latents", "the codes of 40 images drawn."),
-        ("samples", "samples out of {model} drawn."),
-        ("reconstructions", "40 images and what the model makes of them drawn."),
+        ("latents", "latent means of 40 images."),
+        ("samples", "samples of {model}."),
+        ("reconstructions", "40 images and their reconstructions."),
     ],
 )
 def test_images_are_plotted_from_a_folder_and_from_idx_files(
@@ -496,11 +496,11 @@ def test_images_that_cannot_be_read_are_left_out_of_a_picture_on_request(cli, le
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("latents", "gray", "--color", "label"), "it concerns tables, and gray holds images; leave it out."),
-        (("latents", "gray", "--encoding", "latin-1"), "it concerns tables, and gray holds images; leave it out."),
-        (("reconstructions", "plain.idx", "--skip-bad"), "plain.idx is no folder; leave it out."),
-        (("samples", "--skip-bad"), "it says how to read FILE, and there is none; leave it out."),
-        (("samples", "--encoding", "latin-1"), "it says how to read FILE, and there is none; leave it out."),
+        (("latents", "gray", "--color", "label"), "it applies to tables, and gray holds images; leave it out."),
+        (("latents", "gray", "--encoding", "latin-1"), "it applies to tables, and gray holds images; leave it out."),
+        (("reconstructions", "plain.idx", "--skip-bad"), "plain.idx is not a folder; leave it out."),
+        (("samples", "--skip-bad"), "it applies to FILE, and there is none; leave it out."),
+        (("samples", "--encoding", "latin-1"), "it applies to FILE, and there is none; leave it out."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -19,7 +19,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from vae_anomaly import load, read_table
-from vae_anomaly_cli.models import read_fitted
+from vae_anomaly_cli.inputs import read_model
 
 MODULE = [sys.executable, "-m", "vae_anomaly_cli"]
 AWAY = "http://127.0.0.1:9"  # nobody listens at the port of "discard"
@@ -90,7 +90,7 @@ def test_a_registered_model_is_taken_wherever_a_file_is(cli, csv, model, store, 
     address = "models:/people@champion"
     assert cli("score", csv, "--model", address).out == cli("score", csv, "--model", model).out
     table = read_table(csv)
-    assert_allclose(read_fitted(address, "cpu").score_samples(table), load(model).score_samples(table), rtol=0)
+    assert_allclose(read_model(address, "cpu").score_samples(table), load(model).score_samples(table), rtol=0)
     assert cli("info", address).out == cli("info", model).out
     assert cli("generate", "--model", address, "--rows", 3).out == cli("generate", "--model", model, "--rows", 3).out
 

@@ -43,7 +43,7 @@ def test_rows_like_those_of_training_end_with_status_0(cli, folder):
     assert list(written.columns) == WRITTEN
     assert sorted(written["column"]) == ["(score)", "colour", "height", "weight"]
     assert not written["drifted"].any()
-    assert ended.err.startswith("no drift in 3 columns and the score; none along the rows (evidence ")
+    assert ended.err.startswith("no drift in 3 columns and the score; no change along the rows (evidence ")
 
 
 def test_rows_that_have_moved_end_with_status_3_and_say_how(cli, folder):
@@ -53,7 +53,7 @@ def test_rows_that_have_moved_end_with_status_3_and_say_how(cli, folder):
     assert written["adjusted_p_value"].is_monotonic_increasing
     assert written[written["drifted"]]["column"].tolist() == ["(score)", "height"]
     assert "shifted up by 1 deviation" in written["message"].tolist()
-    assert ended.err.startswith("drift in 1 of 3 columns and the score; along the rows, the alarm is at number ")
+    assert ended.err.startswith("drift in 1 of 3 columns and the score; change along the rows, alarm at ")
 
 
 def test_what_is_written_is_what_python_finds(cli, folder, tmp_path):
@@ -73,7 +73,7 @@ def test_sorted_rows_are_drift_unless_their_order_means_nothing(cli, folder):
     model = folder / "people.vae"
     ordered, unordered = (cli("monitor", folder / "sorted.csv", "-m", model, *more) for more in ([], ["--unordered"]))
     assert (ordered.status, unordered.status) == (3, 0)
-    assert "no drift in 3 columns and the score; along the rows, the alarm is at number " in ordered.err
+    assert "no drift in 3 columns and the score; change along the rows, alarm at " in ordered.err
     assert unordered.err == "no drift in 3 columns and the score.\n"
 
 

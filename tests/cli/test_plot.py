@@ -49,7 +49,6 @@ def test_a_picture_is_written_and_told(cli, csv, model, tmp_path, name):
     ended = cli(*words_of(name, csv), "--model", model, "--output", target)
     assert (ended.status, ended.out) == (0, "")
     assert ended.err.startswith(f"{target}: ")
-    assert ended.err.endswith(" drawn.\n")
     assert target.read_bytes().startswith(b"\x89PNG")
 
 
@@ -67,7 +66,7 @@ def test_latents_are_those_of_the_file_in_the_colours_asked_for(cli, named_csv, 
     (_, (frame,), plain), (_, _, coloured) = drawn
     pd.testing.assert_frame_equal(frame, pd.read_csv(named_csv), check_dtype=False)
     assert (plain, coloured) == ({"color": None}, {"color": "name"})
-    assert ended.err == f"{tmp_path / 'a.png'}: the codes of 40 rows drawn.\n"  # and no warning about the column
+    assert ended.err == f"{tmp_path / 'a.png'}: latent means of 40 rows.\n"  # and no warning about the column
 
 
 def test_samples_stand_beside_the_file_where_there_is_one(cli, csv, model, tmp_path, drawn):
@@ -127,7 +126,7 @@ def test_a_column_named_like_ours_is_told(cli, tmp_path):
     VAEDetector(max_iter=2, random_state=0).fit(table).save(tmp_path / "clash.vae")
     ended = cli("traverse", "--model", tmp_path / "clash.vae")
     assert (ended.status, ended.out) == (1, "")
-    assert "Column 'position' of the model has the name of one that is written. Write a picture instead." in ended.err
+    assert "Column 'position' of the model is also an output column. Write a picture instead." in ended.err
     assert cli("traverse", "--model", tmp_path / "clash.vae", "--output", tmp_path / "a.png").status == 0
 
 
@@ -212,7 +211,7 @@ def test_errors_are_one_sentence_that_names_the_file(cli, csv, model, tmp_path, 
         *(((*words_of(name, "people.csv"), "--output", "nowhere/a.png"), "no folder nowhere") for name in NAMES),
         (("plot", "history", "--output", "-"), "This goes into a file"),
         (("plot", "latents", "--output", "a.png"), "FILE"),
-        (("plot", "samples", "people.csv", "--output", "people.csv"), "the file that is read"),
+        (("plot", "samples", "people.csv", "--output", "people.csv"), "is also an input"),
         (("plot", "samples", "--output", "a.png", "--rows", "0"), "1"),
         (("plot", "traversal", "--output", "a.png", "--dimension", "-1"), "0"),
         (("plot", "traversal", "--output", "a.png", "--span", "nan"), "--span"),
@@ -220,7 +219,7 @@ def test_errors_are_one_sentence_that_names_the_file(cli, csv, model, tmp_path, 
         (("traverse", "--span", "-1"), "0"),
         (("traverse", "--output", "a.jpg"), ".parquet"),
         (("traverse", "--output", "nowhere/a.png"), "no folder nowhere"),
-        (("traverse", "--output", "people.vae"), "the file that is read"),
+        (("traverse", "--output", "people.vae"), "is also an input"),
         (("plot", "nothing"), "nothing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

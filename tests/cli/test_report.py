@@ -35,7 +35,7 @@ def test_a_page_is_written_and_told(cli, csv, model, tmp_path):
     target = tmp_path / "report.html"
     ended = cli("report", csv, "--model", model, "--output", target)
     assert (ended.status, ended.out) == (0, "")
-    assert ended.err == f"{target}: a report on 40 rows.\n"
+    assert ended.err == f"{target}: report on 40 rows.\n"
     assert target.read_text().startswith("<!DOCTYPE html>")
     assert rows_of(target)[0] == ODD_ROW
     assert "<h1>Anomalous rows of people.csv</h1>" in target.read_text()
@@ -99,7 +99,7 @@ def test_images_are_shown_with_their_names(cli, tmp_path):
     for place, level in enumerate([20] * 30 + [200]):
         Image.new("L", (8, 8), level + place).save(tmp_path / "images" / f"{place}.png")
     ended = cli("report", tmp_path / "images", "--output", tmp_path / "report.html", "--top", 2)
-    assert (ended.status, ended.err) == (0, f"{tmp_path / 'report.html'}: a report on 31 images.\n")
+    assert (ended.status, ended.err) == (0, f"{tmp_path / 'report.html'}: report on 31 images.\n")
     page = (tmp_path / "report.html").read_text()
     assert rows_of(tmp_path / "report.html")[0] == 31 - 6  # read in the order of the names: 0, 1, 10, ..., 30, 4
     assert "30.png" in page

@@ -144,7 +144,7 @@ def test_options_of_the_fit_are_refused_beside_a_model(cli, csv, model, option):
     ended = cli("score", csv, "--model", model, *option)
     assert ended.status == 2
     assert option[0] in ended.err
-    assert "fitted already" in " ".join(ended.err.split())
+    assert "already fitted" in " ".join(ended.err.split())
 
 
 def test_what_would_be_a_formula_is_written_as_text(cli, csv, model, tmp_path):
@@ -186,7 +186,7 @@ def test_json_lines_are_json(cli, csv, model, tmp_path):
         (("people.csv", "--model", "people.csv"), "people.csv"),
         (("infinite.csv",), "infinite.csv"),
         (("empty.csv",), "empty.csv"),
-        ((".",), ". stands for several tables. With --stream, `score` and `fit` read them as one"),
+        ((".",), ". stands for several tables. Only `score` and `fit` read these, with --stream"),
         (("folder",), "There is no image in 'folder'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
@@ -218,7 +218,7 @@ def test_a_table_that_lacks_a_column_of_the_model_says_which(cli, csv, model, tm
     [
         (("--output", "scores.xlsx"), ".parquet"),
         (("--output", "nowhere/scores.csv"), "There is no folder nowhere"),
-        (("--output", "people.csv"), "the file that is read"),
+        (("--output", "people.csv"), "is also an input"),
         (("--output", "folder.csv"), "folder"),
         (("--contamination", "0.7"), "0.5"),
         (("--contamination", "some"), "'auto'"),

@@ -19,8 +19,8 @@ from vae_anomaly.io.read import read_table
 SMALL_PIECES = """
 import sys
 from vae_anomaly.io import pieces as sizes
-from vae_anomaly_cli import main, stream_output
-sizes.MOST_ROWS, stream_output.COMMIT_SECONDS = 4, 0
+from vae_anomaly_cli import main, stream
+sizes.MOST_ROWS, stream.COMMIT_SECONDS = 4, 0
 main.main(sys.argv[1:])
 """
 
@@ -28,7 +28,7 @@ main.main(sys.argv[1:])
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 8)
-    monkeypatch.setattr("vae_anomaly_cli.stream_output.COMMIT_SECONDS", 0)
+    monkeypatch.setattr("vae_anomaly_cli.stream.COMMIT_SECONDS", 0)
 
 
 @pytest.fixture
@@ -146,9 +146,9 @@ def test_a_false_alarm_rate_is_kept_row_by_row(stream, cli, csv, model):
         (("--fdr", 0.1), "it needs all rows at once"),
         (("--alerts", 3), "it needs all rows at once"),
         (("--track",), "it needs all rows at once"),
-        (("--skip-bad",), "it concerns images"),
-        (("--keep", "file_row"), "'file_row' is the name of a column that is written anyway"),
-        (("--output", "people.csv"), "people.csv is the file that is read"),
+        (("--skip-bad",), "it applies to images"),
+        (("--keep", "file_row"), "'file_row' is also the name of an output column"),
+        (("--output", "people.csv"), "people.csv is also an input"),
         (("--output", "scores.xlsx"), ".parquet"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,
@@ -207,7 +207,7 @@ def test_without_stream_a_folder_of_tables_ends_in_one_sentence_that_names_it(cl
 def test_without_stream_a_file_larger_than_memory_ends_in_one_sentence_that_names_it(
     cli, csv, model, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("vae_anomaly_cli.memory.available", lambda: 100)
+    monkeypatch.setattr("vae_anomaly_cli.inputs.free_memory", lambda: 100)
     ended = cli("score", csv, "--model", model)
     assert (ended.status, len(ended.err.splitlines())) == (1, 1)
     assert "--stream" in ended.err
@@ -222,12 +222,12 @@ def test_ctrl_c_keeps_what_is_written_and_the_same_command_goes_on(stream, csv, 
         _interrupt_at_row(patch, 24)
         ended = stream(csv, "--output", target)
     assert (ended.status, target.exists()) == (130, False)
-    assert f"{target}: 24 rows are kept; the same command goes on there." in ended.err
+    assert f"{target}: 24 rows are kept; the same command continues there." in ended.err
     scored = []
     with monkeypatch.context() as patch:
         _note_rows(patch, scored)
         ended = stream(csv, "--output", target)
-    assert f"{target}: going on after row 24.\n" in ended.err
+    assert f"{target}: continuing after row 24.\n" in ended.err
     assert min(scored) == 24
     assert target.read_bytes() == uninterrupted.read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["scores.csv", "whole.csv"]
@@ -273,7 +273,7 @@ def test_another_run_begins_anew_and_says_why(stream, cli, csv, model, tmp_path,
         ended = cli("score", table, "--stream", "--model", tmp_path / "other.vae", "--output", target)
     else:
         ended = stream(table, "--output", target, *more)
-    assert f"an unfinished run is there, but with other {change}; beginning anew" in ended.err
+    assert f"there is an unfinished run, but with other {change}; starting again" in ended.err
     assert len(pd.read_csv(target)) == 40
 
 
@@ -289,7 +289,7 @@ def test_what_came_over_a_pipe_is_never_gone_on_with(stream, csv, tmp_path, monk
     assert (tmp_path / ".scores.csv.journal").exists()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(lines[:11]).encode())))
     ended = stream("-", "--output", target)
-    assert "with other input; beginning anew" in ended.err
+    assert "with other input; starting again" in ended.err
     assert len(pd.read_csv(target)) == 10
     assert os.listdir(tmp_path) == ["scores.csv"]
 
@@ -312,7 +312,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_one_that_was_not(csv, m
         assert not target.exists()
     assert kept == sorted(set(kept))
     ended = subprocess.run([*command, target], check=True, capture_output=True, text=True)
-    assert f"going on after row {kept[-1]:,}" in ended.stderr
+    assert f"continuing after row {kept[-1]:,}" in ended.stderr
     assert target.read_bytes() == uninterrupted.read_bytes()
     assert sorted(os.listdir(tmp_path)) == sorted(["long.csv", uninterrupted.name, target.name])
 

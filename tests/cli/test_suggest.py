@@ -22,7 +22,7 @@ def test_a_file_is_told_of_with_how_many_rows_are_mended(cli, csv, model, tmp_pa
     changes = pd.read_csv(tmp_path / "changes.csv")
     mended = changes.groupby("row")["is_normal"].all()
     assert changes.groupby("row").size().max() == 1
-    assert f"{mended.sum()} of {len(mended)} odd rows are then normal" in ended.err
+    assert f"{mended.sum()} of {len(mended)} anomalous rows become normal" in ended.err
 
 
 def test_at_least_one_cell_may_be_changed(cli, csv, model):

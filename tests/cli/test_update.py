@@ -3,7 +3,7 @@
 import pytest
 
 from vae_anomaly import VAEDetector, load, read_table
-from vae_anomaly_cli.paths import only_writer
+from vae_anomaly_cli.output import only_writer
 
 
 def test_update_writes_the_model_that_partial_fit_gives(cli, csv, model, tmp_path):
@@ -49,7 +49,7 @@ def test_two_updates_of_one_model_do_not_meet(cli, csv, model):
     with only_writer(str(model)):
         ended = cli("update", csv, "--model", model, "--output", model)
     assert (ended.status, model.read_bytes()) == (1, before)
-    assert "Another command is about to write" in ended.err
+    assert "Another command is writing" in ended.err
 
 
 @pytest.mark.parametrize("target", ["-", "nowhere/new.vae"])

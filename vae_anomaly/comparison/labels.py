@@ -46,7 +46,7 @@ def anomaly_labels(labels: pd.Series, odd: Iterable[object] = ()) -> np.ndarray:
         which = "every row" if found.all() else "no row"
         raise DataError(
             f"Column {labels.name!r} calls {which} odd; its values are {_values(labels)}. A comparison needs rows of "
-            "both kinds: name the odd values, on the command line with --odd, or another column."
+            "both kinds: name the odd values, on the command line with --anomaly-values, or another column."
         )
     return found
 
@@ -72,7 +72,7 @@ def _named(labels: pd.Series, asked: list[str]) -> np.ndarray:
 def _true(labels: pd.Series) -> np.ndarray:
     plain = labels.infer_objects()
     if not pd.api.types.is_numeric_dtype(plain):  # truth values are numeric here
-        which = "Say which of them mean odd, on the command line with --odd."
+        which = "Say which of them mean odd, on the command line with --anomaly-values."
         raise DataError(f"Column {labels.name!r} holds {_values(labels)}. {which}")
     return plain.to_numpy(dtype=np.float64) != 0
 

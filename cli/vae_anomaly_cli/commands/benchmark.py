@@ -1,4 +1,4 @@
-"""``vae-anomaly benchmark``: how our detector fares beside scikit-learn's on the user's own labelled table."""
+"""``vae-anomaly benchmark``: compare the detector with those of scikit-learn on a labelled table."""
 
 from __future__ import annotations
 
@@ -6,37 +6,34 @@ import sys
 from typing import TYPE_CHECKING
 
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import leave_out, pick
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.output import is_terminal, plain_warnings, remark, watched, write_rows
-from vae_anomaly_cli.paths import check_table_output
-from vae_anomaly_cli.tracking import new_comparison_tracker, tell_run
+from vae_anomaly_cli.inputs import drop_columns, select_columns
+from vae_anomaly_cli.output import check_table_output, is_terminal, plain_warnings, remark, watched, write_rows
+from vae_anomaly_cli.tracking import new_comparison_tracker, report_run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from vae_anomaly.comparison import Comparison
 
 EXAMPLES = """Examples:
 
 vae-anomaly benchmark labelled.csv --label fault
 
-vae-anomaly benchmark labelled.csv --label state --odd broken --odd worn --exclude id --seeds 5
+vae-anomaly benchmark labelled.csv --label state --anomaly-values broken --anomaly-values worn --exclude id --seeds 5
 
 vae-anomaly benchmark labelled.parquet --label fault --novelty --output figures.csv --track
 
-AUROC is the share of pairs, an odd row and a normal one, in which the odd row has the higher score; by chance 0.5.
-Average precision is, by chance, the share of odd rows."""
+AUROC is the probability that an anomalous row scores above a normal one; chance gives 0.5. For average precision,
+chance gives the fraction of anomalous rows."""
 
 
 @user_errors
 def benchmark(
     file: options.Table,
     label: options.Label,
-    odd: options.OddValues = None,
+    anomaly_values: options.AnomalyValues = None,
     output: options.TableOut = None,
     exclude: options.Exclude = None,
-    novelty: options.HeldOut = False,
+    novelty: options.BenchmarkNovelty = False,
     seeds: options.Seeds = 1,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -47,31 +44,36 @@ def benchmark(
     track_required: options.TrackRequired = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure how well the odd rows of FILE are found, by this detector and by three of scikit-learn's.
+    """Measure how well the anomalous rows of FILE are found, by this detector and by three of scikit-learn.
 
     The others are IsolationForest, LocalOutlierFactor and the mean distance to the 5 nearest rows, on standardised
-    numbers, with gaps filled by the median and categories as indicators. All have their defaults.
+    numbers, with missing cells set to the median and categories one-hot encoded. All use their defaults.
 
-    Written are the columns method, seed, auroc, average_precision, fit_seconds and score_seconds; a method that draws
-    nothing has one seed. On a terminal, the means over the seeds are shown, best first.
+    The output has the columns method, seed, auroc, average_precision, fit_seconds and score_seconds; a deterministic
+    method has one seed. A terminal shows the means over the seeds, best first.
     """
     check_table_output(output, inputs=(file,))
     tracker = new_comparison_tracker(
         file, track=track, experiment=experiment, run_name=run_name, required=track_required
     )
     with plain_warnings(quiet=quiet), naming(file):
+        import pandas as pd
+
         from vae_anomaly import read_table
         from vae_anomaly.comparison import Comparison, anomaly_labels
 
         table = read_table(file, encoding=encoding)
-        is_odd = anomaly_labels(pick(table, [label], "--label")[label], odd or [])
-        rows = leave_out(table, [label, *(exclude or [])], "--exclude")
-        comparison = Comparison(rows, is_odd, novelty=novelty, device=device)
+        is_anomaly = anomaly_labels(select_columns(table, [label], "--label")[label], anomaly_values or [])
+        rows = drop_columns(table, [label, *(exclude or [])], "--exclude")
+        comparison = Comparison(rows, is_anomaly, novelty=novelty, device=device)
         measured = None
+        parameters = {"label": label, "odd": anomaly_values or "true or not 0", "novelty": novelty, "seeds": seeds}
         if tracker is not None:
-            tracker.begin(table, {"label": label, "odd": odd or "true or not 0", "novelty": novelty, "seeds": seeds})
+            tracker.begin(table, parameters)
         try:
-            measured = _measure(comparison, [(seed + more) % 2**32 for more in range(seeds)], quiet=quiet)
+            plan = comparison.plan([(seed + more) % 2**32 for more in range(seeds)])
+            names = [f"{method}, seed {used}" for method, used in plan]
+            measured = pd.DataFrame([comparison.measure(*step) for step in watched(plan, names, quiet=quiet)])
         finally:
             if tracker is not None:
                 tracker.end(measured)
@@ -79,22 +81,14 @@ def benchmark(
         _show(measured)
     else:
         write_rows(measured, output, f"{len(measured)} rows written.", quiet=quiet)
-    how = "half of the normal rows learned from, all others scored" if novelty else "every row learned from and scored"
+    how = "trained on half of the normal rows, all others scored" if novelty else "trained on all rows, all scored"
     chance = f"chance gives an average precision of {comparison.odd_share:.2g}"
-    remark(f"{is_odd.sum()} of {len(table)} rows are odd; {how}; {chance}.", quiet=quiet)
-    tell_run(tracker, quiet=quiet)
-
-
-def _measure(comparison: Comparison, seeds: list[int], *, quiet: bool) -> pd.DataFrame:
-    import pandas as pd
-
-    plan = comparison.plan(seeds)
-    names = [f"{method}, seed {seed}" for method, seed in plan]
-    return pd.DataFrame([comparison.measure(*asked) for asked in watched(plan, names, quiet=quiet)])
+    remark(f"{is_anomaly.sum()} of {len(table)} rows are anomalous; {how}; {chance}.", quiet=quiet)
+    report_run(tracker, quiet=quiet)
 
 
 def _show(measured: pd.DataFrame) -> None:
-    """Draw the means over seeds on the terminal, best first, with the deviations where there are several seeds."""
+    """Draw the means over the seeds on the terminal, best first, with standard deviations if there are several."""
     from rich.console import Console
     from rich.table import Table
 

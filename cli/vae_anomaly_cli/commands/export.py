@@ -1,12 +1,11 @@
-"""``vae-anomaly export``: a fitted model as an ONNX graph, to score without Python or torch."""
+"""``vae-anomaly export``: write a fitted model as an ONNX graph, which scores without Python or torch."""
 
 from __future__ import annotations
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import plain_warnings, remark
-from vae_anomaly_cli.paths import check_output
+from vae_anomaly_cli.inputs import read_model
+from vae_anomaly_cli.output import check_output, plain_warnings, remark
 
 EXAMPLES = """Example:
 
@@ -14,20 +13,21 @@ vae-anomaly export data.vae --output data.onnx"""
 
 
 @user_errors
-def export(model: options.SavedModel, output: options.GraphOut, quiet: options.Quiet = False) -> None:
-    """Write MODEL as an ONNX graph from the columns, as numbers, to anomaly_score and is_anomaly.
+def export(model: options.ModelFile, output: options.GraphOut, quiet: options.Quiet = False) -> None:
+    """Write MODEL as an ONNX graph, from columns encoded as numbers to anomaly_score and is_anomaly.
 
-    What the numbers are stands in the metadata of the graph; examples/score_onnx.py reads it, and scores a table.
-    The graph is written only if it scores as MODEL does. It takes every row for a new one.
+    The metadata of the graph describes the encoding; examples/score_onnx.py reads it and scores a table. The graph is
+    written only if its scores match those of MODEL. It treats every row as new.
     """
     check_output(output, inputs=(model,))
 
     with plain_warnings(quiet=quiet):
-        detector = read_fitted(model, "cpu")
+        detector = read_model(model, "cpu")
 
         from vae_anomaly.integrations.onnx import export as write_graph
 
         with naming(model):
             difference = write_graph(detector, output)
     columns = len(detector.schema_.names)
-    remark(f"{output}: scores of {columns} columns, as {model} has them to {difference:.0e} of a score.", quiet=quiet)
+    message = f"graph of {columns} columns; its scores match those of {model} to a relative error of {difference:.0e}."
+    remark(f"{output}: {message}", quiet=quiet)

@@ -1,4 +1,4 @@
-"""``vae-anomaly fit``: learn what the rows of a table, or images, look like, and keep it in a file."""
+"""``vae-anomaly fit``: fit a model to a table or to images, and save it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.memory import is_long
-from vae_anomaly_cli.output import plain_warnings, remark, wants_progress
-from vae_anomaly_cli.paths import check_output, only_writer
-from vae_anomaly_cli.source import Pictures, Table, read_source, trained_on
-from vae_anomaly_cli.streaming import Streamed
-from vae_anomaly_cli.tracking import callbacks_of, new_tracker, tell_run
+from vae_anomaly_cli.inputs import ImageInput, TableInput, is_long, read_input, trained_on
+from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
+from vae_anomaly_cli.stream import StreamedTable
+from vae_anomaly_cli.tracking import new_tracker, report_run
 
 if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
@@ -34,7 +32,7 @@ vae-anomaly fit data.csv --track --experiment sensors --output data.vae
 vae-anomaly fit long.parquet --calibration cross --checkpoint state --output long.vae
 
 vae-anomaly fit digits/ --purpose representation --skip-bad --output digits.vae"""
-FITTING = {
+FIT_OPTIONS = {
     "novelty": "--novelty",
     "contamination": "--contamination",
     "calibration": "--calibration",
@@ -66,56 +64,58 @@ def fit(
     track_required: options.TrackRequired = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fit a model to the rows or images of FILE and write it, for the commands that take a --model."""
+    """Fit a model to the rows or images of FILE and save it, for the commands that take a --model."""
     check_output(output, inputs=(file,))
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):
         source = _read(context, file, output, exclude or [], encoding, stream=stream, skip_bad=skip_bad)
         detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-        callbacks = [*(callbacks_of(tracker) or []), Saving(output, checkpoint, quiet=quiet)]
+        callbacks = [*([] if tracker is None else [tracker]), ModelWriter(output, checkpoint, quiet=quiet)]
         detector.set_params(purpose=purpose.value, image_shape=source.image_shape)
         detector.set_params(callbacks=callbacks, checkpoint=checkpoint).fit(source.rows)
-    told = f"{output}: fitted to {trained_on(detector)}. Use it with `vae-anomaly score FILE --model {output}`."
-    remark(told, quiet=quiet)
-    tell_run(tracker, quiet=quiet)
+    message = f"{output}: fitted to {trained_on(detector)}. Use it with `vae-anomaly score FILE --model {output}`."
+    remark(message, quiet=quiet)
+    report_run(tracker, quiet=quiet)
 
 
-class Saving:
-    """Writes the model while its checkpoints are still there: where the disk is full, they are what is left of a fit.
+class ModelWriter:
+    """Callback that saves the model before the checkpoints are removed: if the disk is full, they keep the fit.
 
     Parameters
     ----------
     output : str
-        The model file.
+        Model file.
     checkpoint : str or None
-        The folder that a fit that goes on has gone on from.
+        Folder of the checkpoints.
     """
 
     def __init__(self, output: str, checkpoint: str | None, *, quiet: bool) -> None:
         self.output, self.checkpoint, self.quiet = output, checkpoint, quiet
 
     def setup(self, _estimator: VAEDetector, context: Context) -> None:
-        """Say that a fit goes on."""
+        """Report that the fit continues from a checkpoint."""
         if context.done:
-            told = f"{self.checkpoint}: going on after {context.done} of {context.max_subtasks} rounds of training."
-            remark(told, quiet=self.quiet)
+            message = (
+                f"{self.checkpoint}: continuing after {context.done} of {context.max_subtasks} rounds of training."
+            )
+            remark(message, quiet=self.quiet)
 
     def on_fit_over(self, _estimator: VAEDetector, *, fitted_estimator: VAEDetector | None = None) -> None:
-        """Write the model, if there is one."""
+        """Save the model, if the fit has succeeded."""
         if fitted_estimator is not None:
             fitted_estimator.save(self.output)
 
 
 def _read(
     context: typer.Context, file: str, output: str, exclude: list[str], encoding: str, *, stream: bool, skip_bad: bool
-) -> Streamed | Table | Pictures:
-    """Read FILE, or prepare to read it piece by piece."""
+) -> StreamedTable | TableInput | ImageInput:
+    """Read FILE, or only its column names if the fit reads it piece by piece."""
     if not (stream or is_long(file)):
-        return read_source(context, file, exclude, [], encoding, skip_bad=skip_bad)
+        return read_input(context, file, exclude, [], encoding, skip_bad=skip_bad)
     refuse_given(
-        context, {"skip_bad": "--skip-bad"}, f"it concerns images, and {file} is read as a table; leave it out."
+        context, {"skip_bad": "--skip-bad"}, f"it applies to images, and {file} is read as a table; leave it out."
     )
-    source = Streamed.read(file, exclude, [], encoding)
+    source = StreamedTable.read(file, exclude, [], encoding)
     check_output(output, inputs=tuple(source.dataset.files))
     return source
 
@@ -130,12 +130,12 @@ def new_detector(
     *,
     quiet: bool,
 ) -> VAEDetector:
-    """The detector that the options describe, not fitted yet."""
+    """Unfitted detector with the options of the command."""
     from vae_anomaly import VAEDetector
 
     return VAEDetector(
         novelty=novelty,
-        contamination=options.share_or_auto(contamination),
+        contamination=options.fraction_or_auto(contamination),
         calibration=calibration.value,
         bound=bound.value,
         device=device,
@@ -145,7 +145,7 @@ def new_detector(
 
 
 def refuse_fitting(context: typer.Context, model: str | None) -> None:
-    """Refuse the options that say how to fit, where a fitted model is given."""
+    """Raise an error for options that apply to a fit if a fitted model is given."""
     if model is not None:
-        reason = f"it concerns fitting, and {model} is fitted already; leave one of the two out."
-        refuse_given(context, FITTING, reason)
+        reason = f"it applies to a fit, and {model} is already fitted; leave one of the two out."
+        refuse_given(context, FIT_OPTIONS, reason)

@@ -1,4 +1,4 @@
-"""``vae-anomaly info``: what a model file holds, and whether the model is any good."""
+"""``vae-anomaly info``: content of a model file, and checks of the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from vae_anomaly.formatting import printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.models import read_fitted
+from vae_anomaly_cli.inputs import read_model
 from vae_anomaly_cli.output import is_terminal
 
 if TYPE_CHECKING:
@@ -25,18 +25,16 @@ EXAMPLES = """Examples:
 vae-anomaly info data.vae
 
 vae-anomaly info data.vae --json"""
-
-
 STYLES = {"good": "green", "look": "yellow", "bad": "bold red"}
 
 
 @user_errors
-def info(model: options.SavedModel, as_json: options.Json = False) -> None:
-    """Show what MODEL was fitted to, its size, its threshold, the versions that made it, and whether it is any good.
+def info(model: options.ModelFile, as_json: options.Json = False) -> None:
+    """Show the training data, size, threshold and versions of MODEL, and check how good it is.
 
-    Each finding is good, look (a person should judge) or bad (the model does not do what it is for).
+    The verdict of each check is good, look (a person should judge) or bad (the model does not serve its purpose).
     """
-    detector = read_fitted(model, "cpu")
+    detector = read_model(model, "cpu")
     with naming(model):
         facts, findings = describe(detector), as_plain(detector.diagnose())
     if as_json:
@@ -47,7 +45,7 @@ def info(model: options.SavedModel, as_json: options.Json = False) -> None:
 
 
 def write(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
-    """One line for each fact, then one for each finding, its verdict and its check first."""
+    """Print one line per fact, then one per check."""
     width = max(map(len, facts))
     for name, text in facts.items():
         typer.echo(f"{name:<{width}}  {text}")
@@ -58,31 +56,31 @@ def write(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
 
 
 def draw(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
-    """The same on a terminal: verdicts in colour, long texts broken between words."""
+    """Draw the same on a terminal: verdicts in colour, long texts wrapped between words."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    known, found_out = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+    known, checked = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
     for name, text in facts.items():
         known.add_row(Text(name), Text(printable(text)))
     for found in findings:
         verdict, name = Text(found["verdict"], style=STYLES[found["verdict"]]), found["check"].replace("_", " ")
-        found_out.add_row(verdict, Text(name, no_wrap=True), Text(printable(found["message"])))
+        checked.add_row(verdict, Text(name, no_wrap=True), Text(printable(found["message"])))
     console = Console()
     console.print(known)
     console.print()
-    console.print(found_out)
+    console.print(checked)
 
 
 def as_plain(findings: pd.DataFrame) -> list[dict[str, Any]]:
-    """The findings as JSON has them: a value that could not be measured is null."""
+    """Checks as JSON values: a value that could not be measured is null."""
     rows = [{str(name): value for name, value in row.items()} for row in findings.to_dict("records")]
     return [{**row, "value": None if math.isnan(row["value"]) else row["value"]} for row in rows]
 
 
 def describe(detector: VAEDetector) -> dict[str, Any]:
-    """What is worth knowing of a fitted detector, in plain types."""
+    """Facts about a fitted detector, in plain types."""
     parameters = detector.get_params()
     return {
         "setting": "novelty detection" if parameters["novelty"] else "outlier detection",
@@ -118,7 +116,7 @@ def _images(detector: VAEDetector) -> dict[str, Any]:
 
 
 def as_text(value: object) -> str:
-    """A fact in one line."""
+    """Fact in one line."""
     match value:
         case dict():
             return ", ".join(f"{name} ({detail})" for name, detail in value.items()) or "none"

@@ -1,4 +1,4 @@
-"""``vae-anomaly monitor``: whether rows or images still come from where those of the training came from."""
+"""``vae-anomaly monitor``: test whether rows or images have changed since training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import typer
 from vae_anomaly.formatting import printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import is_terminal, plain, plain_warnings, remark, write_rows
-from vae_anomaly_cli.paths import check_table_output
-from vae_anomaly_cli.source import read_source
+from vae_anomaly_cli.inputs import read_input, read_model
+from vae_anomaly_cli.output import check_table_output, is_terminal, plain, plain_warnings, remark, write_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,9 +24,9 @@ vae-anomaly monitor today.csv --model normal.vae
 
 vae-anomaly monitor today.parquet --model normal.vae --level 0.01 --output drift.csv
 
-vae-anomaly monitor sorted.csv --model normal.vae --unordered || echo "has moved, or failed"
+vae-anomaly monitor sorted.csv --model normal.vae --unordered || echo "drift or error"
 
-Exit status: 0 no drift, 3 drift, 1 the data or the model is at fault, 2 wrong usage."""
+Exit status: 0 no drift, 3 drift, 1 error in the data or the model, 2 wrong usage."""
 DRIFTED = 3
 LISTED = 20  # columns on a terminal
 
@@ -37,32 +35,32 @@ LISTED = 20  # columns on a terminal
 def monitor(
     context: typer.Context,
     file: options.File,
-    model: options.FittedModel,
+    model: options.Model,
     output: options.TableOut = None,
     exclude: options.Exclude = None,
     level: options.Level = 0.05,
     unordered: options.Unordered = False,
-    seed: options.TestSeed = 0,
+    seed: options.DriftSeed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Ask whether FILE still looks like what MODEL was fitted to: each column, the score, and along the rows.
+    """Test whether FILE differs from the training data of MODEL: each column, the score, and a change along the rows.
 
-    Written are the columns column, kind, p_value, adjusted_p_value (at most the level where there is drift), drifted,
-    effect (the largest difference in the share of rows, 0 to 1) and message (what the drift is).
+    The output has the columns column, kind, p_value, adjusted_p_value (at most the level if there is drift), drifted,
+    effect (the largest difference in the fraction of rows, 0 to 1) and message (a description).
 
-    The rows are taken as a stream, in which a change may begin anywhere, unless --unordered is given.
+    The rows are treated as a stream, in which a change may begin anywhere, unless --unordered is given.
 
-    The exit status is 3 if anything has drifted, 0 if nothing has.
+    The exit status is 3 if anything has drifted, otherwise 0.
     """
     check_table_output(output, inputs=(file, model))
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
 
-        detector = read_fitted(model, device, excluded=exclude or [])
+        detector = read_model(model, device, excluded=exclude or [])
         with naming(file):
             rows = source.rows_for(detector)
             drift = detector.drift(rows, level=level, ordered=not unordered, random_state=seed)
@@ -70,8 +68,8 @@ def monitor(
     if output is None and is_terminal(sys.stdout):
         _show(columns)
         if len(columns) > LISTED:
-            told = f"the first {LISTED} of {len(columns)} are shown; write them all with --output drift.csv"
-            remark(told, quiet=quiet)
+            message = f"the first {LISTED} of {len(columns)} are shown; write them all with --output drift.csv"
+            remark(message, quiet=quiet)
     else:
         write_rows(columns, output, f"{len(columns)} rows written.", quiet=quiet)
     remark(summary(drift, source.noun), quiet=quiet)
@@ -79,19 +77,21 @@ def monitor(
 
 
 def summary(drift: Drift, noun: str) -> str:
-    """One line for people."""
+    """Result in one line."""
     moved = drift.columns["drifted"]
     columns = f"{moved[:-1].sum()} of {len(moved) - 1} columns{' and the score' if moved.iloc[-1] else ''}"
-    told = f"drift in {columns}" if moved.any() else f"no drift in {len(moved) - 1} columns and the score"
+    result = f"drift in {columns}" if moved.any() else f"no drift in {len(moved) - 1} columns and the score"
     if (stream := drift.stream) is None:
-        return f"{told}."
+        return f"{result}."
     if stream.alarm is None:
-        return f"{told}; none along the {noun} (evidence {stream.largest:.2g}, alarm at {stream.threshold:.3g})."
-    return f"{told}; along the {noun}, the alarm is at number {stream.alarm + 1} (evidence up to {stream.largest:.2g})."
+        return f"{result}; no change along the {noun} (evidence {stream.largest:.2g}, alarm at {stream.threshold:.3g})."
+    return (
+        f"{result}; change along the {noun}, alarm at number {stream.alarm + 1} (evidence up to {stream.largest:.2g})."
+    )
 
 
 def _show(columns: pd.DataFrame) -> None:
-    """Draw the columns on the terminal, those that moved most surely first."""
+    """Draw the columns on the terminal, clearest drift first."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

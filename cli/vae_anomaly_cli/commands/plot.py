@@ -1,4 +1,4 @@
-"""``vae-anomaly plot``: pictures of a model and of what it makes of rows or images, each a command of its own."""
+"""``vae-anomaly plot``: pictures of a model and of data under it, one command per picture."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import pick
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import plain_warnings, remark
-from vae_anomaly_cli.paths import check_picture_output
-from vae_anomaly_cli.source import Table, read_source
+from vae_anomaly_cli.inputs import TableInput, read_input, read_model, select_columns
+from vae_anomaly_cli.output import check_picture_output, plain_warnings, remark
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,24 +25,26 @@ vae-anomaly plot samples data.csv --model data.vae --output samples.png
 vae-anomaly plot reconstructions digits/ --model digits.vae --output reconstructions.svg
 
 vae-anomaly plot traversal --model data.vae --output traversal.pdf"""
-OF_FILES = {"encoding": "--encoding", "skip_bad": "--skip-bad"}
+FILE_OPTIONS = {"encoding": "--encoding", "skip_bad": "--skip-bad"}
 
-app = typer.Typer(help="Draw a model, and what it makes of rows or images.", no_args_is_help=True, epilog=EXAMPLES)
+app = typer.Typer(
+    help="Draw a model, or rows or images as the model represents them.", no_args_is_help=True, epilog=EXAMPLES
+)
 
 
 @app.command(epilog="Example:\n\nvae-anomaly plot history --model data.vae --output history.png")
 @user_errors
-def history(model: options.FittedModel, output: options.PictureOut, quiet: options.Quiet = False) -> None:
-    """Draw how the fit went: the ELBO over the steps, and its two terms."""
+def history(model: options.Model, output: options.PictureOut, quiet: options.Quiet = False) -> None:
+    """Draw the course of the fit: the ELBO and its two terms over the steps."""
     check_picture_output(output, inputs=(model,))
 
     from vae_anomaly.plots import plot_history
 
     with plain_warnings(quiet=quiet):
-        detector = read_fitted(model, "cpu")
+        detector = read_model(model, "cpu")
         with naming(model):
             figure = plot_history(detector)
-    write_picture(figure, output, f"{detector.n_iter_} steps of the fit drawn.", quiet=quiet)
+    write_picture(figure, output, f"history of {detector.n_iter_} steps.", quiet=quiet)
 
 
 @app.command(
@@ -57,7 +56,7 @@ def history(model: options.FittedModel, output: options.PictureOut, quiet: optio
 def latents(
     context: typer.Context,
     file: options.File,
-    model: options.FittedModel,
+    model: options.Model,
     output: options.PictureOut,
     color: options.Color = None,
     device: options.Device = "auto",
@@ -65,21 +64,21 @@ def latents(
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw the codes of the rows or images of FILE on the two latents of largest KL, and the KL of each latent."""
+    """Draw the rows or images of FILE on the two latents of largest KL, and the KL of each latent."""
     check_picture_output(output, inputs=(file, model))
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_source(context, file, [], [], encoding, skip_bad=skip_bad)
-            if color is not None and isinstance(source, Table):
-                pick(source.rows, [color], "--color")
-        detector = read_fitted(model, device)
+            source = read_input(context, file, [], [], encoding, skip_bad=skip_bad)
+            if color is not None and isinstance(source, TableInput):
+                select_columns(source.rows, [color], "--color")
+        detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_latents
 
         with naming(file):
             figure = plot_latents(detector, source.rows_for(detector), color=color)
-    write_picture(figure, output, f"the codes of {len(source.rows)} {source.noun} drawn.", quiet=quiet)
+    write_picture(figure, output, f"latent means of {len(source.rows)} {source.noun}.", quiet=quiet)
 
 
 @app.command(
@@ -90,34 +89,34 @@ def latents(
 @user_errors
 def samples(
     context: typer.Context,
-    model: options.FittedModel,
+    model: options.Model,
     output: options.PictureOut,
-    file: options.OptionalFile = None,
+    file: options.ComparedFile = None,
     rows: options.SampleRows = None,
-    seed: options.DrawSeed = 0,
+    seed: options.SampleSeed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw how the columns of new rows are distributed, or new images; beside those of FILE where it is given."""
+    """Draw the distribution of generated rows, or generated images, next to those of FILE if it is given."""
     check_picture_output(output, inputs=(file, model))
     if file is None:
-        refuse_given(context, OF_FILES, "it says how to read FILE, and there is none; leave it out.")
+        refuse_given(context, FILE_OPTIONS, "it applies to FILE, and there is none; leave it out.")
 
     with plain_warnings(quiet=quiet):
         source = None
         if file is not None:
             with naming(file):
-                source = read_source(context, file, [], [], encoding, skip_bad=skip_bad)
-        detector = read_fitted(model, device)
+                source = read_input(context, file, [], [], encoding, skip_bad=skip_bad)
+        detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_samples
 
         with naming(model if file is None else file):
-            beside = None if source is None else source.rows_for(detector)
-            figure = plot_samples(detector, beside, n_samples=rows, random_state=seed)
-    write_picture(figure, output, f"samples out of {model} drawn.", quiet=quiet)
+            compared = None if source is None else source.rows_for(detector)
+            figure = plot_samples(detector, compared, n_samples=rows, random_state=seed)
+    write_picture(figure, output, f"samples of {model}.", quiet=quiet)
 
 
 @app.command(
@@ -128,27 +127,26 @@ def samples(
 def reconstructions(
     context: typer.Context,
     file: options.File,
-    model: options.FittedModel,
+    model: options.Model,
     output: options.PictureOut,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw each column of FILE against what the model makes of it, or images above what comes back."""
+    """Draw each column of FILE against its reconstruction, or images above their reconstructions."""
     check_picture_output(output, inputs=(file, model))
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_source(context, file, [], [], encoding, skip_bad=skip_bad)
-        detector = read_fitted(model, device)
+            source = read_input(context, file, [], [], encoding, skip_bad=skip_bad)
+        detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_reconstructions
 
         with naming(file):
             figure = plot_reconstructions(detector, source.rows_for(detector))
-    told = f"{len(source.rows)} {source.noun} and what the model makes of them drawn."
-    write_picture(figure, output, told, quiet=quiet)
+    write_picture(figure, output, f"{len(source.rows)} {source.noun} and their reconstructions.", quiet=quiet)
 
 
 @app.command(
@@ -157,14 +155,14 @@ def reconstructions(
 )
 @user_errors
 def traversal(
-    model: options.FittedModel,
+    model: options.Model,
     output: options.PictureOut,
     dimensions: options.Dimensions = None,
     span: options.Span = 3.0,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw what moves in a row or image when one latent does, the others held at their means."""
+    """Draw how a row or image changes along one latent, with the others at their means."""
     check_picture_output(output, inputs=(model,))
     draw_traversal(model, output, dimensions, span, device, quiet=quiet)
 
@@ -172,21 +170,21 @@ def traversal(
 def draw_traversal(
     model: str, output: str, dimensions: list[int] | None, span: float, device: str, *, quiet: bool
 ) -> None:
-    """Write the picture of walks along latents."""
+    """Write the picture of traversals."""
     with plain_warnings(quiet=quiet):
-        detector = read_fitted(model, device)
+        detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_traversal
 
         with naming(model):
             figure = plot_traversal(detector, dimensions=dimensions or None, span=span)
-    write_picture(figure, output, f"walks along the latents of {model} drawn.", quiet=quiet)
+    write_picture(figure, output, f"traversals of the latents of {model}.", quiet=quiet)
 
 
-def write_picture(figure: Figure, output: str, told: str, *, quiet: bool) -> None:
-    """Write a picture, with one line that tells of it."""
+def write_picture(figure: Figure, output: str, message: str, *, quiet: bool) -> None:
+    """Write a picture, with one line about it on standard error."""
     from vae_anomaly.plots import write_figure
 
     with plain_warnings(quiet=quiet):
         write_figure(figure, output)
-    remark(f"{output}: {told}", quiet=quiet)
+    remark(f"{output}: {message}", quiet=quiet)

@@ -1,4 +1,4 @@
-"""``vae-anomaly register``: put a model into MLflow's registry, under a name that others load it by."""
+"""``vae-anomaly register``: add a model to MLflow's registry."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ vae-anomaly register data.vae --name sensors --alias champion
 
 vae-anomaly register runs:/0123456789abcdef0123456789abcdef/model --name sensors
 
-The store is MLFLOW_TRACKING_URI, or the file mlflow.db in this folder."""
+The store is MLFLOW_TRACKING_URI, or mlflow.db in the current folder."""
 
 
 @user_errors
 def register(
-    model: options.SavedModel,
+    model: options.ModelFile,
     name: options.RegisteredName,
     alias: options.Alias = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Register MODEL in MLflow as a new version of a name; the commands then take --model models:/NAME@ALIAS."""
+    """Register MODEL in MLflow as a new version of a name; other commands then take --model models:/NAME@ALIAS."""
     quiet_mlflow()
 
     from vae_anomaly.integrations.mlflow import register as register_model
 
     version = register_model(model, name, alias=alias)
-    pointed = f" and models:/{name}@{alias}" if alias else ""
-    remark(f"{model}: registered as models:/{name}/{version}{pointed}.", quiet=quiet)
+    aliased = f" and models:/{name}@{alias}" if alias else ""
+    remark(f"{model}: registered as models:/{name}/{version}{aliased}.", quiet=quiet)

@@ -1,4 +1,4 @@
-"""``vae-anomaly report``: what a model finds in a table, as one page to pass on."""
+"""``vae-anomaly report``: write one HTML page about the anomalies in a table."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.commands.score import detection_rule
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import plain_warnings, remark
-from vae_anomaly_cli.paths import check_page_output
-from vae_anomaly_cli.source import read_source
+from vae_anomaly_cli.inputs import read_input, read_model
+from vae_anomaly_cli.output import check_page_output, plain_warnings, remark
 
 EXAMPLES = """Examples:
 
@@ -30,7 +28,7 @@ def report(
     context: typer.Context,
     file: options.File,
     output: options.PageOut,
-    model: options.ModelIn = None,
+    model: options.OptionalModel = None,
     title: options.Title = None,
     keep: options.Keep = None,
     top: options.TopRows = 100,
@@ -48,12 +46,12 @@ def report(
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write what a model finds in FILE as one HTML page, which any browser opens, offline too.
+    """Write an HTML page about the anomalies in FILE, which any browser opens, also offline.
 
-    Without --model, a model is fitted to FILE itself; with one, the rows are also held against those of its training.
+    Without --model, a model is fitted to FILE itself; with one, the rows are also compared with the training rows.
 
-    The page has the oddest rows with the reasons for each, how the scores are distributed, a map of the rows, what the
-    model says of itself, and the columns.
+    The page shows the most anomalous rows with reasons, the distribution of the scores, a map of the rows, the checks
+    of the model, and the columns.
     """
     refuse_fitting(context, model)
     detection_rule(fdr, alerts, false_alarm_rate)  # refuses more than one
@@ -62,9 +60,9 @@ def report(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_source(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
         if model is not None:
-            detector = read_fitted(model, device, excluded=exclude or [])
+            detector = read_model(model, device, excluded=exclude or [])
         with naming(file):
             if model is None:
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
@@ -78,14 +76,14 @@ def report(
                 rows,
                 output,
                 title=f"Anomalous {source.noun} of {_name(file)}" if title is None else title,
-                keep=source.named(),
+                keep=source.identifiers(),
                 top=top,
                 fdr=fdr,
                 alerts=alerts,
                 false_alarm_rate=false_alarm_rate,
                 compare=model is not None,
             )
-    remark(f"{output}: a report on {len(rows)} {source.noun}.", quiet=quiet)
+    remark(f"{output}: report on {len(rows)} {source.noun}.", quiet=quiet)
 
 
 def _name(file: str) -> str:

@@ -1,4 +1,4 @@
-"""``vae-anomaly score``: the main job. Rank the rows of a table, or images, by how odd they are."""
+"""``vae-anomaly score``: rank the rows of a table, or images, by how anomalous they are."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vae_anomaly_cli import options
-from vae_anomaly_cli.columns import refuse_written
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import SHOWN, is_terminal, plain_warnings, remark, show_rows, write_rows
-from vae_anomaly_cli.paths import check_table_output
-from vae_anomaly_cli.source import read_source
-from vae_anomaly_cli.stream_output import write_scores
-from vae_anomaly_cli.streaming import OF_FILES, Scoring, Streamed
-from vae_anomaly_cli.tracking import callbacks_of, new_tracker, tell_run
+from vae_anomaly_cli.inputs import read_input, read_model, refuse_output_names
+from vae_anomaly_cli.output import SHOWN, check_table_output, is_terminal, plain_warnings, remark, show_rows, write_rows
+from vae_anomaly_cli.stream import FILE_COLUMNS, StreamedTable, StreamScorer, write_scores
+from vae_anomaly_cli.tracking import new_tracker, report_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,9 +38,9 @@ vae-anomaly score 'logs/*.parquet' --stream --model normal.vae --output scores.p
 
 zcat data.csv.gz | vae-anomaly score - | head
 
-On a terminal the oddest rows are shown, or the oddest images by name; elsewhere all are written as CSV."""
-OURS = ("row", "anomaly_score", "p_value", "is_anomaly", "reason")
-OF_WHOLE_TABLES = {
+A terminal shows the most anomalous rows or images; files and pipes get all of them."""
+OUTPUT_COLUMNS = ("row", "anomaly_score", "p_value", "is_anomaly", "reason")
+NOT_STREAMED = {
     "fdr": "--fdr",
     "alerts": "--alerts",
     "track": "--track",
@@ -58,7 +54,7 @@ OF_WHOLE_TABLES = {
 def score(
     context: typer.Context,
     file: options.File,
-    model: options.ModelIn = None,
+    model: options.OptionalModel = None,
     output: options.TableOut = None,
     keep: options.Keep = None,
     top: options.Top = None,
@@ -81,64 +77,73 @@ def score(
     track_required: options.TrackRequired = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Rank the rows or images of FILE by how odd they are, oddest first.
+    """Rank the rows or images of FILE by how anomalous they are, most anomalous first.
 
     Without --model, a model is fitted to FILE itself.
 
-    Written are the columns row (1 is the first row of data), anomaly_score (in nats: the higher, the odder), p_value
-    (how probable so odd a score is for a normal row), is_anomaly, reason (of the rows that are flagged), and those that
-    --keep names.
+    The output has the columns row (1 is the first row of data), anomaly_score (in nats; higher is more anomalous),
+    p_value (the probability that a normal row scores at least as high), is_anomaly, reason (for flagged rows), and
+    those named by --keep.
 
-    For images a column image follows row, the name of the file or the number in an IDX file, and there is no reason.
+    Images have a column image after row (the file name, or the number in an IDX file) and no reason.
 
-    With --stream, rows are written in their order and never all in memory; of several files the columns file and
-    file_row follow row.
+    With --stream, rows keep their order and are never all in memory; with several files, the columns file and file_row
+    follow row.
     """
-    refuse_written(keep or [], (*OURS, *OF_FILES) if stream else OURS)
-    _check_usage(context, file, model, output)
+    refuse_output_names(keep or [], (*OUTPUT_COLUMNS, *FILE_COLUMNS) if stream else OUTPUT_COLUMNS)
+    refuse_fitting(context, model)
+    check_table_output(output, inputs=(file, model))
     rule = detection_rule(fdr, alerts, false_alarm_rate)
     if stream:
-        refuse_given(context, OF_WHOLE_TABLES, "it needs all rows at once; leave it out, or --stream.")
-        refuse_given(context, {"skip_bad": "--skip-bad"}, "it concerns images, and --stream tables; leave one out.")
+        refuse_given(context, NOT_STREAMED, "it needs all rows at once; leave out either it or --stream.")
+        refuse_given(
+            context,
+            {"skip_bad": "--skip-bad"},
+            "it applies to images, and --stream to tables.",
+        )
         with plain_warnings(quiet=quiet), naming(file):
-            streamed = Streamed.read(file, exclude or [], keep or [], encoding)
+            streamed = StreamedTable.read(file, exclude or [], keep or [], encoding)
             check_table_output(output, inputs=(*streamed.dataset.files, model))
             if model is not None:
-                detector = read_fitted(model, device, excluded=exclude or [])
+                detector = read_model(model, device, excluded=exclude or [])
             else:
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
                 detector.fit(streamed.rows)
-            write_scores(Scoring.of(detector, streamed, rule), top, output, quiet=quiet)
+            write_scores(StreamScorer.of(detector, streamed, rule), top, output, quiet=quiet)
         return
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_source(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
         if model is not None:
-            detector = read_fitted(model, device, excluded=exclude or [])
+            detector = read_model(model, device, excluded=exclude or [])
         with naming(file):
             if model is None:
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.set_params(image_shape=source.image_shape, callbacks=callbacks_of(tracker)).fit(source.rows)
+                detector.set_params(
+                    image_shape=source.image_shape, callbacks=None if tracker is None else [tracker]
+                ).fit(source.rows)
             ranking = rank(detector, source.rows_for(detector), rule)
             if tracker is not None:
                 tracker.log_scores(ranking, model=model)
             flagged, total = ranking["is_anomaly"].sum(), len(ranking)
             if output is None and is_terminal(sys.stdout):
                 shown = ranking[: top or SHOWN]
-                show_rows(*source.shown(source.explained(shown, detector, list(range(len(shown))))))
-                told = f"{flagged} of {total} {source.noun} are flagged; write them all with --output scores.csv"
-                remark(told, quiet=quiet)
-                tell_run(tracker, quiet=quiet)
+                shown = source.with_identifiers(source.with_reasons(shown, detector, list(range(len(shown)))))
+                show_rows(shown, source.uncut)
+                summary = f"{flagged} of {total} {source.noun} are flagged"
+                remark(f"{summary}; write them all with --output scores.csv", quiet=quiet)
+                report_run(tracker, quiet=quiet)
                 return
             ranking = ranking[:top]
-            written = source.written(source.explained(ranking, detector, ranking.index[ranking["is_anomaly"]].tolist()))
+            ranking = source.with_reasons(ranking, detector, ranking.index[ranking["is_anomaly"]].tolist())
+            written = source.with_identifiers(ranking)
     write_rows(written, output, f"{len(written)} rows written; {flagged} of {total} are flagged.", quiet=quiet)
-    tell_run(tracker, quiet=quiet)
+    report_run(tracker, quiet=quiet)
 
 
 def rank(detector: VAEDetector, rows: Any, rule: dict[str, Any]) -> pd.DataFrame:
-    """All rows, oddest first; equally odd ones in the order of the file."""
+    """All rows, most anomalous first; rows of equal score in the order of the file."""
     import numpy as np
 
     detected = detector.detect(rows, **rule).reset_index(drop=True)
@@ -153,8 +158,3 @@ def detection_rule(fdr: float | None, alerts: int | None, false_alarm_rate: floa
     if len(given) > 1:
         raise typer.BadParameter("rows are flagged in one way; leave out all but one.", param_hint=" and ".join(given))
     return {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
-
-
-def _check_usage(context: typer.Context, file: str, model: str | None, output: str | None) -> None:
-    refuse_fitting(context, model)
-    check_table_output(output, inputs=(file, model))

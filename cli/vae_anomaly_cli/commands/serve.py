@@ -1,10 +1,10 @@
-"""``vae-anomaly serve``: answer requests over HTTP with the scores of a model."""
+"""``vae-anomaly serve``: answer HTTP requests with the scores of a model."""
 
 from __future__ import annotations
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import user_errors
-from vae_anomaly_cli.models import read_fitted
+from vae_anomaly_cli.inputs import read_model
 from vae_anomaly_cli.output import remark
 from vae_anomaly_cli.tracking import quiet_mlflow
 
@@ -22,24 +22,24 @@ MEGABYTE = 1_000_000
 
 @user_errors
 def serve(
-    model: options.SavedModel,
+    model: options.ModelFile,
     host: options.Host = "127.0.0.1",
     port: options.Port = 5001,
-    max_body: options.MostMegabytes = 16.0,
+    max_body: options.MaxMegabytes = 16.0,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Serve MODEL with MLflow's model server until it is stopped: POST /invocations, and GET /health.
+    """Serve MODEL over HTTP with MLflow's model server, until stopped: POST /invocations and GET /health.
 
-    Rows come as CSV or JSON; the answer is JSON, for each row anomaly_score, p_value and is_anomaly. In JSON, params
-    may hold explain (true: reasons of the flagged rows), and one of fdr, alerts and false_alarm_rate.
+    A request is CSV or JSON; the answer is JSON with anomaly_score, p_value and is_anomaly for each row. In JSON,
+    params may contain explain (true adds reasons for flagged rows), and one of fdr, alerts and false_alarm_rate.
 
-    Who reaches the address needs no password: stay with 127.0.0.1, or put a server in front that asks for one.
+    There is no authentication: stay with 127.0.0.1, or put an authenticating server in front.
     """
     quiet_mlflow()
 
     from vae_anomaly.integrations.mlflow import serve as serve_model
 
-    detector = read_fitted(model, device)
+    detector = read_model(model, device)
     remark(f"{model}: served at http://{host}:{port}/invocations; Ctrl-C stops it.", quiet=quiet)
     serve_model(detector, host=host, port=port, max_bytes=round(max_body * MEGABYTE))

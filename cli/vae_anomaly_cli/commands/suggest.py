@@ -1,4 +1,4 @@
-"""``vae-anomaly suggest``: which few cells to change for odd rows to count as normal."""
+"""``vae-anomaly suggest``: find the few cells to change to make anomalous rows normal."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.explain import as_text
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import plain_warnings, write_rows
-from vae_anomaly_cli.paths import check_table_output
-from vae_anomaly_cli.source import Table, read_source
+from vae_anomaly_cli.inputs import TableInput, read_input, read_model
+from vae_anomaly_cli.output import check_table_output, plain_warnings, write_rows
 
 EXAMPLES = """Examples:
 
@@ -24,29 +22,29 @@ vae-anomaly suggest new.csv --model data.vae --most 2 --output changes.csv"""
 def suggest(
     context: typer.Context,
     file: options.Table,
-    model: options.FittedModel,
+    model: options.Model,
     output: options.TableOut = None,
-    most: options.MostChanges = 5,
+    most: options.MaxChanges = 5,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the fewest cells found to change for each odd row of FILE to count as normal, and their new values.
+    """Find the few cells to change, and their new values, to make each anomalous row of FILE normal.
 
-    A line for each cell: row (1 is the first row of data), column, value, suggestion, and of the whole row
-    anomaly_score, new_score after all its changes, and is_normal: whether it is not odd any more.
+    The output has one line per cell, with the columns row (1 is the first row of data), column, value, suggestion and,
+    for the whole row, anomaly_score, new_score (after all changes) and is_normal (true if it is no longer flagged).
     """
     check_table_output(output, inputs=(file, model))
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_source(context, file, [], [], encoding, skip_bad=False)
+            source = read_input(context, file, [], [], encoding, skip_bad=False)
 
-        detector = read_fitted(model, device)
+        detector = read_model(model, device)
         with naming(file):
-            if not isinstance(source, Table):
-                raise DataError("Single pixels are not mended; suggest is for tables.")
+            if not isinstance(source, TableInput):
+                raise DataError("suggest works on tables only: single pixels mean nothing to a person.")
             rows = source.rows_for(detector)
             changes = detector.suggest(rows.set_axis(range(1, len(rows) + 1)), max_changes=most)
-    mended = changes.groupby("row")["is_normal"].all()
-    told = f"{len(changes)} changes suggested; {mended.sum()} of {len(mended)} odd rows are then normal."
-    write_rows(as_text(changes), output, told, quiet=quiet)
+    becomes_normal = changes.groupby("row")["is_normal"].all()
+    counts = f"{becomes_normal.sum()} of {len(becomes_normal)} anomalous rows become normal"
+    write_rows(as_text(changes), output, f"{len(changes)} changes suggested; {counts}.", quiet=quiet)

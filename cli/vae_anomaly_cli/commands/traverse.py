@@ -1,44 +1,36 @@
-"""``vae-anomaly traverse``: walks along the latents of a model, as a table or as a picture."""
+"""``vae-anomaly traverse``: expected rows along the latents of a model, as a table or as a picture."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.plot import draw_traversal
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import plain_warnings, write_rows
-from vae_anomaly_cli.paths import check_picture_output, check_table_output, is_picture
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from vae_anomaly import VAEDetector
+from vae_anomaly_cli.inputs import read_model
+from vae_anomaly_cli.output import check_picture_output, check_table_output, is_picture, plain_warnings, write_rows
 
 EXAMPLES = """Examples:
 
-vae-anomaly traverse --model data.vae --output walks.csv
+vae-anomaly traverse --model data.vae --output traversal.csv
 
 vae-anomaly traverse --model data.vae --dimension 3 --span 2
 
-vae-anomaly traverse --model data.vae --output walks.png"""
-OURS = ["latent", "position"]
+vae-anomaly traverse --model data.vae --output traversal.png"""
+INDEX_COLUMNS = ["latent", "position"]
 
 
 @user_errors
 def traverse(
-    model: options.FittedModel,
-    output: options.WalkOut = None,
+    model: options.Model,
+    output: options.TraversalOut = None,
     dimensions: options.Dimensions = None,
     span: options.Span = 3.0,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Write what the model expects along one latent after another, the others held at their means.
+    """Write the rows that the model expects along one latent after another, with the other latents at their means.
 
-    A table has the columns latent and position (the latent's value), then those of the model.
+    A table has the columns latent and position (the value of the latent), then those of the model.
 
     A picture is that of `plot traversal`.
     """
@@ -48,23 +40,17 @@ def traverse(
         return
     check_table_output(output, inputs=(model,))
 
-    with plain_warnings(quiet=quiet):
-        detector = read_fitted(model, device)
-        with naming(model):
-            table = walk(detector, dimensions, span)
-    told = f"{len(table)} rows written, {len(table) // table['latent'].nunique()} along each latent."
-    write_rows(table, output, told, quiet=quiet)
-
-
-def walk(detector: VAEDetector, dimensions: list[int] | None, span: float) -> pd.DataFrame:
-    """The walks below one another, each row with its latent and where on it the row lies."""
     import pandas as pd
 
     from vae_anomaly.plots.traversal import traverse_latents
 
-    for name in detector.schema_.names:
-        if name in OURS:
-            raise DataError(
-                f"Column {name!r} of the model has the name of one that is written. Write a picture instead."
-            )
-    return pd.concat(traverse_latents(detector, dimensions or None, span=span), names=OURS).reset_index()
+    with plain_warnings(quiet=quiet):
+        detector = read_model(model, device)
+        with naming(model):
+            for name in detector.schema_.names:
+                if name in INDEX_COLUMNS:
+                    raise DataError(f"Column {name!r} of the model is also an output column. Write a picture instead.")
+            tables = traverse_latents(detector, dimensions or None, span=span)
+            table = pd.concat(tables, names=INDEX_COLUMNS).reset_index()
+    message = f"{len(table)} rows written, {len(table) // len(tables)} along each latent."
+    write_rows(table, output, message, quiet=quiet)

@@ -1,4 +1,4 @@
-"""``vae-anomaly update``: have a model learn from new rows, or images, without those that it was fitted to."""
+"""``vae-anomaly update``: continue the training of a model with new rows or images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.models import read_fitted
-from vae_anomaly_cli.output import plain_warnings, remark, wants_progress
-from vae_anomaly_cli.paths import check_output, only_writer
-from vae_anomaly_cli.source import read_source, trained_on
+from vae_anomaly_cli.inputs import read_input, read_model, trained_on
+from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
 
 EXAMPLES = """Examples:
 
@@ -22,7 +20,7 @@ vae-anomaly update new.parquet --model models:/sensors@champion --output challen
 def update(
     context: typer.Context,
     file: options.File,
-    model: options.FittedModel,
+    model: options.Model,
     output: options.ModelOut,
     exclude: options.Exclude = None,
     device: options.Device = "auto",
@@ -30,19 +28,21 @@ def update(
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a model on with the rows or images of FILE, each counting as much as one of those it has seen.
+    """Continue the training of a model with the rows or images of FILE, which weigh as much as earlier ones.
 
-    The rows that it was fitted to are not needed, and the columns stay as they were then: kinds, scales and levels. The
-    --output may be the --model itself.
+    The earlier training rows are not needed. Column kinds, scales and category levels stay unchanged. The --output may
+    be the --model itself.
     """
     check_output(output, inputs=(file,))
     with only_writer(output), plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_source(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
-        detector = read_fitted(model, device, excluded=exclude or [])
+            source = read_input(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
+        detector = read_model(model, device, excluded=exclude or [])
         with naming(file):
             rows = source.rows_for(detector)
             detector.set_params(verbose=wants_progress(quiet=quiet)).partial_fit(rows)
         detector.save(output)
-    told = f"{output}: {model} updated with {len(rows)} {source.noun}; it has now seen {trained_on(detector)}."
-    remark(told, quiet=quiet)
+    message = (
+        f"{output}: {model} updated with {len(rows)} {source.noun}; it has now been trained on {trained_on(detector)}."
+    )
+    remark(message, quiet=quiet)

@@ -1,0 +1,297 @@
+"""Inputs of a command: FILE, a table or images behind the same verbs; columns named by options; the fitted model."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import listed_names
+from vae_anomaly_cli.errors import naming, refuse_given
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from vae_anomaly import VAEDetector
+    from vae_anomaly.images import Images
+
+LONG_BYTES = 2**28  # `fit` reads a larger file piece by piece
+SHORTEST_SIDE = 2  # pixels; a convolution halves the sides
+TABLE_OPTIONS = {"exclude": "--exclude", "keep": "--keep", "color": "--color", "encoding": "--encoding"}
+MLFLOW_ADDRESSES = ("models:/", "runs:/", "mlflow-artifacts:/")
+IMAGE_BEGINNINGS = (  # of IDX files and of PNG, JPEG, GIF and TIFF; no text begins like these
+    *(bytes([0, 0, kind]) for kind in range(0x08, 0x0F)),
+    *(b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TableInput:
+    """A table: ``rows`` for a detector, and the columns to ``keep`` in the output, which identify a row."""
+
+    rows: pd.DataFrame
+    kept: pd.DataFrame
+
+    noun = "rows"
+    uncut = "reason"  # the column that a terminal shows in full
+    image_shape = None
+
+    def rows_for(self, detector: VAEDetector) -> pd.DataFrame:
+        """Rows for the detector; an error if it was fitted to images."""
+        if detector.image_shape is not None:
+            raise DataError(
+                f"This is a table, and the model was fitted to {trained_on(detector)}. "
+                "Name a folder of images, an image or an IDX file."
+            )
+        return self.rows
+
+    def identifiers(self) -> pd.DataFrame:
+        """Kept columns, in the order of the table."""
+        return self.kept.reset_index(drop=True)
+
+    def with_identifiers(self, ranking: pd.DataFrame) -> pd.DataFrame:
+        """Ranked rows, followed by the kept columns."""
+        import pandas as pd
+
+        return pd.concat([ranking, self.kept.iloc[ranking["row"] - 1].reset_index(drop=True)], axis=1)
+
+    def with_reasons(self, ranking: pd.DataFrame, detector: VAEDetector, positions: list[int]) -> pd.DataFrame:
+        """Ranked rows, with the reasons in words at the given positions."""
+        explained = ranking.assign(reason="")
+        if positions:
+            rows = self.rows.iloc[ranking["row"].iloc[positions] - 1]
+            explained.loc[positions, "reason"] = detector.reasons(rows).to_numpy()
+        return explained
+
+
+@dataclass(frozen=True, eq=False)
+class ImageInput:
+    """Images as rows of pixels, identified by file names, or by their numbers in an IDX file."""
+
+    images: Images
+
+    noun = "images"
+    uncut = "image"
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return self.images.shape
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Pixels, (images, channels * height * width)."""
+        return self.images.pixels
+
+    def rows_for(self, detector: VAEDetector) -> np.ndarray:
+        """Pixels in the detector's shape; gray images become coloured ones if the model was fitted to those."""
+        import numpy as np
+
+        if detector.image_shape is None:
+            trained = f"a table of {trained_on(detector)}"
+            raise DataError(f"These are images, and the model was fitted to {trained}. Name a table.")
+        darkest, brightest = detector.schema_.to_json()["range"]
+        if (darkest, brightest) != (0, 1):
+            raise DataError(
+                f"The model was fitted to pixels from {darkest:g} to {brightest:g}, and images are read as pixels "
+                "from 0 to 1. Fit a model to pixels of that range."
+            )
+        (channels, *sides), (own, *own_sides) = detector.image_shape, self.image_shape
+        if own_sides != sides or (own, channels) not in {(channels, channels), (1, 3)}:
+            raise DataError(
+                f"These images have {size_of(self.image_shape)}, and the model was fitted to {trained_on(detector)}. "
+                "Convert them to that shape, or fit a model to them."
+            )
+        return self.rows if own == channels else np.tile(self.rows, channels)
+
+    def identifiers(self) -> pd.DataFrame:
+        """Names of the images, in the order in which they were read; bytes that are no text are written as escapes."""
+        import pandas as pd
+
+        return pd.DataFrame({"image": [name.encode(errors="backslashreplace").decode() for name in self.images.names]})
+
+    def with_identifiers(self, ranking: pd.DataFrame) -> pd.DataFrame:
+        """Ranked images, with the names after the row numbers."""
+        named = ranking.copy()
+        named.insert(1, "image", self.identifiers()["image"].to_numpy()[ranking["row"] - 1])
+        return named
+
+    def with_reasons(self, ranking: pd.DataFrame, detector: VAEDetector, positions: list[int]) -> pd.DataFrame:
+        """Ranked images unchanged: single pixels mean nothing to a person."""
+        return ranking
+
+
+def read_input(
+    context: typer.Context, file: str, exclude: list[str], keep: list[str], encoding: str, *, skip_bad: bool
+) -> TableInput | ImageInput:
+    """Read FILE; options that do not apply to its content are wrong usage, reported before it is read."""
+    if skip_bad and (file == "-" or not Path(file).is_dir()):
+        reason = f"it skips unreadable images of a folder, and {file} is not a folder; leave it out."
+        raise typer.BadParameter(reason, param_hint="--skip-bad")
+    if holds_images(file):
+        refuse_given(context, TABLE_OPTIONS, f"it applies to tables, and {file} holds images; leave it out.")
+
+        from vae_anomaly import read_images
+
+        images = read_images(file, skip_bad=skip_bad)
+        if min(images.shape[1:]) < SHORTEST_SIDE:
+            raise DataError(f"These images have {size_of(images.shape)}; a side needs at least {SHORTEST_SIDE} pixels.")
+        return ImageInput(images)
+
+    from vae_anomaly import read_table
+    from vae_anomaly.io.read import is_pattern
+
+    if file != "-" and (Path(file).is_dir() or is_pattern(file)):
+        raise DataError(f"{file} stands for several tables. Only `score` and `fit` read these, with --stream.")
+    refuse_larger_than_memory(file)
+    frame = read_table(file, encoding=encoding)
+    return TableInput(drop_columns(frame, exclude, "--exclude"), select_columns(frame, keep, "--keep"))
+
+
+def read_model(model: str, device: str, *, excluded: Collection[str] = ()) -> VAEDetector:
+    """Load MODEL, from its file or from MLflow's store; it must not use columns that are ``excluded``.
+
+    Call it after reading the data: it imports torch, which takes seconds, and errors in the data should come sooner.
+    """
+    with naming(model):
+        if model.startswith(MLFLOW_ADDRESSES):
+            from vae_anomaly_cli.tracking import quiet_mlflow
+
+            quiet_mlflow()
+
+            from vae_anomaly.integrations.mlflow import open_model
+
+            detector = open_model(model, device=device)
+        else:
+            from vae_anomaly import load
+
+            detector = load(model, device=device)
+        for name in set(excluded).intersection(map(str, detector.schema_.names)):
+            raise DataError(
+                f"The model was fitted to column {name!r}, so --exclude cannot hide it; fit a model without it."
+            )
+    return detector
+
+
+def trained_on(detector: VAEDetector) -> str:
+    """Number and size of the rows or images that a detector was fitted to, in words."""
+    if detector.image_shape is None:
+        return f"{detector.n_samples_fit_} rows, {len(detector.schema_.names)} columns"
+    return f"{detector.n_samples_fit_} images of {size_of(detector.image_shape)}"
+
+
+def size_of(shape: Sequence[int]) -> str:
+    """A shape (channels, height, width) in words."""
+    channels, height, width = shape
+    colours = {1: "in gray", 3: "in colour"}.get(channels, f"with {channels} channels")
+    return f"{width} x {height} pixels (width x height) {colours}"
+
+
+def holds_images(file: str) -> bool:
+    """True for a folder without tables, an IDX file (also in gzip) and an image, by content, then by suffix."""
+    from vae_anomaly.images import SUFFIXES
+    from vae_anomaly.io.read import holds_tables
+
+    path = Path(file)
+    if file == "-":
+        return False
+    if path.is_dir():
+        return not holds_tables(path) or any(inner.suffix.lower() in SUFFIXES for inner in path.rglob("*"))
+    return path.suffix.lower() in SUFFIXES or _first_bytes(path).startswith(IMAGE_BEGINNINGS)
+
+
+def _first_bytes(path: Path) -> bytes:
+    """First bytes of a file, decompressed; empty for a pipe, which cannot be read again, and for unreadable files."""
+    if path.is_file():
+        with suppress(OSError, EOFError, zlib.error), path.open("rb") as file:
+            is_gzip = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return gzip.GzipFile(fileobj=file).read(8) if is_gzip else file.read(8)
+    return b""
+
+
+def is_long(file: str) -> bool:
+    """True for tables that `fit` reads piece by piece: several files, or one large file."""
+    from vae_anomaly.io.read import is_pattern
+
+    if file == "-" or holds_images(file):
+        return False
+    path = Path(file)
+    return path.is_dir() or is_pattern(file) or (path.is_file() and path.stat().st_size > LONG_BYTES)
+
+
+def refuse_larger_than_memory(file: str) -> None:
+    """Raise an error for a table larger than the free memory: the kernel kills a process that tries to read it."""
+    free = free_memory()
+    path = Path(file)
+    if free is None or not path.is_file() or (size := _least_bytes(path)) < free:
+        return
+    raise DataError(
+        f"{file} takes at least {size / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. "
+        "With --stream, `score` and `fit` read it piece by piece."
+    )
+
+
+def free_memory() -> int | None:
+    """Bytes of free memory, None if the system does not report them."""
+    found = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
+    with suppress(OSError, ValueError):  # ValueError: "max", no limit
+        # The limit of a container, not what is left of it: its usage includes the page cache.
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found, default=None)
+
+
+def _least_bytes(path: Path) -> int:
+    """Least size of a table in memory; Parquet is compressed, so its number of cells counts."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return path.stat().st_size
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_metadata(path)
+    except (OSError, pa.ArrowException):  # damaged: the reader reports it
+        return 0
+    return 8 * int(found.num_rows) * int(found.num_columns)
+
+
+def select_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:
+    """Named columns, each once, in the order of the names."""
+    return frame[[_find(frame, name, option) for name in dict.fromkeys(names)]]
+
+
+def drop_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:
+    """All columns but the named ones."""
+    return frame.drop(columns=[_find(frame, name, option) for name in names])
+
+
+def _find(frame: pd.DataFrame, name: str, option: str) -> str:
+    if name in frame.columns:
+        return name
+    columns = [str(column) for column in frame.columns]
+    close = get_close_matches(name, columns, n=1) or [c for c in columns if c.casefold() == name.casefold()]
+    if close:
+        raise DataError(f"There is no column {name!r} for {option}. Did you mean {close[0]!r}?")
+    raise DataError(f"There is no column {name!r} for {option}. The columns are: {listed_names(columns)}.")
+
+
+def refuse_output_names(kept: Iterable[str], written: Collection[str]) -> None:
+    """Raise an error for a kept column whose name the command uses for a column of its own."""
+    for name in kept:
+        if name in written:
+            message = f"{name!r} is also the name of an output column; rename the column in the table."
+            raise typer.BadParameter(message, param_hint="--keep")

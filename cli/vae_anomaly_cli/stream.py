@@ -1,0 +1,270 @@
+"""Scores of tables that need not fit in memory: read, scored and written piece by piece, in the order of the rows.
+
+All scores go to a file, where an interrupted run continues, or to a pipe; a terminal shows the most anomalous rows.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vae_anomaly.errors import DataError
+from vae_anomaly_cli.inputs import drop_columns, holds_images, select_columns, trained_on
+from vae_anomaly_cli.output import SHOWN, is_terminal, remark, show_rows, wants_progress, write_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vae_anomaly import Dataset, VAEDetector
+
+COMMIT_SECONDS = 1.0  # between two moments at which the written rows are made safe
+FILE_COLUMNS = ("file", "file_row")  # written if there are several files
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedTable:
+    """A table in one or more files, the columns to hide from the model, and those to keep in the output."""
+
+    dataset: Dataset
+    exclude: list[str]
+    keep: list[str]
+    encoding: str
+
+    image_shape = None
+
+    @classmethod
+    def read(cls, file: str, exclude: list[str], keep: list[str], encoding: str) -> StreamedTable:
+        """Read the column names only; an error if named columns are not among them."""
+        import pandas as pd
+
+        from vae_anomaly import Dataset
+
+        if holds_images(file):
+            message = f"it applies to tables, and {file} holds images; leave it out."
+            raise typer.BadParameter(message, param_hint="--stream")
+        dataset = Dataset(file, encoding=encoding)
+        header = pd.DataFrame(columns=pd.Index(dataset.columns, dtype=object))
+        drop_columns(header, exclude, "--exclude")
+        select_columns(header, keep, "--keep")
+        return cls(dataset, exclude, list(dict.fromkeys(keep)), encoding)
+
+    @property
+    def rows(self) -> Dataset:
+        """Rows without the hidden columns."""
+        return self.dataset.without(self.exclude)
+
+    @property
+    def is_rereadable(self) -> bool:
+        """True if the rows come from files, which another run can read again, and not from a pipe."""
+        files = self.dataset.files
+        return bool(files) and all(Path(name).is_file() for name in files)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamScorer:
+    """A fitted detector, the rows that it scores, the columns of them that it uses, and the rule that flags rows."""
+
+    detector: VAEDetector
+    source: StreamedTable
+    dataset: Dataset
+    columns: list[Any]
+    rule: dict[str, Any]
+
+    @classmethod
+    def of(cls, detector: VAEDetector, source: StreamedTable, rule: dict[str, Any]) -> StreamScorer:
+        """Have columns read with the types that the detector was fitted to."""
+        if detector.image_shape is not None:
+            raise DataError(f"This is a table, and the model was fitted to {trained_on(detector)}. Leave out --stream.")
+        if hasattr(detector, "feature_names_in_"):
+            schema: Any = detector.schema_  # of a table, not of images
+            return cls(detector, source, source.rows.as_fitted(schema, keep=source.keep), schema.names, rule)
+        return cls(detector, source, source.dataset, source.rows.columns, rule)  # an array's columns have no names
+
+    def pieces(self, skip: int = 0) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+        """Scores and rows of each piece; the next piece is read while one is scored."""
+        import numpy as np
+
+        from vae_anomaly.parallel import ahead
+
+        several = len(self.dataset.files) > 1
+        pieces = islice(self.dataset.pieces(), skip, None)
+        # a thread that waits for a pipe cannot be interrupted
+        for piece in ahead(pieces) if self.source.is_rereadable else pieces:
+            rows = piece.frame
+            with piece.counting_rows():
+                table = self.detector.detect(rows[self.columns], **self.rule).reset_index(drop=True)
+                table.insert(0, "row", rows.index.to_numpy() + 1)
+                if several:
+                    table.insert(1, "file", piece.file)
+                    table.insert(2, "file_row", np.arange(piece.first + 1, piece.first + 1 + len(rows)))
+                yield table, rows
+
+    def tables(self, skip: int = 0) -> Iterator[pd.DataFrame]:
+        """Scores of each piece, with the reasons of flagged rows and the kept columns."""
+        for table, rows in self.pieces(skip):
+            yield self.with_reasons(table, rows, table["is_anomaly"].to_numpy())
+
+    def with_reasons(self, table: pd.DataFrame, rows: pd.DataFrame, chosen: Any) -> pd.DataFrame:
+        """Scores with the reasons of the chosen rows, and the kept columns of all rows."""
+        import pandas as pd
+
+        table = table.assign(reason="")
+        if chosen.any():
+            table.loc[chosen, "reason"] = self.detector.reasons(rows.loc[chosen, self.columns]).to_numpy()
+        return pd.concat([table, rows[self.source.keep].reset_index(drop=True)], axis=1)
+
+
+@dataclass
+class Tally:
+    """Numbers of rows scored and flagged, and the speed."""
+
+    rows: int = 0
+    flagged: int = 0
+    pieces: int = 0
+    begin: float = field(default_factory=time.monotonic)
+    before: int = 0  # rows of an earlier run
+
+    def add(self, table: pd.DataFrame) -> None:
+        """Count a piece."""
+        self.rows += len(table)
+        self.flagged += int(table["is_anomaly"].sum())
+        self.pieces += 1
+
+    def __str__(self) -> str:
+        rate = (self.rows - self.before) / max(time.monotonic() - self.begin, 1e-9)
+        return f"{self.flagged:,} of {self.rows:,} are flagged; {rate:,.0f} rows a second"
+
+
+def write_scores(scorer: StreamScorer, top: int | None, output: str | None, *, quiet: bool) -> None:
+    """Write scores of all rows, or of the ``top`` most anomalous ones, ranked; a terminal shows only some of these."""
+    from vae_anomaly.io.atomic import is_special
+
+    shows, target = output is None and is_terminal(sys.stdout), output or "-"
+    if top is not None or shows:
+        _write_top(scorer, top or SHOWN, output, shows=shows, quiet=quiet)
+        return
+    write = _write_stream if target == "-" or is_special(Path(target)) else _write_file
+    tally = write(scorer, target, quiet=quiet)
+    remark(f"{target}: {tally.rows:,} rows written; {tally}.", quiet=quiet)
+
+
+def _write_top(scorer: StreamScorer, top: int, output: str | None, *, shows: bool, quiet: bool) -> None:
+    """Write or show the most anomalous rows, ranked; of equal scores the first."""
+    import pandas as pd
+
+    tally = Tally()
+    best: list[pd.DataFrame] = []  # scores and rows
+    with progress_bar(scorer, quiet=quiet):
+        for table, rows in scorer.pieces():
+            tally.add(table)
+            parts = [table, rows.reset_index(drop=True)]
+            if best:
+                parts = [pd.concat(pair, ignore_index=True) for pair in zip(best, parts, strict=True)]
+            order = parts[0]["anomaly_score"].sort_values(ascending=False, kind="stable").index[:top]
+            best = [part.loc[order].reset_index(drop=True) for part in parts]
+    table, rows = best
+    ranking = scorer.with_reasons(table, rows, table["is_anomaly"].to_numpy() | shows)
+    if shows:
+        show_rows(ranking, "reason")
+        remark(f"{tally}; write them all with --output scores.csv", quiet=quiet)
+    else:
+        write_rows(ranking, output, f"{len(ranking)} rows written; {tally}.", quiet=quiet)
+
+
+def _write_stream(scorer: StreamScorer, output: str, *, quiet: bool) -> Tally:
+    """Write to standard output, a pipe or a device, where nothing can be taken back."""
+    from vae_anomaly.io.write import Appender
+
+    appender, tally = Appender(output), Tally()
+    if appender.is_draft:
+        raise DataError(f"Parquet cannot be written to {output} row by row. Name a file, or another format.")
+    with ExitStack() as stack:
+        if output == "-":
+            sys.stdout.flush()
+            stream: Any = sys.stdout.buffer
+        else:
+            stream = stack.enter_context(Path(output).open("wb"))
+        stack.enter_context(progress_bar(scorer, quiet=quiet))
+        for table in scorer.tables():
+            stream.write(appender.encode(table, is_first=tally.pieces == 0))
+            stream.flush()
+            tally.add(table)
+    return tally
+
+
+def _write_file(scorer: StreamScorer, output: str, *, quiet: bool) -> Tally:
+    """Write a file, from where an interrupted run with the same input and options has stopped."""
+    from vae_anomaly.io.resumable import partial_file
+    from vae_anomaly.io.write import Appender
+
+    appender, rereadable = Appender(output), scorer.source.is_rereadable
+    with partial_file(output, _plan_of(scorer), stays=rereadable) as partial:
+        if partial.state:
+            remark(f"{output}: continuing after row {partial.state['rows']:,}.", quiet=quiet)
+        elif partial.differs:
+            others = ", ".join(partial.differs)
+            remark(f"{output}: there is an unfinished run, but with other {others}; starting again.", quiet=quiet)
+        tally = Tally(**partial.state, before=partial.state.get("rows", 0))
+
+        def commit() -> None:
+            partial.commit(rows=tally.rows, flagged=tally.flagged, pieces=tally.pieces)
+
+        try:
+            with progress_bar(scorer, quiet=quiet):
+                last = time.monotonic()
+                for table in scorer.tables(skip=tally.pieces):
+                    partial.write(appender.encode(table, is_first=tally.pieces == 0))
+                    tally.add(table)
+                    if time.monotonic() - last >= COMMIT_SECONDS:
+                        commit()
+                        last = time.monotonic()
+                commit()
+        except KeyboardInterrupt:
+            if partial.state and rereadable:
+                rows = f"{partial.state['rows']:,}"
+                remark(f"{output}: {rows} rows are kept; the same command continues there.", quiet=quiet)
+            raise
+        partial.finish(appender.convert if appender.is_draft else None)
+    return tally
+
+
+def _plan_of(scorer: StreamScorer) -> dict[str, Any]:
+    """Everything that the written scores depend on."""
+    import pandas
+    import torch
+
+    from vae_anomaly import __version__
+    from vae_anomaly.io import pieces as sizes
+    from vae_anomaly.io.model_file import model_digest
+
+    source, detector = scorer.source, scorer.detector
+    files = [(name, Path(name).stat()) for name in scorer.dataset.files]
+    known = [[name, found.st_size, found.st_mtime_ns] for name, found in files]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.vae")
+        detector.save(path)
+        digest = model_digest(path)
+    return {
+        "model": digest,
+        "input": known if source.is_rereadable else secrets.token_hex(),  # a pipe is never the same input
+        "options": [source.keep, sorted(source.exclude), scorer.rule, source.encoding, str(detector.device_)],
+        "versions": [__version__, torch.__version__, pandas.__version__],
+        "piece sizes": [sizes.MOST_ROWS, sizes.MOST_CELLS, sizes.MOST_BYTES],
+    }
+
+
+def progress_bar(scorer: StreamScorer, *, quiet: bool) -> AbstractContextManager[None]:
+    """Bar of the bytes read, if a person watches."""
+    from vae_anomaly.io.dataset import reading_bar
+
+    return reading_bar(scorer.dataset, shown=bool(wants_progress(quiet=quiet)))
