@@ -22,10 +22,8 @@ def labelled(frame, tmp_path_factory):
 def test_every_method_is_measured_and_none_sees_the_label(cli, labelled, csv, frame, tmp_path):
     ended = cli("benchmark", labelled, *LABEL, "--output", tmp_path / "figures.csv")
     assert (ended.status, ended.out) == (0, "")
-    assert (
-        "1 of 40 rows are anomalous; trained on all rows, all scored; chance gives an average precision of 0.025."
-        in (ended.err)
-    )
+    assert "1 of 40 rows are anomalous; trained on all rows, all scored; chance gives" in ended.err
+    assert "an average precision of 0.025." in ended.err
     figures = pd.read_csv(tmp_path / "figures.csv")
     assert figures["method"].tolist() == METHODS
     assert figures.columns.tolist() == [
@@ -39,20 +37,7 @@ def test_every_method_is_measured_and_none_sees_the_label(cli, labelled, csv, fr
 
 
 def test_seeds_follow_the_first_and_excluded_columns_are_hidden(cli, labelled):
-    options = [
-        "--label",
-        "state",
-        "--anomaly-values",
-        "odd",
-        "-x",
-        "weight",
-        "-x",
-        "height",
-        "--seed",
-        2**32 - 1,
-        "--seeds",
-        2,
-    ]
+    options = [*LABEL, "-x", "weight", "-x", "height", "--seed", 2**32 - 1, "--seeds", 2]
     figures = pd.read_csv(io.StringIO(cli("benchmark", labelled, *options).out))
     assert figures["seed"].tolist() == [2**32 - 1, 0, 2**32 - 1, 0, 2**32 - 1, 2**32 - 1]
     assert figures["auroc"].max() < 1  # the columns in which it is anomalous are hidden
@@ -88,18 +73,7 @@ def test_what_cannot_be_compared_is_one_sentence(cli, labelled, options, told):
 
 
 def test_each_method_has_a_run_in_that_of_the_comparison(cli, labelled, store):
-    options = [
-        "--label",
-        "state",
-        "--anomaly-values",
-        "odd",
-        "--seeds",
-        2,
-        "--experiment",
-        "people",
-        "--run-name",
-        "all",
-    ]
+    options = [*LABEL, "--seeds", 2, "--experiment", "people", "--run-name", "all"]
     ended = cli("benchmark", labelled, *options)
     figures = pd.read_csv(io.StringIO(ended.out))
     found = store.search_runs([store.get_experiment_by_name("people").experiment_id])  # the latest first
@@ -107,7 +81,7 @@ def test_each_method_has_a_run_in_that_of_the_comparison(cli, labelled, store):
     assert set(runs) == {"all", *METHODS}
     whole = runs.pop("all")
     assert f"tracked as run {whole.info.run_id} in sqlite:" in ended.err
-    assert (whole.data.params["label"], whole.data.params["odd"]) == ("state", "['broken']")
+    assert (whole.data.params["label"], whole.data.params["anomaly_values"]) == ("state", "['broken']")
     assert whole.inputs.dataset_inputs[0].dataset.name == "labelled.csv"
     assert [artifact.path for artifact in store.list_artifacts(whole.info.run_id)] == ["comparison.csv"]
     aurocs = [run.data.metrics["auroc"] for run in runs.values()]

@@ -255,13 +255,13 @@ def test_options_that_would_do_nothing_are_refused_before_anything_is_read(
             "wide",
             "gray.vae",
             "wide: These images have 9 x 6 pixels (width x height) in gray, and the model was fitted to "
-            "40 images of 8 x 8 pixels (width x height) in gray. Bring them into that shape, or fit a model to them.",
+            "40 images of 8 x 8 pixels (width x height) in gray. Convert them to that shape, or fit a model to them.",
         ),
         (
             "colour",
             "gray.vae",
             "colour: These images have 8 x 8 pixels (width x height) in colour, and the model was fitted to "
-            "40 images of 8 x 8 pixels (width x height) in gray. Bring them into that shape, or fit a model to them.",
+            "40 images of 8 x 8 pixels (width x height) in gray. Convert them to that shape, or fit a model to them.",
         ),
         (
             "images/",
@@ -278,7 +278,7 @@ def test_options_that_would_do_nothing_are_refused_before_anything_is_read(
             "gray",
             "levels.vae",
             "gray: The model was fitted to pixels from 0 to 255, and images are read as pixels from 0 to 1. "
-            "Fit it to such pixels.",
+            "Fit a model to pixels of that range.",
         ),
     ],
     ids=lambda value: value.split(":")[0],

@@ -53,7 +53,7 @@ def test_rows_that_have_moved_end_with_status_3_and_say_how(cli, folder):
     assert written["adjusted_p_value"].is_monotonic_increasing
     assert written[written["drifted"]]["column"].tolist() == ["(score)", "height"]
     assert "shifted up by 1 deviation" in written["message"].tolist()
-    assert ended.err.startswith("drift in 1 of 3 columns and the score; change along the rows, alarm at ")
+    assert ended.err.startswith("drift in 1 of 3 columns and the score; change detected at row ")
 
 
 def test_what_is_written_is_what_python_finds(cli, folder, tmp_path):
@@ -66,14 +66,14 @@ def test_what_is_written_is_what_python_finds(cli, folder, tmp_path):
     assert (ended.status, ended.out) == (3, "")
     first, second = ended.err.splitlines()
     assert first.endswith("d.csv: 4 rows written.")
-    assert f"the alarm is at number {found.stream.alarm + 1} " in second
+    assert f"change detected at row {found.stream.alarm + 1} " in second
 
 
 def test_sorted_rows_are_drift_unless_their_order_means_nothing(cli, folder):
     model = folder / "people.vae"
     ordered, unordered = (cli("monitor", folder / "sorted.csv", "-m", model, *more) for more in ([], ["--unordered"]))
     assert (ordered.status, unordered.status) == (3, 0)
-    assert "no drift in 3 columns and the score; change along the rows, alarm at " in ordered.err
+    assert "no drift in 3 columns and the score; change detected at row " in ordered.err
     assert unordered.err == "no drift in 3 columns and the score.\n"
 
 

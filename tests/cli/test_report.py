@@ -148,7 +148,7 @@ def test_errors_are_one_sentence_and_leave_the_old_page(cli, csv, model, tmp_pat
         ((), "--output"),
         (("--output", "report.pdf"), "ends in .html"),
         (("--output", "nowhere/report.html"), "no folder nowhere"),
-        (("--output", "-"), "This goes into a file"),
+        (("--output", "-"), "This command writes a file"),
         (("--output", "report.html", "--top", "0"), "1"),
         (("--output", "report.html", "--top", "501"), "500"),
         (("--output", "report.html", "--model", "people.vae", "--seed", "1"), "leave one of the two out"),

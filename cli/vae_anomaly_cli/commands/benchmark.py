@@ -67,9 +67,9 @@ def benchmark(
         rows = drop_columns(table, [label, *(exclude or [])], "--exclude")
         comparison = Comparison(rows, is_anomaly, novelty=novelty, device=device)
         measured = None
-        parameters = {"label": label, "odd": anomaly_values or "true or not 0", "novelty": novelty, "seeds": seeds}
         if tracker is not None:
-            tracker.begin(table, parameters)
+            values = anomaly_values or "true or not 0"
+            tracker.begin(table, {"label": label, "anomaly_values": values, "novelty": novelty, "seeds": seeds})
         try:
             plan = comparison.plan([(seed + more) % 2**32 for more in range(seeds)])
             names = [f"{method}, seed {used}" for method, used in plan]

@@ -95,10 +95,8 @@ class ModelWriter:
     def setup(self, _estimator: VAEDetector, context: Context) -> None:
         """Report that the fit continues from a checkpoint."""
         if context.done:
-            message = (
-                f"{self.checkpoint}: continuing after {context.done} of {context.max_subtasks} rounds of training."
-            )
-            remark(message, quiet=self.quiet)
+            done = f"{context.done} of {context.max_subtasks} rounds of training"
+            remark(f"{self.checkpoint}: continuing after {done}.", quiet=self.quiet)
 
     def on_fit_over(self, _estimator: VAEDetector, *, fitted_estimator: VAEDetector | None = None) -> None:
         """Save the model, if the fit has succeeded."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vae_anomaly.formatting import printable
+from vae_anomaly.formatting import number, printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import read_input, read_model
@@ -84,10 +84,10 @@ def summary(drift: Drift, noun: str) -> str:
     if (stream := drift.stream) is None:
         return f"{result}."
     if stream.alarm is None:
-        return f"{result}; no change along the {noun} (evidence {stream.largest:.2g}, alarm at {stream.threshold:.3g})."
-    return (
-        f"{result}; change along the {noun}, alarm at number {stream.alarm + 1} (evidence up to {stream.largest:.2g})."
-    )
+        evidence = f"evidence {number(stream.largest, 2)}, threshold {number(stream.threshold, 3)}"
+        return f"{result}; no change along the {noun} ({evidence})."
+    detected = f"change detected at {noun.removesuffix('s')} {stream.alarm + 1:,}"
+    return f"{result}; {detected} (evidence {number(stream.largest, 2)}, threshold {number(stream.threshold, 3)})."
 
 
 def _show(columns: pd.DataFrame) -> None:

@@ -96,11 +96,7 @@ def score(
     rule = detection_rule(fdr, alerts, false_alarm_rate)
     if stream:
         refuse_given(context, NOT_STREAMED, "it needs all rows at once; leave out either it or --stream.")
-        refuse_given(
-            context,
-            {"skip_bad": "--skip-bad"},
-            "it applies to images, and --stream to tables.",
-        )
+        refuse_given(context, {"skip_bad": "--skip-bad"}, "it applies to images, and --stream to tables.")
         with plain_warnings(quiet=quiet), naming(file):
             streamed = StreamedTable.read(file, exclude or [], keep or [], encoding)
             check_table_output(output, inputs=(*streamed.dataset.files, model))
@@ -120,9 +116,8 @@ def score(
         with naming(file):
             if model is None:
                 detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.set_params(
-                    image_shape=source.image_shape, callbacks=None if tracker is None else [tracker]
-                ).fit(source.rows)
+                detector.set_params(callbacks=None if tracker is None else [tracker])
+                detector.set_params(image_shape=source.image_shape).fit(source.rows)
             ranking = rank(detector, source.rows_for(detector), rule)
             if tracker is not None:
                 tracker.log_scores(ranking, model=model)

@@ -42,7 +42,5 @@ def update(
             rows = source.rows_for(detector)
             detector.set_params(verbose=wants_progress(quiet=quiet)).partial_fit(rows)
         detector.save(output)
-    message = (
-        f"{output}: {model} updated with {len(rows)} {source.noun}; it has now been trained on {trained_on(detector)}."
-    )
-    remark(message, quiet=quiet)
+    total = trained_on(detector)
+    remark(f"{output}: {model} updated with {len(rows)} {source.noun}; trained on {total} in total.", quiet=quiet)
