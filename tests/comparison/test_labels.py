@@ -33,7 +33,7 @@ def test_a_label_means_odd_where_it_is_named_or_true_or_not_0(labels, odd, expec
         ([0, 0, 0], [], "'state' calls no row odd; its values are '0'"),
         ([1, -1, 1], [], "'state' calls every row odd; its values are '1', '-1'"),
         (["a", "b"], ["a", "b"], "'state' calls every row odd"),
-        (["a", "b"], [], "'state' holds 'a', 'b'. Say which of them mean odd, on the command line with --anomaly-values."),
+        (["a", "b"], [], "'state' holds 'a', 'b'. Say which of them mean odd, on the command line with --anomaly-v"),
         (["a", "b"], ["A"], "'state' has no value 'A'; its values are 'a', 'b'."),
         (list("aabcdefghij"), ["A"], "its values are 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', and 2 more"),
     ],
