@@ -79,8 +79,8 @@ def test_a_reference_that_happens_to_lie_off_is_no_drift(rng):
 
 
 CHANGES = {
-    "odder": lambda scores: scores - 1,
-    "less odd": lambda scores: scores + 1,
+    "more anomalous": lambda scores: scores - 1,
+    "less anomalous": lambda scores: scores + 1,
     "wider": lambda scores: 2 * scores,
     "narrower": lambda scores: scores / 2,
     "a tenth far off": lambda scores: np.where(np.arange(len(scores)) % 10 == 0, scores - 5, scores),

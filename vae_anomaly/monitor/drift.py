@@ -1,8 +1,9 @@
-"""Whether new rows come from where the training rows came from: every column, the score, and the order of the rows."""
+"""Drift: tests of whether new rows come from the distribution of the training rows.
 
-from collections.abc import Callable
+Every column and the anomaly score are compared between the two samples, and the scores are followed along the rows.
+"""
+
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,140 +14,27 @@ from vae_anomaly.data.schema import Schema
 from vae_anomaly.fit import fit_model
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.formatting import number, percent
-from vae_anomaly.monitor import drift as wording
 from vae_anomaly.monitor.martingale import Stream, follow
 from vae_anomaly.monitor.two_sample import Difference, compare_codes, compare_missing, compare_numbers, holm
 from vae_anomaly.training.callbacks import CallbackRunner
 
-FEW_ROWS = 4096  # up to which a model tells its training rows from others like them
-
-
-def comparable_scores(
-    fitted: FittedModel, x: np.ndarray, settings: Settings, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of reference rows and of the encoded rows ``x`` (rows, cells) that differ only where the rows do.
-
-    A model scores the rows that it was trained on better than others like them, even if none is its own exemplar: a
-    net that was trained on few rows knows them, and no value of theirs is unseen. One row does not show it, but a
-    thousand rows do (benchmarks/results/drift.md). So a second model, of half of the reference, scores the other half,
-    which it never saw. Rows held out by "split" need none; convolutions would take minutes.
-    """
-    schema, reference = fitted.schema, fitted.reference
-    many = schema.n_rows > FEW_ROWS and not schema.code_cells
-    learned, others = np.array_split(np.random.default_rng(seed).permutation(reference.cells), 2)
-    possible = len(others) and not np.isnan(learned).all(0).any()  # a column without a value cannot be learned
-    if settings.calibration == "split" or settings.convolutional or many or not possible:
-        return reference.scores, fitted.scorer.score(x)
-    on_its_device, silent = replace(settings, device=str(fitted.scorer.device)), CallbackRunner(None, [])
-    second = fit_model(
-        schema, learned, fitted.inputs, fitted.is_frame, settings=on_its_device, seed=seed, monitor=silent
-    )
-    old, new = (second.scorer.score(_as_unseen(schema, rows, learned)) for rows in (others, x))
-    return old, new
-
-
-def _as_unseen(schema: Schema | PixelSchema, x: np.ndarray, learned: np.ndarray) -> np.ndarray:
-    """The rows ``x`` as they would be encoded, had the schema been learned from the rows ``learned`` alone."""
-    x = x.copy()
-    for place, cell in enumerate(schema.cells):
-        if not cell.is_number:
-            strange = ~np.isin(x[:, place], learned[:, place]) & ~np.isnan(x[:, place])
-            x[strange, place] = cell.unseen
-    return x
-
-
-TELLING = 0.5  # of an effect that a shift or a spread must account for, to be what is said of it
-ATOM = 0.1  # of the rows in one value, whose share is then more telling than a spread
-
-
-def of_missing(difference: Difference) -> str:
-    """How much is missing."""
-    return f"missing in {_shares(difference)} of the rows"
-
-
-def of_numbers(schema: Schema | PixelSchema, cell: int, old: np.ndarray, new: np.ndarray, found: Difference) -> str:
-    """How far numbers moved, in training deviations; else how they spread; else where their shares differ most.
-
-    A shift by d deviations of a normal density moves 0.40 d of it, a spread r times as wide 0.24 log r.
-    """
-    kind = schema.kinds[schema.cells[cell].column]
-    shift, deviation = np.median(new) - np.median(old), old.std()
-    quartiles = [np.subtract(*np.quantile(sample, [0.75, 0.25])) for sample in (old, new)]
-    ratio = quartiles[1] / quartiles[0] if min(quartiles) > 0 else 1.0
-    by_shift = 0.4 * abs(shift) / deviation if deviation else 0.0
-    by_spread = 0.24 * abs(np.log(ratio))
-    if by_shift >= max(TELLING * found.effect, by_spread):
-        return f"{_towards(kind, shift)} by {_deviations(abs(shift) / deviation)}"
-    if by_spread >= TELLING * found.effect and _atom(old) < ATOM:
-        return f"spread {number(ratio, 2)} times as wide"
-    return f"up to {_spell(schema, cell, found.place)}: {_shares(found)} of the rows"
-
-
-def of_codes(schema: Schema | PixelSchema, cell: int, found: Difference) -> str:
-    """Whose share changed most."""
-    return f"{_spell(schema, cell, found.place)}: {_shares(found)} of the rows"
-
-
-def of_scores(old: np.ndarray, new: np.ndarray, found: Difference) -> str:
-    """How the anomaly scores moved, in nats; else where their shares differ most. Low scores are odd."""
-    before, after = -np.median(old), -np.median(new)
-    if 0.4 * abs(after - before) >= TELLING * found.effect * old.std():
-        moved = "odder" if after > before else "less odd"
-        return f"rows are {moved}: median from {number(before, 3)} to {number(after, 3)} nats"
-    return f"anomaly score over {number(-found.place, 3)} nats: {_shares(found)} of the rows"
-
-
-def _atom(sample: np.ndarray) -> float:
-    """Share of the most common value."""
-    return float(np.unique(sample, return_counts=True)[1].max() / len(sample))
-
-
-def _towards(kind: str, shift: float) -> str:
-    rising, falling = {"date": ("later", "earlier"), "pixel": ("brighter", "darker")}.get(kind, ("up", "down"))
-    return f"shifted {rising if shift > 0 else falling}"
-
-
-def _deviations(count: float) -> str:
-    amount = number(count, 2)
-    return f"{amount} deviation{'' if amount == '1' else 's'}"
-
-
-def _shares(found: Difference) -> str:
-    """Shares before and after, with as many digits as tell them apart."""
-    for decimals in range(4):
-        before, after = percent(found.before, decimals), percent(found.after, decimals)
-        if before != after:
-            break
-    return f"{before}, now {after}"
-
-
-def _spell(schema: Schema | PixelSchema, cell: int, value: float) -> str:
-    """What a cell's value stands for in the table."""
-    row = np.full((1, len(schema.cells)), np.nan)
-    row[0, cell] = value
-    about = schema.cells[cell]
-    return about.describe(value, schema.decode(row)[schema.names[about.column]].iloc[0])
-
-
 SCORE = "(score)"  # the row of the result that belongs to no column of the table
-SAME = "no drift found"
-
-_Test = tuple[Difference | None, Callable[[Difference], str]]
+NO_DRIFT = "no drift found"
 
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """Whether new rows differ from those of training.
+    """Differences between new rows and those of training.
 
     Attributes
     ----------
     columns : DataFrame
         A row for each column in use, by its name, and one, "(score)", for the anomaly score: ``kind``, ``p_value``,
-        ``adjusted_p_value`` for all that was tested at once, ``drifted``, ``effect`` (the largest difference in the
-        share of rows, from 0 to 1) and ``message``, what the difference is.
+        ``adjusted_p_value`` for all tests together, ``drifted``, ``effect`` (the largest difference in the fraction of
+        rows, from 0 to 1) and ``message``, what the difference is.
     stream : Stream or None
-        What the order of the rows shows; None where it means nothing. Its ``largest`` martingale value is how many
-        times over the rows speak against one source; ``alarm`` is the position of the first row at which it reached
+        Evidence from the order of the rows, None if the order means nothing. Its ``largest`` martingale value is the
+        strongest evidence against one distribution; ``alarm`` is the position of the first row at which it reached
         its ``threshold``, or None.
     """
 
@@ -155,8 +43,58 @@ class Drift:
 
     @property
     def drifted(self) -> bool:
-        """Whether a column, the score or the stream shows drift."""
+        """True if a column, the score or the stream shows drift."""
         return bool(self.columns["drifted"].any()) or (self.stream is not None and self.stream.alarm is not None)
+
+
+def comparable_scores(
+    fitted: FittedModel, x: np.ndarray, settings: Settings, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of reference rows and of new rows that differ only if the rows do.
+
+    A model scores the rows that it was trained on better than others like them, even if none is its own exemplar: a
+    network that was trained on few rows has memorised them, and none of their values is unseen. One row does not show
+    it, but a thousand rows do (benchmarks/results/drift.md). So a second model, of half of the reference rows, scores
+    the other half, which it has not seen. Rows held out by "split" need none; convolutions would take minutes.
+
+    Parameters
+    ----------
+    fitted : FittedModel
+        The model.
+    x : ndarray
+        (rows, cells) encoded new rows.
+    settings : Settings
+        Parameters of the model.
+    seed : int
+        Halves the reference rows and fits the second model.
+    """
+    schema, reference = fitted.schema, fitted.reference
+    many = schema.n_rows > 4096 and not schema.code_cells  # from here on training rows score like others
+    learned, others = np.array_split(np.random.default_rng(seed).permutation(reference.cells), 2)
+    possible = len(others) and not np.isnan(learned).all(0).any()  # a column without a value cannot be learned
+    if settings.calibration == "split" or settings.convolutional or many or not possible:
+        return reference.scores, fitted.scorer.score(x)
+    second = fit_model(
+        schema,
+        learned,
+        fitted.inputs,
+        fitted.is_frame,
+        settings=replace(settings, device=str(fitted.scorer.device)),
+        seed=seed,
+        monitor=CallbackRunner(None, []),
+    )
+    old, new = (second.scorer.score(_with_unseen_values(schema, rows, learned)) for rows in (others, x))
+    return old, new
+
+
+def _with_unseen_values(schema: Schema | PixelSchema, x: np.ndarray, learned: np.ndarray) -> np.ndarray:
+    """The rows ``x`` as a schema that was learned from the encoded rows ``learned`` alone would encode them."""
+    x = x.copy()
+    for index, cell in enumerate(schema.cells):
+        if not cell.is_number:
+            unseen = ~np.isin(x[:, index], learned[:, index]) & ~np.isnan(x[:, index])
+            x[unseen, index] = cell.unseen
+    return x
 
 
 def find_drift(
@@ -170,70 +108,131 @@ def find_drift(
     ordered: bool,
     rng: np.random.Generator,
 ) -> Drift:
-    """Test everything, so that without drift anything at all is found with a probability of at most ``level``.
+    """Test all columns, the scores and the stream: without drift the probability of any finding is at most ``level``.
 
     Parameters
     ----------
     schema : Schema or PixelSchema
-        What the cells are.
+        Description of the cells.
     old, new : ndarray
-        (rows, cells) encoded rows of training and those to judge, NaN where a cell is missing.
+        (rows, cells) encoded training rows and new rows, NaN where a cell is missing.
     old_scores, new_scores : ndarray
-        (rows,) scores of such rows that may be compared: low is odd.
+        (rows,) comparable scores of such rows: low is anomalous.
     level : float
-        Of it the stream takes half, where the rows are ``ordered``, and the columns and the score all the rest.
+        Probability of a false alarm. If the rows are ``ordered``, the stream takes half of it.
+    ordered : bool
+        The rows are a stream, in which a change may begin anywhere.
+    rng : numpy.random.Generator
+        Breaks ties of the stream.
     """
-    old, new = old.astype(np.float32), new.astype(np.float32)  # ties stay ties, whatever the last bit
-    places: list[list[int]] = [[] for _ in schema.names]
-    for place, cell in enumerate(schema.cells):
-        places[cell.column].append(place)
-    findings = [_of_column(schema, cells, old, new) for cells in places]
-    findings.append(_of_scores(old_scores, new_scores))
-    share = 0.5 if ordered else 1.0
-    p_values = np.array([finding.p_value for finding in findings])
-    adjusted = np.minimum(1.0, holm(p_values) / share)
+    old, new = old.astype(np.float32), new.astype(np.float32)  # values that differ in the last bits stay ties
+    cells_of_columns: list[list[int]] = [[] for _ in schema.names]
+    for index, cell in enumerate(schema.cells):
+        cells_of_columns[cell.column].append(index)
+    of_columns = [_test_column(schema, cells, old, new) for cells in cells_of_columns]
+    of_scores = compare_numbers(old_scores, new_scores)
+    assert of_scores is not None  # neither sample is empty
+
+    part = 0.5 if ordered else 1.0  # of the level
+    p_values = np.array([*(p_value for p_value, _, _ in of_columns), of_scores.p_value])
+    adjusted = np.minimum(1.0, holm(p_values) / part)
     drifted = adjusted <= level
+    messages = [
+        _describe_column(schema, cell, old, new, difference) if moved else NO_DRIFT
+        for (_, difference, cell), moved in zip(of_columns, drifted[:-1], strict=True)
+    ]
+    messages.append(_describe_scores(old_scores, new_scores, of_scores) if drifted[-1] else NO_DRIFT)
     columns = pd.DataFrame(
         {
             "kind": [*schema.kinds, "score"],
             "p_value": p_values,
             "adjusted_p_value": adjusted,
             "drifted": drifted,
-            "effect": [finding.effect for finding in findings],
-            "message": [found.say() if moved else SAME for found, moved in zip(findings, drifted, strict=True)],
+            "effect": [*(difference.effect for _, difference, _ in of_columns), of_scores.effect],
+            "message": messages,
         },
         index=pd.Index([*schema.names, SCORE], name="column"),
     )
-    return Drift(columns, follow(old_scores, new_scores, share * level, rng) if ordered else None)
+    return Drift(columns, follow(old_scores, new_scores, part * level, rng) if ordered else None)
 
 
-@dataclass(frozen=True)
-class _Finding:
-    """What all tests of a column found, and how to say it."""
+def _test_column(
+    schema: Schema | PixelSchema, cells: list[int], old: np.ndarray, new: np.ndarray
+) -> tuple[float, Difference, int | None]:
+    """The p-value of a column for all tests of its ``cells``, the strongest difference, and in which cell it is.
 
-    p_value: float
-    effect: float
-    say: Callable[[], str]
-
-
-def _of_column(schema: Schema | PixelSchema, cells: list[int], old: np.ndarray, new: np.ndarray) -> _Finding:
-    missing = [np.isnan(rows[:, cells[0]]) for rows in (old, new)]  # a value's cells are missing together
-    tests: list[_Test] = [(compare_missing(*missing), wording.of_missing)]
-    for cell in cells:
-        about, (before, after) = schema.cells[cell], (rows[~np.isnan(rows[:, cell]), cell] for rows in (old, new))
-        if about.is_number:
-            tests.append((compare_numbers(before, after), partial(wording.of_numbers, schema, cell, before, after)))
-        else:
-            tests.append((compare_codes(before, after, about.unseen), partial(wording.of_codes, schema, cell)))
-    return _strongest(tests)
+    The cell is None if the missing values differ most.
+    """
+    tests: list[tuple[Difference | None, int | None]] = [
+        (compare_missing(np.isnan(old[:, cells[0]]), np.isnan(new[:, cells[0]])), None)  # all are missing together
+    ]
+    for index in cells:
+        cell, (before, after) = schema.cells[index], _observed(index, old, new)
+        compared = compare_numbers(before, after) if cell.is_number else compare_codes(before, after, cell.unseen)
+        tests.append((compared, index))
+    possible = [(difference, index) for difference, index in tests if difference is not None]
+    strongest, index = min(possible, key=lambda test: (test[0].p_value, -test[0].effect))
+    return min(1.0, len(possible) * strongest.p_value), strongest, index
 
 
-def _of_scores(old: np.ndarray, new: np.ndarray) -> _Finding:
-    return _strongest([(compare_numbers(old, new), partial(wording.of_scores, old, new))])
+def _observed(index: int, *samples: np.ndarray) -> list[np.ndarray]:
+    """Values of one cell that are not missing, of each of the samples (rows, cells)."""
+    return [rows[~np.isnan(rows[:, index]), index] for rows in samples]
 
 
-def _strongest(tests: list[_Test]) -> _Finding:
-    """The smallest p-value, times the number of tests that could be asked."""
-    asked = [(found, say) for found, say in tests if found is not None]
-    found, say = min(asked, key=lambda test: (test[0].p_value, -test[0].effect))
-    return _Finding(min(1.0, len(asked) * found.p_value), found.effect, partial(say, found))
+def _describe_column(
+    schema: Schema | PixelSchema, index: int | None, old: np.ndarray, new: np.ndarray, difference: Difference
+) -> str:
+    """The difference in words: how numbers shifted or spread, else where the fractions of rows differ most."""
+    if index is None:
+        return f"missing in {_fractions(difference)} of the rows"
+    cell = schema.cells[index]
+    if cell.is_number:
+        before, after = _observed(index, old, new)
+        moved = _shift_or_spread(before, after, difference.effect, schema.kinds[cell.column])
+        if moved is not None:
+            return moved
+    row = np.full((1, len(schema.cells)), np.nan)
+    row[0, index] = difference.location
+    value = cell.describe(difference.location, schema.decode(row)[schema.names[cell.column]].iloc[0])
+    return f"{'up to ' if cell.is_number else ''}{value}: {_fractions(difference)} of the rows"
+
+
+def _shift_or_spread(old: np.ndarray, new: np.ndarray, effect: float, kind: str) -> str | None:
+    """How far numbers shifted, in training deviations, or how they spread; None if neither explains the effect.
+
+    In a normal density a shift by d deviations changes the fraction of rows by up to 0.40 d, a spread r times as wide
+    by 0.24 log r.
+    """
+    shift, deviation = np.median(new) - np.median(old), old.std()
+    quartiles = [np.subtract(*np.quantile(sample, [0.75, 0.25])) for sample in (old, new)]
+    ratio = quartiles[1] / quartiles[0] if min(quartiles) > 0 else 1.0
+    by_shift = 0.4 * abs(shift) / deviation if deviation else 0.0
+    by_spread = 0.24 * abs(np.log(ratio))
+    if by_shift >= max(0.5 * effect, by_spread):
+        ups, downs = {"date": ("later", "earlier"), "pixel": ("brighter", "darker")}.get(kind, ("up", "down"))
+        deviations = number(abs(shift) / deviation, 2)
+        plural = "" if deviations == "1" else "s"
+        return f"shifted {ups if shift > 0 else downs} by {deviations} deviation{plural}"
+    most_common = np.unique(old, return_counts=True)[1].max() / len(old)
+    if by_spread >= 0.5 * effect and most_common < 0.1:  # else the fraction of the common value says more
+        return f"spread {number(ratio, 2)} times as wide"
+    return None
+
+
+def _describe_scores(old: np.ndarray, new: np.ndarray, difference: Difference) -> str:
+    """How the anomaly scores moved, in nats, else where the fractions of rows differ most."""
+    before, after = -np.median(old), -np.median(new)
+    if 0.4 * abs(after - before) >= 0.5 * difference.effect * old.std():
+        moved = "more" if after > before else "less"
+        return f"rows are {moved} anomalous: median from {number(before, 3)} to {number(after, 3)} nats"
+    return f"anomaly score over {number(-difference.location, 3)} nats: {_fractions(difference)} of the rows"
+
+
+def _fractions(difference: Difference) -> str:
+    """Fractions before and after, with as many decimals as distinguish them."""
+    for decimals in range(4):
+        before, after = percent(difference.before, decimals), percent(difference.after, decimals)
+        if before != after:
+            break
+    return f"{before}, now {after}"

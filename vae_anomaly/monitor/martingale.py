@@ -1,8 +1,8 @@
-"""Whether the scores of a stream stay exchangeable with those before: evidence that may be looked at after every row.
+"""Evidence that the scores of a stream are no longer exchangeable with those before; valid after every row.
 
 A conformal test martingale (Vovk, Gammerman and Shafer 2005; Vovk et al. 2021, arXiv 2102.10439): each new score is
-ranked among all before it, and a gambler who starts with 1 bets against the uniformity of the ranks.
-While rows are exchangeable, he ever reaches ``1 / level`` with a probability of at most ``level`` (Ville's inequality).
+ranked among all before it, and a gambler who starts with a capital of 1 bets against the uniformity of the ranks.
+If all rows are exchangeable, the probability of ever reaching ``1 / level`` is at most ``level`` (Ville's inequality).
 """
 
 import math
@@ -11,24 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RATES = (1e-4, 1e-3, 1e-2, 1e-1)  # share of the capital that is dealt anew before each bet: how soon a change is met
+RATES = (1e-4, 1e-3, 1e-2, 1e-1)  # fraction of the capital redistributed before each bet: a high one reacts soon
 BETS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (  # densities on (0, 1)
     np.ones_like,  # nothing has changed
-    lambda p: 1.5 - p,  # odder rows
-    lambda p: 0.5 + p,  # less odd rows
-    lambda p: 0.5 / np.sqrt(p),  # more of the oddest rows
+    lambda p: 1.5 - p,  # more anomalous rows
+    lambda p: 0.5 + p,  # less anomalous rows
+    lambda p: 0.5 / np.sqrt(p),  # more of the most anomalous rows
     lambda p: 0.5 + np.abs(2 * p - 1),  # scores spread wider
     lambda p: 1.5 - np.abs(2 * p - 1),  # scores spread less
 )
-LARGEST = math.log(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
 class Stream:
-    """How the evidence against exchangeable rows went.
+    """Evidence against exchangeable rows.
 
-    ``largest`` is the most that the martingale reached, ``alarm`` the position of the first row at which it reached
-    ``threshold``, None where it never did.
+    ``largest`` is the largest value of the martingale, ``alarm`` the position of the first row at which it reached
+    ``threshold``, or None.
     """
 
     largest: float
@@ -37,15 +36,16 @@ class Stream:
 
 
 def follow(reference: np.ndarray, new: np.ndarray, level: float, rng: np.random.Generator) -> Stream:
-    """Follow the scores ``new`` (rows,) in their order, after those of ``reference``; low is odd."""
+    """Evidence along the scores ``new`` (rows,) in their order, after those of ``reference``; low is anomalous."""
     growth = log_martingale(online_p_values(reference, new, rng))
     alarms = np.flatnonzero(growth >= -math.log(level))
-    largest = math.exp(min(max(0.0, growth.max()), LARGEST))
+    most = math.log(np.finfo(np.float64).max)
+    largest = math.exp(min(max(0.0, growth.max()), most))
     return Stream(largest, 1 / level, int(alarms[0]) if len(alarms) else None)
 
 
 def online_p_values(reference: np.ndarray, new: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Share of scores that are lower, of ``reference`` and all new ones before, (rows,); ties are broken by chance.
+    """Fraction of lower scores among ``reference`` and all earlier new ones, (rows,); ties are broken at random.
 
     Independent and uniform on (0, 1) if reference and new rows are exchangeable. Ranked among the reference alone they
     would not be independent, and a long stream would find the reference's own sampling error.
@@ -58,7 +58,7 @@ def online_p_values(reference: np.ndarray, new: np.ndarray, rng: np.random.Gener
 
 
 def smaller_before(ranks: np.ndarray) -> np.ndarray:
-    """How many of the entries before each of distinct ``ranks`` (rows,) are smaller than it.
+    """Number of smaller entries before each of the distinct ``ranks``, (rows,).
 
     Counted while blocks of 1, 2, 4, ... entries are merged in the order of their ranks: a million take seconds.
     """
@@ -76,8 +76,8 @@ def smaller_before(ranks: np.ndarray) -> np.ndarray:
 def log_martingale(p_values: np.ndarray) -> np.ndarray:
     """Logarithm of the gambler's capital after each p-value, (rows,).
 
-    The Simple Jumper of Vovk et al., with bets that also see a few odd rows more and another spread, averaged over its
-    jumping rates, so that nothing is to be tuned: a mixture of martingales is one.
+    The Simple Jumper of Vovk et al., with further bets on a few more anomalous rows and on another spread. The average
+    over several jumping rates leaves nothing to tune: a mixture of martingales is a martingale.
     """
     densities = np.stack([bet(p_values) for bet in BETS], axis=1)
     keep = 1 - np.array(RATES)[:, None]

@@ -1,7 +1,7 @@
-"""Whether two samples come from one distribution: numbers, codes and missing cells, each by a test of its own.
+"""Tests of the hypothesis that two samples of numbers, of codes or of missing cells have one distribution.
 
-A p-value is uniform, or larger, where both samples have one distribution and their rows are independent. An effect is
-the largest difference between the samples in the share of rows, 0 to 1: whatever the kind, and however many the rows.
+A p-value is uniform, or larger, if both samples have one distribution and their rows are independent. An effect is the
+largest difference between the samples in the fraction of rows, 0 to 1, for any kind of values and any number of rows.
 """
 
 from dataclasses import dataclass
@@ -9,48 +9,45 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-SMALL = 10_000  # pairs of rows, up to which the exact distribution is taken; beyond, it is ten times as slow
-RARE = 5.0  # expected rows of the smaller sample, below which chi-squared is not to be trusted (Cochran's rule)
-
 
 @dataclass(frozen=True)
 class Difference:
-    """What a test found.
+    """Result of a test.
 
-    ``place`` is where the samples differ most: the number up to which, or the code of which, one has the share
-    ``before`` of its rows and the other ``after``.
+    The samples differ most at ``location``: the first has a fraction ``before`` of its rows, the second ``after``, up
+    to that number or with that code.
     """
 
     p_value: float
     effect: float
-    place: float
+    location: float
     before: float
     after: float
 
 
 def compare_numbers(reference: np.ndarray, new: np.ndarray) -> Difference | None:
-    """Kolmogorov and Smirnov's test of two samples without missing values; None where one is empty."""
+    """Kolmogorov-Smirnov test of two samples without missing values; None if one is empty."""
     if not (len(reference) and len(new)):
         return None
-    small = len(reference) * len(new) <= SMALL
+    small = len(reference) * len(new) <= 10_000  # pairs; beyond, the exact distribution is ten times as slow
     test = stats.ks_2samp(reference, new, method="exact" if small else "asymp")
-    place = float(test.statistic_location)
-    before, after = np.mean(reference <= place), np.mean(new <= place)
-    return Difference(float(test.pvalue), float(test.statistic), place, float(before), float(after))
+    location = float(test.statistic_location)
+    before, after = np.mean(reference <= location), np.mean(new <= location)
+    return Difference(float(test.pvalue), float(test.statistic), location, float(before), float(after))
 
 
 def compare_codes(reference: np.ndarray, new: np.ndarray, unseen: int) -> Difference | None:
-    """Compare counts of codes from 0 to ``unseen``, which stands for every value that training never saw.
+    """Test of the counts of codes from 0 to ``unseen``, the code of all values never seen in training.
 
-    Chi-squared among the common codes; Fisher's exact test of all others together against these; the smaller p-value
-    twice, where both can be asked. What is rare is decided by both samples as one. Unseen values always count as rare,
-    even when there are many: the reference comes from training, so it has none, however long the tail of its values.
+    A chi-squared test among the common codes, and Fisher's exact test of all others together against these; twice the
+    smaller p-value if both apply. Both samples as one decide which codes are rare. Unseen values always count as rare,
+    even if there are many: the reference comes from training, so it has none, however long the tail of its values.
     """
     if not (len(reference) and len(new)):
         return None
     counts = np.stack([np.bincount(codes.astype(np.int64), minlength=unseen + 1) for codes in (reference, new)])
-    least = counts.sum(0) * counts.sum(1).min() / counts.sum()
-    common = least >= RARE
+    expected = counts.sum(0) * counts.sum(1).min() / counts.sum()  # rows of the smaller sample
+    common = expected >= 5.0  # fewer make chi-squared unreliable (Cochran's rule)
     common[unseen] = False
     p_values = []
     if counts[:, ~common].any() and counts[:, common].any():
@@ -58,17 +55,15 @@ def compare_codes(reference: np.ndarray, new: np.ndarray, unseen: int) -> Differ
         p_values.append(stats.fisher_exact(tails).pvalue)
     if common.sum() > 1 and counts[:, common].any(1).all():
         p_values.append(stats.chi2_contingency(counts[:, common], correction=False).pvalue)
-    shares = counts / counts.sum(1, keepdims=True)
-    grown = shares[1] - shares[0]
-    place = int(np.abs(grown).argmax())
     p_value = min(1.0, len(p_values) * min(p_values)) if p_values else 1.0  # one value, or none that is common
-    return Difference(
-        float(p_value), float(np.abs(grown).sum() / 2), place, float(shares[0, place]), float(shares[1, place])
-    )
+    before, after = counts / counts.sum(1, keepdims=True)
+    change = np.abs(after - before)
+    largest = int(change.argmax())
+    return Difference(float(p_value), float(change.sum() / 2), largest, float(before[largest]), float(after[largest]))
 
 
 def compare_missing(reference: np.ndarray, new: np.ndarray) -> Difference | None:
-    """Fisher's exact test of the share that is True; None where nothing is."""
+    """Fisher's exact test of the fraction of True; None if nothing is."""
     missing, rows = np.array([reference.sum(), new.sum()]), np.array([len(reference), len(new)])
     if not missing.any():
         return None
@@ -78,9 +73,10 @@ def compare_missing(reference: np.ndarray, new: np.ndarray) -> Difference | None
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Adjusted p-values (tests,): those at most ``level`` hold a false one with a probability of at most ``level``.
+    """Adjusted p-values (tests,) by Holm's method (1979), whatever the dependence between the tests.
 
-    Holm's method (1979), which takes no heed of how the tests depend on one another.
+    If all tests with an adjusted p-value of at most ``level`` are rejected, the probability of any false rejection is
+    at most ``level``.
 
     Examples
     --------
