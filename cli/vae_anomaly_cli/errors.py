@@ -51,6 +51,13 @@ def refuse_given(context: typer.Context, options: Mapping[str, str], reason: str
             raise typer.BadParameter(reason, param_hint=option)
 
 
+def refuse_several(options: Mapping[str, object]) -> None:
+    """Raise an error if more than one of these options, which exclude one another, has a value."""
+    given = [option for option, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter("these exclude one another; leave out all but one.", param_hint=" and ".join(given))
+
+
 def end(message: str, status: int, cause: BaseException) -> NoReturn:
     """Print one line on standard error and exit."""
     typer.echo(message, err=True)

@@ -57,7 +57,7 @@ def check_table_output(target: str | None, inputs: tuple[str | None, ...]) -> No
 
 def check_picture_output(target: str, inputs: tuple[str | None, ...]) -> None:
     """Refuse what ``check_output`` refuses and a suffix that is not that of a picture."""
-    from vae_anomaly.plots.figures import picture_format
+    from vae_anomaly.plots import picture_format
 
     check_output(target, inputs)
     try:
@@ -83,7 +83,7 @@ def _wrong_output(message: str) -> typer.BadParameter:
 
 def is_picture(target: str | None) -> bool:
     """True if a file's suffix is that of a picture."""
-    from vae_anomaly.plots.figures import picture_format
+    from vae_anomaly.plots import picture_format
 
     try:
         picture_format(target or "-")

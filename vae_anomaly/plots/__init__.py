@@ -8,31 +8,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vae_anomaly.plots.figures import write_figure
+    from vae_anomaly.plots.figures import picture_format, write_figure
     from vae_anomaly.plots.history import plot_history
     from vae_anomaly.plots.images import image_grid
     from vae_anomaly.plots.latents import plot_latents
     from vae_anomaly.plots.reconstructions import plot_reconstructions
     from vae_anomaly.plots.samples import plot_samples
-    from vae_anomaly.plots.traversal import plot_traversal
+    from vae_anomaly.plots.traversal import plot_traversal, traverse_latents
 
 __all__ = [
     "image_grid",
+    "picture_format",
     "plot_history",
     "plot_latents",
     "plot_reconstructions",
     "plot_samples",
     "plot_traversal",
+    "traverse_latents",
     "write_figure",
 ]
 
 _MODULES = {
     "image_grid": "images",
+    "picture_format": "figures",
     "plot_history": "history",
     "plot_latents": "latents",
     "plot_reconstructions": "reconstructions",
     "plot_samples": "samples",
     "plot_traversal": "traversal",
+    "traverse_latents": "traversal",
     "write_figure": "figures",
 }
 

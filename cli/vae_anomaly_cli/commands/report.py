@@ -9,8 +9,7 @@ import typer
 from vae_anomaly.report import require_jinja
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
-from vae_anomaly_cli.commands.score import detection_rule
-from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.errors import naming, refuse_several, user_errors
 from vae_anomaly_cli.inputs import read_input, read_model
 from vae_anomaly_cli.output import check_page_output, plain_warnings, remark
 
@@ -54,7 +53,7 @@ def report(
     of the model, and the columns.
     """
     refuse_fitting(context, model)
-    detection_rule(fdr, alerts, false_alarm_rate)  # refuses more than one
+    refuse_several({"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate})
     check_page_output(output, inputs=(file, model))
     require_jinja()
 

@@ -9,7 +9,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
-from vae_anomaly_cli.errors import naming, refuse_given, user_errors
+from vae_anomaly_cli.errors import naming, refuse_given, refuse_several, user_errors
 from vae_anomaly_cli.inputs import read_input, read_model, refuse_output_names
 from vae_anomaly_cli.output import SHOWN, check_table_output, is_terminal, plain_warnings, remark, show_rows, write_rows
 from vae_anomaly_cli.stream import FILE_COLUMNS, StreamedTable, StreamScorer, write_scores
@@ -93,7 +93,8 @@ def score(
     refuse_output_names(keep or [], (*OUTPUT_COLUMNS, *FILE_COLUMNS) if stream else OUTPUT_COLUMNS)
     refuse_fitting(context, model)
     check_table_output(output, inputs=(file, model))
-    rule = detection_rule(fdr, alerts, false_alarm_rate)
+    refuse_several({"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate})
+    rule = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
     if stream:
         refuse_given(context, NOT_STREAMED, "it needs all rows at once; leave out either it or --stream.")
         refuse_given(context, {"skip_bad": "--skip-bad"}, "it applies to images, and --stream to tables.")
@@ -144,12 +145,3 @@ def rank(detector: VAEDetector, rows: Any, rule: dict[str, Any]) -> pd.DataFrame
     detected = detector.detect(rows, **rule).reset_index(drop=True)
     detected.insert(0, "row", np.arange(1, len(detected) + 1))
     return detected.sort_values("anomaly_score", ascending=False, kind="stable", ignore_index=True)
-
-
-def detection_rule(fdr: float | None, alerts: int | None, false_alarm_rate: float | None) -> dict[str, Any]:
-    """How rows are flagged, as `VAEDetector.detect` takes it."""
-    asked = {"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate}
-    given = [option for option, value in asked.items() if value is not None]
-    if len(given) > 1:
-        raise typer.BadParameter("rows are flagged in one way; leave out all but one.", param_hint=" and ".join(given))
-    return {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}

@@ -42,7 +42,7 @@ def traverse(
 
     import pandas as pd
 
-    from vae_anomaly.plots.traversal import traverse_latents
+    from vae_anomaly.plots import traverse_latents
 
     with plain_warnings(quiet=quiet):
         detector = read_model(model, device)
