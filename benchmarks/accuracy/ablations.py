@@ -5,8 +5,7 @@ AUROC and average precision of each variant, and the difference from the default
 tables.
 """
 
-import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,33 +15,26 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from benchmarks.accuracy.measure import judge
+from benchmarks.accuracy.measure import accuracy
 from benchmarks.accuracy.summary import MEASURES, bootstrap_means
 from benchmarks.shared.adbench import SPLITS, find_tables, read_table
+from benchmarks.shared.command import make_parser
 from benchmarks.shared.page import markdown
-from vae_anomaly import VAEDetector
+from benchmarks.shared.peers import Ours
 from vae_anomaly.model.pca_init import UNITS
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A detector that differs from the default in its parameters, or in constants of the code, by dotted name."""
+    """A detector with other parameters than the defaults, or other constants in the code, by dotted name."""
 
     name: str
     parameters: Mapping[str, object] = field(default_factory=dict)
     constants: Mapping[str, object] = field(default_factory=dict)
 
-    def score(self, train: np.ndarray, test: np.ndarray, *, novelty: bool, seed: int) -> np.ndarray:
-        """Fit on the training rows and score the others."""
-        with ExitStack() as changed:
-            for name, value in self.constants.items():
-                changed.enter_context(patch(f"vae_anomaly.{name}", value))
-            detector = VAEDetector(novelty=novelty, random_state=seed, **self.parameters)
-            return detector.fit(train).anomaly_score(test)
-
 
 DEFAULT = Variant("default")
-ANY = [
+IN_BOTH = [
     DEFAULT,
     Variant("standard normal prior", {"prior": "gaussian"}),
     Variant("plain autoencoder, squared error", {"variational": False}),
@@ -52,17 +44,17 @@ ANY = [
 ]
 VARIANTS = {
     "novelty": [
-        *ANY,
-        Variant("Student-t noise", {"likelihood": "student_t"}),
-        Variant("anchor alone: 1 step", {"max_iter": 1}),
+        *IN_BOTH,
+        Variant("Student-t likelihood", {"likelihood": "student_t"}),
+        Variant("PCA initialisation alone: 1 step", {"max_iter": 1}),
         Variant("300 steps", {"max_iter": 300}),
-        Variant("columns by their deviation only", constants={"model.pca_init.UNITS": UNITS[:1]}),
-        Variant("columns by their range only", constants={"model.pca_init.UNITS": UNITS[1:]}),
+        Variant("columns scaled by standard deviation only", constants={"model.pca_init.UNITS": UNITS[:1]}),
+        Variant("columns scaled by range only", constants={"model.pca_init.UNITS": UNITS[1:]}),
         Variant("2,048 exemplars", constants={"scoring.scorer.MOST": 2048}),
     ],
     "outlier": [
-        *ANY,
-        Variant("Gaussian noise", {"likelihood": "gaussian"}),
+        *IN_BOTH,
+        Variant("Gaussian likelihood", {"likelihood": "gaussian"}),
         Variant("100 steps", {"max_iter": 100}),
         Variant("400 steps", {"max_iter": 400}),
         Variant("nothing trimmed", constants={"training.trainer.FENCE": 1e9}),
@@ -74,16 +66,20 @@ VARIANTS = {
 
 
 def measure(variant: Variant, path: Path, setting: str, seed: int, cap: int) -> tuple[float, float]:
-    """AUROC and average precision."""
+    """AUROC and average precision of a variant on a table."""
     split = SPLITS[setting](read_table(path, cap), seed)
-    scores = variant.score(split.train, split.test, novelty=split.novelty, seed=seed)
-    return judge(split.labels, scores)
+    detector = Ours(split.novelty, seed, variant.parameters)
+    with ExitStack() as changed:
+        for name, value in variant.constants.items():
+            changed.enter_context(patch(f"vae_anomaly.{name}", value))
+        detector.fit(split.train)
+        return accuracy(split.labels, detector.score(split.test, split.train_index))
 
 
 def compare(
     variants: list[Variant], figure: partial[tuple[float, float]], paths: list[Path], seeds: int
 ) -> pd.DataFrame:
-    """A row a variant: means over tables of means over seeds, and what they differ by from the first one's."""
+    """A row for each variant: means over tables of means over seeds, and the differences from the first variant."""
     rows, reference = {}, None
     for variant in variants:
         figures = np.array([[figure(variant, path, seed=seed) for seed in range(seeds)] for path in paths]).mean(1)
@@ -96,21 +92,21 @@ def compare(
     return pd.DataFrame(rows).T
 
 
-def main() -> None:
-    """Measure and print a Markdown table a setting."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the variants and print a Markdown table for each setting."""
+    parser = make_parser("benchmarks.accuracy.ablations", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of .npz files with X and y")
     parser.add_argument("--setting", choices=list(SPLITS), action="append", help="default: both")
-    parser.add_argument("--variants", nargs="+", help="those whose names hold one of these words; default: all")
+    parser.add_argument("--variants", nargs="+", help="variants whose names contain one of these words (default: all)")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cap", type=int, default=3000, help="rows of each set at most; 0 takes all (default: 3000)")
-    arguments = parser.parse_args()
-    paths = find_tables(arguments.data)
-    for setting in arguments.setting or list(SPLITS):
-        words = arguments.variants or [""]
+    parser.add_argument("--cap", type=int, default=3000, help="most rows of each set; 0: all rows (default: 3000)")
+    options = parser.parse_args(arguments)
+    paths = find_tables(options.data)
+    for setting in options.setting or list(SPLITS):
+        words = options.variants or [""]
         chosen = [v for v in VARIANTS[setting] if v is DEFAULT or any(word in v.name for word in words)]
-        table = compare(chosen, partial(measure, setting=setting, cap=arguments.cap), paths, arguments.seeds)
-        print(f"\n{setting}, {arguments.seeds} seeds, cap {arguments.cap}\n")
+        table = compare(chosen, partial(measure, setting=setting, cap=options.cap), paths, options.seeds)
+        print(f"\n{setting}, {options.seeds} seeds, cap {options.cap}\n")
         print(markdown(table, [".4f", ".4f", "", ""], "variant"), "\n")
 
 

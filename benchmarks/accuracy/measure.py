@@ -1,9 +1,8 @@
-"""One method on one split of one set: its figures and its seconds. A method that fails scores as chance does."""
+"""Accuracy and seconds of a method on a split of a set; a method that fails gets the accuracy of a constant score."""
 
 import time
 import warnings
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,34 +10,33 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from benchmarks.shared.adbench import SPLITS, Split, read_table
-from benchmarks.shared.peers import METHODS, Method
+from benchmarks.shared.peers import METHODS, Method, warm_up
 
-REASON = 200  # characters of an error, at most
 KEY = ["setting", "set", "seed", "method", "cap"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """How well a method ranked a set's test rows, and how long it took."""
+    """A row of figures.csv: accuracy and seconds of a method on a set."""
 
     setting: str
     set: str
     seed: int
     method: str
-    cap: int  # rows of the set at most; 0: all of them
+    cap: int  # most rows of the set; 0: all rows
     auroc: float
     average_precision: float
     fit_seconds: float
     score_seconds: float
     rows_trained: int
-    jobs: int  # processes at a time: seconds compare only where this is 1
-    commit: str  # of the code that was measured
-    error: str  # why the method failed, in one line; empty where it did not
+    jobs: int  # parallel processes: seconds are comparable only where this is 1
+    commit: str  # of the measured code
+    error: str  # message in one line if the method failed, else ''
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to measure; seeds that cannot differ are served by one measurement."""
+    """Something to measure; one measurement serves all seeds that cannot differ."""
 
     path: Path
     setting: str
@@ -51,7 +49,7 @@ class Task:
 
 @dataclass
 class Outcome:
-    """Scores of the test rows, or the error, and the seconds until then."""
+    """Scores of the test rows or an error, and the seconds spent."""
 
     scores: np.ndarray | None = None
     fit_seconds: float = 0.0
@@ -60,12 +58,12 @@ class Outcome:
 
 
 def measure(task: Task) -> list[Figure]:
-    """A figure for each of the task's seeds."""
+    """A figure for each seed of the task."""
     method, seed = METHODS[task.method], task.seeds[0]
     split = SPLITS[task.setting](read_table(task.path, task.cap), seed)
-    drawn = split.draw(method.max_train, seed)
-    outcome = run(method, drawn, seed, standardise=split.train)
-    auroc, average_precision = judge(split.labels, outcome.scores)
+    sampled = split.subsample(method.max_train, seed)
+    outcome = run(method, sampled, seed, standardise=split.train)
+    auroc, average_precision = accuracy(split.labels, outcome.scores)
     return [
         Figure(
             setting=task.setting,
@@ -77,7 +75,7 @@ def measure(task: Task) -> list[Figure]:
             average_precision=average_precision,
             fit_seconds=outcome.fit_seconds,
             score_seconds=outcome.score_seconds,
-            rows_trained=len(drawn.train),
+            rows_trained=len(sampled.train),
             jobs=task.jobs,
             commit=task.commit,
             error=outcome.error,
@@ -86,18 +84,17 @@ def measure(task: Task) -> list[Figure]:
     ]
 
 
-def judge(labels: np.ndarray, scores: np.ndarray | None) -> tuple[float, float]:
-    """AUROC and average precision; of no scores what a constant would get."""
+def accuracy(labels: np.ndarray, scores: np.ndarray | None) -> tuple[float, float]:
+    """AUROC and average precision; without scores, those of a constant score."""
     if scores is None:
         return 0.5, float(labels.mean())
     return float(roc_auc_score(labels, scores)), float(average_precision_score(labels, scores))
 
 
 def run(method: Method, split: Split, seed: int, *, standardise: np.ndarray) -> Outcome:
-    """Fit and score, timed; what goes wrong in a peer is its result, not ours. Its warnings are not ours either.
+    """Fit and score a method, timed; an exception becomes its error, and its warnings are not shown.
 
-    ``standardise`` are the training rows before any were drawn: where they lie and how far they spread is cheap to
-    know.
+    ``standardise`` are the training rows before subsampling, since their mean and standard deviation are cheap.
     """
     outcome = Outcome()
     with warnings.catch_warnings():
@@ -105,36 +102,25 @@ def run(method: Method, split: Split, seed: int, *, standardise: np.ndarray) -> 
         try:
             warm_up(method)
             _fit_and_score(method, split, seed, standardise, outcome)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises, the method failed on this set
-            outcome.error = " ".join(f"{type(error).__name__}: {error}".split())[:REASON]
+        except Exception as error:  # noqa: BLE001 - libraries raise anything; the method failed on this set
+            outcome.error = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return outcome
 
 
 def _fit_and_score(method: Method, split: Split, seed: int, standardise: np.ndarray, outcome: Outcome) -> None:
-    """Fill in the outcome as far as it goes."""
+    """Fill in the outcome; seconds are kept also if the method raises."""
     begin = time.perf_counter()
     try:
-        scaler = StandardScaler() if method.scaled else FunctionTransformer()
-        scaler.fit(standardise)
+        scaler = (StandardScaler() if method.scaled else FunctionTransformer()).fit(standardise)
         peer = method.make(split.novelty, seed)
         peer.fit(scaler.transform(split.train))
     finally:
         outcome.fit_seconds = time.perf_counter() - begin
     begin = time.perf_counter()
     try:
-        scores = peer.score(scaler.transform(split.test), split.own)
+        scores = peer.score(scaler.transform(split.test), split.train_index)
     finally:
         outcome.score_seconds = time.perf_counter() - begin
-    odd = np.count_nonzero(~np.isfinite(scores))
-    if odd:
-        raise ArithmeticError(f"{odd} of {len(scores)} scores are not finite")
+    if not_finite := np.count_nonzero(~np.isfinite(scores)):
+        raise ArithmeticError(f"{not_finite} of {len(scores)} scores are not finite")
     outcome.scores = scores
-
-
-@cache
-def warm_up(method: Method) -> None:
-    """Import and compile what the method needs before its time is taken: some rows, fitted and scored."""
-    rows = np.random.default_rng(0).normal(size=(64, 3))
-    peer = method.make(True, 0)
-    peer.fit(rows)
-    peer.score(rows, np.full(len(rows), -1))

@@ -1,12 +1,12 @@
-"""Novelty detection on NSL-KDD, a mixed table: train on the normal rows of one half, score the other half.
+"""Novelty detection on NSL-KDD, a table of numbers and text, over several seeds.
 
-``python -m benchmarks.accuracy.nsl_kdd --data nsl_kdd/train.csv`` reports AUROC, average precision and wall times over
-seeds. Our detector sees the columns unchanged, the peers see standardised numbers and one-hot text.
+``python -m benchmarks.accuracy.nsl_kdd --data nsl_kdd/train.csv`` trains on the normal rows of a random half and scores
+the other half. It prints AUROC, average precision and seconds. Our detector sees the columns unchanged, the peers see
+standardised numbers and one-hot text.
 """
 
-import argparse
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,53 +15,45 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from benchmarks.shared.nsl_kdd import LABEL, one_hot
-from benchmarks.shared.peers import OURS, YARDSTICK, Neighbours, Ours, Peer, SklearnPeer
-from vae_anomaly import read_table
-
-
-def as_it_is(rows: pd.DataFrame) -> Pipeline:
-    """The table itself."""
-    return make_pipeline(FunctionTransformer())
-
+from benchmarks.shared.command import make_parser
+from benchmarks.shared.nsl_kdd import Connections, one_hot, read_connections
+from benchmarks.shared.peers import BASELINE, OURS, Neighbours, Ours, Peer, SklearnPeer
+from benchmarks.shared.timing import timed
 
 METHODS: dict[str, tuple[Callable[[pd.DataFrame], Pipeline], Callable[[int], Peer]]] = {
-    OURS: (as_it_is, lambda seed: Ours(novelty=True, seed=seed)),
-    YARDSTICK: (one_hot, lambda seed: SklearnPeer(IsolationForest(random_state=seed))),
+    OURS: (lambda rows: make_pipeline(FunctionTransformer()), lambda seed: Ours(novelty=True, seed=seed)),
+    BASELINE: (one_hot, lambda seed: SklearnPeer(IsolationForest(random_state=seed))),
     "5 neighbours": (one_hot, lambda seed: Neighbours()),
 }
 
 
-def measure(table: pd.DataFrame, seed: int, method: str) -> dict[str, object]:
-    """Fit on the normal rows of a random half and score the other half."""
-    attack = (table[LABEL] != "normal").to_numpy()
-    rows = table.drop(columns=LABEL)
-    first = np.random.default_rng(seed).permutation(len(table)) < len(table) // 2
-    train, test = rows[first & ~attack], rows[~first]
+def measure(connections: Connections, seed: int, method: str) -> dict[str, object]:
+    """Accuracy and seconds of a method trained on the normal rows of a random half."""
+    rows, is_attack = connections.rows, (connections.attacks != "normal").to_numpy()
+    in_first = np.random.default_rng(seed).permutation(len(rows)) < len(rows) // 2
+    train, test, labels = rows[in_first & ~is_attack], rows[~in_first], is_attack[~in_first]
     prepare, make = METHODS[method]
-    begin = time.perf_counter()
-    columns, peer = prepare(train).fit(train), make(seed)
-    peer.fit(columns.transform(train))
-    fitted = time.perf_counter()
-    scores = peer.score(columns.transform(test), np.full(len(test), -1))
+    columns, peer = prepare(train), make(seed)
+    fit = timed(lambda: peer.fit(columns.fit_transform(train)))
+    score = timed(lambda: peer.score(columns.transform(test), np.full(len(test), -1)))
     return {
         "method": method,
         "seed": seed,
-        "auroc": roc_auc_score(attack[~first], scores),
-        "average_precision": average_precision_score(attack[~first], scores),
-        "fit_seconds": fitted - begin,
-        "score_seconds": time.perf_counter() - fitted,
+        "auroc": roc_auc_score(labels, score.result),
+        "average_precision": average_precision_score(labels, score.result),
+        "fit_seconds": fit.seconds,
+        "score_seconds": score.seconds,
     }
 
 
-def main() -> None:
-    """Print a row a method and seed, then the means."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="the file train.csv of NSL-KDD with a header")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a row for each method and seed, then the means."""
+    parser = make_parser("benchmarks.accuracy.nsl_kdd", __doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the file train.csv of NSL-KDD, with a header")
     parser.add_argument("--seeds", type=int, default=3)
-    arguments = parser.parse_args()
-    table = read_table(arguments.data)
-    figures = pd.DataFrame([measure(table, seed, method) for method in METHODS for seed in range(arguments.seeds)])
+    options = parser.parse_args(arguments)
+    table = read_connections(options.data)
+    figures = pd.DataFrame([measure(table, seed, method) for method in METHODS for seed in range(options.seeds)])
     print(figures.round(4).to_string(index=False))
     print(figures.drop(columns="seed").groupby("method", sort=False).mean().round(4).to_string())
 

@@ -1,7 +1,4 @@
-"""ADBench's tables: read, split for a setting, drawn from, and fetched with their checksums.
-
-A table is ``x`` (rows, columns), the raw numbers, and ``y`` (rows,), 1 where a row is an anomaly.
-"""
+"""ADBench tables: reading, splitting for a setting, subsampling, and downloading with checksums."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 ADDRESS = "https://github.com/Minqi824/ADBench/raw/main/adbench/datasets/Classical/"
-CHECKSUMS = {  # SHA-256 of the files that we had at hand; what we could not check is not fetched
+CHECKSUMS = {  # SHA-256 by file; a file without a checksum is not downloaded
     "11_donors.npz": "5824ec854465f2763b4bfe3da1ae9f25ed5433b5c6e265d42e37da4f82a58679",
     "12_fault.npz": "ec27301f9a4cf7c5d8b22c360cf37ddb043b7fb062465723dfd8b34e2771e5dd",
     "16_http.npz": "9d98710091551587f4740cfc851a6b064fff6319a337c2dc77ee6da4bcc2e02c",
@@ -37,7 +34,7 @@ CHECKSUMS = {  # SHA-256 of the files that we had at hand; what we could not che
 
 @dataclass(frozen=True)
 class Table:
-    """Raw numbers, and which rows are anomalies."""
+    """Raw numbers (rows, columns), and a label for each row: 1 for an anomaly, else 0."""
 
     x: np.ndarray
     y: np.ndarray
@@ -45,26 +42,26 @@ class Table:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to train on, rows to score, and what they are; only the metric reads ``labels``."""
+    """Training rows, test rows and the labels of the test rows; only the metric reads ``labels``."""
 
-    novelty: bool  # the training rows are normal
+    novelty: bool  # whether all training rows are normal
     train: np.ndarray
     test: np.ndarray
     labels: np.ndarray
-    own: np.ndarray  # (test rows,): the training row that a test row is, -1 where it was not trained on
+    train_index: np.ndarray  # index of each test row among the training rows; -1 for a row that is not one of them
 
-    def draw(self, limit: int | None, seed: int) -> "Split":
-        """Train on ``limit`` of the training rows at most, drawn by seed, and score every test row."""
+    def subsample(self, limit: int | None, seed: int) -> "Split":
+        """Split with at most ``limit`` training rows, sampled by seed, and all test rows."""
         if limit is None or len(self.train) <= limit:
             return self
         rows = np.random.default_rng([seed, limit]).permutation(len(self.train))[:limit]
-        place = np.full(len(self.train) + 1, -1)  # one more, for -1 to find -1
-        place[rows] = np.arange(limit)
-        return replace(self, train=self.train[rows], own=place[self.own])
+        index = np.full(len(self.train) + 1, -1)  # the extra last entry maps -1 to -1
+        index[rows] = np.arange(limit)
+        return replace(self, train=self.train[rows], train_index=index[self.train_index])
 
 
 def split_novelty(table: Table, seed: int) -> Split:
-    """Train on a random half of the normal rows; score the other half and every anomaly."""
+    """Split with a random half of the normal rows for training; the other half and every anomaly are scored."""
     normal = np.random.default_rng(seed).permutation(np.flatnonzero(table.y == 0))
     half = len(normal) // 2
     test = np.concatenate([normal[half:], np.flatnonzero(table.y == 1)])
@@ -72,7 +69,7 @@ def split_novelty(table: Table, seed: int) -> Split:
 
 
 def split_outlier(table: Table, seed: int) -> Split:
-    """Train on every row and score every row, whatever the seed."""
+    """Split in which every row is used for training and scored, whatever the seed."""
     return Split(False, table.x, table.x, table.y, np.arange(len(table.x)))
 
 
@@ -80,54 +77,54 @@ SPLITS = {"novelty": split_novelty, "outlier": split_outlier}
 
 
 def read_table(path: Path, cap: int = 0) -> Table:
-    """The table of a file; of a longer one ``cap`` rows, the same for every seed, with its share of anomalies.
+    """Table of a file, with at most ``cap`` rows; a ``cap`` of 0 keeps every row.
 
-    A ``cap`` of 0 keeps every row.
+    The sample is the same for every seed and keeps the fraction of anomalies.
     """
     with np.load(path) as file:
         x, y = np.ascontiguousarray(file["X"], dtype=np.float64), file["y"].astype(np.int64)
     if not 0 < cap < len(y):
         return Table(x, y)
     order = np.random.default_rng(0).permutation(len(y))
-    odd = max(1, round(cap * y.mean()))
-    rows = np.concatenate([order[y[order] == 1][:odd], order[y[order] == 0][: cap - odd]])
+    n_anomalies = max(1, round(cap * y.mean()))
+    rows = np.concatenate([order[y[order] == 1][:n_anomalies], order[y[order] == 0][: cap - n_anomalies]])
     return Table(x[rows], y[rows])
 
 
 def find_tables(folder: Path) -> list[Path]:
-    """The files of a folder, each known to hold rows of both kinds; else a ``ValueError`` that names the file."""
+    """Sorted ``.npz`` files of a folder; a ``ValueError`` names a file without both normal rows and anomalies."""
     paths = sorted(folder.glob("*.npz"))
     if not paths:
-        raise ValueError(f"{folder} holds no .npz file. Name another folder, or fetch the tables with --download.")
+        raise ValueError(f"{folder} holds no .npz file. Name another folder, or download the tables with --download.")
     for path in paths:
         with np.load(path) as file:
             if not {"X", "y"} <= set(file.files):
                 raise ValueError(f"{path.name} holds the arrays {file.files}; expected X and y.")
             if set(np.unique(file["y"])) != {0, 1}:
-                raise ValueError(f"{path.name}: y must hold both 0, a normal row, and 1, an anomaly; move it away.")
+                raise ValueError(f"{path.name}: y must hold both 0 (normal) and 1 (anomaly). Move it away.")
     return paths
 
 
 def download(
     folder: Path, *, address: str = ADDRESS, checksums: Mapping[str, str] = CHECKSUMS, names: Sequence[str] = ()
 ) -> None:
-    """Fetch what is not in the folder yet; a file with another checksum is refused.
+    """Download the files that the folder lacks; refuse a file whose checksum differs.
 
     Parameters
     ----------
     folder : Path
-        Where the files go.
+        Destination.
     address : str
-        The files' folder on the web, with a slash at its end.
+        URL of the files' folder, ending in a slash.
     checksums : mapping
-        SHA-256 in hexadecimal digits by file name.
+        Hexadecimal SHA-256 digest by file name.
     names : sequence of str
-        Which files; none named, all that have a checksum.
+        Files to download; by default all that have a checksum.
 
     Raises
     ------
     ValueError
-        A file's checksum is not the one expected; nothing of it is kept.
+        A file's checksum is not the expected one; the file is not kept.
     OSError
         The address cannot be reached.
     """

@@ -1,11 +1,14 @@
-"""The methods under comparison, all with two verbs: ``fit(train)``, then ``score(test, own)``, high for an odd row.
+"""The compared methods, with the verbs ``fit(train)`` and ``score(test, train_index)``; high scores are anomalous.
 
-``own`` (test rows,) is the training row that a test row is, -1 for none: what judges a row by its neighbours leaves the
-row itself out. Parameters are each library's defaults, ours included. PyOD is imported where it is used.
+``train_index`` (test rows,) is the index of each test row among the training rows, or -1. Methods that compare a row
+with its neighbours use it to leave the row itself out. All parameters are the libraries' defaults, also for our
+detector. PyOD is imported where it is used.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -21,30 +24,31 @@ from benchmarks.shared.kernels import KernelContraction, KernelDensity
 from vae_anomaly import VAEDetector
 
 OURS = "vae-anomaly"
-YARDSTICK = "IsolationForest"  # whose seconds are the unit of everyone's
+BASELINE = "IsolationForest"  # relative seconds are multiples of its seconds
 
 
 class Peer(Protocol):
-    """A detector in the making."""
+    """Interface of a compared detector."""
 
     def fit(self, train: np.ndarray) -> None:
         """Learn from the training rows."""
 
-    def score(self, test: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """How odd each test row is."""
+    def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
+        """Anomaly score of each test row."""
 
 
 @dataclass
 class Ours:
-    """The detector of this project."""
+    """Our detector, with the defaults apart from ``parameters``."""
 
     novelty: bool
     seed: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def fit(self, train: np.ndarray) -> None:
-        self.detector = VAEDetector(novelty=self.novelty, random_state=self.seed).fit(train)
+        self.detector = VAEDetector(novelty=self.novelty, random_state=self.seed, **self.parameters).fit(train)
 
-    def score(self, test: np.ndarray, own: np.ndarray) -> np.ndarray:
+    def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
         return self.detector.anomaly_score(test)
 
 
@@ -55,45 +59,46 @@ class Neighbours:
     count: int = 5
 
     def fit(self, train: np.ndarray) -> None:
-        distinct, self.place, self.copies = np.unique(train, axis=0, return_inverse=True, return_counts=True)
-        self.index = NearestNeighbors().fit(distinct)  # a tree of equal rows would be searched from end to end
+        distinct, self.distinct_index, self.copies = np.unique(train, axis=0, return_inverse=True, return_counts=True)
+        self.tree = NearestNeighbors().fit(distinct)  # searching a tree of equal rows would visit all of them
 
-    def score(self, test: np.ndarray, own: np.ndarray) -> np.ndarray:
-        distances, places = self.index.kneighbors(test, min(self.count + 1, self.index.n_samples_fit_))
-        itself = (self.place[own, None] == places) & (own >= 0)[:, None]
-        seen = np.minimum((self.copies[places] - itself).cumsum(1), self.count)
-        return (np.diff(seen, axis=1, prepend=0) * distances).sum(1) / seen[:, -1]
+    def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
+        distances, nearest = self.tree.kneighbors(test, min(self.count + 1, self.tree.n_samples_fit_))
+        is_itself = (self.distinct_index[train_index, None] == nearest) & (train_index >= 0)[:, None]
+        counted = np.minimum((self.copies[nearest] - is_itself).cumsum(1), self.count)
+        return (np.diff(counted, axis=1, prepend=0) * distances).sum(1) / counted[:, -1]
 
 
 class LocalOutliers:
-    """Local outlier factor; training rows keep the factor of the fit, in which a row is not its own neighbour."""
+    """Local outlier factor; training rows keep the factor from the fit, in which a row is not its own neighbour."""
 
     def fit(self, train: np.ndarray) -> None:
         self.model = LocalOutlierFactor(novelty=True).fit(train)
 
-    def score(self, test: np.ndarray, own: np.ndarray) -> np.ndarray:
-        return _known_or_new(-self.model.negative_outlier_factor_, lambda x: -self.model.score_samples(x), test, own)
+    def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
+        known = -self.model.negative_outlier_factor_
+        return _known_or_new(known, lambda rows: -self.model.score_samples(rows), test, train_index)
 
 
 @dataclass
 class SklearnPeer:
-    """A detector of scikit-learn's, whose low scores are odd."""
+    """A scikit-learn detector, whose low scores are anomalous."""
 
     model: OutlierMixin
 
     def fit(self, train: np.ndarray) -> None:
         self.model.fit(train)
 
-    def score(self, test: np.ndarray, own: np.ndarray) -> np.ndarray:
+    def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
         return -self.model.score_samples(test)
 
 
 @dataclass
 class PyODPeer:
-    """A detector of PyOD's; training rows keep the scores of the fit, as PyOD's users do.
+    """A PyOD detector; training rows keep the scores from the fit, as is usual with PyOD.
 
-    ECOD and COPOD rank a new row among the training rows and all other new rows: that is theirs. So is that LUNAR finds
-    a training row among its own neighbours.
+    Two properties of PyOD are left unchanged: ECOD and COPOD rank a new row among the training rows and all other new
+    rows, and LUNAR counts a training row among its own neighbours.
     """
 
     module: str
@@ -106,13 +111,13 @@ class PyODPeer:
     def _make(self, columns: int) -> Any:
         return getattr(import_module(f"pyod.models.{self.module}"), self.name)(**self.options)
 
-    def score(self, test: np.ndarray, own: np.ndarray) -> np.ndarray:
-        return _known_or_new(self.model.decision_scores_, self.model.decision_function, test, own)
+    def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
+        return _known_or_new(self.model.decision_scores_, self.model.decision_function, test, train_index)
 
 
 @dataclass
 class DeepSVDDPeer(PyODPeer):
-    """The one detector of PyOD's that wants the number of columns beforehand."""
+    """PyOD's DeepSVDD, the only one of its detectors that needs the number of columns in advance."""
 
     def _make(self, columns: int) -> Any:
         self.options = {**self.options, "n_features": columns}
@@ -120,10 +125,10 @@ class DeepSVDDPeer(PyODPeer):
 
 
 def _known_or_new(
-    known: np.ndarray, score_new: Callable[[np.ndarray], np.ndarray], test: np.ndarray, own: np.ndarray
+    known: np.ndarray, score_new: Callable[[np.ndarray], np.ndarray], test: np.ndarray, train_index: np.ndarray
 ) -> np.ndarray:
-    """The known scores of the training rows, and computed ones of all others."""
-    scores, new = np.asarray(known, dtype=np.float64)[own], own < 0
+    """Known scores for training rows, computed scores for all other rows."""
+    scores, new = np.asarray(known, dtype=np.float64)[train_index], train_index < 0
     if new.any():
         scores[new] = score_new(test[new])
     return scores
@@ -131,31 +136,31 @@ def _known_or_new(
 
 @dataclass(frozen=True)
 class Method:
-    """A line of the comparison: how to make the peer, and what the run must know of it."""
+    """A compared method: how to create it, and the limits of its runs."""
 
     name: str
-    make: Callable[[bool, int], Peer]  # of novelty and seed
-    scaled: bool = True  # rows come standardised; False: it scales them itself
-    max_train: int | None = None  # training rows drawn at most, where more would take hours
-    max_seeds: int | None = None  # likewise, seeds
-    deterministic: bool = False  # the same rows give the same scores, whatever the seed
-    needs: str = ""  # a package of the extra
+    make: Callable[[bool, int], Peer]  # from novelty and seed
+    scaled: bool = True  # the method gets standardised rows; False: it scales them itself
+    max_train: int | None = None  # most training rows, where more would take hours
+    max_seeds: int | None = None  # most seeds, where more would take hours
+    deterministic: bool = False  # the scores do not depend on the seed
+    requires: str = ""  # an optional package
 
 
 def _seeded(module: str, name: str) -> Callable[[bool, int], Peer]:
-    """Maker of a detector of PyOD's that draws."""
+    """Factory of a PyOD detector that takes a seed."""
     peer = DeepSVDDPeer if name == "DeepSVDD" else PyODPeer
     return lambda novelty, seed: peer(module, name, {"random_state": seed, "verbose": 0})
 
 
 def _plain(module: str, name: str) -> Callable[[bool, int], Peer]:
-    """Maker of a detector of PyOD's that does not draw."""
+    """Factory of a PyOD detector without a seed."""
     return lambda novelty, seed: PyODPeer(module, name)
 
 
-def _heavy(name: str, make: Callable[[bool, int], Peer], *, scaled: bool = True, needs: str = "") -> Method:
-    """A method that would take hours on the longest tables."""
-    return Method(name, make, scaled, max_train=10_000, max_seeds=1, needs=needs)
+def _heavy(name: str, make: Callable[[bool, int], Peer], *, scaled: bool = True, requires: str = "") -> Method:
+    """A method limited in rows and seeds, because it would take hours on the longest tables."""
+    return Method(name, make, scaled, max_train=10_000, max_seeds=1, requires=requires)
 
 
 METHODS = {
@@ -166,33 +171,44 @@ METHODS = {
         Method("KCM", lambda novelty, seed: KernelContraction(), max_train=3_000, max_seeds=1),
         _heavy("LOF", lambda novelty, seed: LocalOutliers()),
         _heavy("KDE", lambda novelty, seed: KernelDensity()),
-        Method(YARDSTICK, lambda novelty, seed: SklearnPeer(IsolationForest(random_state=seed))),
+        Method(BASELINE, lambda novelty, seed: SklearnPeer(IsolationForest(random_state=seed))),
         _heavy("OCSVM", lambda novelty, seed: SklearnPeer(OneClassSVM())),
         Method("MCD", lambda novelty, seed: SklearnPeer(EllipticEnvelope(random_state=seed)), max_seeds=1),
-        Method("PCA", _plain("pca", "PCA"), scaled=False, deterministic=True, needs="pyod"),
-        Method("ECOD", _plain("ecod", "ECOD"), deterministic=True, needs="pyod"),
-        Method("HBOS", _plain("hbos", "HBOS"), deterministic=True, needs="pyod"),
-        Method("COPOD", _plain("copod", "COPOD"), deterministic=True, needs="pyod"),
-        _heavy("LUNAR", _seeded("lunar", "LUNAR"), scaled=False, needs="pyod"),
-        _heavy("PyOD VAE", _seeded("vae", "VAE"), scaled=False, needs="pyod"),
-        _heavy("AutoEncoder", _seeded("auto_encoder", "AutoEncoder"), scaled=False, needs="pyod"),
-        _heavy("DeepSVDD", _seeded("deep_svdd", "DeepSVDD"), scaled=False, needs="pyod"),
+        Method("PCA", _plain("pca", "PCA"), scaled=False, deterministic=True, requires="pyod"),
+        Method("ECOD", _plain("ecod", "ECOD"), deterministic=True, requires="pyod"),
+        Method("HBOS", _plain("hbos", "HBOS"), deterministic=True, requires="pyod"),
+        Method("COPOD", _plain("copod", "COPOD"), deterministic=True, requires="pyod"),
+        _heavy("LUNAR", _seeded("lunar", "LUNAR"), scaled=False, requires="pyod"),
+        _heavy("PyOD VAE", _seeded("vae", "VAE"), scaled=False, requires="pyod"),
+        _heavy("AutoEncoder", _seeded("auto_encoder", "AutoEncoder"), scaled=False, requires="pyod"),
+        _heavy("DeepSVDD", _seeded("deep_svdd", "DeepSVDD"), scaled=False, requires="pyod"),
     ]
 }
 
 
 def seeds_of(name: str, seeds: int) -> range:
-    """The seeds that a method is measured with, of so many asked for."""
+    """Seeds to measure a method with, of the ``seeds`` requested."""
     limit = METHODS[name].max_seeds if name in METHODS else None
     return range(seeds if limit is None else min(seeds, limit))
 
 
-def missing(names: list[str]) -> str:
-    """One sentence if a package that one of these methods needs is not installed, else nothing."""
-    without = [name for name in names if METHODS[name].needs and find_spec(METHODS[name].needs) is None]
+def missing_packages(names: list[str]) -> str:
+    """Error message if one of these methods requires a package that is not installed, else ''."""
+    without = [name for name in names if METHODS[name].requires and find_spec(METHODS[name].requires) is None]
     if not without:
         return ""
     return (
         f"{', '.join(without)}: pyod is not installed. Install it with"
-        ' `pip install "vae-anomaly[benchmark]"`, or name other --methods.'
+        ' `pip install "vae-anomaly[benchmark]"`, or choose other --methods.'
     )
+
+
+@cache
+def warm_up(method: Method) -> None:
+    """Import and compile what the method needs before it is timed, by fitting and scoring a few rows."""
+    rows = np.random.default_rng(0).normal(size=(64, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = method.make(True, 0)
+        peer.fit(rows)
+        peer.score(rows, np.full(len(rows), -1))

@@ -7,33 +7,33 @@ from benchmarks.accuracy import measure as measuring
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.measure import KEY, Figure
 from benchmarks.shared import peers
-from benchmarks.shared.results_file import FigureFile
+from benchmarks.shared.results_file import ResultsFile
 
 QUICK = ["5 neighbours", "KCM", "IsolationForest"]
 
 
 @pytest.fixture
 def start(adbench, tmp_path):
-    """The command on two tiny tables; what figures.csv holds in the end."""
+    """Run the command on two tiny tables and read figures.csv."""
 
     def run(*arguments, methods=QUICK):
         output = tmp_path / "results"
         main(["--data", str(adbench), "--output", str(output), "--methods", *methods, *map(str, arguments)])
-        return FigureFile(output / "figures.csv", Figure, KEY).read()
+        return ResultsFile(output / "figures.csv", Figure, KEY).read()
 
     return run
 
 
 @pytest.fixture(autouse=True)
 def every_seed(monkeypatch):
-    """No method is spared a seed: the tables are tiny."""
+    """No method is limited in seeds, since the tables are tiny."""
     for name, method in peers.METHODS.items():
         monkeypatch.setitem(peers.METHODS, name, replace(method, max_seeds=None))
 
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Tasks in the order in which they are measured."""
+    """Tasks in the order of measurement."""
     tasks = []
     monkeypatch.setattr(accuracy, "measure", lambda task: tasks.append(task) or measuring.measure(task))
     return tasks
@@ -45,19 +45,19 @@ def test_the_command_writes_figures_and_pages(start, tmp_path, capsys):
     assert figures["error"].eq("").all()
     assert figures["auroc"].min() > 0.9
     text = (tmp_path / "results" / "novelty.md").read_text()
-    assert "## vae-anomaly against each peer" in text
+    assert "## vae-anomaly compared with each peer" in text
     assert str(tmp_path) not in text
     out, err = capsys.readouterr()
     assert "| 5 neighbours |" in out
     assert err == "" or "no plots" in err
 
 
-def test_started_again_it_measures_only_what_is_missing(start, measured, tmp_path):
+def test_a_second_run_measures_only_what_is_missing(start, measured, tmp_path):
     figures = start("--seeds", 2, "--setting", "novelty")
     assert len(figures) == len(measured) == 2 * 3 * 2
     path = tmp_path / "results" / "figures.csv"
     *kept, _, last = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(kept) + last[:20])  # one row deleted, the next one torn
+    path.write_text("".join(kept) + last[:20])  # one row deleted, the next incomplete
     (tmp_path / "results" / "novelty.md").unlink()
     measured.clear()
     again = start("--seeds", 2, "--setting", "novelty")
@@ -101,7 +101,7 @@ def test_processes_give_the_same_figures(start, adbench, tmp_path):
     alone = start("--seeds", 1, "--setting", "novelty")
     shared = tmp_path / "shared"
     main(["--data", str(adbench), "--output", str(shared), "--seeds", "1", "--jobs", "2", "--methods", *QUICK])
-    figures = FigureFile(shared / "figures.csv", Figure, KEY).read()
+    figures = ResultsFile(shared / "figures.csv", Figure, KEY).read()
     figures = figures[figures["setting"] == "novelty"].sort_values(["method", "set"])
     assert figures["auroc"].tolist() == alone.sort_values(["method", "set"])["auroc"].tolist()
     assert "up to 2 processes" in (shared / "novelty.md").read_text()

@@ -8,7 +8,7 @@ from benchmarks.shared.peers import METHODS, Method
 
 
 class Spy:
-    """A peer that keeps what it is given, and finds rows odd by their first column."""
+    """A peer that records its arguments and scores rows by their first column."""
 
     def __init__(self, scores=None):
         self.scores = scores
@@ -16,7 +16,7 @@ class Spy:
     def fit(self, train):
         self.train = train
 
-    def score(self, test, own):
+    def score(self, test, train_index):
         self.test = test
         return test[:, 0] if self.scores is None else np.resize(self.scores, len(test))
 
@@ -28,7 +28,7 @@ class Broken(Spy):
 
 @pytest.fixture
 def measured(adbench, monkeypatch):
-    """Figures of one set under a peer of ours."""
+    """Measure a given peer on one set."""
     monkeypatch.setattr(measuring, "warm_up", lambda method: None)
 
     def of(peer, setting="novelty", seeds=(0,), **known):
@@ -69,7 +69,7 @@ def test_one_measurement_may_serve_several_seeds(measured):
 
 
 @pytest.mark.parametrize("setting, share", [("novelty", 10 / 35), ("outlier", 10 / 60)])
-def test_a_method_that_raises_scores_as_chance_does_with_the_reason(measured, setting, share):
+def test_a_method_that_raises_gets_the_accuracy_of_a_constant_score_and_its_error(measured, setting, share):
     (figure,) = measured(Broken(), setting)
     assert (figure.auroc, figure.average_precision) == (0.5, pytest.approx(share))
     assert figure.error.startswith("ValueError: no way, never")

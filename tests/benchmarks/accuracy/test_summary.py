@@ -3,15 +3,15 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from benchmarks.accuracy.page import page
+from benchmarks.accuracy.page import write_page
 from benchmarks.accuracy.summary import bootstrap_means, complete_methods, differences, grid, rank_intervals, ranking
-from benchmarks.shared.page import spell
+from benchmarks.shared.command import command_line
 
 AUROCS = {"vae-anomaly": [0.9, 0.8, 0.7], "KCM": [0.9, 0.6, 0.8], "IsolationForest": [0.5, 0.7, 0.6]}
 
 
 def test_ranks_share_ties_and_wins_count_them_for_all(make_figures):
-    table = ranking(make_figures(AUROCS), yardstick="IsolationForest")
+    table = ranking(make_figures(AUROCS), baseline="IsolationForest")
     assert list(table.index) == ["vae-anomaly", "KCM", "IsolationForest"]
     assert_allclose(table["rank AUROC"], [(1.5 + 1 + 2) / 3, (1.5 + 3 + 1) / 3, (3 + 2 + 3) / 3])
     assert table["wins AUROC"].tolist() == [2, 2, 0]
@@ -23,16 +23,16 @@ def test_seeds_are_averaged_before_sets(make_figures):
     first, second = make_figures({"KCM": [0.9, 0.5]}), make_figures({"KCM": [0.5, 0.5]}).assign(seed=1)
     figures = pd.concat([first, second, second[second["set"] == "1_set"].assign(seed=2)])
     assert_allclose(grid(figures, "auroc")["KCM"], [1.9 / 3, 0.5])
-    table = ranking(figures, yardstick="IsolationForest")
+    table = ranking(figures, baseline="IsolationForest")
     assert_allclose(table["mean AUROC"], (1.9 / 3 + 0.5) / 2)
     assert_allclose(table["seconds"], 2 * 3.0)  # the mean over seeds, the sum over two sets
     assert table["relative seconds"].isna().all()
 
 
-def test_seconds_are_also_given_in_those_of_the_yardstick(make_figures):
+def test_seconds_are_also_given_in_those_of_the_baseline(make_figures):
     figures = make_figures(AUROCS)
     figures.loc[figures["method"] == "KCM", "fit_seconds"] = 5.0
-    relative = ranking(figures, yardstick="IsolationForest")["relative seconds"]
+    relative = ranking(figures, baseline="IsolationForest")["relative seconds"]
     assert_allclose(relative[["KCM", "IsolationForest"]], [2, 1])
 
 
@@ -78,7 +78,7 @@ def test_the_better_method_has_the_better_rank_with_its_interval(make_figures):
 def test_the_page_sets_incomplete_methods_apart_and_tells_failures(make_figures):
     figures = pd.concat([make_figures(AUROCS), make_figures({"LOF": [0.9]})], ignore_index=True)
     figures.loc[0, "error"] = "ValueError: no"
-    text = page("novelty", figures, ["vae-anomaly", "KCM", "IsolationForest"], ["machine: one"])
+    text = write_page("novelty", figures, ["vae-anomaly", "KCM", "IsolationForest"], ["machine: one"])
     assert "| vae-anomaly | 0.8000 | 0.8000 | 1.50 | 2 | 0.4000 | 0.4000 | 1.50 | 2 | 1 | 9.0 | 1.0 |" in text
     assert "| 1_set | 0.900 / 0.450 | 0.900 / 0.450 | 0.500 / 0.250 |" in text
     assert "- LOF: 1 figures" in text
@@ -90,11 +90,17 @@ def test_the_page_sets_incomplete_methods_apart_and_tells_failures(make_figures)
 
 @pytest.mark.parametrize("column, words", [("cap", "at most 3 rows of each set"), ("jobs", "up to 3 processes")])
 def test_the_page_says_what_makes_its_figures_incomparable(make_figures, column, words):
-    text = page("outlier", make_figures(AUROCS).assign(**{column: 3}), list(AUROCS), [])
+    text = write_page("outlier", make_figures(AUROCS).assign(**{column: 3}), list(AUROCS), [])
     assert words in text
 
 
 def test_the_command_is_shown_without_the_paths_of_this_machine():
-    shown = spell(["--data", "/home/someone/data/adbench", "--output=/tmp/x/y/z", "--methods", "5 neighbours"])
+    shown = command_line(
+        "benchmarks.accuracy",
+        ["--data", "/home/someone/data/adbench", "--output=/tmp/x/y/z", "--methods", "5 neighbours"],
+    )
     assert shown == "python -m benchmarks.accuracy --data data/adbench --output=y/z --methods '5 neighbours'"
-    assert spell(["--data", "../adbench"]) == "python -m benchmarks.accuracy --data ../adbench"
+    assert (
+        command_line("benchmarks.accuracy", ["--data", "../adbench"])
+        == "python -m benchmarks.accuracy --data ../adbench"
+    )

@@ -11,7 +11,7 @@ from benchmarks.shared.adbench import Table, download, find_tables, read_table, 
 
 @pytest.fixture
 def table():
-    """Forty-one rows that differ, eight of them anomalies."""
+    """Forty-one distinct rows, eight of them anomalies."""
     return Table(np.arange(82.0).reshape(41, 2), np.isin(np.arange(41), np.arange(3, 40, 5)).astype(int))
 
 
@@ -26,7 +26,7 @@ def test_novelty_trains_on_half_of_the_normal_rows_and_tests_on_all_others(table
     assert len(train) == (41 - 8) // 2
     assert sorted(train + test) == list(range(41))
     assert split.labels.tolist() == table.y[test].tolist()
-    assert (split.own == -1).all()
+    assert (split.train_index == -1).all()
 
 
 def test_another_seed_is_another_half(table):
@@ -38,18 +38,18 @@ def test_outlier_rows_do_not_depend_on_labels(table):
     split, other = split_outlier(table, 0), split_outlier(Table(table.x, 1 - table.y), 5)
     for rows in (split.train, split.test, other.train, other.test):
         assert np.array_equal(rows, table.x)
-    assert np.array_equal(split.train[split.own], split.test)
+    assert np.array_equal(split.train[split.train_index], split.test)
 
 
-def test_drawn_training_rows_are_still_found_among_the_test_rows(table):
-    split = split_outlier(table, 0).draw(10, seed=3)
-    known = split.own >= 0
+def test_sampled_training_rows_are_found_among_the_test_rows(table):
+    split = split_outlier(table, 0).subsample(10, seed=3)
+    known = split.train_index >= 0
     assert len(split.train) == known.sum() == 10
     assert np.array_equal(split.test, table.x)
-    assert np.array_equal(split.train[split.own[known]], split.test[known])
+    assert np.array_equal(split.train[split.train_index[known]], split.test[known])
 
 
-def test_a_capped_table_keeps_its_share_of_anomalies(tmp_path, table):
+def test_a_capped_table_keeps_its_fraction_of_anomalies(tmp_path, table):
     np.savez(tmp_path / "a.npz", X=table.x, y=table.y)
     capped = read_table(tmp_path / "a.npz", cap=20)
     assert capped.y.sum() == 4
@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_measured_is_named(tmp_path, arrays, message):
 
 @pytest.fixture
 def site(tmp_path):
-    """A web server of this machine with one file; its address, and the file's content."""
+    """Local web server with one file; yields its address and the file's content."""
     pytest.importorskip("pooch")
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "1_a.npz").write_bytes(b"some rows")
@@ -87,7 +87,7 @@ def site(tmp_path):
         thread.join()
 
 
-def test_a_file_is_fetched_if_its_checksum_is_known(tmp_path, site):
+def test_a_file_is_downloaded_if_its_checksum_is_known(tmp_path, site):
     address, content = site
     download(tmp_path / "to", address=address, checksums={"1_a.npz": hashlib.sha256(content).hexdigest()})
     assert (tmp_path / "to" / "1_a.npz").read_bytes() == content

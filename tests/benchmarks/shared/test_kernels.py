@@ -5,13 +5,13 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.neighbors import KernelDensity as SklearnDensity
 
-from benchmarks.shared import kernels as contraction
+from benchmarks.shared import kernels
 from benchmarks.shared.kernels import FACTORS, KernelContraction, KernelDensity
 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr(contraction, "CHUNK", 7)
+    monkeypatch.setattr(kernels, "CHUNK", 7)
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ def test_a_row_far_from_all_others_has_a_finite_density(train):
 
 
 def slow_scales(train):
-    """Distance to the 10th other row, times the factor under which each row is likeliest given the others."""
-    reach = np.array([np.sort([math.dist(x, other) for other in train])[10] for x in train])
+    """Distance to the 10th other row, times the factor that maximises the leave-one-out likelihood."""
+    distance = np.array([np.sort([math.dist(x, other) for other in train])[10] for x in train])
 
     def likelihood(factor):
-        scales = reach * factor
+        scales = distance * factor
         return sum(
             math.log(
                 sum(
@@ -71,7 +71,7 @@ def slow_scales(train):
             for i, x in enumerate(train)
         )
 
-    return reach * max(FACTORS[FACTORS > 0.2], key=likelihood)  # the smaller ones underflow in this form
+    return distance * max(FACTORS[FACTORS > 0.2], key=likelihood)  # the smaller ones underflow in this form
 
 
 def slow_score(x, train, scales, left_out):

@@ -5,14 +5,14 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import LocalOutlierFactor
 
 from benchmarks.shared import peers
-from benchmarks.shared.peers import METHODS, OURS, LocalOutliers, Neighbours, missing
+from benchmarks.shared.peers import METHODS, OURS, LocalOutliers, Neighbours, missing_packages
 
 PEERS = [pytest.param(name, marks=pytest.mark.slow) if name == "LUNAR" else name for name in METHODS if name != OURS]
 
 
 @pytest.fixture
 def x(rng):
-    """Sixty rows, the last one odd."""
+    """Sixty rows, the last one an anomaly."""
     rows = rng.normal(size=(60, 3))
     rows[-1] = 8
     return rows
@@ -47,11 +47,11 @@ def test_local_outlier_factor_of_training_rows_is_that_of_scikit_learn(x):
     assert_allclose(peer.score(x, own)[40:], naive)
 
 
-@pytest.mark.filterwarnings("ignore")  # what other libraries warn of is theirs
+@pytest.mark.filterwarnings("ignore")  # warnings of other libraries
 @pytest.mark.parametrize("name", PEERS)
-def test_the_odd_row_has_the_highest_score(name, x):
-    if METHODS[name].needs:
-        pytest.importorskip(METHODS[name].needs)
+def test_the_anomaly_has_the_highest_score(name, x):
+    if METHODS[name].requires:
+        pytest.importorskip(METHODS[name].requires)
     novelty, outlier = METHODS[name].make(True, 0), METHODS[name].make(False, 0)
     novelty.fit(x[:50])
     scores = novelty.score(x[50:], np.full(10, -1))
@@ -63,9 +63,9 @@ def test_the_odd_row_has_the_highest_score(name, x):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].deterministic])
-def test_a_method_that_does_not_draw_scores_alike_under_any_seed(name, x):
-    if METHODS[name].needs:
-        pytest.importorskip(METHODS[name].needs)
+def test_a_deterministic_method_scores_alike_under_any_seed(name, x):
+    if METHODS[name].requires:
+        pytest.importorskip(METHODS[name].requires)
     scores = []
     for seed in (0, 1):
         peer = METHODS[name].make(False, seed)
@@ -76,9 +76,9 @@ def test_a_method_that_does_not_draw_scores_alike_under_any_seed(name, x):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["IsolationForest", "PyOD VAE", "AutoEncoder", "DeepSVDD"])
-def test_the_seed_is_heard(name, x):
-    if METHODS[name].needs:
-        pytest.importorskip(METHODS[name].needs)
+def test_the_seed_changes_the_scores(name, x):
+    if METHODS[name].requires:
+        pytest.importorskip(METHODS[name].requires)
     scores = []
     for seed in (0, 0, 1):
         peer = METHODS[name].make(True, seed)
@@ -90,6 +90,6 @@ def test_the_seed_is_heard(name, x):
 
 def test_a_missing_package_is_named_with_its_command_and_only_where_it_is_needed(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
-    assert missing(["KCM", "LOF", "vae-anomaly"]) == ""
-    assert missing(["KCM", "ECOD"]).startswith("ECOD: pyod is not installed")
-    assert 'pip install "vae-anomaly[benchmark]"' in missing(["ECOD"])
+    assert missing_packages(["KCM", "LOF", "vae-anomaly"]) == ""
+    assert missing_packages(["KCM", "ECOD"]).startswith("ECOD: pyod is not installed")
+    assert 'pip install "vae-anomaly[benchmark]"' in missing_packages(["ECOD"])
