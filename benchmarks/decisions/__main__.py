@@ -1,12 +1,11 @@
-"""Whether errors are as rare as asked: false discoveries, p-values of normal rows, anomalies among the reference rows.
+"""Error rates compared with the requested level: false discoveries, p-values of normal rows, contaminated references.
 
-The output folder holds decisions.csv, a row for each figure, and decisions.md, which is written anew after each trial.
-Started again, the command runs the trials that decisions.csv lacks; delete rows of the file to run them again.
+The output folder holds decisions.csv, with a row for each figure, and decisions.md, rewritten after each trial.
+Re-running the command runs the trials that decisions.csv lacks; delete rows of the file to repeat them.
 """
 
-import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -17,17 +16,17 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import IsolationForest
 
-from benchmarks.decisions.judges import Wrapped
-from benchmarks.decisions.page import FEW, LEVEL, LIBRARY, NO_LIBRARY, TAINTED, UNIFORM, write_page
-from benchmarks.decisions.trials import Correlated, Halves, Judge, Ours, Reading, Rule, Source, Trial, run
+from benchmarks.decisions.judges import DetectorJudge, Judge, NonconformJudge
+from benchmarks.decisions.page import CONTAMINATED, FEW, LEVEL, LIBRARY, NO_LIBRARY, UNIFORM, write_page
+from benchmarks.decisions.trials import Correlated, Halves, Reading, Rule, Source, Trial, run
 from benchmarks.shared.adbench import read_table
-from benchmarks.shared.page import commit, provenance, spell
-from benchmarks.shared.results_file import FigureFile
+from benchmarks.shared.command import RESULTS, commit, make_parser, provenance
+from benchmarks.shared.results_file import ResultsFile
 from vae_anomaly import VAEDetector
 
 SYNTHETIC = "synthetic"
 SETS = ("2_annthyroid", "23_mammography", "28_pendigits", "30_satellite")
-SET_ROWS = (450, 50)  # of a batch of a set of ADBench, normal ones and anomalies
+SET_ROWS = (450, 50)  # normal rows and anomalies of a batch from a set of ADBench
 CALIBRATIONS = ("leave_one_out", "split", "cross")
 BH, EXTRAPOLATED = Rule("bh"), Rule("bh, extrapolate=True", {"extrapolate": True})
 EPILOG = """examples:
@@ -47,28 +46,29 @@ class Value:
     rule: str
     measure: str
     mean: float
-    error: float  # standard error of the mean, of the fits' means
+    error: float  # standard error of the mean, from the means of the fits
     fits: int
-    batches: int  # of each
-    commit: str  # of the code that was measured
+    batches: int  # for each fit
+    commit: str  # of the measured code
 
 
 def level_trials() -> list[Trial]:
-    """Clean training rows, three calibrations; folds are dear, so fewer fits judge more batches."""
+    """Clean training rows, three calibrations; cross-fitting is slow, so fewer fits are tested on more batches."""
     rules = [BH, Rule("by", method="by"), Rule("storey", method="storey"), EXTRAPOLATED]
     trials = []
     for calibration in CALIBRATIONS:
         make = partial(_ours, novelty=True, calibration=calibration)
-        many, some = ((8, 25), (5, 40)) if calibration == "cross" else ((20, 10), (10, 20))
-        trials.append(Trial(LEVEL, SYNTHETIC, calibration, make, rules, times=many, uniform=True))
+        synthetic, of_set = ((8, 25), (5, 40)) if calibration == "cross" else ((20, 10), (10, 20))
+        trials.append(Trial(LEVEL, SYNTHETIC, calibration, make, rules, times=synthetic, uniform=True))
         trials += [
-            Trial(LEVEL, name, calibration, make, rules[::3], rows=SET_ROWS, times=some, uniform=True) for name in SETS
+            Trial(LEVEL, name, calibration, make, rules[::3], rows=SET_ROWS, times=of_set, uniform=True)
+            for name in SETS
         ]
     return trials
 
 
 def uniform_trials() -> list[Trial]:
-    """Small tables, and models without exemplars: where a row has had a say in how it is scored."""
+    """Small tables and models without exemplars, where a training row influences its own score."""
     return [
         Trial(
             UNIFORM,
@@ -90,20 +90,23 @@ def uniform_trials() -> list[Trial]:
     ]
 
 
-def tainted_trials() -> list[Trial]:
-    """Anomalies among the training rows, of the kinds that are to be found."""
+def contaminated_trials() -> list[Trial]:
+    """Training rows that contain anomalies like those to be found."""
     return [
         Trial(
-            TAINTED,
+            CONTAMINATED,
             source,
-            f"novelty={novelty}, {share:.0%}",
+            f"novelty={novelty}, {fraction:.0%}",
             partial(_ours, novelty=novelty),
-            [Rule(f"contamination={told!r}", {"contamination": told}, levels=(0.1,)) for told in (0.0, share, "auto")],
-            contamination=share,
+            [
+                Rule(f"contamination={assumed!r}", {"contamination": assumed}, levels=(0.1,))
+                for assumed in (0.0, fraction, "auto")
+            ],
+            contamination=fraction,
             rows=SET_ROWS,
             times=(5, 40),
         )
-        for share, sources in [
+        for fraction, sources in [
             (0.2, (SYNTHETIC, "2_annthyroid", "27_PageBlocks", "30_satellite")),
             (0.05, (SYNTHETIC, "30_satellite")),
         ]
@@ -113,16 +116,22 @@ def tainted_trials() -> list[Trial]:
 
 
 def library_trials() -> list[Trial]:
-    """The wrapper library, where it is installed, and ours; both hold out a fifth."""
-    judges = {
+    """The library nonconform, if installed, and our detector; both hold out a fifth of the rows."""
+    judges: dict[str, Callable[[int], Judge]] = {
         f"vae-anomaly, {calibration}": partial(_ours, novelty=True, calibration=calibration)
         for calibration in ("leave_one_out", "split")
     }
     if find_spec("nonconform") is not None:
-        judges["nonconform around vae-anomaly"] = _wrapped_ours
-        judges["nonconform around IsolationForest"] = _wrapped_forest
+        judges["nonconform around vae-anomaly"] = lambda seed: NonconformJudge(
+            VAEDetector(novelty=True, random_state=seed), seed
+        )
+        judges["nonconform around IsolationForest"] = lambda seed: NonconformJudge(
+            IsolationForest(random_state=seed), seed
+        )
         if find_spec("pyod") is not None:
-            judges["nonconform around PyOD's KNN"] = _wrapped_neighbours
+            from pyod.models.knn import KNN
+
+            judges["nonconform around PyOD's KNN"] = lambda seed: NonconformJudge(KNN(), seed)
     return [
         Trial(LIBRARY, source, name, make, rows=rows, times=(10, 20))
         for source, rows in [(SYNTHETIC, (900, 100)), ("30_satellite", SET_ROWS)]
@@ -131,7 +140,7 @@ def library_trials() -> list[Trial]:
 
 
 def few_trials() -> list[Trial]:
-    """Ten anomalies among a thousand rows: fewer than conformal p-values of few reference rows can flag."""
+    """Ten anomalies among 1,000 rows: too few to be flagged by conformal p-values from few reference rows."""
     return [
         Trial(
             FEW,
@@ -150,53 +159,23 @@ def few_trials() -> list[Trial]:
 PARTS = {
     LEVEL: level_trials,
     UNIFORM: uniform_trials,
-    TAINTED: tainted_trials,
+    CONTAMINATED: contaminated_trials,
     LIBRARY: library_trials,
     FEW: few_trials,
 }
 
 
 def _ours(seed: int, **parameters: object) -> Judge:
-    return Ours(random_state=seed, **parameters)
-
-
-def _wrapped_ours(seed: int) -> Judge:
-    return Wrapped(VAEDetector(novelty=True, random_state=seed), seed)
-
-
-def _wrapped_forest(seed: int) -> Judge:
-    return Wrapped(IsolationForest(random_state=seed), seed)
-
-
-def _wrapped_neighbours(seed: int) -> Judge:
-    from pyod.models.knn import KNN
-
-    return Wrapped(KNN(), seed)
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.decisions",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="ADBench's .npz files")
-    add("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="default: all")
-    add("--fits", type=int, metavar="N", help="fits of a trial at most: for development only")
-    add("--output", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="default: benchmarks/results")
-    return parser
+    return DetectorJudge(random_state=seed, **parameters)
 
 
 def find_source(name: str, folder: Path) -> Source:
-    """Made-up rows, or those of a file."""
+    """Synthetic rows, or the rows of a file."""
     return Correlated() if name == SYNTHETIC else Halves(read_table(folder / f"{name}.npz"))
 
 
-def summarised(trial: Trial, readings: Iterable[Reading], code: str) -> list[Value]:
-    """Means over fits, with their standard errors."""
+def summarise(trial: Trial, readings: Iterable[Reading], code: str) -> list[Value]:
+    """Means over fits with their standard errors, a row for each rule and measure."""
     table = pd.DataFrame(readings).groupby(["rule", "measure"], sort=False)["value"].agg(["mean", "std", "size"])
     return [
         Value(
@@ -207,17 +186,21 @@ def summarised(trial: Trial, readings: Iterable[Reading], code: str) -> list[Val
 
 
 def is_known(trial: Trial, known: pd.DataFrame) -> bool:
-    """Whether the file has figures of every rule of this trial."""
+    """True if the file has figures for every rule of the trial."""
     same = (known["part"] == trial.part) & (known["source"] == trial.source) & (known["judge"] == trial.judge)
     return {rule.name for rule in trial.rules} <= set(known.loc[same, "rule"])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run what is missing; print what is done, and write the page."""
-    argv = sys.argv[1:] if argv is None else argv
-    arguments = make_parser().parse_args(argv)
-    file = FigureFile(arguments.output / "decisions.csv", Value, KEY)
-    facts, code = provenance(spell(argv, "benchmarks.decisions")), commit()
+    """Run the missing trials, print their names, and write the page."""
+    parser = make_parser("benchmarks.decisions", __doc__, EPILOG)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of ADBench's .npz files")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="default: all")
+    parser.add_argument("--fits", type=int, metavar="N", help="most fits of a trial; for development only")
+    parser.add_argument("--output", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
+    arguments = parser.parse_args(argv)
+    file = ResultsFile(arguments.output / "decisions.csv", Value, KEY)
+    facts, code = provenance("benchmarks.decisions", argv), commit()
     if find_spec("nonconform") is None:
         print(NO_LIBRARY, file=sys.stderr)
     else:
@@ -225,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for trial in (trial for part in arguments.parts for trial in PARTS[part]()):
         if not is_known(trial, file.read()):
             limited = trial.limited(arguments.fits)
-            file.append(summarised(limited, run(limited, find_source(trial.source, arguments.data)), code))
+            file.append(summarise(limited, run(limited, find_source(trial.source, arguments.data)), code))
             print(f"{trial.part}: {trial.source}, {trial.judge}", flush=True)
         (arguments.output / "decisions.md").write_text(write_page(file.read(), facts))
 

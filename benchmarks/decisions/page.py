@@ -1,146 +1,144 @@
-"""The page of the benchmark of decisions: a table a part, what is above what was asked, where the figures come from."""
+"""Markdown page of the error rates: a table for each part, the figures above the requested level, and provenance."""
 
 import math
 from collections.abc import Sequence
 
 import pandas as pd
 
-from benchmarks.decisions.trials import COLUMNS, FACTORS, LEVELS, NOISE, SHARES, SHIFT
-from benchmarks.shared.page import ending, markdown
+from benchmarks.decisions.trials import COLUMNS, FACTORS, LEVELS, NOISE, SHIFT, THRESHOLDS
+from benchmarks.shared.page import markdown, provenance_section
 
-LEVEL, UNIFORM, TAINTED, LIBRARY, FEW = "level", "uniform", "contaminated", "library", "few"
-ERRORS = 2.0  # standard errors beyond which a figure counts as above
-NO_LIBRARY = "nonconform is not installed, and so not compared. It takes Python 3.12: `pip install nonconform`."
+LEVEL, UNIFORM, CONTAMINATED, LIBRARY, FEW = "level", "uniform", "contaminated", "library", "few"
+ERRORS = 2.0  # standard errors beyond which a figure counts as above the requested level
+NO_LIBRARY = "nonconform is not installed and is not compared. It needs Python 3.12: `pip install nonconform`."
 INTRODUCTION = (
-    "Whether `detect(X, fdr=q)` and `p_values(X)` keep what they say. FDP: share of normal rows among the flagged, 0 "
-    "where none is; its mean shall not exceed q. Power: share of the anomalies that are flagged. Means over fits ± "
-    "their standard error; each fit is judged on several batches of new rows, which share its luck, so the error is "
-    f"that of the fits' means. **Bold**: more than {ERRORS:.0f} standard errors above what was asked, which of figures "
-    "that are exactly what was asked would be one in forty.\n\n"
-    f"*synthetic*: {COLUMNS} Gaussian columns of unit variance on {FACTORS} factors, which leave {NOISE:g} of a "
-    "standard deviation unsaid. Half of its anomalies have each cell from another normal row, half have one cell off "
-    f"by {SHIFT:g} standard deviations. The others are sets of ADBench: a random half of their normal rows trains, by "
-    "seed, rows are drawn without replacement from the other half and from the anomalies. All train on 1,000 rows "
-    "unless a line says otherwise, and judge batches of which a tenth are anomalies. The detector has its defaults "
-    "beside what is named."
+    "Error rates of `detect(X, fdr=q)` and `p_values(X)`. FDP: fraction of normal rows among the flagged rows, 0 if "
+    "none is flagged; its mean should not exceed q. Power: fraction of the anomalies that are flagged. Figures are "
+    "means over fits ± their standard error. Each fit is tested on several batches of new rows, which are not "
+    f"independent, so the error is that of the fits' means. **Bold**: more than {ERRORS:.0f} standard errors above the "
+    "requested level; one in forty figures that are exactly at the level would be bold by chance.\n\n"
+    f"*synthetic*: {COLUMNS} Gaussian columns of unit variance with {FACTORS} common factors, which leave {NOISE:g} of "
+    "a standard deviation unexplained. Half of its anomalies take each cell from a different normal row; in the other "
+    f"half one cell is shifted by {SHIFT:g} standard deviations. The other sources are sets of ADBench: training rows "
+    "come from a random half, by seed; test rows are sampled without replacement from the other half. All fits use "
+    "1,000 training rows and test batches with a tenth of anomalies unless a line says otherwise. The detector has its "
+    "defaults apart from what is named."
 )
 ABOUT = {
     LEVEL: (
         "Clean training rows",
-        "novelty=True. 20 fits of synthetic rows, each judged on 10 batches of 1,000 rows, and 10 fits of each set, "
-        "each judged on 20 batches of 500; calibration='cross': 8 fits, each judged on 25, of the sets 5 on 40. "
-        "extrapolate=True: below 1 / (reference rows + 1), p-values go on in a fitted tail.",
+        "novelty=True. 20 fits on synthetic rows, each tested on 10 batches of 1,000 rows, and 10 fits on each set, "
+        "each tested on 20 batches of 500 rows. With calibration='cross', 8 fits on synthetic rows with 25 batches "
+        "each and 5 fits on each set with 40 batches each. extrapolate=True: below 1 / (reference rows + 1), p-values "
+        "come from a fitted tail.",
     ),
     UNIFORM: (
         "P-values of normal rows",
-        "Of new normal rows, the share up to a p-value, which shall not exceed that p-value; and the share of fits "
-        "that Kolmogorov and Smirnov's test finds not uniform at its 5 % level, where 5 % is what chance gives: the "
-        "reference rows are a sample as well, so that it is the test of two samples. It finds both sides: p-values "
-        "that are too large are safe, as where usual rows repeat (three in ten of 23_mammography) and have the p-value "
-        "1. Whether they are too small, the shares say. First the fits of the last section, then 20 fits each of small "
-        "tables and of models without exemplars (prior='gaussian'; 6 fits with calibration='cross'), each judged on "
-        "500 normal rows.",
+        "Fraction of new normal rows with a p-value up to a threshold, which should not exceed the threshold; and "
+        "fraction of fits for which the Kolmogorov-Smirnov test rejects uniform p-values at the 5 % level, where 5 % "
+        "are expected by chance. It is the two-sample test, because the reference rows are a sample as well. The test "
+        "also rejects p-values that are too large, which are safe: typical rows may repeat (three in ten of "
+        "23_mammography) and have the p-value 1. The fractions show whether p-values are too small. First come the "
+        "fits of the previous section, then 20 fits each of small tables and of models without exemplars "
+        "(prior='gaussian'; 6 fits with calibration='cross'), each tested on 500 normal rows.",
     ),
-    TAINTED: (
+    CONTAMINATED: (
         "Anomalies among the reference rows",
-        "The training rows hold this share of anomalies, of the kinds that are to be found; q = 0.1. "
-        "`p_values(X, contamination=...)` takes none of them for anomalies, is told the share, or estimates it. 5 "
-        "fits, each judged on 40 batches of 500 rows. Taking none of them for anomalies is on the safe side: those "
-        "among the reference rows make others look usual.",
+        "The training rows contain the named fraction of anomalies like those to be found; q = 0.1. "
+        "`p_values(X, contamination=...)` assumes no anomalies, is given the fraction, or estimates it. 5 fits, each "
+        "tested on 40 batches of 500 rows. Assuming no anomalies is safe: anomalies among the reference rows make "
+        "other anomalies look typical.",
     ),
     LIBRARY: (
-        "Beside a wrapper library",
-        "nonconform's split conformal p-values, a fifth held out, and "
-        "Benjamini and Hochberg's rule; q = 0.1. Same rows. 10 fits, each judged on 20 batches. Seconds: of a fit and "
-        "a batch.",
+        "Comparison with a conformal library",
+        "Split conformal p-values of nonconform, with a fifth of the rows held out, and the Benjamini-Hochberg rule; "
+        "q = 0.1. Same rows. 10 fits, each tested on 20 batches. Seconds: one fit and one batch.",
     ),
     FEW: (
         "Few anomalies",
-        "Ten anomalies among 1,000 rows. 10 fits, each judged on 20 batches. A conformal p-value is the share of the "
-        "reference rows, the row itself among them, that are as odd: with n of them, never below 1 / (n + 1). "
-        "Benjamini and Hochberg's rule flags k of m rows where k of them have p-values up to qk / m. So no fewer than "
-        "m / (q (n + 1)) rows can be flagged, however odd they are.",
+        "Ten anomalies among 1,000 rows. 10 fits, each tested on 20 batches. A conformal p-value is the fraction of "
+        "the reference rows, including the row itself, that are at least as anomalous. With n reference rows it is "
+        "never below 1 / (n + 1). The Benjamini-Hochberg rule flags k of m rows if k of them have p-values up to "
+        "qk / m. So at least m / (q (n + 1)) rows must be flagged together, however anomalous they are.",
     ),
 }
 
 
 def write_page(figures: pd.DataFrame, facts: Sequence[str]) -> str:
-    """The whole page, of the parts that have figures."""
-    parts = ["# Decisions: errors that are as rare as asked", INTRODUCTION]
+    """Text of the page, with the parts that have figures."""
+    parts = ["# Decisions: error rates and the requested level", INTRODUCTION]
     for part, (title, about) in ABOUT.items():
-        if len(shown := chosen(figures, part)):
-            parts += [f"## {title}", about, *([least_table()] if part == FEW else []), table_of(shown)]
+        if len(shown := select(figures, part)):
+            parts += [f"## {title}", about, *([fewest_table()] if part == FEW else []), figures_table(shown)]
     above = [figure for _, figure in figures.iterrows() if is_above(figure)]
-    asked = figures["measure"].map(asked_of).notna().sum()
-    parts += ["## What is above what was asked", f"{len(above)} of {asked} figures:"]
-    parts += ["\n".join(f"- {spelled(figure)}" for figure in above)] if above else []
-    commits = ", ".join(sorted(figures["commit"].unique()))
-    facts = [*facts, f"measured at commit {commits}"]
-    parts += [ending(facts)]
-    return "\n\n".join(parts) + "\n"
+    limited = figures["measure"].map(limit_of).notna().sum()
+    parts += ["## Figures above the requested level", f"{len(above)} of {limited} figures:"]
+    if above:
+        parts.append("\n".join(f"- {describe(figure)}" for figure in above))
+    return "\n\n".join([*parts, provenance_section(facts, figures)]) + "\n"
 
 
-def chosen(figures: pd.DataFrame, part: str) -> pd.DataFrame:
-    """What a part's table shows."""
+def select(figures: pd.DataFrame, part: str) -> pd.DataFrame:
+    """Figures shown in the table of a part."""
     measure = figures["measure"]
-    uniform = measure.str.startswith("share up to") | (measure == "found not uniform")
+    is_uniformity = measure.str.startswith("share up to") | (measure == "found not uniform")
     if part == UNIFORM:
-        return figures[uniform & (figures["rule"] == "bh")]
-    wanted = {TAINTED: {"share taken for anomalies"}, LIBRARY: {"seconds"}}.get(part, set())
-    errors = measure.str.startswith(("FDP", "power"))
-    at = measure.str.endswith(" 0.1") | (part == LEVEL)
-    return figures[(figures["part"] == part) & ((errors & at) | measure.isin(wanted))]
+        return figures[is_uniformity & (figures["rule"] == "bh")]
+    others = {CONTAMINATED: {"share taken for anomalies"}, LIBRARY: {"seconds"}}.get(part, set())
+    is_error = measure.str.startswith(("FDP", "power"))
+    at_level = measure.str.endswith(" 0.1") | (part == LEVEL)
+    return figures[(figures["part"] == part) & ((is_error & at_level) | measure.isin(others))]
 
 
-def table_of(shown: pd.DataFrame) -> str:
-    """A row a source, judge and rule; a column a measure."""
-    texts = [cell(figure) for _, figure in shown.iterrows()]
+def figures_table(shown: pd.DataFrame) -> str:
+    """A row for each source, judge and rule; a column for each measure."""
+    texts = [format_cell(figure) for _, figure in shown.iterrows()]
     label = shown["source"] + ": " + shown["judge"]
     if shown["rule"].nunique() > 1:
         label += "; " + shown["rule"]
-    names = [*dict.fromkeys(label)]
     table = shown.assign(text=texts, label=label).pivot(index="label", columns="measure", values="text")
-    table = table.reindex(index=names, columns=[*dict.fromkeys(shown["measure"])])
-    return markdown(table, [""] * table.shape[1], "rows: how judged")
+    table = table.reindex(index=[*dict.fromkeys(label)], columns=[*dict.fromkeys(shown["measure"])])
+    return markdown(table, [""] * table.shape[1], "rows: method")
 
 
-def cell(figure: pd.Series) -> str:
-    """The mean and its standard error, bold where it is above what was asked."""
+def format_cell(figure: pd.Series) -> str:
+    """Mean and standard error, in bold if above the requested level."""
     if figure["measure"] == "seconds":
         return f"{figure['mean']:.2f}"
     text = f"{figure['mean']:.3f} ± {figure['error']:.3f}"
     return f"**{text}**" if is_above(figure) else text
 
 
-def asked_of(measure: str) -> float | None:
-    """What a measure's mean shall not exceed, if there is such a thing."""
-    limits = {f"FDP at {level}": level for level in LEVELS} | {f"share up to {share}": share for share in SHARES}
+def limit_of(measure: str) -> float | None:
+    """Value that the mean of a measure should not exceed, if it has one."""
+    limits = {f"FDP at {level}": level for level in LEVELS}
+    limits |= {f"share up to {threshold}": threshold for threshold in THRESHOLDS}
     return limits.get(measure)
 
 
 def is_above(figure: pd.Series) -> bool:
-    """Whether the mean is above what was asked by more than chance."""
-    asked = asked_of(figure["measure"])
-    return asked is not None and bool(figure["mean"] - ERRORS * figure["error"] > asked)
+    """True if the mean exceeds its limit by more than `ERRORS` standard errors."""
+    limit = limit_of(figure["measure"])
+    return limit is not None and bool(figure["mean"] - ERRORS * figure["error"] > limit)
 
 
-def spelled(figure: pd.Series) -> str:
-    """A figure in words."""
+def describe(figure: pd.Series) -> str:
+    """Source, method and value of a figure as text."""
     where = f"{figure['source']}, {figure['judge']}, {figure['rule']}"
     return f"{where}: {figure['measure']} {figure['mean']:.3f} ± {figure['error']:.3f}"
 
 
-def least_flagged(n_reference: int, n_rows: int, level: float) -> int:
-    """Fewest rows that can be flagged by conformal p-values, however odd the rows are."""
+def fewest_flagged(n_reference: int, n_rows: int, level: float) -> int:
+    """Smallest number of rows that conformal p-values can flag, however anomalous the rows are."""
     return math.ceil(n_rows / (level * (n_reference + 1)) - 1e-9)
 
 
-def least_table() -> str:
-    """Fewest rows that can be flagged, by reference rows and rows to judge, at a level of 0.1."""
+def fewest_table() -> str:
+    """Smallest number of rows that can be flagged at level 0.1, by reference rows and tested rows."""
     references, rows = (100, 200, 1_000, 4_096), (100, 1_000, 10_000)
     table = pd.DataFrame(
-        [[least_flagged(n, m, 0.1) for m in rows] for n in references],
+        [[fewest_flagged(n, m, 0.1) for m in rows] for n in references],
         index=[f"{n:,} reference rows" for n in references],
         columns=[f"of {m:,} rows" for m in rows],
     )
-    return "Fewest rows that can be flagged, q = 0.1:\n\n" + markdown(table, ["d"] * len(rows), "")
+    return "Smallest number of rows that can be flagged, q = 0.1:\n\n" + markdown(table, ["d"] * len(rows), "")

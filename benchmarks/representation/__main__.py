@@ -4,8 +4,6 @@ The output folder holds representation.csv, with a row for each figure, and repr
 each figure. Re-running the command measures what representation.csv lacks; delete rows of the file to repeat them.
 """
 
-import argparse
-import sys
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,67 +18,69 @@ from benchmarks.representation.mnist import build_one_class, build_samples
 from benchmarks.representation.page import write_page
 from benchmarks.representation.tasks import SEEDS, Chapter, Method, Result, Task
 from benchmarks.representation.training_time import build_training_time
-from benchmarks.shared.page import commit, provenance, spell
-from benchmarks.shared.results_file import FigureFile
+from benchmarks.shared.command import RESULTS, commit, make_parser, provenance
+from benchmarks.shared.results_file import ResultsFile
 
 CHAPTERS = {
     "mnist": Chapter(
-        "MNIST: codes of 16",
-        "The 10,000 test digits. Share of the test half told right by logistic regression and by 5 nearest neighbours, "
-        "on standardised codes, by the same neighbours on codes as they are, and by logistic regression that has 100 "
-        "labels (five draws). PyOD's VAE has its defaults but for 16 latents; it standardises the pixels.",
+        "MNIST: 16 features",
+        "The 10,000 test digits. Accuracy on the test half of logistic regression and of 5 nearest neighbours on "
+        "standardised features, of the same neighbours on unscaled features (*codes as they are*), and of logistic "
+        "regression trained on 100 labels (mean over five samples of labels). PyOD's VAE has its defaults apart from "
+        "16 latents; it standardises the pixels.",
         build_mnist,
     ),
     "digits": Chapter(
-        "scikit-learn's small digits: codes of 16",
-        "1,797 digits of 8 x 8 pixels, as a table and as images; judged like MNIST.",
+        "Small digits of scikit-learn: 16 features",
+        "1,797 digits of 8 x 8 pixels, as a table and as images; evaluated like MNIST.",
         build_digits,
     ),
     "nsl_kdd": Chapter(
-        "NSL-KDD: the family of an attack from 16 numbers",
-        "25,192 connections, no row left out; logistic regression on standardised codes tells normal, dos, probe, r2l "
-        "and u2r (11 rows) apart. Ours sees the columns as they are, the peers standardised numbers and one-hot text; "
-        "one-hot alone has more than 100 columns.",
+        "NSL-KDD: the family of an attack from 16 features",
+        "25,192 connections, no row left out. Logistic regression on standardised features distinguishes normal, dos, "
+        "probe, r2l and u2r (11 rows). Our detector sees the columns unchanged, the peers see standardised numbers and "
+        "one-hot text; one-hot alone has more than 100 columns.",
         build_families,
     ),
     "imputation": Chapter(
         "Missing cells",
-        "15 % of the cells are removed at random; root mean square error of what is filled in, in standard deviations "
-        "of the column: lower is better. Of ADBench's sets the normal rows, 2,000 at most. The methods learn from the "
-        "table that they fill. The imputers of scikit-learn see standardised columns.",
+        "15 % of the cells are removed at random. Root mean square error of the filled cells, in standard deviations "
+        "of the column: lower is better. Sets of ADBench are represented by their normal rows, at most 2,000. The "
+        "methods learn from the table that they fill. The imputers of scikit-learn see standardised columns.",
         build_imputation,
         averaged=True,
         lower_is_better=True,
     ),
     "samples": Chapter(
         "Samples of digits",
-        "A model for each digit of MNIST's training half draws 200 samples; a support vector machine (RBF) trained on "
-        "real digits says what they are. The share that it takes for what they were drawn as: it says that samples "
-        "look like their digit, not that they differ, and typical ones agree more often than real ones.",
+        "For each digit, a model of MNIST's training half draws 200 samples, and a support vector machine (RBF) "
+        "trained on real digits classifies them. Fraction of samples that are classified as their digit. It measures "
+        "whether samples look like their digit, not whether they differ from each other; typical samples score higher "
+        "than real digits.",
         build_samples,
         averaged=True,
     ),
     "one_class": Chapter(
         "One-class digits",
-        "Trained on one digit of MNIST's training half; AUROC on the test half, where the nine others are odd. All "
-        "methods are given pixels from 0 to 1 as they are; PyOD's VAE standardises them.",
+        "Trained on one digit of MNIST's training half; AUROC on the test half, where the nine other digits are "
+        "anomalies. All methods get pixels from 0 to 1; PyOD's VAE standardises them.",
         build_one_class,
         averaged=True,
     ),
     "disentanglement": Chapter(
         "Disentanglement: a latent for each factor",
-        "Rendered images of a blob on 15 x 15 pixels, whose place, radius and brightness are drawn independently: "
-        "5,000 to learn from, 5,000 to judge. By how much more the best of 6 latents tells of a factor than the second "
-        "best, as a share of all there is to tell; the mean is the mutual information gap (arXiv 1802.04942), from 20 "
-        "bins of equal count and codes drawn from the posterior. Ours has a standard normal prior, Gaussian pixels and "
-        "3,000 steps. Walks along the latents of one model: traversal.png.",
+        "Rendered images of a blob on 15 x 15 pixels, with independent random position, radius and brightness: 5,000 "
+        "for training, 5,000 for evaluation. For each factor, the mutual information with the best of 6 latents minus "
+        "that with the second best, divided by the factor's entropy. The mean is the mutual information gap (arXiv "
+        "1802.04942), with 20 bins of equal count and latents drawn from the posterior. Our detector has a standard "
+        "normal prior, Gaussian pixels and 3,000 steps. Latent traversals of one model: traversal.png.",
         build_disentangling,
         averaged=True,
     ),
     "training_time": Chapter(
-        "Learning 60,000 images of 28 x 28",
-        "The 10,000 test digits of MNIST six times, each copy moved by up to two pixels and with some noise; the "
-        "defaults of a representation, on as many threads as there are cores unless OMP_NUM_THREADS says less.",
+        "Training on 60,000 images of 28 x 28 pixels",
+        "Six copies of the 10,000 test digits of MNIST, each shifted by up to two pixels and with some noise. Defaults "
+        "for representation, with as many threads as cores unless OMP_NUM_THREADS sets fewer.",
         build_training_time,
         lower_is_better=True,
     ),
@@ -102,62 +102,24 @@ class Value:
     seed: int
     value: float
     seconds: float
-    commit: str  # of the code that was measured
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.representation",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="folder of mnist/, nsl_kdd/ and adbench/")
-    add("--tasks", nargs="+", choices=list(CHAPTERS), default=list(CHAPTERS), metavar="TASK", help=_listed())
-    add(
-        "--seeds", type=int, default=SEEDS, metavar="N", help=f"seeds 0 to N - 1, slow methods fewer (default: {SEEDS})"
-    )
-    add("--output", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="default: benchmarks/results")
-    return parser
-
-
-def _listed() -> str:
-    return f"from: {', '.join(CHAPTERS)} (default: all)"
+    commit: str  # of the measured code
 
 
 def plan(tasks: dict[str, Task], seeds: int) -> Iterator[tuple[str, Method, int]]:
-    """What is wanted: every task's first seed before any second one, so that an early stop leaves no task out."""
+    """Task, method and seed of each run; the first seed of every task comes first, in case of an interruption."""
     for seed in range(seeds):
         for name, task in tasks.items():
             yield from ((name, method, seed) for method in task.methods if seed < method.seeds)
 
 
-def missing(name: str, task: Task, method: Method, seed: int, known: pd.DataFrame) -> Collection[str]:
-    """Measures that the file does not hold yet."""
+def missing_measures(name: str, task: Task, method: Method, seed: int, known: pd.DataFrame) -> Collection[str]:
+    """Measures of a run that the file does not hold."""
     have = known[(known["task"] == name) & (known["method"] == method.name) & (known["seed"] == seed)]
     return set(task.measures) - set(have["measure"])
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure what is missing; print each figure, and write the page."""
-    argv = sys.argv[1:] if argv is None else argv
-    arguments = make_parser().parse_args(argv)
-    file = FigureFile(arguments.output / "representation.csv", Value, KEY)
-    facts, code = provenance(spell(argv, "benchmarks.representation")), commit()
-    tasks = {name: CHAPTERS[name].build(arguments.data) for name in arguments.tasks}
-    for name, method, seed in plan(tasks, arguments.seeds):
-        if lacking := missing(name, tasks[name], method, seed, file.read()):
-            for measure, value, seconds in quietly(tasks[name].measure(method, seed, lacking)):
-                file.append([Value(name, method.name, measure, seed, value, seconds, code)])
-                print(f"{name}, {method.name}, seed {seed}, {measure}: {value:.4f} ({seconds:.1f} s)", flush=True)
-                report(file, arguments.output, facts)
-    report(file, arguments.output, facts)
-
-
-def quietly(results: Iterator[Result]) -> Iterator[Result]:
-    """The same results; what libraries warn of on the way is theirs."""
+def without_warnings(results: Iterator[Result]) -> Iterator[Result]:
+    """The same results, without the warnings of the measured libraries."""
     while True:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -167,9 +129,31 @@ def quietly(results: Iterator[Result]) -> Iterator[Result]:
         yield result
 
 
-def report(file: FigureFile, output: Path, facts: Sequence[str]) -> None:
-    """Write the page of all that is known."""
-    (output / "representation.md").write_text(write_page(CHAPTERS, file.read(), facts))
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is missing, print each figure, and write the page."""
+    parser = make_parser("benchmarks.representation", __doc__, EPILOG)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="folder that contains mnist/, nsl_kdd/ and adbench/")
+    listed = f"from: {', '.join(CHAPTERS)} (default: all)"
+    add("--tasks", nargs="+", choices=list(CHAPTERS), default=list(CHAPTERS), metavar="TASK", help=listed)
+    fewer = f"seeds 0 to N - 1; slow methods use fewer (default: {SEEDS})"
+    add("--seeds", type=int, default=SEEDS, metavar="N", help=fewer)
+    add("--output", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
+    options = parser.parse_args(arguments)
+    file = ResultsFile(options.output / "representation.csv", Value, KEY)
+    facts, code = provenance("benchmarks.representation", arguments), commit()
+
+    def report() -> None:
+        (options.output / "representation.md").write_text(write_page(CHAPTERS, file.read(), facts))
+
+    tasks = {name: CHAPTERS[name].build(options.data) for name in options.tasks}
+    for name, method, seed in plan(tasks, options.seeds):
+        if lacking := missing_measures(name, tasks[name], method, seed, file.read()):
+            for measure, value, seconds in without_warnings(tasks[name].measure(method, seed, lacking)):
+                file.append([Value(name, method.name, measure, seed, value, seconds, code)])
+                print(f"{name}, {method.name}, seed {seed}, {measure}: {value:.4f} ({seconds:.1f} s)", flush=True)
+                report()
+    report()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""What the benchmark of codes is made of: tasks, whose methods are measured one seed at a time.
-
-A task is learned and judged by seed: `halves` is the split that all share but imputation, which has no test rows.
-"""
+"""Tasks of the representation benchmark: each method is measured one seed at a time."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,20 +8,20 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-SEEDS = 5  # of a method that is quick
+SEEDS = 5  # for quick methods
 
 
 @dataclass(frozen=True)
 class Method:
-    """A line of a task's table."""
+    """A row of a task's table."""
 
     name: str
-    make: Callable[..., Any]  # what it takes and gives is the task's affair
-    seeds: int = SEEDS  # at most, where more would take hours
+    make: Callable[..., Any]  # parameters and result depend on the task
+    seeds: int = SEEDS  # fewer where more would take hours
 
 
 class Result(NamedTuple):
-    """A value, and the seconds of learning and using; a judge's seconds are not counted."""
+    """Value of a measure, and the seconds to train and use the model, without evaluation."""
 
     measure: str
     value: float
@@ -32,28 +29,28 @@ class Result(NamedTuple):
 
 
 class Task(Protocol):
-    """A question put to every method."""
+    """Interface of a task."""
 
     @property
     def methods(self) -> Sequence[Method]:
-        """Who is asked."""
+        """Methods to compare."""
 
     @property
     def measures(self) -> Sequence[str]:
-        """What is asked of each, for each seed."""
+        """Names of the measures, for each method and seed."""
 
     def measure(self, method: Method, seed: int, lacking: Collection[str]) -> Iterator[Result]:
-        """Results as they come, of the measures that are lacking at least."""
+        """Results as they are measured: at least the ``lacking`` measures."""
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A task's place on the page, and how to set it up from the data folder."""
+    """Section of the page for a task, and how to build the task from the data folder."""
 
     title: str
-    about: str  # the protocol, in sentences
+    about: str  # the protocol
     build: Callable[[Path], Task]
-    averaged: bool = False  # the measures are of one kind, of several sets: their mean is shown too
+    averaged: bool = False  # whether all measures are the same quantity on several sets, and their mean is shown
     lower_is_better: bool = False
 
 
@@ -67,5 +64,5 @@ class Halves(NamedTuple):
 
 
 def halves(rows: Any, labels: np.ndarray, seed: int) -> Halves:
-    """A random half to learn from, the other to test on, each with the same share of every label."""
+    """Random training half and test half, stratified by label."""
     return Halves(*train_test_split(rows, labels, test_size=0.5, stratify=labels, random_state=seed))

@@ -14,10 +14,10 @@ class Timed(NamedTuple):
     cpu_seconds: float  # all cores together; waiting for other processes does not count
 
 
-def timed(call: Callable[[], Any]) -> Timed:
-    """Call the function and time it."""
+def timed(function: Callable[..., Any], *arguments: Any) -> Timed:
+    """Call a function with these arguments and time it."""
     begin, cpu_begin = time.perf_counter(), _cpu_seconds()
-    result = call()
+    result = function(*arguments)
     return Timed(result, time.perf_counter() - begin, _cpu_seconds() - cpu_begin)
 
 

@@ -1,12 +1,10 @@
-"""Does an exported graph score as the detector does, and how fast? ADBench's sets and NSL-KDD, in both settings.
+"""Scores and speed of exported ONNX graphs compared with the detector, on ADBench and NSL-KDD in both settings.
 
-``python -m benchmarks.speed.onnx --data data --output benchmarks/results/onnx.md`` takes the folder that holds
-``adbench/`` and ``nsl_kdd/train.csv``, fits a model with the defaults to at most 2,000 rows of each set (4,000 of
-NSL-KDD), exports it, and compares scores and speed. Some ten minutes.
+``python -m benchmarks.speed.onnx --data data --output benchmarks/results/onnx.md`` takes the folder that contains
+``adbench/`` and ``nsl_kdd/train.csv``. It fits a model with the defaults to at most 2,000 rows of each set (4,000 of
+NSL-KDD), exports it, and compares scores and speed. Takes about ten minutes.
 """
 
-import argparse
-import sys
 import tempfile
 import time
 import warnings
@@ -19,42 +17,44 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 
-from benchmarks.shared.adbench import find_tables
-from benchmarks.shared.adbench import read_table as read_adbench
-from benchmarks.shared.page import ending, markdown, provenance, spell
-from vae_anomaly import VAEDetector, read_table
+from benchmarks.shared.adbench import find_tables, read_table
+from benchmarks.shared.command import make_parser, provenance
+from benchmarks.shared.nsl_kdd import read_connections
+from benchmarks.shared.page import markdown, provenance_section
+from vae_anomaly import VAEDetector
 from vae_anomaly.errors import DataWarning
+from vae_anomaly.fitted import FittedModel
 from vae_anomaly.integrations.onnx import export
 
 ROWS, NSL_KDD_ROWS = 2000, 4000
-LABEL, NORMAL = "attack", "normal"
 MANY = 4096  # rows scored at once
-SECONDS = 0.5  # that each speed is measured for, at least
-JITTER = 1e-6  # of a deviation, so that no two of the many rows are equal: the detector scores equal rows once
+SECONDS = 0.5  # shortest time over which a rate is measured
+JITTER = 1e-6  # standard deviations; makes all rows distinct, because the detector scores equal rows once
 
 
 @dataclass(frozen=True)
-class Source:
-    """A table, and which of its rows are odd."""
+class LabelledTable:
+    """Rows of a set, and whether each is an anomaly."""
 
     name: str
     rows: pd.DataFrame
-    odd: np.ndarray
+    is_anomaly: np.ndarray
 
 
-def sources(folder: Path) -> Iterator[Source]:
-    """ADBench's sets, then NSL-KDD."""
+def read_tables(folder: Path) -> Iterator[LabelledTable]:
+    """The sets of ADBench, then NSL-KDD."""
     for path in find_tables(folder / "adbench"):
-        table = read_adbench(path, ROWS)
-        yield Source(path.stem, pd.DataFrame(table.x), table.y == 1)
-    table = read_table(folder / "nsl_kdd" / "train.csv").sample(NSL_KDD_ROWS, random_state=0, ignore_index=True)
-    yield Source("NSL-KDD", table.drop(columns=LABEL), (table[LABEL] != NORMAL).to_numpy())
+        table = read_table(path, ROWS)
+        yield LabelledTable(path.stem, pd.DataFrame(table.x), table.y == 1)
+    rows, attacks = read_connections(folder / "nsl_kdd" / "train.csv")
+    sample = rows.sample(NSL_KDD_ROWS, random_state=0)
+    yield LabelledTable("NSL-KDD", sample.reset_index(drop=True), (attacks[sample.index] != "normal").to_numpy())
 
 
-def measure(source: Source, novelty: bool) -> dict[str, object]:
-    """A line of the table: trained on half of the normal rows, or on all rows, and compared on all rows."""
-    normal = np.random.default_rng(0).permutation(np.flatnonzero(~source.odd))
-    training = source.rows.iloc[normal[: len(normal) // 2]] if novelty else source.rows
+def measure(table: LabelledTable, novelty: bool) -> dict[str, object]:
+    """A row of the page: a model of half of the normal rows or of all rows, and its graph, compared on all rows."""
+    normal = np.random.default_rng(0).permutation(np.flatnonzero(~table.is_anomaly))
+    training = table.rows.iloc[normal[: len(normal) // 2]] if novelty else table.rows
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore", DataWarning)
         detector = VAEDetector(novelty=novelty, random_state=0).fit(training)
@@ -63,87 +63,81 @@ def measure(source: Source, novelty: bool) -> dict[str, object]:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session, size = onnxruntime.InferenceSession(path, options), path.stat().st_size
-    exemplars = detector.model_.scorer.exemplars
+    model = detector.model_
+    exemplars = model.scorer.exemplars
+    graph_scores, flagged = session.run(None, {"rows": model.schema.as_numbers(table.rows)})
+    scores = -replace(model.scorer, leave_one_out=False).score(model.schema.encode(table.rows))
+    difference = np.abs(graph_scores - scores) / np.maximum(np.abs(scores), 1.0)
     return {
-        "set": source.name,
+        "set": table.name,
         "setting": "novelty" if novelty else "outlier",
         "rows": len(training),
         "columns": len(detector.schema_.names),
         "exemplars": 0 if exemplars is None else len(exemplars.keys),
-        **_parity(detector, session, source.rows),
+        "difference": float(difference.max()),
+        "verdicts": int((flagged != (-scores < detector.offset_)).sum()),
         "KB": size / 1000,
-        **_speed(detector, session, source.rows),
+        **_rates(model, session, table.rows),
     }
 
 
-def _parity(detector: VAEDetector, session: onnxruntime.InferenceSession, rows: pd.DataFrame) -> dict[str, object]:
-    """Largest difference in parts of a score (of a nat, where that is larger), and verdicts that differ."""
-    fitted = detector.model_
-    scores, odd = session.run(None, {"rows": fitted.schema.as_numbers(rows)})
-    ours = -replace(fitted.scorer, leave_one_out=False).score(fitted.schema.encode(rows))
-    apart = np.abs(scores - ours) / np.maximum(np.abs(ours), 1.0)
-    return {"difference": float(apart.max()), "verdicts": int((odd != (-ours < detector.offset_)).sum())}
-
-
-def _speed(detector: VAEDetector, session: onnxruntime.InferenceSession, rows: pd.DataFrame) -> dict[str, float]:
-    """Scores a second of either, of encoded rows: what reading a table costs is the same for both."""
-    fitted, rng = detector.model_, np.random.default_rng(0)
+def _rates(model: FittedModel, session: onnxruntime.InferenceSession, rows: pd.DataFrame) -> dict[str, float]:
+    """Scores for each second of encoded rows, since reading a table costs the same for both."""
+    rng = np.random.default_rng(0)
     chosen = rng.integers(len(rows), size=MANY)
-    numbers, x = fitted.schema.as_numbers(rows)[chosen], fitted.schema.encode(rows)[chosen]
-    movable = np.array([cell.is_number for cell in fitted.schema.cells])
-    x = x + JITTER * movable * rng.normal(size=x.shape)
-    figures = {}
+    numbers, x = model.schema.as_numbers(rows)[chosen], model.schema.encode(rows)[chosen]
+    is_number = np.array([cell.is_number for cell in model.schema.cells])
+    x = x + JITTER * is_number * rng.normal(size=x.shape)
+    rates = {}
     for count in (1, MANY):
-        torch_rate = rate(lambda n=count: fitted.scorer.score(x[:n]), count)
-        onnx_rate = rate(lambda n=count: session.run(None, {"rows": numbers[:n]}), count)
-        figures |= {f"torch, {count:,}": torch_rate, f"onnx, {count:,}": onnx_rate}
-    return figures
+        rates[f"torch, {count:,}"] = rate(lambda n=count: model.scorer.score(x[:n]), count)
+        rates[f"onnx, {count:,}"] = rate(lambda n=count: session.run(None, {"rows": numbers[:n]}), count)
+    return rates
 
 
-def rate(work: Callable[[], object], count: int) -> float:
-    """Rows a second, of the quickest call: other processes only make calls slower."""
-    work()
+def rate(score: Callable[[], object], count: int) -> float:
+    """Rows for each second of the fastest call; other processes only make calls slower."""
+    score()
     best, end = float("inf"), time.perf_counter() + SECONDS
     while (begin := time.perf_counter()) < end:
-        work()
+        score()
         best = min(best, time.perf_counter() - begin)
     return count / best
 
 
-def page(lines: pd.DataFrame, command: str) -> str:
-    """The lines as Markdown, what they come to, and where they come from."""
+def write_page(lines: pd.DataFrame, facts: Sequence[str]) -> str:
+    """Text of the page."""
     ratios = [lines[f"onnx, {count:,}"] / lines[f"torch, {count:,}"] for count in (1, MANY)]
     one, many = (f"{ratio.median():.1f} ({ratio.min():.1f} to {ratio.max():.1f})" for ratio in ratios)
     formats = ["", ",d", "d", ",d", ".0e", "d", *[",.0f"] * 5]
     parts = [
         "# ONNX",
-        "Scores of exported graphs beside the detector's own, on the rows that the models were fitted to and those "
-        "held back. Difference: the largest, in parts of the score, or of one nat where the score is smaller. "
-        "Verdicts: rows that one calls odd and the other does not. The other columns are scores a second of one row "
-        f"and of {MANY:,} at once, each on one thread, without reading the table.",
-        f"The largest difference of all is {lines['difference'].max():.0e}, and {lines['verdicts'].sum()} verdicts "
-        f"differ. onnxruntime gives {one} times as many scores a second of one row and {many} times as many of "
-        f"{MANY:,}: median, least and most.",
+        "Scores of exported graphs compared with those of the detector, on training rows and held-out rows. "
+        "Difference: the largest, relative to the score, or in nats where the score is below one nat. Verdicts: rows "
+        "that only one of the two flags as anomalous. The other columns are scores per second of single rows and of "
+        f"{MANY:,} rows at once, on one thread, without reading the table.",
+        f"The largest difference is {lines['difference'].max():.0e}, and {lines['verdicts'].sum()} verdicts differ. "
+        f"onnxruntime scores single rows {one} times as fast as the detector, and {MANY:,} rows at once {many} times "
+        "as fast: median, smallest and largest ratio.",
         markdown(lines.set_index("set"), formats, "set"),
-        ending([*provenance(command), f"onnxruntime {version('onnxruntime')}"]),
+        provenance_section([*facts, f"onnxruntime {version('onnxruntime')}"]),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the lines as they come, and write the page."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder of adbench/ and nsl_kdd/")
+    """Print each row when it is measured, and write the page."""
+    parser = make_parser("benchmarks.speed.onnx", __doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder that contains adbench/ and nsl_kdd/")
     parser.add_argument("--output", type=Path)
-    options = parser.parse_args(given)
-    lines = []
-    for source in sources(options.data):
+    options = parser.parse_args(arguments)
+    facts, lines = provenance("benchmarks.speed.onnx", arguments), []
+    for table in read_tables(options.data):
         for novelty in (False, True):
-            lines.append(measure(source, novelty))
+            lines.append(measure(table, novelty))
             print(lines[-1], flush=True)
             if options.output is not None:
-                options.output.write_text(page(pd.DataFrame(lines), spell(given, "benchmarks.speed.onnx")))
+                options.output.write_text(write_page(pd.DataFrame(lines), facts))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Markdown page and the picture of the speed grid."""
+"""Markdown page and plot of the speed benchmark."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,58 +6,59 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.accuracy.plots import EMPHASIS, QUIET
-from benchmarks.shared.page import ending, markdown
+from benchmarks.shared.page import HIGHLIGHT, NEUTRAL, markdown, provenance_section
 from benchmarks.speed.timing import MATCHED, OURS, OURS_NOVELTY, PYOD_MATCHED
 
 PYOD, FOREST = "PyOD VAE", "IsolationForest"
-HEADLINE = 100_000, 30  # the table of the fit ratio
-LONG = 1_000_000, 30  # that of the scores
-NOTICEABLE = 0.1  # seconds, below which overheads hide how a method grows
-SHADES = ["#2471a3", "#7d3c98", "#1e8449", "#b9770e", "#5d6d7e", "#839192", "#a04000", "#117a65"]
+HEADLINE = 100_000, 30  # rows and columns for the comparison of fits
+LONG = 1_000_000, 30  # for the comparison of scores
+NOTICEABLE = 0.1  # seconds; overheads dominate shorter runs
+COLOURS = ["#2471a3", "#7d3c98", "#1e8449", "#b9770e", "#5d6d7e", "#839192", "#a04000", "#117a65"]
 
 
-def page(table: pd.DataFrame, facts: Sequence[str]) -> str:
-    """The whole page, from timings as `benchmarks.speed.timing` makes them."""
+def write_page(table: pd.DataFrame, facts: Sequence[str]) -> str:
+    """Text of the page, from timings of `benchmarks.speed.timing`."""
     done = table[table["error"] == ""]
     parts = [
         "# Speed and memory",
-        "Tables of numbers with five directions in common, of which 2 % of the rows have others. Each method has its "
-        "own defaults and a process of its own; it is fitted to the whole table, and scores the whole table anew. "
-        "Work: seconds of a processor, all cores together, which do not count waiting for others on the machine. "
-        "Memory: the most that the process held beyond the table and the libraries.",
+        "Tables of numbers whose rows share five directions, except for 2 % of the rows, which have other directions. "
+        "Each method runs with its defaults in its own process; it is fitted to the whole table and scores the same "
+        "rows as new ones. Work: processor seconds of all cores together, without waiting for other processes. "
+        "Memory: peak of the process beyond the table and the libraries.",
         "\n".join(f"- {fact}" for fact in comparisons(done)),
-        "A dash: the method would have taken longer than the limit, or failed.",
+        "A dash: the method would have exceeded the time limit, or failed.",
     ]
     for columns, group in table.groupby("columns"):
-        parts += [f"## {columns} columns", _sizes(group.sort_values("rows", kind="stable"))]
-    facts = [*facts, "measured at commit " + ", ".join(sorted(done["commit"].unique()))]
-    return "\n\n".join([*parts, "## How seconds grow", _growth(done), ending(facts)]) + "\n"
+        parts += [f"## {columns} columns", _size_table(group.sort_values("rows", kind="stable"))]
+    parts += ["## Growth of the seconds", _growth_table(done), provenance_section(facts, done)]
+    return "\n\n".join(parts) + "\n"
 
 
 def comparisons(done: pd.DataFrame) -> list[str]:
-    """What is to be known, a sentence each, as far as both sides were measured."""
-    told = []
+    """Sentences that compare our detector with peers, where both were measured."""
+    sentences = []
     for name in (OURS, OURS_NOVELTY):
-        if (fit := _times(done, "fit", PYOD, name, HEADLINE)) is not None:
+        if (fit := _ratio(done, "fit", PYOD, name, HEADLINE)) is not None:
             ours, theirs = (_value(done, "auroc", method, HEADLINE) for method in (name, PYOD))
-            told.append(
-                f"Fit, {_spelled(HEADLINE)}: PyOD's VAE takes {fit} as long as {name} "
+            sentences.append(
+                f"Fit, {_size(HEADLINE)}: PyOD's VAE takes {fit} as long as {name} "
                 f"(AUROC {theirs:.3f}, ours {ours:.3f})."
             )
         for size, peer in ((HEADLINE, PYOD), (LONG, FOREST)):
-            if (score := _times(done, "score", peer, name, size)) is not None:
-                told.append(f"Score, {_spelled(size)}: {peer} takes {score} as long as {name}.")
-        if (share := _value(done, "products", name, LONG)) is not None:
-            told.append(
-                f"Bare matrix products of the nets, {_spelled(LONG)}: {share:.0%} of the seconds that {name} scores."
+            if (score := _ratio(done, "score", peer, name, size)) is not None:
+                sentences.append(f"Score, {_size(size)}: {peer} takes {score} as long as {name}.")
+        if (fraction := _value(done, "products", name, LONG)) is not None:
+            sentences.append(
+                f"Bare matrix products of the networks, {_size(LONG)}: {fraction:.0%} of the scoring time of {name}."
             )
-    if (epoch := _times(done, "fit", PYOD_MATCHED, MATCHED, HEADLINE)) is not None:
-        told.append(f"One epoch of the same network, {_spelled(HEADLINE)}: PyOD takes {epoch} as long.")
+    if (epoch := _ratio(done, "fit", PYOD_MATCHED, MATCHED, HEADLINE)) is not None:
+        sentences.append(f"One epoch of the same network, {_size(HEADLINE)}: PyOD takes {epoch} as long.")
     if (memory := _value(done, "fit_mib", OURS, LONG)) is not None:
-        share = memory / _value(done, "table_mib", OURS, LONG)
-        told.append(f"Memory of the fit, {_spelled(LONG)}: {share:.1f} times the table as float32, beyond the table.")
-    return told
+        ratio = memory / _value(done, "table_mib", OURS, LONG)
+        sentences.append(
+            f"Memory of the fit, {_size(LONG)}: {ratio:.1f} times the table as float32, in addition to the table."
+        )
+    return sentences
 
 
 def _value(done: pd.DataFrame, figure: str, method: str, size: tuple[int, int]) -> float | None:
@@ -65,8 +66,8 @@ def _value(done: pd.DataFrame, figure: str, method: str, size: tuple[int, int]) 
     return float(found[figure].iloc[0]) if len(found) else None
 
 
-def _times(done: pd.DataFrame, what: str, upper: str, lower: str, size: tuple[int, int]) -> str | None:
-    """How many times as long one takes as another, in seconds and in work."""
+def _ratio(done: pd.DataFrame, what: str, upper: str, lower: str, size: tuple[int, int]) -> str | None:
+    """Ratio of two methods in seconds and in work, as text."""
     ratios = []
     for figure in (f"{what}_seconds", f"{what}_work"):
         above, below = (_value(done, figure, method, size) for method in (upper, lower))
@@ -77,12 +78,12 @@ def _times(done: pd.DataFrame, what: str, upper: str, lower: str, size: tuple[in
     return f"{seconds} times (work: {work} times)"
 
 
-def _spelled(size: tuple[int, int]) -> str:
+def _size(size: tuple[int, int]) -> str:
     return f"{size[0]:,} x {size[1]}"
 
 
-def _sizes(group: pd.DataFrame) -> str:
-    """A row for each number of rows and method."""
+def _size_table(group: pd.DataFrame) -> str:
+    """A row for each number of rows and each method."""
     group = group.assign(
         rate=group["rows"] / group["score_seconds"], memory=group[["fit_mib", "score_mib"]].max(axis=1)
     )
@@ -101,8 +102,8 @@ def _sizes(group: pd.DataFrame) -> str:
     return markdown(named[figures].set_axis(list(columns), axis=1), list(columns.values()), "rows")
 
 
-def _growth(done: pd.DataFrame) -> str:
-    """Exponents of rows and of columns for each method, over the tables on which it took noticeable time."""
+def _growth_table(done: pd.DataFrame) -> str:
+    """Exponents of rows and columns for each method, from tables on which it took noticeable time."""
     lines = {}
     for method, group in done.groupby("method", sort=False):
         fit, score = (exponents(group, figure) for figure in ("fit_seconds", "score_seconds"))
@@ -111,37 +112,37 @@ def _growth(done: pd.DataFrame) -> str:
     table = pd.DataFrame.from_dict(lines, orient="index", columns=names)
     return (
         f"Exponents of a power law fitted to the seconds of all sizes that took more than {NOTICEABLE} s "
-        "(1: twice the rows, twice the time).\n\n" + markdown(table, [".2f"] * 4, "method")
+        "(1: twice the rows take twice the time).\n\n" + markdown(table, [".2f"] * 4, "method")
     )
 
 
 def exponents(group: pd.DataFrame, figure: str) -> tuple[float, float]:
-    """How seconds grow with rows and with columns: least squares of logarithms; NaN where too few sizes tell."""
-    told = group[group[figure] > NOTICEABLE]
-    sizes = np.log(told[["rows", "columns"]].to_numpy(np.float64))
+    """Exponents of rows and columns by least squares of logarithms; NaN if there are too few sizes."""
+    noticeable = group[group[figure] > NOTICEABLE]
+    sizes = np.log(noticeable[["rows", "columns"]].to_numpy(np.float64))
     design = np.column_stack([np.ones(len(sizes)), sizes])
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return float("nan"), float("nan")
-    _, rows, columns = np.linalg.lstsq(design, np.log(told[figure].to_numpy()))[0]
+    _, rows, columns = np.linalg.lstsq(design, np.log(noticeable[figure].to_numpy()))[0]
     return float(rows), float(columns)
 
 
 def plot(table: pd.DataFrame, path: Path) -> None:
-    """Seconds of fit and of score against rows, at the width of the headline."""
+    """Plot the seconds of fit and score against the rows, at the width of `HEADLINE`."""
     from matplotlib.figure import Figure
 
     done = table[(table["error"] == "") & (table["columns"] == HEADLINE[1])]
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     methods = [method for method in done["method"].unique() if "matched" not in method]
     for axes, name in zip(figure.subplots(1, 2, sharey=True), ("fit", "score"), strict=True):
-        for method, shade in zip(methods, _shades(methods), strict=True):
+        for method, colour in zip(methods, _colours(methods), strict=True):
             line = done[done["method"] == method].sort_values("rows")
             ours = method.startswith(OURS)
             axes.plot(
                 line["rows"],
                 line[f"{name}_seconds"],
                 "o--" if method == OURS_NOVELTY else "o-",
-                color=shade,
+                color=colour,
                 linewidth=2.5 if ours else 1.2,
                 label=method,
                 zorder=3 if ours else 2,
@@ -154,6 +155,6 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _shades(methods: Sequence[str]) -> list[str]:
-    others = iter(SHADES)
-    return [EMPHASIS if method.startswith(OURS) else next(others, QUIET) for method in methods]
+def _colours(methods: Sequence[str]) -> list[str]:
+    others = iter(COLOURS)
+    return [HIGHLIGHT if method.startswith(OURS) else next(others, NEUTRAL) for method in methods]

@@ -1,5 +1,3 @@
-"""Planted cells are wrong ones, and a method is judged by whether it names them."""
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +11,7 @@ def small(monkeypatch):
     monkeypatch.setattr(reasons, "PLANTED", 30)
 
 
-def test_a_planted_number_is_another_rows_and_far_from_what_the_row_says(small):
+def test_a_planted_number_comes_from_another_row_and_is_far_from_its_expected_value(small):
     case = reasons.correlated(6, 2, 0)
     again = np.random.default_rng(0)
     mix = again.normal(size=(2, 6))
@@ -29,7 +27,7 @@ def test_a_planted_number_is_another_rows_and_far_from_what_the_row_says(small):
         assert abs(row[column] - expected) > 1.99 * case.train.iloc[:, column].std(ddof=0)
 
 
-def test_a_planted_connection_holds_a_value_of_training_in_one_cell(small, tmp_path):
+def test_a_planted_connection_contradicts_its_other_columns(small, tmp_path):
     rng = np.random.default_rng(1)
     size = rng.normal(size=300)
     table = pd.DataFrame({"size": size, "double": 2 * size, "kind": np.where(size > 0, "big", "small"), "same": 1})
@@ -46,11 +44,11 @@ def test_a_planted_connection_holds_a_value_of_training_in_one_cell(small, tmp_p
     assert set(case.columns) == {0, 1, 2}
 
 
-def test_methods_that_look_at_the_row_find_it(small, monkeypatch):
-    quick = {name: method for name, method in reasons.METHODS.items() if "SHAP" not in name}  # an extra, and slow
+def test_surprise_names_the_wrong_column(small, monkeypatch):
+    quick = {name: method for name, method in reasons.METHODS.items() if "SHAP" not in name}  # optional and slow
     monkeypatch.setattr(reasons, "METHODS", quick)
     case = reasons.correlated(6, 2, 0)
-    found = pd.DataFrame(reasons.hits(reasons.Case("t", case.train, case.wrong[:8], case.columns[:8]), 0))
+    found = pd.DataFrame(reasons.measure(reasons.Case("t", case.train, case.wrong[:8], case.columns[:8]), 0))
     assert set(found["method"]) == set(reasons.METHODS)
     assert found.loc[found["method"] == "explain: surprise", "right"].min() > 0.7
-    assert "| t |" in reasons.page(found, found[["right"]], found[["ms"]].assign(a=1, b=2), ["a fact"])
+    assert "| t |" in reasons.write_page(found, found[["right"]], found[["ms"]].assign(a=1, b=2), ["a fact"])

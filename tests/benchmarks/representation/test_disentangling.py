@@ -9,10 +9,10 @@ from benchmarks.representation.disentangling import (
     SIDE,
     DisentanglingTask,
     PosteriorDraws,
+    beta_vae,
     draw_blobs,
     in_bins,
     information_gaps,
-    parted,
 )
 from benchmarks.representation.tasks import Method
 from vae_anomaly import VAEDetector
@@ -38,7 +38,7 @@ def test_factors_are_independent_and_another_seed_draws_others():
     assert not np.isin(draw_blobs(5000, 1).factors, factors).any()
 
 
-def test_gaps_are_whole_where_each_latent_is_a_factor_and_none_where_two_share_one(rng):
+def test_gaps_are_one_for_separate_latents_and_zero_for_shared_factors(rng):
     factors = rng.random((5000, 2))
     own = np.exp(factors[:, [1, 0]])  # any growing function, in any order
     assert (information_gaps(own, factors) > 0.95).all()
@@ -47,16 +47,16 @@ def test_gaps_are_whole_where_each_latent_is_a_factor_and_none_where_two_share_o
     assert (information_gaps(rng.random((5000, 3)), factors) < 0.02).all()
 
 
-def test_a_gap_is_the_share_of_information_that_noise_leaves(rng):
-    """Of a code that is the factor's bin with probability 1 / 2, else another by chance."""
+def test_a_gap_is_the_fraction_of_information_that_noise_leaves(rng):
+    """The latent is in the factor's bin with probability 1 / 2, else in a random bin."""
     factor = rng.permutation(np.arange(40_000))
     lost = rng.random(40_000) < 0.5
-    code = np.where(lost, rng.permutation(factor), factor)
+    latent = np.where(lost, rng.permutation(factor), factor)
     stay, other = 0.5 + 0.5 / 20, 0.5 / 20
-    told = np.log(20) + stay * np.log(stay) + 19 * other * np.log(other)
-    nothing = rng.random(40_000)
-    (gap,) = information_gaps(np.stack([code, nothing], axis=1), factor[:, None])
-    assert_allclose(gap, told / np.log(20), atol=0.02)
+    information = np.log(20) + stay * np.log(stay) + 19 * other * np.log(other)
+    unrelated = rng.random(40_000)
+    (gap,) = information_gaps(np.stack([latent, unrelated], axis=1), factor[:, None])
+    assert_allclose(gap, information / np.log(20), atol=0.02)
 
 
 def test_bins_hold_equally_many(rng):
@@ -65,14 +65,14 @@ def test_bins_hold_equally_many(rng):
         assert_array_equal(np.bincount(column), 100)
 
 
-def test_codes_are_drawn_about_their_means_with_each_latents_noise():
+def test_latents_are_drawn_with_their_posterior_standard_deviation():
     train = draw_blobs(300, 0).pixels
     detector = VAEDetector(
         purpose="representation", image_shape=SHAPE, prior="gaussian", n_components=3, max_iter=30, random_state=0
     )
-    coder = PosteriorDraws(detector, 0)
-    coder.fit(train)
-    drawn, again = (coder.transform(train) for _ in range(2))
+    transformer = PosteriorDraws(detector, 0)
+    transformer.fit(train)
+    drawn, again = (transformer.transform(train) for _ in range(2))
     noise = (drawn - detector.transform(train)).std(0)
     assert_allclose(noise, detector.latents_["posterior_std"], rtol=0.2)
     assert_array_equal(drawn, again)
@@ -85,12 +85,12 @@ def test_the_task_gives_a_gap_for_each_factor():
     assert all(0 <= result.value <= 1 for result in results)
 
 
-def test_images_are_small_enough_to_begin_at_principal_components():
+def test_images_are_too_small_for_convolutions():
     assert SIDE < LEAST_SIDE
-    assert parted(0, 4.0).beta == 4.0
+    assert beta_vae(0, 4.0).beta == 4.0
 
 
-def test_the_walks_of_a_model_are_drawn(monkeypatch, tmp_path, capsys):
+def test_the_traversals_of_a_model_are_plotted(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(disentangling, "STEPS", 2)
     monkeypatch.setattr(disentangling, "IMAGES", 50)
     disentangling.main(["--beta", "2", "--output", str(tmp_path / "walks.png")])

@@ -3,25 +3,25 @@ from numpy.testing import assert_allclose
 from sklearn.decomposition import PCA
 
 from benchmarks.representation.tasks import Method
-from benchmarks.representation.training_time import CODE, LEARN, MEASURES, NOISE, STEPS, WORK, TrainingTimeTask, copied
+from benchmarks.representation.training_time import CODE, LEARN, MEASURES, NOISE, STEPS, WORK, TrainingTimeTask, augment
 
 
 class Slow(PCA):
-    """A transformer that has done some steps."""
+    """A transformer with a number of steps."""
 
     n_iter_ = 7
 
 
-def test_copies_are_moved_images_of_which_no_two_are_alike(rng):
+def test_copies_are_shifted_images_and_all_differ(rng):
     pixels = np.zeros((3, 28, 28))
     pixels[:, 10:14, 12:15] = 0.9
-    images = copied(pixels.reshape(3, -1), 4, 0)
+    images = augment(pixels.reshape(3, -1), 4, 0)
     assert images.shape == (12, 784)
     assert ((images >= 0) & (images <= 1)).all()
     assert_allclose(images.sum(1), 0.9 * 12 + 784 * NOISE / 2, rtol=0.1)
     assert len(np.unique(images, axis=0)) == 12
-    places = {np.unravel_index(int(image.argmax()), (28, 28)) for image in (images > 0.5).astype(int)}
-    assert len(places) > 1
+    positions = {np.unravel_index(int(image.argmax()), (28, 28)) for image in (images > 0.5).astype(int)}
+    assert len(positions) > 1
 
 
 def test_the_task_times_a_fit_and_a_transform(rng):

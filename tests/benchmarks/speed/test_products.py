@@ -1,5 +1,3 @@
-"""The bare products of a model are those that its nets make, neither more nor fewer."""
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,7 @@ def scorer():
     return VAEDetector(**shape, max_iter=2, random_state=0).fit(X).model_.scorer
 
 
-def test_every_layer_is_multiplied_once_a_row_or_a_draw(scorer):
+def test_every_layer_is_multiplied_once_for_each_row_or_draw(scorer):
     encoder = 5 * 7 + 7 * 6 + 6 * (2 * 3) + 5 * (2 * 3)
     decoder = 3 * 6 + 6 * 7 + 7 * 5 + 3 * 5
     multiplications = sum(a.shape[0] * a.shape[1] * a.shape[2] * b.shape[2] for a, b in products_of(scorer, 1))
@@ -23,7 +21,7 @@ def test_every_layer_is_multiplied_once_a_row_or_a_draw(scorer):
 
 
 def test_the_products_are_those_that_scoring_makes(scorer, monkeypatch):
-    """Every product of the nets in one chunk, by its shape; the prior's one is left out."""
+    """Shapes of all products of the networks in one chunk; the prior's product is left out."""
     made, multiply = [], torch.baddbmm
 
     def watched(bias, a, b):
@@ -32,8 +30,8 @@ def test_the_products_are_those_that_scoring_makes(scorer, monkeypatch):
 
     monkeypatch.setattr(torch, "baddbmm", watched)
     scorer.score(np.random.default_rng(1).normal(size=(9, 5)))
-    nets = [shapes for shapes in made if len(scorer.exemplars.keys) not in (shapes[1][2], shapes[0][1])]
-    assert sorted(nets) == sorted((tuple(a.shape), tuple(b.shape)) for a, b in products_of(scorer, 9))
+    of_networks = [shapes for shapes in made if len(scorer.exemplars.keys) not in (shapes[1][2], shapes[0][1])]
+    assert sorted(of_networks) == sorted((tuple(a.shape), tuple(b.shape)) for a, b in products_of(scorer, 9))
     assert {a.dtype for a, _ in products_of(scorer, 1)} == {scorer.dtype}
 
 

@@ -8,18 +8,18 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KernelDensity
 
 from benchmarks.shared.peers import Method
-from benchmarks.shared.results_file import FigureFile
+from benchmarks.shared.results_file import ResultsFile
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import timing
 from benchmarks.speed.__main__ import KEY, NOTHING, TOO_LONG, expected, measurements
-from benchmarks.speed.page import exponents, page
+from benchmarks.speed.page import exponents, write_page
 from benchmarks.speed.timing import MATCHED, OURS, Timing, make_table, measure
 
 LARGE = 2**23  # floats: 64 MiB
 
 
 def timed(method, rows, columns, seconds, **known):
-    """A timing of which half of the seconds are the fit."""
+    """Timing of which the fit takes half of the seconds."""
     figures = {"fit_seconds": seconds / 2, "score_seconds": seconds / 2, "fit_mib": 8.0, "table_mib": 4.0, "auroc": 0.9}
     figures |= {"products": 0.5, "fit_work": seconds / 4, "score_work": seconds / 4}
     return replace(NOTHING, method=method, rows=rows, columns=columns, commit="abc", **{**figures, **known})
@@ -30,29 +30,29 @@ def table_of(*timings):
 
 
 class Greedy:
-    """A peer that takes 64 MiB in the fit and gives them back, and twice as much to score."""
+    """A peer that allocates and frees 64 MiB in the fit, and twice as much to score."""
 
     def fit(self, train):
         np.ones(LARGE)
 
-    def score(self, test, own):
-        assert (own == -1).all()
+    def score(self, test, train_index):
+        assert (train_index == -1).all()
         return test[:, 0] + 0 * np.ones(2 * LARGE)[0]
 
 
-def test_odd_rows_differ_only_in_how_columns_go_together():
-    x, odd = make_table(20_000, 6)
-    assert_allclose(odd.mean(), timing.ODD, atol=0.005)
-    assert_allclose(x[odd].std(0), x[~odd].std(0), rtol=0.2)
-    one_by_one = [roc_auc_score(odd, np.abs(column)) for column in x.T]
+def test_anomalies_differ_only_in_the_correlations_of_columns():
+    x, is_anomaly = make_table(20_000, 6)
+    assert_allclose(is_anomaly.mean(), timing.ANOMALIES, atol=0.005)
+    assert_allclose(x[is_anomaly].std(0), x[~is_anomaly].std(0), rtol=0.2)
+    one_by_one = [roc_auc_score(is_anomaly, np.abs(column)) for column in x.T]
     assert max(one_by_one) < 0.6
-    density = KernelDensity(bandwidth=0.5).fit(x[~odd][:2000])
-    assert roc_auc_score(odd[-1000:], -density.score_samples(x[-1000:])) > 0.8
+    density = KernelDensity(bandwidth=0.5).fit(x[~is_anomaly][:2000])
+    assert roc_auc_score(is_anomaly[-1000:], -density.score_samples(x[-1000:])) > 0.8
 
 
-def test_memory_is_the_most_that_fit_and_score_each_took():
+def test_memory_is_the_peak_of_fit_and_of_score():
     figures = measure(Method("greedy", lambda novelty, seed: Greedy(), scaled=False), 2000, 5)
-    assert 60 <= figures.fit_mib < 80  # the heap gives and takes a little by itself
+    assert 60 <= figures.fit_mib < 80  # the heap itself varies a little
     assert 124 <= figures.score_mib < 150
     assert_allclose(figures.table_mib, 2000 * 5 * 4 / 2**20)
     assert (figures.rows, figures.columns, figures.error) == (2000, 5, "")
@@ -67,7 +67,7 @@ def test_the_matched_network_has_the_sizes_and_the_steps_of_an_epoch():
     assert detector.hidden_layer_sizes_ == (64, 64)
 
 
-def test_growth_so_far_says_what_a_longer_table_takes():
+def test_seconds_of_a_longer_table_are_extrapolated_from_the_growth():
     known = table_of(timed("m", 10, 3, 1.0), timed("m", 100, 3, 100.0), timed("m", 100, 9, 7.0))
     assert_allclose(expected(known, "m", 1000, 3), 10_000.0)
     assert_allclose(expected(known, "m", 1000, 9), 7.0)
@@ -75,21 +75,21 @@ def test_growth_so_far_says_what_a_longer_table_takes():
     assert expected(known, "other", 1000, 3) == 0
 
 
-def test_a_method_is_left_out_where_it_would_take_too_long_and_ever_after(monkeypatch):
+def test_a_method_is_skipped_where_it_would_take_too_long_and_on_all_larger_tables(monkeypatch):
     asked = []
 
     def measured(method, rows, columns, limit):
         asked.append((method, rows))
         return timed(method, rows, columns, 30.0 if method == "slow" else 0.1)
 
-    monkeypatch.setattr(speed, "in_own_process", measured)
+    monkeypatch.setattr(speed, "measure_in_process", measured)
     done = list(measurements(["slow", "quick"], [10, 100, 1000], [3], 20.0, table_of(timed("quick", 10, 3, 0.1))))
     assert asked == [("slow", 10), ("quick", 100), ("quick", 1000)]
     assert [(t.method, t.rows) for t in done if t.error == TOO_LONG] == [("slow", 100), ("slow", 1000)]
 
 
-def test_figures_that_are_not_there_are_read_back_as_such(tmp_path):
-    file = FigureFile(tmp_path / "speed.csv", Timing, KEY)
+def test_missing_figures_are_read_back_as_nan(tmp_path):
+    file = ResultsFile(tmp_path / "speed.csv", Timing, KEY)
     file.append([timed("m", 10, 3, 1.0), replace(NOTHING, method="m", rows=100, columns=3, error=TOO_LONG)])
     table = file.read()
     assert table["fit_seconds"].dtype == np.float64
@@ -98,7 +98,7 @@ def test_figures_that_are_not_there_are_read_back_as_such(tmp_path):
 
 
 def test_a_failing_process_gives_its_reason():
-    figure = speed.in_own_process("no such method", 10, 3, limit=1.0)
+    figure = speed.measure_in_process("no such method", 10, 3, limit=1.0)
     assert "invalid choice" in figure.error
 
 
@@ -122,11 +122,11 @@ def compared():
     )
 
 
-def test_the_page_says_what_was_asked_and_leaves_dashes(compared):
-    text = page(compared, ["made up"])
+def test_the_page_compares_methods_and_shows_dashes(compared):
+    text = write_page(compared, ["made up"])
     assert "PyOD's VAE takes 30 times (work: 10 times) as long as vae-anomaly (AUROC 0.700, ours 0.900)." in text
     assert "Score, 1,000,000 x 30: IsolationForest takes 1.5 times (work: 1.5 times) as long as vae-anomaly." in text
-    assert "Bare matrix products of the nets, 1,000,000 x 30: 50% of the seconds that vae-anomaly scores." in text
-    assert "Memory of the fit, 1,000,000 x 30: 2.5 times the table as float32, beyond the table." in text
+    assert "Bare matrix products of the networks, 1,000,000 x 30: 50% of the scoring time of vae-anomaly." in text
+    assert "Memory of the fit, 1,000,000 x 30: 2.5 times the table as float32, in addition to the table." in text
     assert "| 1,000,000 | PyOD VAE | – | – |" in text
     assert "- made up" in text
