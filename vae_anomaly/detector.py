@@ -32,7 +32,7 @@ from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.monitor.drift import Drift, comparable_scores, find_drift
 from vae_anomaly.scoring.calibration import Calibration, calibrate
 from vae_anomaly.scoring.decide import detection_rule
-from vae_anomaly.scoring.impute import complete
+from vae_anomaly.scoring.impute import fill_missing
 from vae_anomaly.training.callbacks import CallbackRunner, ProgressBar
 from vae_anomaly.training.checkpoints import checkpoint_folder
 from vae_anomaly.update import update_model
@@ -663,7 +663,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         fitted = self.model_
         x = fitted.encode(X)
-        filled = fitted.schema.decode(complete(fitted.scorer, x, *fitted.ranges))
+        filled = fitted.schema.decode(fill_missing(fitted.scorer, x, *fitted.ranges))
         missing = fitted.schema.missing(x)
         if not fitted.is_frame or not is_frame(X):
             table = np.array(unmasked(X), dtype=np.float64)

@@ -31,7 +31,7 @@ from vae_anomaly.fitted import FitRecord, FittedModel, LatentSummary, ReferenceR
 from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.model.pca_init import fit_exemplar_init, fit_gaussian_init, pca_rows
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.scoring.decide import offset
+from vae_anomaly.scoring.decide import threshold
 from vae_anomaly.scoring.scorer import Scorer, baseline_contributions, column_contributions, make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.checkpoints import Checkpoint, checkpoint_file
@@ -214,10 +214,10 @@ def measure(
 ) -> Measured:
     """Measure on some of the encoded rows ``x`` (rows, cells)."""
     some = x[:] if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
-    scores, threshold, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
+    scores, limit, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = LatentSummary.of(means, variances * design.variational, standard=not design.exemplars)
-    return Measured(latents, ReferenceRows.of(some, scores, rng), threshold, usual)
+    return Measured(latents, ReferenceRows.of(some, scores, rng), limit, usual)
 
 
 def _training_figures(
@@ -225,9 +225,9 @@ def _training_figures(
 ) -> tuple[np.ndarray, float, list[float]]:
     """Scores (rows,) of training rows of which none explains itself, the threshold, and what columns usually add."""
     scores = honest.score(x)
-    threshold = offset(scores, settings.contamination)
+    limit = threshold(scores, settings.contamination)
     nats = column_contributions(honest, x[:USUAL_ROWS], schema.cells)
-    return scores, threshold, baseline_contributions(nats, scores[:USUAL_ROWS] < threshold).tolist()
+    return scores, limit, baseline_contributions(nats, scores[:USUAL_ROWS] < limit).tolist()
 
 
 def _identity(
@@ -351,5 +351,5 @@ def _folds(n_rows: int, seed: int) -> Iterator[np.ndarray]:
 
 def _judged_by(fitted: FittedModel, x: EncodedMatrix, scores: np.ndarray, settings: Settings, seed: int) -> FittedModel:
     reference = ReferenceRows.of(x, scores, np.random.default_rng(seed))
-    record = replace(fitted.record, offset=offset(scores, settings.contamination))
+    record = replace(fitted.record, offset=threshold(scores, settings.contamination))
     return replace(fitted, reference=reference, record=record)

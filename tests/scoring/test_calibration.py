@@ -14,9 +14,9 @@ def hard(reference, scores):
     return np.array([(1 + sum(r <= s for r in reference)) / (len(reference) + 1) for s in scores])
 
 
-def dirty(rng, n_normal, n_odd, shape=CORE_SHAPE):
+def contaminated(rng, n_normal, n_anomalous, shape=CORE_SHAPE):
     normal = genpareto.rvs(shape, scale=3.0, size=n_normal, random_state=rng)
-    return np.concatenate([-normal, -90.0 - rng.exponential(20.0, n_odd)])
+    return np.concatenate([-normal, -90.0 - rng.exponential(20.0, n_anomalous)])
 
 
 def test_p_values_are_conformal_ones_raised_by_less_than_a_thousandth_of_a_row(rng):
@@ -52,8 +52,8 @@ def test_the_tail_of_clean_rows_is_the_one_that_they_were_drawn_from(rng):
 
 
 @pytest.mark.parametrize("contamination", ["auto", 0.1])
-def test_anomalies_in_the_reference_are_left_out_and_the_normal_rows_beyond_made_up_for(rng, contamination):
-    reference = dirty(rng, 18_000, 2_000)
+def test_anomalies_in_the_reference_are_left_out_and_the_normal_rows_beyond_are_estimated(rng, contamination):
+    reference = contaminated(rng, 18_000, 2_000)
     found = calibrate(reference, contamination=contamination, extrapolate=False)
     assert found.contamination == pytest.approx(0.1, abs=0.005)
     scores = -genpareto.isf(LEVELS, CORE_SHAPE, scale=3.0)
@@ -63,7 +63,7 @@ def test_anomalies_in_the_reference_are_left_out_and_the_normal_rows_beyond_made
 
 @pytest.mark.parametrize("contamination", ["auto", 0.1])
 def test_a_lighter_tail_than_is_assumed_errs_on_the_safe_side(rng, contamination):
-    found = calibrate(dirty(rng, 18_000, 2_000, shape=0.0), contamination=contamination, extrapolate=False)
+    found = calibrate(contaminated(rng, 18_000, 2_000, shape=0.0), contamination=contamination, extrapolate=False)
     p_values = found.p_values(-expon.isf(LEVELS, scale=3.0))
     assert (p_values > 0.9 * LEVELS).all()
     assert (p_values[:2] > 1.2 * LEVELS[:2]).all()
@@ -72,7 +72,7 @@ def test_a_lighter_tail_than_is_assumed_errs_on_the_safe_side(rng, contamination
 
 def test_the_cut_tail_has_the_mean_of_the_rows_and_their_scale(rng):
     reference = -genpareto.rvs(CORE_SHAPE, scale=2.0, size=40_000, random_state=rng)
-    found = Tail.of_dirty(reference, 0.1)
+    found = Tail.of_contaminated(reference, 0.1)
     excess = found.start - found.core[found.core < found.start]
     tail = genpareto(CORE_SHAPE, scale=found.scale)
     assert tail.expect(ub=found.start - found.core[0], conditional=True) == pytest.approx(excess.mean(), rel=1e-3)
@@ -81,14 +81,14 @@ def test_the_cut_tail_has_the_mean_of_the_rows_and_their_scale(rng):
 
 def test_p_values_of_a_tail_fall_with_the_score_and_are_never_zero(rng):
     scores = np.sort(np.concatenate([-rng.exponential(3.0, 500), [-1e9, -300.0, -90.0]]))
-    for found in (Tail.of_clean(scores), Tail.of_dirty(scores, "auto")):
+    for found in (Tail.of_clean(scores), Tail.of_contaminated(scores, "auto")):
         p_values = found.p_values(scores)
         assert (np.diff(p_values) >= 0).all()
         assert p_values[0] > 0
         assert p_values[-1] <= 1
 
 
-def test_alike_scores_and_few_rows_have_p_values():
+def test_equal_scores_and_few_rows_have_p_values():
     for reference in (np.zeros(1), np.full(30, -4.0), np.array([-1.0, -2.0])):
         for how in ({"contamination": 0, "extrapolate": False}, {"contamination": 0, "extrapolate": True}):
             p_values = calibrate(reference, **how).p_values(np.array([-1e3, -4.0, 5.0]))
@@ -120,7 +120,7 @@ def test_adjusted_p_values_are_those_of_their_definitions(rng):
 @pytest.mark.parametrize("method", ["bh", "by", "storey"])
 @pytest.mark.parametrize("level", [0.05, 0.2])
 def test_the_false_discovery_rate_is_kept_on_average_over_many_tables(rng, method, level):
-    flag = detection_rule(fdr=level, alerts=None, false_alarm_rate=None, method=method)
+    flag = detection_rule(fdr=level, method=method)
     shares, found = [], []
     for _ in range(300):
         scores = np.concatenate([rng.normal(size=180), rng.normal(-5.0, 1.0, size=20)])
@@ -136,13 +136,13 @@ def test_p_values_of_new_normal_rows_are_uniform(rng):
     assert kstest(found, "uniform").pvalue > 0.01
 
 
-def test_alerts_are_the_oddest_rows_and_of_equal_ones_the_first():
-    flag = detection_rule(fdr=None, alerts=2, false_alarm_rate=None, method="bh")
+def test_alerts_are_the_most_anomalous_rows_and_of_equal_ones_the_first():
+    flag = detection_rule(alerts=2)
     assert_array_equal(flag(np.array([0.0, -3.0, -1.0, -3.0, -3.0]), np.ones(5)), [False, True, False, True, False])
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("given", "words"),
     [
         ({"fdr": 0.1, "alerts": 3}, "fdr and alerts"),
         ({"fdr": 0.0}, "fdr must be"),
@@ -152,6 +152,6 @@ def test_alerts_are_the_oddest_rows_and_of_equal_ones_the_first():
         ({"fdr": 0.1, "method": "hb"}, "method must be"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(asked, words):
+def test_impossible_rules_are_refused(given, words):
     with pytest.raises(ValueError, match=words):
-        detection_rule(**{"fdr": None, "alerts": None, "false_alarm_rate": None, "method": "bh", **asked})
+        detection_rule(**given)

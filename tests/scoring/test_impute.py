@@ -6,17 +6,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from vae_anomaly.model.likelihoods import Gaussian, Mixed
 from vae_anomaly.model.objectives import ELBO
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.scoring import impute as completion
+from vae_anomaly.scoring import impute
 from vae_anomaly.scoring import scorer as scoring
-from vae_anomaly.scoring.impute import complete
-from vae_anomaly.scoring.scorer import Scorer, antithetic_draws
+from vae_anomaly.scoring.impute import fill_missing
+from vae_anomaly.scoring.scorer import Scorer
 
 EVERYWHERE = np.full(3, -np.inf), np.full(3, np.inf)
 
 
 @pytest.fixture
 def scorer(vae, rng):
-    return Scorer(vae, ELBO(), torch.tensor(antithetic_draws(2, 2, rng)), None, leave_one_out=False)
+    return Scorer(vae, ELBO(), torch.tensor(rng.standard_normal((2, 2))), None, leave_one_out=False)
 
 
 @pytest.fixture
@@ -39,25 +39,25 @@ def linear(directions, noise):
 
 
 def test_observed_cells_stay_to_the_bit_and_no_cell_is_missing(scorer, table):
-    filled = complete(scorer, table, *EVERYWHERE)
+    filled = fill_missing(scorer, table, *EVERYWHERE)
     seen = ~np.isnan(table)
     assert_array_equal(filled[seen], table[seen])
     assert np.isfinite(filled).all()
 
 
-def test_with_one_round_a_missing_cell_is_what_the_members_decoders_make_of_the_code(scorer, table, monkeypatch):
-    monkeypatch.setattr(completion, "ROUNDS", 1)
+def test_with_one_round_a_missing_cell_is_decoded_from_the_latent_means_by_all_members(scorer, table, monkeypatch):
+    monkeypatch.setattr(impute, "ROUNDS", 1)
     vae = scorer.vae
     with torch.no_grad():
         codes, _ = vae.encode(torch.tensor(table))
         expected = vae.decode(codes[None])[0].mean(0).numpy()
     missing = np.isnan(table)
-    assert_allclose(complete(scorer, table, *EVERYWHERE)[missing], expected[missing], rtol=1e-12)
+    assert_allclose(fill_missing(scorer, table, *EVERYWHERE)[missing], expected[missing], rtol=1e-12)
 
 
 def test_the_rounds_come_to_the_conditional_expectation_of_a_linear_model(rng, monkeypatch):
-    """Their fixed point given exact posteriors: the missing cells that the code of all cells decodes to."""
-    monkeypatch.setattr(completion, "ROUNDS", 2000)
+    """Their fixed point given exact posteriors: the missing cells decoded from the latents of all cells."""
+    monkeypatch.setattr(impute, "ROUNDS", 2000)
     directions = np.array([[1.0, -2.0, 0.5], [0.3, 0.4, 1.5]])
     scorer = Scorer(linear(directions, 0.2), ELBO(), torch.zeros(1, 2).double(), None, leave_one_out=False)
     covariance = directions.T @ directions + 0.2**2 * np.eye(3)
@@ -65,16 +65,16 @@ def test_the_rounds_come_to_the_conditional_expectation_of_a_linear_model(rng, m
     gone = x.copy()
     gone[:, 2] = np.nan
     expected = x[:, :2] @ np.linalg.solve(covariance[:2, :2], covariance[:2, 2])
-    assert_allclose(complete(scorer, gone, *EVERYWHERE)[:, 2], expected, rtol=1e-6)
+    assert_allclose(fill_missing(scorer, gone, *EVERYWHERE)[:, 2], expected, rtol=1e-6)
 
 
-def test_what_is_filled_stays_within_the_extent_of_training(scorer, table):
+def test_filled_cells_stay_within_the_ranges_of_training(scorer, table):
     low, high = np.array([-0.1, -0.2, 0.0]), np.array([0.1, 0.05, 0.0])
-    filled, missing = complete(scorer, table, low, high), np.isnan(table)
+    filled, missing = fill_missing(scorer, table, low, high), np.isnan(table)
     assert ((filled >= low) & (filled <= high))[missing].all()
 
 
-def test_a_row_is_filled_alike_in_whatever_batch(scorer, table, monkeypatch):
-    wanted = complete(scorer, table, *EVERYWHERE)
+def test_a_row_is_filled_the_same_in_whatever_batch(scorer, table, monkeypatch):
+    wanted = fill_missing(scorer, table, *EVERYWHERE)
     monkeypatch.setattr(scoring, "CHUNK_ROWS", 1)
-    assert_allclose(complete(scorer, table[::-1].copy(), *EVERYWHERE)[::-1], wanted, rtol=1e-10)
+    assert_allclose(fill_missing(scorer, table[::-1].copy(), *EVERYWHERE)[::-1], wanted, rtol=1e-10)

@@ -9,24 +9,24 @@ from numpy.testing import assert_allclose, assert_array_equal
 from vae_anomaly.model.nearest import NEAREST, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import ELBO, IWAE
 from vae_anomaly.scoring import scorer as scoring
-from vae_anomaly.scoring.scorer import antithetic_draws, row_keys
+from vae_anomaly.scoring.scorer import row_keys
 
 
 @pytest.mark.parametrize("n_draws", [1, 2, 4, 5])
-def test_noise_comes_in_pairs_of_opposite_sign(rng, n_draws):
-    noise = antithetic_draws(n_draws, 3, rng)
-    assert noise.shape == (n_draws, 3)
+def test_draws_come_in_pairs_of_opposite_sign(scorer_of, rng, n_draws):
+    draws = scorer_of(rng.normal(size=(9, 3)), n_draws=n_draws).draws.numpy()
+    assert draws.shape == (n_draws, 2)
     half = -(-n_draws // 2)
-    assert_array_equal(noise[half:], -noise[: n_draws - half])
+    assert_array_equal(draws[half:], -draws[: n_draws - half])
     if n_draws % 2 == 0:
-        assert (noise.sum(0) == 0).all()
-    assert len(np.unique(np.abs(noise[:half]))) == 3 * half
+        assert (draws.sum(0) == 0).all()
+    assert len(np.unique(np.abs(draws[:half]))) == 2 * half
 
 
-def test_noise_is_standard_normal(rng):
-    noise = antithetic_draws(20_000, 2, rng)
-    assert_allclose(noise.std(0), 1, atol=0.03)
-    assert_allclose((noise**4).mean(0), 3, atol=0.3)
+def test_draws_are_standard_normal(scorer_of, rng):
+    draws = scorer_of(rng.normal(size=(9, 3)), n_draws=20_000).draws
+    assert_allclose(draws.std(0), 1, atol=0.03)
+    assert_allclose((draws**4).mean(0), 3, atol=0.3)
 
 
 @pytest.mark.parametrize("prior", ["standard normal", "few exemplars", "many exemplars"])

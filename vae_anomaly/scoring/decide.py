@@ -1,4 +1,4 @@
-"""Which rows to flag: by a threshold on the score, by p-values, or by a number of alerts."""
+"""Rules that flag rows: by a threshold on the score, by p-values, or by a number of alerts."""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -7,38 +7,33 @@ from typing import Any
 import numpy as np
 from scipy.stats import false_discovery_control
 
-FENCE = 1.5  # interquartile ranges
-ROUNDING = 1e-9  # of a score, within which two scores are one: rows that tie with the threshold are not odd
 
-
-def offset(scores: np.ndarray, contamination: str | float) -> float:
-    """Score below which a row is odd, in the unit of the scores (low = odd).
+def threshold(scores: np.ndarray, contamination: str | float) -> float:
+    """Score below which a row is anomalous, in the unit of the scores.
 
     Parameters
     ----------
     scores : ndarray
-        (rows,) of training rows, each scored as if it had not been in training.
+        (rows,) leave-one-out or out-of-sample scores of training rows.
     contamination : "auto" or float
-        Share of odd rows to find among them; "auto" puts Tukey's lower fence, 1.5 interquartile ranges below the first
+        Fraction of anomalies among them; "auto" takes Tukey's lower fence, 1.5 interquartile ranges below the first
         quartile.
 
     Examples
     --------
     >>> import numpy as np
-    >>> round(offset(np.arange(100.0), 0.1), 6)
+    >>> round(threshold(np.arange(100.0), 0.1), 6)
     9.9
-    >>> round(offset(np.arange(101.0), "auto"), 6)
+    >>> round(threshold(np.arange(101.0), "auto"), 6)
     -50.0
     """
     if contamination != "auto":
-        threshold = float(np.quantile(scores, float(contamination)))
+        found = float(np.quantile(scores, float(contamination)))
     else:
         low, high = np.quantile(scores, [0.25, 0.75])
-        threshold = float(low - FENCE * (high - low))
-    return threshold - ROUNDING * max(1.0, abs(threshold))
-
-
-STOREY_FROM = 0.5  # p-values beyond it are taken for those of normal rows
+        found = float(low - 1.5 * (high - low))
+    rounding = 1e-9  # of a score: rows that tie with the threshold are not anomalous
+    return found - rounding * max(1.0, abs(found))
 
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
@@ -54,8 +49,9 @@ def benjamini_yekutieli(p_values: np.ndarray) -> np.ndarray:
 
 
 def storey(p_values: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's, times the share of normal rows as estimated (Storey 2002): more rows are flagged."""
-    normal = (1 + (p_values > STOREY_FROM).sum()) / (len(p_values) * (1 - STOREY_FROM))
+    """Benjamini and Hochberg's times the estimated fraction of normal rows (Storey 2002): more rows are flagged."""
+    normal_from = 0.5  # larger p-values are taken for those of normal rows
+    normal = (1 + (p_values > normal_from).sum()) / (len(p_values) * (1 - normal_from))
     return benjamini_hochberg(p_values) * min(normal, 1.0)
 
 
@@ -66,27 +62,42 @@ FDR_METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def oddest(scores: np.ndarray, count: int) -> np.ndarray:
-    """Mark the ``count`` rows of lowest score, (rows,): of equal ones the first."""
+def most_anomalous(scores: np.ndarray, count: int) -> np.ndarray:
+    """Mask of the ``count`` rows of lowest score, (rows,): of equal ones the first."""
     marked = np.zeros(len(scores), bool)
     marked[np.argsort(scores, kind="stable")[:count]] = True
     return marked
 
 
 def detection_rule(
-    *, fdr: float | None, alerts: int | None, false_alarm_rate: float | None, method: str
+    *,
+    fdr: float | None = None,
+    alerts: int | None = None,
+    false_alarm_rate: float | None = None,
+    method: str = "bh",
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-    """How to flag rows by their scores and p-values, each (rows,); None where nothing was asked.
+    """Function of scores and p-values, each (rows,), to a mask of the flagged rows; None if no rule is given.
+
+    Parameters
+    ----------
+    fdr : float in (0, 1), optional
+        Expected fraction of normal rows among the flagged ones.
+    alerts : int, optional
+        Number of rows to flag, the most anomalous.
+    false_alarm_rate : float in (0, 1), optional
+        Fraction of normal rows to flag, at most.
+    method : {"bh", "by", "storey"}
+        Procedure that controls ``fdr``: see `FDR_METHODS`.
 
     Raises
     ------
     ValueError
-        More than one was asked, or a figure is out of its range.
+        More than one rule is given, or a number is out of its range.
     """
-    asked: dict[str, Any] = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
-    given = {name: value for name, value in asked.items() if value is not None}
+    rules: dict[str, Any] = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
+    given = {name: value for name, value in rules.items() if value is not None}
     if len(given) > 1:
-        raise ValueError(f"Rows are flagged in one way at a time. Got {' and '.join(given)}; leave out all but one.")
+        raise ValueError(f"Rows are flagged by one rule at a time. Got {' and '.join(given)}; leave out all but one.")
     for name in ("fdr", "false_alarm_rate"):
         if name in given and not 0 < given[name] < 1:
             raise ValueError(f"{name} must be a number between 0 and 1. Got {given[name]!r}.")
@@ -98,4 +109,4 @@ def detection_rule(
         return lambda _, p_values: FDR_METHODS[method](p_values) <= fdr
     if false_alarm_rate is not None:
         return lambda _, p_values: p_values <= false_alarm_rate
-    return None if alerts is None else lambda scores, _: oddest(scores, int(alerts))
+    return None if alerts is None else lambda scores, _: most_anomalous(scores, int(alerts))

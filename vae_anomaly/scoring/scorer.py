@@ -18,7 +18,7 @@ from vae_anomaly.model.objectives import ELBO, Objective
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.parallel import in_pieces
-from vae_anomaly.scoring.decide import offset
+from vae_anomaly.scoring.decide import threshold
 
 FEW = 256  # exemplars up to which every row sees all of them, as in training
 MOST = 20_000  # exemplars; more would add little, and megabytes to a model file
@@ -77,7 +77,9 @@ def make_scorer(
     """
     frozen = copy.deepcopy(vae).to(dtype).freeze()
     if draws is None:
-        draws = torch.as_tensor(antithetic_draws(n_draws, vae.n_components, rng), dtype=dtype, device=vae.shared.device)
+        half = rng.standard_normal((-(-n_draws // 2), vae.n_components))
+        pairs = np.concatenate([half, -half])[:n_draws]  # of opposite sign: an even number has mean 0
+        draws = torch.as_tensor(pairs, dtype=dtype, device=vae.shared.device)
     scorer = Scorer(frozen, objective, draws, None, leave_one_out)
     if not exemplars:
         return scorer
@@ -86,7 +88,7 @@ def make_scorer(
         pool = x[rng.permutation(len(x))[:CORE_POOL]]
         first = replace(scorer, objective=ELBO(), draws=draws[:core_draws])
         scores = replace(first, exemplars=Exemplars.drawn(frozen, pool, FEW, rng)).score(pool)
-        core = pool[scores >= offset(scores, contamination)]
+        core = pool[scores >= threshold(scores, contamination)]
         return replace(scorer, exemplars=Exemplars.drawn(frozen, core, FEW, rng))
     clean = Exemplars.drawn(frozen, x, MOST, rng)
     if starts_at_pca:
@@ -94,12 +96,6 @@ def make_scorer(
             fitted = math.log(leave_one_out_bandwidth(means, NEAREST))
             bandwidth.fill_(vae.shared.new_tensor(fitted).item())  # rounded as it is in a file
     return replace(scorer, exemplars=clean)
-
-
-def antithetic_draws(n_draws: int, n_components: int, rng: np.random.Generator) -> np.ndarray:
-    """Standard normal draws (n_draws, n_components) in pairs of opposite sign: an even number has mean 0."""
-    half = rng.standard_normal((-(-n_draws // 2), n_components))
-    return np.concatenate([half, -half])[:n_draws]
 
 
 @dataclass(frozen=True)

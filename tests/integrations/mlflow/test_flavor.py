@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_one_error_of_the_callers(served, detector, table, 
 
 
 def test_two_rules_are_one_too_many(served, detector, table):
-    with pytest.raises(MlflowException, match="one way at a time"):
+    with pytest.raises(MlflowException, match="one rule at a time"):
         served.predict(as_request(detector, table), params={"fdr": 0.1, "alerts": 3})
 
 
