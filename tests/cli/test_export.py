@@ -44,7 +44,7 @@ def test_what_cannot_be_exported_is_one_sentence_that_names_the_model(cli, tmp_p
     code.save(tmp_path / "code.vae")
     ended = cli("export", tmp_path / "code.vae", "--output", tmp_path / "code.onnx")
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith(f"error: {tmp_path / 'code.vae'}: Convolutional nets are not exported")
+    assert ended.err.startswith(f"error: {tmp_path / 'code.vae'}: Convolutional networks are not exported")
     assert not (tmp_path / "code.onnx").exists()
 
 

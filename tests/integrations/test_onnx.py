@@ -1,4 +1,4 @@
-"""Graphs score as their detectors do: whatever the model, whatever the row, without torch and without this package."""
+"""Graphs score as their detectors do, for every kind of model and of row, without torch and without this package."""
 
 import json
 import subprocess
@@ -57,7 +57,7 @@ def mixed_table(rng: np.random.Generator, n_rows: int) -> pd.DataFrame:
 
 
 def new_rows(rng: np.random.Generator, n_rows: int = 300) -> pd.DataFrame:
-    """Rows of another draw; some far off, some with values that training never saw."""
+    """Rows of another sample; some are extreme, some have values that training did not see."""
     table = mixed_table(rng, n_rows).astype({"size": object})
     table.loc[0, "city"], table.loc[1, "level"], table.loc[2, "level"] = "Atlantis", 1e9, -1e300
     table.loc[3, "when"], table.loc[4, "when"] = pd.Timestamp("1969-12-31T23:59:59.999999"), pd.Timestamp("2200-01-01")
@@ -70,7 +70,7 @@ def fitted_to(table: pd.DataFrame, **parameters: object) -> VAEDetector:
 
 
 def scores_of_new_rows(detector: VAEDetector, table: pd.DataFrame) -> np.ndarray:
-    """The detector's anomaly scores, as if no row had been in training."""
+    """The detector's anomaly scores, with training rows scored as new ones."""
     fitted = detector.model_
     return -replace(fitted.scorer, leave_one_out=False).score(fitted.schema.encode(table))
 
@@ -97,19 +97,19 @@ def test_the_traced_module_scores_as_the_detector_does(name):
     detector = fitted_to(mixed_table(np.random.default_rng(0), parameters.pop("rows")), **parameters)
     fitted, new = detector.model_, new_rows(np.random.default_rng(1))
     with torch.no_grad():
-        scores, odd = ScoreGraph(fitted)(torch.as_tensor(fitted.schema.as_numbers(new)))
+        scores, flags = ScoreGraph(fitted)(torch.as_tensor(fitted.schema.as_numbers(new)))
     expected = scores_of_new_rows(detector, new)
     assert_allclose(scores, expected, rtol=1e-4 if name == "float32" else 1e-12)
-    assert_array_equal(odd, -scores.numpy() < detector.offset_)
-    assert len(set(odd.tolist())) == 2
+    assert_array_equal(flags, -scores.numpy() < detector.offset_)
+    assert len(set(flags.tolist())) == 2
 
 
 @pytest.mark.parametrize("n_rows", [1, 7, 300])
 def test_the_graph_scores_any_number_of_rows_as_the_detector_does(detector, graph, n_rows):
     new = new_rows(np.random.default_rng(1))[:n_rows]
-    scores, odd = run(graph, detector.schema_.as_numbers(new))
+    scores, flags = run(graph, detector.schema_.as_numbers(new))
     assert_allclose(scores, scores_of_new_rows(detector, new), rtol=1e-10)
-    assert_array_equal(odd, detector.predict(new) == -1)
+    assert_array_equal(flags, detector.predict(new) == -1)
 
 
 @pytest.mark.slow
@@ -120,40 +120,40 @@ def test_every_model_can_be_exported(name, tmp_path):
     new = new_rows(np.random.default_rng(1))
     assert export(detector, tmp_path / "a.onnx") < (1e-4 if name == "float32" else 1e-10)
     for n_rows in (1, 7, 300):
-        scores, odd = run(tmp_path / "a.onnx", detector.schema_.as_numbers(new[:n_rows]))
+        scores, flags = run(tmp_path / "a.onnx", detector.schema_.as_numbers(new[:n_rows]))
         expected = scores_of_new_rows(detector, new[:n_rows])
         assert_allclose(scores, expected, rtol=1e-4 if name == "float32" else 1e-10)
-        assert_array_equal(odd, -scores < detector.offset_)
+        assert_array_equal(flags, -scores < detector.offset_)
 
 
-def test_a_row_is_scored_alike_whatever_stands_beside_it(detector, graph):
+def test_the_score_of_a_row_does_not_depend_on_other_rows(detector, graph):
     rows = detector.schema_.as_numbers(new_rows(np.random.default_rng(1))[:5])
     one_by_one = np.concatenate([run(graph, row[None])[0] for row in rows])
     assert_allclose(run(graph, rows)[0], one_by_one, rtol=1e-12)
 
 
-def test_a_row_of_training_explains_itself(detector, graph):
-    """What the detector prevents, and the description says of the graph."""
+def test_a_training_row_explains_itself(detector, graph):
+    """The detector prevents this; the description of the graph names it."""
     training = mixed_table(np.random.default_rng(0), 400)
     scores, _ = run(graph, detector.schema_.as_numbers(training))
     assert (scores < detector.anomaly_score(training) + 1e-9).all()
     assert (scores < detector.anomaly_score(training) - 1e-5).any()
 
 
-def test_what_is_no_number_of_a_column_counts_as_unseen_and_infinity_as_very_odd(detector, graph):
+def test_invalid_codes_count_as_unseen_and_infinity_is_anomalous(detector, graph):
     rows = detector.schema_.as_numbers(new_rows(np.random.default_rng(1))[10:11]).repeat(6, 0)
     city, on, level = (detector.schema_.names.index(name) for name in ("city", "on", "level"))
     rows[0, city], rows[1, city], rows[2, city] = 3, -1, 0.5  # three codes are known: 0, 1 and 2
     rows[3, on] = 0.5
     rows[4, level], rows[5, level] = np.inf, -np.inf
-    scores, odd = run(graph, rows)
+    scores, flags = run(graph, rows)
     assert_allclose(scores[1:3], scores[0])
     assert np.isfinite(scores).all()
     assert scores[4:].min() > scores[:4].max()
-    assert odd[4:].all()
+    assert flags[4:].all()
 
 
-def test_the_description_and_onnxruntime_are_all_that_it_takes(detector, graph, tmp_path):
+def test_scoring_needs_only_the_description_and_onnxruntime(detector, graph, tmp_path):
     new = new_rows(np.random.default_rng(1))
     new.drop(columns="took").assign(took=new["took"].astype(str)).to_csv(tmp_path / "new.csv", index=False)
     code = (
@@ -187,20 +187,20 @@ def test_the_description_names_columns_levels_and_threshold(detector, graph):
     assert (session.get_inputs()[0].type, session.get_inputs()[0].shape[1]) == ("tensor(double)", 8)
 
 
-def test_a_graph_is_sound_and_tells_nothing_of_the_machine(graph):
+def test_a_graph_is_valid_and_has_no_paths_of_the_machine(graph):
     onnx.checker.check_model(onnx.load(graph), full_check=True)
     content = graph.read_bytes()
     assert b"site-packages" not in content
     assert str(READER.parents[1]).encode() not in content
 
 
-def test_the_threshold_is_the_one_that_stands_now(tmp_path):
+def test_the_threshold_is_the_current_one(tmp_path):
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
     detector = fitted_to(table, n_estimators=1, hidden_layer_sizes=(4,), likelihood="gaussian", prior="gaussian")
     detector.offset_ = float(np.median(detector.score_samples(table)))
     export(detector, tmp_path / "a.onnx")
-    _, odd = run(tmp_path / "a.onnx", table.to_numpy())
-    assert odd.sum() == 30
+    _, flags = run(tmp_path / "a.onnx", table.to_numpy())
+    assert flags.sum() == 30
 
 
 def test_images_are_scored_as_the_detector_does():
@@ -212,15 +212,15 @@ def test_images_are_scored_as_the_detector_does():
     assert_allclose(scores, detector.anomaly_score(new), rtol=1e-12)
 
 
-def test_convolutional_nets_are_refused(tmp_path):
+def test_convolutional_networks_are_an_error(tmp_path):
     pixels = np.random.default_rng(0).random((40, 256))
     code = VAEDetector(purpose="representation", image_shape=(1, 16, 16), max_iter=2, random_state=0).fit(pixels)
-    with pytest.raises(ExportError, match="^Convolutional nets are not exported"):
+    with pytest.raises(ExportError, match="^Convolutional networks are not exported"):
         export(code, tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_graph_that_scores_otherwise_is_not_written(detector, graph, tmp_path, monkeypatch):
+def test_a_graph_with_other_scores_is_not_written(detector, graph, tmp_path, monkeypatch):
     content = onnx.load(graph)
     (weight,) = [array for array in content.graph.initializer if array.name == "vae.encoder.linear.bias"]
     changed = onnx.numpy_helper.to_array(weight) + 0.01
@@ -232,14 +232,14 @@ def test_a_graph_that_scores_otherwise_is_not_written(detector, graph, tmp_path,
     assert (tmp_path / "a.onnx").read_text() == "old"
 
 
-def test_the_rows_compared_have_cells_missing_far_off_and_never_seen(detector):
-    numbers, cells = exporting.probe(detector.model_)
+def test_the_rows_compared_have_missing_extreme_and_unseen_cells(detector):
+    numbers, cells = exporting.comparison_rows(detector.model_)
     assert np.isnan(cells[400:]).mean() > np.isnan(cells[:400]).mean() + 0.05
     assert (np.abs(cells[400:, :3]) > 10).any(0).all()
-    for place, cell in enumerate(detector.schema_.cells):
+    for index, cell in enumerate(detector.schema_.cells):
         if isinstance(cell, FlagCell) or (isinstance(cell, CodeCell) and cell.part is None):
-            assert (cells[400:, place] == cell.unseen).any()
-            assert_array_equal(cells[:, place], numbers[:, cell.column])
+            assert (cells[400:, index] == cell.unseen).any()
+            assert_array_equal(cells[:, index], numbers[:, cell.column])
 
 
 def test_an_unfitted_detector_and_a_missing_folder_are_named(detector, graph, tmp_path, monkeypatch):

@@ -1,1 +1,1 @@
-"""Doors to the outside, each an optional extra of its own."""
+"""Bridges to other software, each an optional extra: `mlflow` and `onnx`."""

@@ -1,7 +1,7 @@
-"""The whole way from a table's plain numbers to scores as one torch module that can be traced.
+"""Scores of a table's plain numbers as one torch module that can be traced.
 
-The mathematics is the model's own. Only what leaves torch (keys of rows, the search among exemplars), or cuts rows into
-parts by their number, is said anew.
+The mathematics is that of the model. Replaced are the steps that leave torch (keys of rows, the search for the nearest
+exemplars) and those that split the rows depending on their number.
 """
 
 import copy
@@ -12,7 +12,7 @@ from torch.export import Dim, ExportedProgram
 
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.fitted import FittedModel
-from vae_anomaly.integrations.onnx.cells import PixelCells, TableCells
+from vae_anomaly.integrations.onnx.encoding import PixelEncoding, TableEncoding
 from vae_anomaly.model.nearest import NEAREST, ExactSearch
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
@@ -20,15 +20,15 @@ from vae_anomaly.scoring.scorer import FEW, Exemplars
 
 
 class ScoreGraph(nn.Module):
-    """Plain numbers (rows, columns) to the anomaly score and whether it is beyond the threshold, each (rows,).
+    """Anomaly scores of plain numbers (rows, columns), and flags of those beyond the threshold, each (rows,).
 
-    Rows are new: one that was in training explains itself. All arithmetic is float64.
+    Rows are taken for new ones: a training row explains itself. All arithmetic is float64.
     """
 
     def __init__(self, fitted: FittedModel) -> None:
         super().__init__()
         schema, scorer = fitted.schema, fitted.scorer
-        self.cells = PixelCells(schema) if isinstance(schema, PixelSchema) else TableCells(schema)
+        self.encoding = PixelEncoding(schema) if isinstance(schema, PixelSchema) else TableEncoding(schema)
         self.vae = copy.deepcopy(scorer.vae).cpu().double().freeze()
         self.prior = _prior_of(scorer.exemplars)
         self.draws: Tensor
@@ -36,29 +36,29 @@ class ScoreGraph(nn.Module):
         self._objective, self._offset = scorer.objective, fitted.record.offset
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Anomaly score and verdict; a score that is no number counts as odd."""
-        x = self.cells(rows)
+        """Anomaly score and flag; a score that is NaN is flagged."""
+        x = self.encoding(rows)
         score = self._objective.score(self.vae, x, self.prior(self.vae, x), self.draws).mean(0)
         return -score, ~(score >= self._offset)
 
 
-def traced(fitted: FittedModel) -> ExportedProgram:
-    """The graph of torch operations from plain numbers to scores, for any number of rows."""
-    graph = ScoreGraph(fitted).train().requires_grad_(False)  # how rows lie in this memory is nothing to a graph
+def trace(fitted: FittedModel) -> ExportedProgram:
+    """Graph of torch operations from plain numbers to scores, for any number of rows."""
+    graph = ScoreGraph(fitted).train().requires_grad_(False)
     rows = torch.zeros(3, len(fitted.schema.names), dtype=torch.float64)
     return torch.export.export(graph, (rows,), dynamic_shapes=({0: Dim("rows")},))
 
 
 class _Normal(nn.Module):
-    """The prior that rests on no rows."""
+    """The standard normal prior."""
 
     def forward(self, vae: VAE, x: Tensor) -> Prior:
         """The same for all rows."""
         return vae.standard_normal()
 
 
-class _Whole(nn.Module):
-    """The prior of few exemplars, of which every row sees all."""
+class _AllExemplars(nn.Module):
+    """The prior of few exemplars: every row is compared with all of them."""
 
     def __init__(self, exemplars: Exemplars) -> None:
         super().__init__()
@@ -69,18 +69,18 @@ class _Whole(nn.Module):
 
     def forward(self, vae: VAE, x: Tensor) -> Prior:
         """The same for all rows."""
-        return _AllAtOnce(self.means, vae.log_bandwidth, self.log_weights)
+        return _UnsplitPrior(self.means, vae.log_bandwidth, self.log_weights)
 
 
-class _AllAtOnce(ExemplarPrior):
-    """An exemplar prior that does not cut the rows into parts."""
+class _UnsplitPrior(ExemplarPrior):
+    """An exemplar prior that does not split the rows."""
 
     def _log_kernels(self, u: Tensor, c: Tensor) -> Tensor:
         return (u @ c + self.log_weights).logsumexp(-1)
 
 
-class _Nearest(nn.Module):
-    """The prior of many exemplars, of which each row sees the nearest: every product, and the largest of them."""
+class _NearestExemplars(nn.Module):
+    """The prior of many exemplars: every row is compared with the nearest ones, found from all products."""
 
     def __init__(self, exemplars: Exemplars) -> None:
         super().__init__()
@@ -92,14 +92,14 @@ class _Nearest(nn.Module):
         self._searches = [ExactSearch(means) for means in self.means]
 
     def forward(self, vae: VAE, x: Tensor) -> Prior:
-        """The exemplars nearest to the rows' own codes."""
-        latents = vae.encode(x)[0]
-        near = [search.nearest(z, NEAREST) for search, z in zip(self._searches, latents.unbind(0), strict=True)]
-        around = torch.stack([means[indices] for means, indices in zip(self.means, near, strict=True)])
-        return NearestPrior(around, vae.log_bandwidth, self.log_weights[torch.stack(near)])
+        """The exemplars nearest to the latent means of the rows."""
+        own = vae.encode(x)[0]
+        indices = [search.nearest(z, NEAREST) for search, z in zip(self._searches, own.unbind(0), strict=True)]
+        nearest = torch.stack([means[chosen] for means, chosen in zip(self.means, indices, strict=True)])
+        return NearestPrior(nearest, vae.log_bandwidth, self.log_weights[torch.stack(indices)])
 
 
 def _prior_of(exemplars: Exemplars | None) -> nn.Module:
     if exemplars is None:
         return _Normal()
-    return _Whole(exemplars) if len(exemplars.keys) <= FEW else _Nearest(exemplars)
+    return _AllExemplars(exemplars) if len(exemplars.keys) <= FEW else _NearestExemplars(exemplars)

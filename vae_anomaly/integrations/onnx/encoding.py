@@ -1,8 +1,9 @@
-"""From a table's plain numbers to the cells that a model takes: what a schema's ``encode`` does, as a torch module.
+"""Encoding of a table's plain numbers into the cells of a model, as torch modules: a schema's ``encode`` in a graph.
 
 Plain numbers are those of the schema's ``as_numbers``, (rows, columns) in float64, NaN where a value is missing.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,16 +15,16 @@ from vae_anomaly.data.scaling import LARGEST, LINEAR
 from vae_anomaly.data.schema import Schema
 
 
-class TableCells(nn.Module):
-    """Cells of a table: numbers standardised and their tails drawn in, flags and codes told from unseen values."""
+class TableEncoding(nn.Module):
+    """Cells of a table: numbers standardised with log-compressed tails; unseen flags and codes have their own value."""
 
     def __init__(self, schema: Schema) -> None:
         super().__init__()
-        document, cells = schema.to_json(), schema.cells
+        cells = schema.cells
         self._numbers = [cell.column for cell in cells if cell.is_number]
         self._flags = [cell.column for cell in cells if isinstance(cell, FlagCell)]
         self._codes = nn.ModuleList(_Code(cell) for cell in cells if isinstance(cell, CodeCell))
-        self.scaling = _Scaling(document, self._numbers)
+        self.scaling = _Scaling(schema.to_json(), self._numbers)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Cells (rows, cells) in the order of the schema."""
@@ -32,22 +33,22 @@ class TableCells(nn.Module):
         return torch.cat([*parts, *(code(rows) for code in self._codes)], 1)
 
 
-class PixelCells(nn.Module):
-    """Pixels, black 0 and white 1."""
+class PixelEncoding(nn.Module):
+    """Pixels from 0, the darkest of training, to 1, the brightest."""
 
     def __init__(self, schema: PixelSchema) -> None:
         super().__init__()
         self._darkest, self._brightest = schema.to_json()["range"]
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Pixels beyond the range of training count as the darkest or the brightest."""
+        """Pixels (rows, pixels); those beyond the range of training count as the darkest or the brightest."""
         cells = (rows - self._darkest) / (self._brightest - self._darkest)
         low, high = torch.zeros_like(cells), torch.ones_like(cells)
         return torch.where(cells < 0, low, torch.where(cells > 1, high, cells))  # NaN is neither
 
 
 class _Scaling(nn.Module):
-    """`Scaling.apply` of columns whose origins are taken off; what is infinite counts as the largest number."""
+    """`Scaling.apply` of columns less their origins; infinite numbers count as the largest one."""
 
     def __init__(self, document: dict[str, Any], columns: list[int]) -> None:
         super().__init__()
@@ -59,24 +60,25 @@ class _Scaling(nn.Module):
         self.centres: Tensor
         self.scales: Tensor
         self.log_units: Tensor
-        self.register_buffer("origins", _double(origins))
+        double = partial(torch.tensor, dtype=torch.float64)
+        self.register_buffer("origins", double(origins))
         self.register_buffer("powers", torch.stack([half, -exponents - half]).double().exp2())
-        self.register_buffer("centres", _double(document["centres"]))
-        self.register_buffer("scales", _double(document["scales"]))
-        self.register_buffer("log_units", self.scales.log() + exponents * _double(2.0).log())
+        self.register_buffer("centres", double(document["centres"]))
+        self.register_buffer("scales", double(document["scales"]))
+        self.register_buffer("log_units", self.scales.log() + exponents * double(2.0).log())
 
     def forward(self, values: Tensor) -> Tensor:
-        """Standardised numbers, tails drawn in; where deviations overflow, their logarithm does not."""
+        """Standardised numbers with log-compressed tails; the logarithm of a number that overflows does not."""
         values = torch.where(values.abs() > LARGEST, values.sign() * LARGEST, values) - self.origins
         z = (values * self.powers[0] * self.powers[1] - self.centres) / self.scales
         tail = LINEAR + (1 - LINEAR + z.abs()).log()
         far = LINEAR + values.abs().log() - self.log_units
-        drawn_in = torch.where(z.abs() > LARGEST, values.sign() * far, z.sign() * tail)
-        return torch.where(z.abs() > LINEAR, drawn_in, z)
+        compressed = torch.where(z.abs() > LARGEST, values.sign() * far, z.sign() * tail)
+        return torch.where(z.abs() > LINEAR, compressed, z)
 
 
 class _Code(nn.Module):
-    """One column of codes; whatever is not among those of training is unseen."""
+    """One column of category codes; values other than the codes of training get the code for unseen ones."""
 
     def __init__(self, cell: CodeCell) -> None:
         super().__init__()
@@ -84,15 +86,11 @@ class _Code(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Codes (rows, 1)."""
-        code = self._raw(rows[:, self._column : self._column + 1])
+        code = rows[:, self._column : self._column + 1]
+        if self._part is not None:  # a weekday or an hour of an instant in microseconds
+            code = _remainder(_quotient(code, self._part.unit) + self._part.first, self._n_codes)
         known = (code >= 0) & (code < self._n_codes) & (code == code.floor())
         return torch.where(known | code.isnan(), code, torch.full_like(code, self._n_codes))
-
-    def _raw(self, values: Tensor) -> Tensor:
-        """The code itself, or of an instant in microseconds the weekday (Monday is 0) or the hour."""
-        if self._part is None:
-            return values
-        return _remainder(_quotient(values, self._part.unit) + self._part.first, self._n_codes)
 
 
 def _flags(values: Tensor) -> Tensor:
@@ -101,14 +99,10 @@ def _flags(values: Tensor) -> Tensor:
 
 
 def _quotient(whole: Tensor, divisor: int) -> Tensor:
-    """Whole quotient of whole numbers below 2**53, rounded down; a division alone may round up to the next one."""
+    """Quotient of whole numbers below 2**53, rounded down; the division alone could round up to the next one."""
     quotient = (whole / divisor).floor()
     return torch.where(whole < quotient * divisor, quotient - 1, quotient)
 
 
 def _remainder(whole: Tensor, divisor: int) -> Tensor:
     return whole - divisor * _quotient(whole, divisor)
-
-
-def _double(values: Any) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
