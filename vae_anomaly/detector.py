@@ -276,7 +276,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         with checkpoint_folder(self.checkpoint) as folder, monitor.whole_fit(fitting, told):
             fitted = fit_calibrated(
                 schema,
-                encoded(schema, frame, drawn.places),
+                encoded(schema, frame, drawn.rows),
                 encoded(schema, frame, held_out) if held_out is not None and len(held_out) else None,
                 list(frame.columns),
                 isinstance(X, Dataset) or is_frame(X),
@@ -790,10 +790,10 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             self._remember(list(drawn.frame.columns), True)
         if self.calibration != "leave_one_out" and drawn.survey is None:
             train, held_out = held_out_rows(len(drawn.frame), seed)
-            drawn = replace(drawn, places=train, held_out=held_out) if self.calibration == "split" else drawn
+            drawn = replace(drawn, rows=train, held_out=held_out) if self.calibration == "split" else drawn
         if self.image_shape is not None:
             return drawn, _learn_pixels(drawn, self.image_shape), seed
-        return drawn, Schema.learn(drawn.frame, drawn.places, drawn.survey), seed
+        return drawn, Schema.learn(drawn.frame, drawn.rows, drawn.survey), seed
 
     def _read_dataset(self, X: Dataset) -> tuple[TrainingSample, Schema | PixelSchema, int]:
         """The same of a data set; errors say in which of its files a row is."""
@@ -904,4 +904,4 @@ def _learn_pixels(drawn: TrainingSample, shape: Sequence[int]) -> PixelSchema:
     pixels, columns = math.prod(shape), drawn.frame.shape[1]
     if columns != pixels:
         raise DataError(f"The rows have {columns} columns; images of image_shape={tuple(shape)} have {pixels} pixels.")
-    return PixelSchema.learn(drawn.frame, drawn.places, drawn.survey)
+    return PixelSchema.learn(drawn.frame, drawn.rows, drawn.survey)
