@@ -91,7 +91,7 @@ def test_a_folder_of_gray_and_colour_is_in_colour(saved, rng):
 
 
 def bad_image(path, kind):
-    """Put a file there that is no usable image of 4 x 3 pixels; give the reason that is to be told."""
+    """Put a file there that is not a usable image of 4 x 3 pixels; returns the reason that the error gives."""
     match kind:
         case "empty":
             path.write_bytes(b"")
@@ -127,7 +127,7 @@ def bad_image(path, kind):
             return "it cannot be read: No such file or directory"
         case "a pipe":
             os.mkfifo(path)
-            return "it is no regular file"
+            return "it is not a regular file"
 
 
 BAD = ["empty", "text", "another format", "cut short", "another size", "no pixels", "floats"]
@@ -138,7 +138,7 @@ BAD += ["whole numbers of 32 bits", "a dangling link", "a pipe"]
 def test_a_bad_image_is_told_with_its_name_reason_and_remedy(folder, kind):
     reason = bad_image(folder / "bad.png", kind)
     remedy = r"\. Repair or remove it, or leave bad files out with skip_bad=True \(--skip-bad\)\.$"
-    with pytest.raises(DataError, match=f"^'bad.png' in '.*images' is no usable image: {reason}.*{remedy}") as error:
+    with pytest.raises(DataError, match=f"^'bad.png' in '.*images' is not a usable image: {reason}.*{remedy}") as error:
         read_images(folder)
     assert "\n" not in str(error.value)
 
@@ -161,7 +161,7 @@ def test_every_format_tells_that_it_is_cut_short(saved, suffix):
     whole = path.read_bytes()
     for length in (len(whole) // 10, len(whole) // 2, len(whole) * 9 // 10):
         path.write_bytes(whole[:length])
-        with pytest.raises(DataError, match=f"^'c.{suffix}' in .* is no usable image: it is"):
+        with pytest.raises(DataError, match=f"^'c.{suffix}' in .* is not a usable image: it is"):
             read_images(path.parent)
 
 
@@ -170,10 +170,14 @@ def test_all_bad_images_are_counted_and_the_first_by_name_is_told(folder):
     with pytest.raises(DataError, match="^'b2.png' in [^;]*common size. Repair or remove it"):
         read_images(folder)
     bad_image(folder / "d.png", "empty")
-    with pytest.raises(DataError, match="^'b2.png' in .* common size; nor is 1 other file. Repair or remove them"):
+    with pytest.raises(
+        DataError, match="^'b2.png' in .* common size. 1 other file is not usable either. Repair or remove them"
+    ):
         read_images(folder)
     bad_image(folder / "e.png", "cut short")
-    with pytest.raises(DataError, match="^'b2.png' in .* common size; nor are 2 other files. Repair or remove them"):
+    with pytest.raises(
+        DataError, match="^'b2.png' in .* common size. 2 other files are not usable either. Repair or remove them"
+    ):
         read_images(folder)
 
 
@@ -218,7 +222,9 @@ def test_where_no_image_is_left_skipping_is_no_remedy(saved, skip_bad):
     path = saved("a.png", GRAY)
     bad_image(path, "empty")
     bad_image(path.with_name("b.png"), "text")
-    with pytest.raises(DataError, match="^'a.png' in .*: it is empty; nor is 1 other file. Repair or remove them.$"):
+    with pytest.raises(
+        DataError, match="^'a.png' in .*: it is empty. 1 other file is not usable either. Repair or remove them.$"
+    ):
         read_images(path.parent, skip_bad=skip_bad)
 
 
@@ -233,7 +239,7 @@ def test_good_images_raise_no_warning(folder):
 def test_a_decompression_bomb_is_bad(folder, saved, monkeypatch, limit):
     saved("bomb.png", NOISE)  # 2,000 pixels
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(DataError, match="^'bomb.png' in .*: it has more pixels than Pillow takes for safe"):
+    with pytest.raises(DataError, match="^'bomb.png' in .*: it has more pixels than Pillow considers safe"):
         read_images(folder)
     assert read_with_warning(folder)[0].names == ["a.png", "b.png", "c.png"]
 
@@ -241,7 +247,7 @@ def test_a_decompression_bomb_is_bad(folder, saved, monkeypatch, limit):
 def test_where_warnings_are_errors_a_bomb_is_no_less_bad(folder, saved, monkeypatch):
     saved("bomb.png", NOISE)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1200)
-    with pytest.raises(DataError, match="^'bomb.png' in .*: it has more pixels than Pillow takes for safe"):
+    with pytest.raises(DataError, match="^'bomb.png' in .*: it has more pixels than Pillow considers safe"):
         read_images(folder)
 
 
@@ -265,7 +271,7 @@ def test_a_file_that_must_not_be_read_is_bad(folder, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("pathlib.Path.open", refuse)
-    with pytest.raises(DataError, match="^'a.png' in .*: it cannot be read: Permission denied; nor are 2 other files"):
+    with pytest.raises(DataError, match="^'a.png' in .*: it cannot be read: Permission denied. 2 other files are not"):
         read_images(folder)
 
 
@@ -284,6 +290,6 @@ def test_more_than_memory_holds_is_told(folder, monkeypatch):
     def refuse(_):
         raise MemoryError
 
-    monkeypatch.setattr("vae_anomaly.images.collection.np.empty", refuse)
+    monkeypatch.setattr("vae_anomaly.images.images.np.empty", refuse)
     with pytest.raises(DataError, match="^'.*images' has 3 images of 4 x 3 pixels .*more memory than there is"):
         read_images(folder)

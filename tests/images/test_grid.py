@@ -55,9 +55,19 @@ def test_the_pixels_given_are_left_as_they_are(tmp_path):
 
 
 REFUSED = {
-    "another number of pixels": (FOUR, (1, 2, 2), None, r"Pixels of shape \(4, 6\) are no images of shape \(1, 2, 2\)"),
-    "two channels": (FOUR[:, :4], (2, 2, 1), None, "with 1 or 3 channels was expected"),
-    "not flattened": (FOUR.reshape(4, 1, 2, 3), (1, 2, 3), None, "one row an image"),
+    "another number of pixels": (
+        FOUR,
+        (1, 2, 2),
+        None,
+        r"Pixels of shape \(4, 6\) are not images of shape \(1, 2, 2\)",
+    ),
+    "two channels": (FOUR[:, :4], (2, 2, 1), None, "with 1 or 3 channels"),
+    "not flattened": (
+        FOUR.reshape(4, 1, 2, 3),
+        (1, 2, 3),
+        None,
+        "a row of channels . height . width pixels for each image",
+    ),
     "no images": (FOUR[:0], (1, 2, 3), None, r"Pixels of shape \(0, 6\)"),
     "NaN": (
         np.where(FOUR[2, 1] == FOUR, np.nan, FOUR),

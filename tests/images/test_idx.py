@@ -65,11 +65,14 @@ REFUSED = {
     "half a header": (lambda idx: idx(GRAY)[:10], "has 10 bytes, and its header alone 16"),
     "half a magic number": (lambda idx: idx(GRAY)[:3], "has 3 bytes, and its header alone 16"),
     "labels": (lambda idx: idx(GRAY.ravel()), "of labels .one dimension.. Name the file of images"),
-    "two dimensions": (lambda idx: idx(GRAY[0]), "of 2 dimensions .0x00000802.; 0x00000803 .* or 0x00000804"),
+    "two dimensions": (lambda idx: idx(GRAY[0]), "of 2 dimensions .0x00000802.; expected 0x00000803 .* or 0x00000804"),
     "five dimensions": (lambda idx: idx(GRAY[None, None]), "of 5 dimensions"),
-    "floats": (lambda idx: idx(GRAY.astype(">f4"), kind=0x0D), "of 32-bit floats .0x00000d03.; 0x00000803"),
+    "floats": (lambda idx: idx(GRAY.astype(">f4"), kind=0x0D), "of 32-bit floats .0x00000d03.; expected 0x00000803"),
     "labels of another type": (lambda idx: idx(GRAY.ravel(), kind=0x0C), "of 32-bit whole numbers"),
-    "another format": (lambda idx: b"\0\0\1\0" + bytes(40), "is no IDX file: it begins with 0x00000100; 0x00000803"),
+    "another format": (
+        lambda idx: b"\0\0\1\0" + bytes(40),
+        "is not an IDX file: it begins with 0x00000100; expected 0x00000803",
+    ),
     "no images": (lambda idx: idx(GRAY[:0]), "holds no pixels: its header declares 0 x 3 x 4"),
     "no rows": (lambda idx: idx(GRAY[:, :0]), "holds no pixels: its header declares 2 x 0 x 4"),
 }
@@ -90,12 +93,12 @@ def test_damaged_compression_is_told(tmp_path, idx, rng):
     flipped = packed[:2000] + bytes([packed[2000] ^ 1]) + packed[2001:]
     wrong_checksum = packed[:-8] + bytes(4) + packed[-4:]
     for content in (packed[:-5], packed[:500], packed[:11], flipped, wrong_checksum, packed + b"rubbish"):
-        with pytest.raises(DataError, match="damaged or cut short: it does not decompress .gzip."):
+        with pytest.raises(DataError, match="damaged or cut short: it cannot be decompressed .gzip."):
             read_images(written(tmp_path, content))
 
 
 def test_other_compressed_content_is_told(tmp_path):
-    with pytest.raises(DataError, match="is no IDX file: it begins with 0x612c620a"):
+    with pytest.raises(DataError, match="is not an IDX file: it begins with 0x612c620a"):
         read_images(written(tmp_path, gzip.compress(b"a,b\n1,2\n"), "table.csv.gz"))
 
 
@@ -122,7 +125,7 @@ def test_more_than_memory_holds_is_told(tmp_path, idx, monkeypatch):
     def refuse(_):
         raise MemoryError
 
-    monkeypatch.setattr("vae_anomaly.images.collection.np.empty", refuse)
+    monkeypatch.setattr("vae_anomaly.images.images.np.empty", refuse)
     with pytest.raises(
         DataError, match=r"2 images of 4 x 3 pixels \(width x height\), 0 GB.*more memory than there is"
     ):

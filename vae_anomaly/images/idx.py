@@ -1,7 +1,7 @@
 """
-IDX, the format in which MNIST and its kin are published: a header of sizes, then one unsigned byte a pixel.
+IDX files, the format of MNIST and similar data: a header of sizes, then one unsigned byte for each pixel.
 
-The header is big-endian: two zero bytes, the type of the elements, the number of dimensions, then four bytes a size.
+The header is big-endian: two zero bytes, the element type, the number of dimensions, then four bytes for each size.
 """
 
 import gzip
@@ -17,45 +17,40 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.images.collection import Images, Shape, empty_pixels
+from vae_anomaly.images.images import Images, Shape, empty_pixels
 
 _IDX, _GZIP = b"\0\0", b"\x1f\x8b"
-_TYPES = {
-    0x08: "unsigned bytes",
-    0x09: "signed bytes",
-    0x0B: "16-bit whole numbers",
-    0x0C: "32-bit whole numbers",
-    0x0D: "32-bit floats",
-    0x0E: "64-bit floats",
-}
-_UNSIGNED_BYTES, _GRAY, _WITH_CHANNELS = 0x08, 3, 4  # element type; numbers of dimensions
-_EXPECTED = "0x00000803 (images, rows, columns of unsigned bytes) or 0x00000804 (channels last) was expected"
 _BLOCK = 2**22  # bytes read at a time
 
 
 def is_idx(head: bytes) -> bool:
-    """Whether a file that begins so is read as IDX, plain or compressed with gzip; no image file begins like either."""
+    """Whether a file with these first bytes is read as IDX, possibly compressed; no image file begins with them."""
     return head.startswith((_IDX, _GZIP))
 
 
 def read_idx(path: Path) -> Images:
     """
-    Read an IDX file of images, plain or compressed with gzip.
+    Images of an IDX file, possibly compressed with gzip.
 
     Raises
     ------
     DataError
-        If the file is damaged, holds something else than images of unsigned bytes, or another number of bytes than its
-        header says; all of this is found out before memory is taken.
+        If the file is damaged, holds something other than images of unsigned bytes, or has another length than its
+        header declares. This is checked before memory is allocated.
     """
     name = repr(str(path))
     with _decompressed(path, name) as stream:
-        length = stream.seek(0, os.SEEK_END)  # a compressed file is read through, and its checksum compared
+        length = stream.seek(0, os.SEEK_END)  # reads a compressed file to its end, which also verifies its checksum
         stream.seek(0)
-        count, shape = _sizes(stream, length, name)
-        pixels = empty_pixels(count, shape, name)
-        _fill(pixels.reshape(count, *shape), stream)
-    return Images(pixels, shape, [str(number) for number in range(1, count + 1)])
+        count, (channels, height, width) = _read_header(stream, length, name)
+        pixels = empty_pixels(count, (channels, height, width), name)
+        images = pixels.reshape(count, channels, height, width)
+        step = max(1, _BLOCK // (channels * height * width))
+        for start in range(0, count, step):
+            part = images[start : start + step]
+            stored = np.frombuffer(stream.read(part.size), dtype=np.uint8).reshape(-1, height, width, channels)
+            np.divide(np.moveaxis(stored, -1, 1), 255, out=part)
+    return Images(pixels, (channels, height, width), [str(number) for number in range(1, count + 1)])
 
 
 @contextmanager
@@ -66,19 +61,21 @@ def _decompressed(path: Path, name: str) -> Iterator[BinaryIO]:
             file.seek(0)
             yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_compressed else file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{name} is damaged or cut short: it does not decompress (gzip). Fetch it again.") from error
+        fault = f"{name} is damaged or cut short: it cannot be decompressed (gzip). Fetch it again."
+        raise DataError(fault) from error
 
 
-def _sizes(stream: BinaryIO, length: int, name: str) -> tuple[int, Shape]:
-    """Number of images and their shape, as the header declares them and the file's length bears out."""
+def _read_header(stream: BinaryIO, length: int, name: str) -> tuple[int, Shape]:
+    """Number of images and their shape, if they agree with the length of the file in bytes."""
     magic = stream.read(4)
+    n_dimensions = 3
     if length >= 4:
-        _refuse_other_content(magic, name)
-    dimensions = magic[3] if length >= 4 else _GRAY
-    start = 4 + 4 * dimensions
+        n_dimensions = magic[3]
+        _check_content(magic, name)
+    start = 4 + 4 * n_dimensions
     if length < start:
         raise DataError(f"{name} is cut short: it has {length} bytes, and its header alone {start}. Fetch it again.")
-    sizes = struct.unpack(f">{dimensions}I", stream.read(start - 4))
+    sizes = struct.unpack(f">{n_dimensions}I", stream.read(start - 4))
     declared = " x ".join(f"{size:,}" for size in sizes)
     expected = start + math.prod(sizes)
     if expected == start:
@@ -91,23 +88,24 @@ def _sizes(stream: BinaryIO, length: int, name: str) -> tuple[int, Shape]:
     return count, (*channels, height, width) if channels else (1, height, width)
 
 
-def _refuse_other_content(magic: bytes, name: str) -> None:
-    kind, dimensions = magic[2], magic[3]
-    if not magic.startswith(_IDX) or kind not in _TYPES:
-        raise DataError(f"{name} is no IDX file: it begins with 0x{magic.hex()}; {_EXPECTED}. Name another file.")
-    if kind != _UNSIGNED_BYTES:
-        raise DataError(f"{name} is an IDX file of {_TYPES[kind]} (0x{magic.hex()}); {_EXPECTED}. Convert it.")
-    if dimensions == 1:
+def _check_content(magic: bytes, name: str) -> None:
+    """Refuse what is not images of unsigned bytes, with a DataError that names what it is."""
+    types = {
+        0x08: "unsigned bytes",
+        0x09: "signed bytes",
+        0x0B: "16-bit whole numbers",
+        0x0C: "32-bit whole numbers",
+        0x0D: "32-bit floats",
+        0x0E: "64-bit floats",
+    }
+    kind, n_dimensions = magic[2], magic[3]
+    found = f"0x{magic.hex()}"
+    expected = "expected 0x00000803 (images, rows, columns of unsigned bytes) or 0x00000804 (channels last)"
+    if not magic.startswith(_IDX) or kind not in types:
+        raise DataError(f"{name} is not an IDX file: it begins with {found}; {expected}. Name another file.")
+    if types[kind] != "unsigned bytes":
+        raise DataError(f"{name} is an IDX file of {types[kind]} ({found}); {expected}. Convert it.")
+    if n_dimensions == 1:
         raise DataError(f"{name} is an IDX file of labels (one dimension). Name the file of images that goes with it.")
-    if dimensions not in {_GRAY, _WITH_CHANNELS}:
-        raise DataError(f"{name} is an IDX file of {dimensions} dimensions (0x{magic.hex()}); {_EXPECTED}. Convert it.")
-
-
-def _fill(out: np.ndarray, stream: BinaryIO) -> None:
-    """Read pixels, channels last as they are stored, into ``out``, (images, channels, height, width)."""
-    count, channels, height, width = out.shape
-    step = max(1, _BLOCK // (channels * height * width))
-    for start in range(0, count, step):
-        part = out[start : start + step]
-        stored = np.frombuffer(stream.read(part.size), dtype=np.uint8).reshape(-1, height, width, channels)
-        np.divide(np.moveaxis(stored, -1, 1), 255, out=part)
+    if n_dimensions not in {3, 4}:
+        raise DataError(f"{name} is an IDX file of {n_dimensions} dimensions ({found}); {expected}. Convert it.")

@@ -1,10 +1,10 @@
-"""Images of one shape, each of them one row of numbers."""
+"""Images of one shape, each a row of pixels."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import DataError, MissingExtraError
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -17,12 +17,12 @@ class Images:
     Attributes
     ----------
     pixels
-        (images, channels * height * width), float64 in [0, 1], black 0 and white 1. A row is one image, channel first:
+        (images, channels * height * width), float64 in [0, 1], black 0 and white 1. A row is one image, channels first:
         ``pixels.reshape(-1, *shape)`` is (images, channels, height, width).
     shape
         Channels (1 gray, 3 red, green and blue), height and width.
     names
-        One name an image: the file's path within the folder that was read, or the number, from 1, in an IDX file.
+        One name for each image: the path within the folder that was read, or the number in an IDX file, from 1.
     """
 
     pixels: np.ndarray
@@ -31,13 +31,22 @@ class Images:
 
 
 def empty_pixels(count: int, shape: Shape, source: str) -> np.ndarray:
-    """Take memory for the rows of ``count`` images, (images, channels * height * width); too many are a DataError."""
+    """Uninitialised array for ``count`` images, (images, channels * height * width); DataError if memory lacks."""
     channels, height, width = shape
     try:
         return np.empty((count, channels * height * width))
-    except (MemoryError, ValueError) as error:  # ValueError: more than an array can have at all
+    except (MemoryError, ValueError) as error:  # ValueError: more than an array can hold
         size = 8 * count * channels * height * width / 1e9
         raise DataError(
             f"{source} has {count:,} images of {width} x {height} pixels (width x height), {size:,.0f} GB once read: "
             "more memory than there is. Scale the images down, or read fewer."
         ) from error
+
+
+def require_pillow() -> None:
+    """Raise a MissingExtraError with the install command if Pillow is missing."""
+    try:
+        import PIL  # noqa: F401
+    except ModuleNotFoundError as error:
+        message = 'Image files need Pillow, which is not installed. Run: pip install "vae-anomaly[images]"'
+        raise MissingExtraError(message) from error

@@ -34,7 +34,9 @@ def test_a_single_image_is_told_by_its_content(saved, tmp_path):
 def test_a_file_that_is_no_image_is_told(tmp_path, content, told, skip_bad):
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=f"^'.*a.png' is no usable image: {told}.* or name another: .* or an IDX file"):
+    with pytest.raises(
+        DataError, match=f"^'.*a.png' is not a usable image: {told}.* or name another: .* or an IDX file"
+    ):
         read_images(path, skip_bad=skip_bad)
 
 
