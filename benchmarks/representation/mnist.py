@@ -1,7 +1,7 @@
 """The digits of MNIST, and two tasks: detecting other digits than the one in training, and sampling a digit."""
 
 import gzip
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,28 +52,13 @@ class PCAError:
         return ((test - self.pca.inverse_transform(self.pca.transform(test))) ** 2).sum(1)
 
 
-def novelty(seed: int, **parameters: Any) -> Ours:
-    """Our detector for novelty detection, with these parameters."""
-    return Ours(True, seed, parameters)
-
-
-ONE_CLASS = [  # make(seed) -> Peer
-    Method(OURS_AS_IMAGE, partial(novelty, image_shape=SHAPE), seeds=2),
-    Method(f"{OURS}, table", novelty, seeds=2),
-    Method(f"{OURS}, table, 64 latents", partial(novelty, n_components=64), seeds=2),
-    Method(PRINCIPAL_ERROR, lambda seed: PCAError(), seeds=2),
-    Method(BASELINE, lambda seed: SklearnPeer(IsolationForest(random_state=seed)), seeds=2),
-    Method("5 neighbours", lambda seed: Neighbours(), seeds=2),
-    Method("PyOD VAE", lambda seed: PyODPeer("vae", "VAE", {"random_state": seed, "verbose": 0}), seeds=2),
-]
-
-
 @dataclass(frozen=True)
-class OneClassTask:
-    """AUROC of detecting the nine other digits, after training on one digit; for each digit."""
+class DigitTask:
+    """A measure for each digit, from the result of a method that is trained on this digit only."""
 
     digits: Digits
-    methods: Sequence[Method]
+    methods: Sequence[Method]  # make(split, digit, seed) -> result
+    evaluator: Callable[[Halves], Callable[[np.ndarray, int], float]]  # measure of a result and its digit
 
     @property
     def measures(self) -> list[str]:
@@ -83,17 +68,42 @@ class OneClassTask:
     def measure(self, method: Method, seed: int, lacking: Collection[str]) -> Iterator[Result]:
         """One digit at a time."""
         split = halves(*self.digits, seed)
+        evaluate = self.evaluator(split)
         for digit, name in enumerate(DIGITS):
             if name in lacking:
-                scores = timed(train_and_score, method.make(seed), split, digit)
-                auroc = roc_auc_score(split.test_labels != digit, scores.result)
-                yield Result(name, float(auroc), scores.seconds)
+                run = timed(method.make, split, digit, seed)
+                yield Result(name, evaluate(run.result, digit), run.seconds)
 
 
-def train_and_score(peer: Peer, split: Halves, digit: int) -> np.ndarray:
+def novelty(seed: int, **parameters: Any) -> Ours:
+    """Our detector for novelty detection, with these parameters."""
+    return Ours(True, seed, parameters)
+
+
+def train_and_score(make: Callable[[int], Peer], split: Halves, digit: int, seed: int) -> np.ndarray:
     """Anomaly scores of the test rows from a peer trained on one digit."""
+    peer = make(seed)
     peer.fit(split.train[split.train_labels == digit])
     return peer.score(split.test, np.full(len(split.test), -1))
+
+
+def detection_auroc(split: Halves) -> Callable[[np.ndarray, int], float]:
+    """AUROC of detecting the other digits by the scores of the test rows."""
+    return lambda scores, digit: float(roc_auc_score(split.test_labels != digit, scores))
+
+
+ONE_CLASS = [
+    Method(name, partial(train_and_score, make), seeds=2)
+    for name, make in {
+        OURS_AS_IMAGE: partial(novelty, image_shape=SHAPE),
+        f"{OURS}, table": novelty,
+        f"{OURS}, table, 64 latents": partial(novelty, n_components=64),
+        PRINCIPAL_ERROR: lambda seed: PCAError(),
+        BASELINE: lambda seed: SklearnPeer(IsolationForest(random_state=seed)),
+        "5 neighbours": lambda seed: Neighbours(),
+        "PyOD VAE": lambda seed: PyODPeer("vae", "VAE", {"random_state": seed, "verbose": 0}),
+    }.items()
+]
 
 
 def sample_ours(split: Halves, digit: int, seed: int) -> np.ndarray:
@@ -115,40 +125,24 @@ def sample_real(split: Halves, digit: int, seed: int) -> np.ndarray:
     return split.test[np.random.default_rng(seed).permutation(rows)[:SAMPLES]]
 
 
-SAMPLERS = [  # make(split, digit, seed) -> samples (SAMPLES, pixels)
+SAMPLERS = [
     Method(OURS, sample_ours, seeds=1),
     Method(f"normal density in PCA of {COMPONENTS}", sample_linear, seeds=1),
     Method("real digits of the test half", sample_real, seeds=1),
 ]
 
 
-@dataclass(frozen=True)
-class SamplingTask:
-    """A model for each digit; a classifier trained on real digits predicts the digit of each sample."""
-
-    digits: Digits
-    methods: Sequence[Method]
-
-    @property
-    def measures(self) -> list[str]:
-        """Fraction of each digit's samples that are classified as that digit."""
-        return DIGITS
-
-    def measure(self, method: Method, seed: int, lacking: Collection[str]) -> Iterator[Result]:
-        """One digit at a time."""
-        split = halves(*self.digits, seed)
-        classifier = SVC(C=5).fit(split.train, split.train_labels)
-        for digit, name in enumerate(DIGITS):
-            if name in lacking:
-                samples = timed(method.make, split, digit, seed)
-                yield Result(name, float((classifier.predict(samples.result) == digit).mean()), samples.seconds)
+def classifier_agreement(split: Halves) -> Callable[[np.ndarray, int], float]:
+    """Fraction of samples that a classifier of the training half takes for their digit."""
+    classifier = SVC(C=5).fit(split.train, split.train_labels)
+    return lambda samples, digit: float((classifier.predict(samples) == digit).mean())
 
 
-def build_one_class(data: Path) -> OneClassTask:
+def build_one_class(data: Path) -> DigitTask:
     """Detect other digits than the one in training."""
-    return OneClassTask(read_digits(data / "mnist"), ONE_CLASS)
+    return DigitTask(read_digits(data / "mnist"), ONE_CLASS, detection_auroc)
 
 
-def build_samples(data: Path) -> SamplingTask:
+def build_samples(data: Path) -> DigitTask:
     """Sample each digit."""
-    return SamplingTask(read_digits(data / "mnist"), SAMPLERS)
+    return DigitTask(read_digits(data / "mnist"), SAMPLERS, classifier_agreement)

@@ -1,5 +1,6 @@
 import gzip
 import struct
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -28,12 +29,14 @@ from benchmarks.representation.mnist import (
     COMPONENTS,
     DIGITS,
     Digits,
-    OneClassTask,
+    DigitTask,
     PCAError,
-    SamplingTask,
+    classifier_agreement,
+    detection_auroc,
     read_digits,
     sample_linear,
     sample_real,
+    train_and_score,
 )
 from benchmarks.representation.page import write_page
 from benchmarks.representation.tasks import Chapter, Method, Result, halves
@@ -156,7 +159,7 @@ class Nearness:
 
 def test_one_digit_is_learned_and_the_others_are_anomalies(digits):
     peer = Nearness()
-    task = OneClassTask(digits, [Method("nearness", lambda seed: peer)])
+    task = DigitTask(digits, [Method("nearness", partial(train_and_score, lambda seed: peer))], detection_auroc)
     results = list(task.measure(task.methods[0], 0, ["digit 3", "digit 7"]))
     assert [result.measure for result in results] == ["digit 3", "digit 7"]
     assert_allclose([result.value for result in results], 1)
@@ -178,7 +181,7 @@ def test_samples_agree_where_they_look_like_their_digit(digits):
         Method("real", sample_real),
         Method("the next digit", lambda split, digit, seed: sample_real(split, (digit + 1) % 10, seed)),
     ]
-    task = SamplingTask(digits, samplers)
+    task = DigitTask(digits, samplers, classifier_agreement)
     for method, agreement in zip(samplers, (1, 0), strict=True):
         results = list(task.measure(method, 0, DIGITS))
         assert [result.measure for result in results] == DIGITS
