@@ -1,49 +1,81 @@
+"""What "auto" resolves to: rules and recipes, not every number of the table."""
+
 import numpy as np
 import pytest
 
-from vae_anomaly import config as planning
-from vae_anomaly.config import choose_architecture, number_likelihood
+from vae_anomaly import config
+from vae_anomaly.config import RECIPES, choose_architecture
+from vae_anomaly.data.columns import CodeCell, NumberCell
 from vae_anomaly.model.pca_init import UNITS
 from vae_anomaly.training.trainer import FenceTrimming, FixedTrimming
 
-SIZES = [1, 9, 10, 300, 1_000_000]
+PURPOSES = {
+    "outlier": {},
+    "novelty": {"novelty": True},
+    "representation": {"purpose": "representation"},
+    "images": {"purpose": "representation", "image_shape": (1, 16, 16)},
+}
 
 
-def make_plan(settings, n_rows, *, exemplars=True):
-    return planning.make_plan(settings, n_rows, exemplars=exemplars)
+def make_plan(settings, n_rows, *, exemplars=True, **facts):
+    return config.make_plan(settings, n_rows, exemplars=exemplars, **facts)
 
 
-@pytest.mark.parametrize("n_rows", SIZES)
-def test_outlier_detection_trains_on_all_rows_and_leaves_the_oddest_of_each_batch_out(settings_of, n_rows):
-    plan = make_plan(settings_of(), n_rows)
-    assert plan.batch_size == min(n_rows, 256)
-    assert plan.held_out == 0
-    assert plan.trimming == FenceTrimming()
+def architecture_of(settings, n_rows, n_features, **facts):
+    cells = [NumberCell(column) for column in range(n_features)]
+    return choose_architecture(settings, np.broadcast_to(0.5, (n_rows, n_features)), cells, **facts)
 
 
-@pytest.mark.parametrize("n_rows, held_out", [(1, 0), (9, 0), (10, 0), (94, 0), (100, 10), (300, 30), (10**6, 10**5)])
-def test_novelty_detection_trims_nothing_and_holds_rows_out_where_ten_can_be_spared(settings_of, n_rows, held_out):
-    plan = make_plan(settings_of(novelty=True), n_rows)
-    assert plan.held_out == held_out
-    assert plan.trimming == FixedTrimming(0.0)
-    assert plan.held_out < n_rows
+@pytest.mark.parametrize("recipe, asked", PURPOSES.items())
+def test_each_purpose_has_its_recipe(settings_of, recipe, asked):
+    assert settings_of(**asked).recipe is RECIPES[recipe]
+    plan, architecture = make_plan(settings_of(**asked), 300), architecture_of(settings_of(**asked), 300, 256)
+    assert plan.batch_size == RECIPES[recipe].batch_size
+    assert plan.max_iter == RECIPES[recipe].max_iter
+    assert architecture.n_components == RECIPES[recipe].n_components
+    assert architecture.hidden_layer_sizes == RECIPES[recipe].hidden_layer_sizes
+    assert (architecture.pca_init, architecture.convolutional) == (
+        RECIPES[recipe].pca_init,
+        RECIPES[recipe].convolutional,
+    )
 
 
-@pytest.mark.parametrize("n_rows", SIZES)
+def test_a_representation_is_the_same_in_novelty_detection(settings_of):
+    assert settings_of(purpose="representation", novelty=True).recipe is RECIPES["representation"]
+
+
 @pytest.mark.parametrize(
-    "novelty, exemplars, steps", [(False, True, 200), (False, False, 200), (True, True, 60), (True, False, 300)]
+    "recipe, exemplars, n_rows, steps",
+    [
+        ("outlier", True, 300, 200),
+        ("outlier", False, 300, 200),
+        ("novelty", True, 300, 60),
+        ("novelty", False, 300, 300),  # without exemplars the start is not the density of the table
+        ("representation", False, 10**6, 1000),
+        ("images", True, 300, 1000),
+        ("images", True, 12_800, 3000),  # 30 epochs
+        ("images", True, 10**6, 5000),
+    ],
 )
-def test_an_anchor_that_is_a_density_already_is_trained_short(settings_of, n_rows, novelty, exemplars, steps):
-    assert make_plan(settings_of(novelty=novelty), n_rows, exemplars=exemplars).max_iter == steps
+def test_steps_follow_the_recipe_the_prior_and_for_images_the_rows(settings_of, recipe, exemplars, n_rows, steps):
+    assert make_plan(settings_of(**PURPOSES[recipe]), n_rows, exemplars=exemplars).max_iter == steps
 
 
-@pytest.mark.parametrize("n_rows", SIZES)
+@pytest.mark.parametrize("n_rows", [1, 9, 10, 300, 1_000_000])
 def test_what_was_asked_for_is_taken_as_it_is(settings_of, n_rows):
-    for novelty in (False, True):
-        asked = settings_of(max_iter=7, batch_size=5, learning_rate=0.25, beta=3.0, novelty=novelty)
-        plan = make_plan(asked, n_rows)
+    for asked in PURPOSES.values():
+        settings = settings_of(max_iter=7, batch_size=5, learning_rate=0.25, beta=3.0, **asked)
+        plan = make_plan(settings, n_rows)
         assert (plan.max_iter, plan.batch_size) == (7, min(5, n_rows))
         assert (plan.learning_rate, plan.beta) == (0.25, 3.0)
+        architecture = architecture_of(
+            settings_of(n_components=50, n_estimators=5, likelihood="gaussian", **asked), n_rows, 2
+        )
+        assert (architecture.n_components, architecture.n_estimators, architecture.number_likelihood) == (
+            50,
+            5,
+            "gaussian",
+        )
 
 
 @pytest.mark.parametrize("max_iter", [1, 7, 19, 20, 21, 39, 100, 2000])
@@ -53,31 +85,27 @@ def test_a_plan_reports_about_twenty_times(settings_of, max_iter):
     assert rounds == max_iter if max_iter <= 20 else 20 <= rounds < 40
 
 
-def test_a_representation_trains_long_on_all_rows_and_stops_by_held_out_ones(settings_of):
-    plan = make_plan(settings_of(purpose="representation", contamination=0.4), 300, exemplars=False)
-    assert (plan.max_iter, plan.held_out, plan.trimming) == (1000, 30, FixedTrimming(0.0))
+@pytest.mark.parametrize("n_rows, held_out", [(1, 0), (94, 0), (100, 10), (300, 30), (10**6, 10**5)])
+def test_rows_are_held_out_where_ten_can_be_spared_except_in_outlier_detection(settings_of, n_rows, held_out):
+    found = {name: make_plan(settings_of(**asked), n_rows).held_out for name, asked in PURPOSES.items()}
+    assert found == {"outlier": 0, "novelty": held_out, "representation": held_out, "images": held_out}
+
+
+def test_only_outlier_detection_trims_and_by_the_contamination_that_was_declared(settings_of):
+    for name, asked in PURPOSES.items():
+        outlier = name == "outlier"
+        assert make_plan(settings_of(**asked), 300).trimming == (FenceTrimming() if outlier else FixedTrimming(0.0))
+        declared = make_plan(settings_of(contamination=0.4, **asked), 300).trimming
+        assert declared == FixedTrimming(0.4 if outlier else 0.0)
+
+
+def test_the_kl_of_a_representation_is_warmed_up_and_that_of_a_detector_is_not(settings_of):
+    plan = make_plan(settings_of(purpose="representation", beta=3.0, max_iter=100), 300)
+    weights = [plan.beta_at(step) for step in range(100)]
+    np.testing.assert_allclose(weights[:21], 3.0 * np.minimum(np.arange(1, 22) / 20, 1))
+    assert set(weights[20:]) == {3.0}
     for novelty in (False, True):
-        design = choose_architecture(settings_of(purpose="representation", novelty=novelty), 300, 40)
-        assert (design.prior, design.n_estimators, design.n_components, design.anchored) == ("gaussian", 1, 16, True)
-        asked = settings_of(purpose="representation", novelty=novelty)
-        assert number_likelihood(asked, np.zeros((3, 40))) == "gaussian"
-
-
-@pytest.mark.parametrize("share, name", [(0.0, "bernoulli"), (0.1, "bernoulli"), (0.3, "gaussian")])
-def test_pixels_are_black_or_white_unless_many_are_gray(settings_of, share, name):
-    images = np.where(np.arange(100) < 100 * share, 0.5, np.arange(100) % 2)[None]
-    shown = settings_of(purpose="representation", image_shape=(1, 16, 16))
-    assert number_likelihood(shown, images) == name
-    assert number_likelihood(settings_of(image_shape=(1, 10, 10), novelty=True), images) == "gaussian"
-    assert number_likelihood(settings_of(image_shape=(1, 10, 10)), images) == "student_t"
-
-
-def test_codes_rest_on_rows_where_the_columns_are_of_one_measure(settings_of):
-    codes = settings_of(purpose="representation")
-    assert choose_architecture(codes, 300, 40, one_measure=True).prior == "exemplar"
-    assert choose_architecture(codes, 9, 40, one_measure=True).prior == "gaussian"
-    for one_measure in (False, True):
-        assert choose_architecture(settings_of(), 300, 40, one_measure=one_measure).prior == "exemplar"
+        assert make_plan(settings_of(novelty=novelty, beta=3.0), 300).beta_at(0) == 3.0
 
 
 @pytest.mark.parametrize(
@@ -93,74 +121,87 @@ def test_codes_rest_on_rows_where_the_columns_are_of_one_measure(settings_of):
     ],
     ids=str,
 )
-def test_noise_is_common_where_the_measure_is_and_codes_are_the_purpose(settings_of, asked, exemplars, common):
+def test_noise_is_common_where_the_measure_is_and_latents_are_the_purpose(settings_of, asked, exemplars, common):
     asked = settings_of(**{"purpose": "representation"} | asked)
     for one_measure in (False, True):
-        plan = planning.make_plan(asked, 300, exemplars=exemplars, one_measure=one_measure)
+        plan = make_plan(asked, 300, exemplars=exemplars, one_measure=one_measure)
         assert plan.common_noise is (common and one_measure)
+
+
+def test_a_prior_on_rows_needs_ten_rows_and_for_a_representation_one_measure(settings_of):
+    for n_rows, prior in [(1, "gaussian"), (9, "gaussian"), (10, "exemplar"), (300, "exemplar")]:
+        assert architecture_of(settings_of(), n_rows, 5).prior == prior
+        assert architecture_of(settings_of(purpose="representation"), n_rows, 5, one_measure=True).prior == prior
+        assert architecture_of(settings_of(purpose="representation"), n_rows, 5).prior == "gaussian"
+        for asked in ("gaussian", "exemplar"):
+            assert architecture_of(settings_of(prior=asked), n_rows, 5).prior == asked
 
 
 @pytest.mark.parametrize(
     "sides, convolutional", [((16, 16), True), ((28, 28), True), ((15, 40), False), ((8, 8), False)]
 )
-def test_only_images_large_enough_are_convolved_and_only_for_codes(settings_of, sides, convolutional):
+def test_only_images_large_enough_are_convolved_and_only_for_latents(settings_of, sides, convolutional):
     shape = (1, *sides)
-    codes = settings_of(purpose="representation", image_shape=shape)
-    assert choose_architecture(codes, 300, 64).convolutional is convolutional
-    assert choose_architecture(codes, 300, 64).anchored is not convolutional
-    assert choose_architecture(codes, 300, 64).hidden_layer_sizes == ((16, 32) if convolutional else (64, 64))
-    assert not choose_architecture(settings_of(image_shape=shape), 300, 64).convolutional
-
-
-def test_the_kl_of_a_representation_is_warmed_up_and_that_of_a_detector_is_not(settings_of):
-    plan = make_plan(settings_of(purpose="representation", beta=3.0, max_iter=100), 300)
-    weights = [plan.beta_at(step) for step in range(100)]
-    np.testing.assert_allclose(weights[:21], 3.0 * np.minimum(np.arange(1, 22) / 20, 1))
-    assert set(weights[20:]) == {3.0}
+    assert (
+        architecture_of(settings_of(purpose="representation", image_shape=shape), 30, 64).convolutional is convolutional
+    )
     for novelty in (False, True):
-        assert make_plan(settings_of(novelty=novelty, beta=3.0), 300).beta_at(0) == 3.0
-
-
-def test_training_leaves_out_what_was_declared_odd(settings_of):
-    assert make_plan(settings_of(contamination=0.4), 300).trimming == FixedTrimming(0.4)
-    assert make_plan(settings_of(contamination=0.4, novelty=True), 300).trimming == FixedTrimming(0.0)
-
-
-@pytest.mark.parametrize("n_rows, prior", [(1, "gaussian"), (9, "gaussian"), (10, "exemplar"), (10**6, "exemplar")])
-def test_a_prior_of_rows_needs_ten_rows(settings_of, n_rows, prior):
-    assert choose_architecture(settings_of(), n_rows, 5).prior == prior
-    for asked in ("gaussian", "exemplar"):
-        assert choose_architecture(settings_of(prior=asked), n_rows, 5).prior == asked
+        assert not architecture_of(settings_of(image_shape=shape, novelty=novelty), 30, 64).convolutional
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 7, 8, 31, 33, 10_000])
-def test_a_code_is_never_wider_than_what_the_encoder_sees(settings_of, n_features):
+def test_there_are_never_more_latents_than_the_encoder_sees_features(settings_of, n_features):
     for novelty, variational in [(False, True), (True, True), (False, False), (True, False)]:
-        design = choose_architecture(settings_of(novelty=novelty, variational=variational), 300, n_features)
-        assert 1 <= design.n_components <= n_features
+        architecture = architecture_of(settings_of(novelty=novelty, variational=variational), 300, n_features)
+        assert 1 <= architecture.n_components <= n_features
         if not variational:
-            assert design.n_components <= max(1, n_features // 2)  # an autoencoder has to compress
-    assert choose_architecture(settings_of(n_components=50), 300, n_features).n_components == 50
+            assert architecture.n_components <= max(1, n_features // 2)  # an autoencoder has to compress
 
 
-def test_members_are_two_kinds_of_units_in_novelty_detection_and_as_many_as_asked_for(settings_of):
-    """Where nothing is asked for, there is a member for each way to measure columns, and more than one in any case."""
-    clean, dirty = (choose_architecture(settings_of(novelty=novelty), 300, 5).n_estimators for novelty in (True, False))
-    assert clean == len(UNITS)
-    assert dirty > 1
-    for novelty in (False, True):
-        assert choose_architecture(settings_of(n_estimators=5, novelty=novelty), 300, 5).n_estimators == 5
+def test_the_encoder_sees_a_feature_for_each_level_and_each_cell_that_can_be_missing(settings_of):
+    cells = [NumberCell(0), CodeCell(1, 3, (0.0,) * 3)]
+    x = np.zeros((300, 2))
+    assert choose_architecture(settings_of(), x, cells).n_components == 4
+    missing = choose_architecture(settings_of(), x, cells, missing=(0, 1))
+    assert (missing.n_components, missing.missing_indicators) == (6, (0, 1))
+
+
+def test_members_measure_columns_in_two_ways_in_novelty_detection_except_of_images(settings_of):
+    assert architecture_of(settings_of(novelty=True), 300, 5).n_estimators == len(UNITS)
+    assert architecture_of(settings_of(novelty=True, image_shape=(1, 1, 5)), 300, 5).n_estimators == 1
+    assert architecture_of(settings_of(), 300, 5).n_estimators > 1
+    assert architecture_of(settings_of(purpose="representation"), 300, 5).n_estimators == 1
+
+
+def test_numbers_have_heavy_tails_where_training_rows_may_be_anomalous(settings_of):
+    found = {
+        name: architecture_of(settings_of(**asked), 300, 256).number_likelihood for name, asked in PURPOSES.items()
+    }
+    assert found == {
+        "outlier": "student_t",
+        "novelty": "gaussian",
+        "representation": "gaussian",
+        "images": "gaussian",  # these are gray
+    }
+    assert architecture_of(settings_of(variational=False), 300, 5).number_likelihood == "gaussian"
+
+
+@pytest.mark.parametrize("gray, likelihood", [(0.15, "bernoulli"), (0.25, "gaussian")])
+def test_images_that_are_nearly_black_and_white_are_bernoulli(settings_of, gray, likelihood):
+    x = np.where(np.arange(2560).reshape(10, 256) % 100 < 100 * gray, 0.5, 1.0)
+    cells = [NumberCell(column) for column in range(256)]
+    assert choose_architecture(settings_of(**PURPOSES["images"]), x, cells).number_likelihood == likelihood
 
 
 def test_a_plain_autoencoder_has_no_prior_whatever_its_name(settings_of):
-    assert not choose_architecture(settings_of(variational=False, prior="exemplar"), 300, 5).exemplars
-    assert choose_architecture(settings_of(prior="exemplar"), 300, 5).exemplars
-    assert not choose_architecture(settings_of(prior="gaussian"), 300, 5).exemplars
+    assert not architecture_of(settings_of(variational=False), 300, 5).exemplars
+    assert architecture_of(settings_of(prior="exemplar"), 300, 5).exemplars
+    assert not architecture_of(settings_of(prior="gaussian"), 300, 5).exemplars
 
 
 def test_numbers_of_numpy_become_pythons_own(settings_of):
     settings = settings_of(n_estimators=np.int64(2), novelty=np.bool_(True), hidden_layer_sizes=np.array([4, 3]))
-    design = choose_architecture(settings, 300, 5)
-    assert type(design.n_estimators) is int
-    assert all(type(width) is int for width in design.hidden_layer_sizes)
+    architecture = architecture_of(settings, 300, 5)
+    assert type(architecture.n_estimators) is int
+    assert all(type(width) is int for width in architecture.hidden_layer_sizes)
     assert type(settings.novelty) is bool

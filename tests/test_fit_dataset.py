@@ -98,12 +98,12 @@ def test_the_model_knows_how_long_the_table_is_and_what_it_holds(short_shares):
 
 def drawn_places(frame):
     seed = np.random.RandomState(3).randint(2**31 - 1)
-    return sampling.draw(frame, seed, split=False).rows
+    return sampling.draw(frame, seed, split=False).places
 
 
 def test_a_longer_training_sees_all_rows_once_before_it_sees_one_again(short_shares, monkeypatch):
     frame, seen = table_of()[["a", "row"]].fillna(0.0), []
-    monkeypatch.setattr("vae_anomaly.training.trainer.Trainer._try_step", spied(seen))
+    monkeypatch.setattr("vae_anomaly.training.trainer.Trainer._gradient_step", spied(seen))
     VAEDetector(**{**QUICK, "max_iter": 2 * N // 50, "batch_size": 50}).fit(in_pieces(frame))
     shares = [frozenset(rows) for rows in seen]
     turns = [share for share, before in zip(shares, [None, *shares], strict=False) if share != before]
@@ -117,7 +117,7 @@ def test_a_longer_training_sees_all_rows_once_before_it_sees_one_again(short_sha
 def spied(seen):
     from vae_anomaly.training.trainer import Trainer
 
-    step = Trainer._try_step
+    step = Trainer._gradient_step
 
     def noted(trainer, number):
         x = trainer.x

@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from vae_anomaly.fitted import LatentSummary
+from vae_anomaly.fit import summarise_latents
 
 
 def divergence(mean, variance, centre, total):
@@ -21,7 +21,7 @@ def posterior(rng):
 def test_under_a_standard_normal_prior_the_kl_of_each_latent_is_that_of_its_posterior(posterior):
     means, variances = posterior
     each = [[divergence(m, v, 0, 1) for m, v in zip(*row, strict=True)] for row in zip(means, variances, strict=True)]
-    assert_allclose(LatentSummary.of(means, variances, standard=True).kl, np.mean(each, 0), rtol=1e-6)
+    assert_allclose(summarise_latents(means, variances, standard=True).kl, np.mean(each, 0), rtol=1e-6)
 
 
 def test_under_exemplars_it_is_the_kl_to_a_normal_density_of_the_codes_own_moments(posterior):
@@ -31,7 +31,7 @@ def test_under_exemplars_it_is_the_kl_to_a_normal_density_of_the_codes_own_momen
         [divergence(m, v, c, t) for m, v, c, t in zip(*row, centre, total, strict=True)]
         for row in zip(means, variances, strict=True)
     ]
-    found = LatentSummary.of(means, variances, standard=False)
+    found = summarise_latents(means, variances, standard=False)
     assert_allclose(found.kl, np.mean(each, 0), rtol=1e-6)
     assert_allclose(found.reach, np.sqrt(total))
     assert_allclose(found.mean, centre)
@@ -39,12 +39,12 @@ def test_under_exemplars_it_is_the_kl_to_a_normal_density_of_the_codes_own_momen
 
 def test_a_latent_is_active_if_its_code_tells_rows_apart(rng):
     means, noise = rng.normal(size=(200, 3)) * [1.0, 0.2, 0.01], np.tile([0.1, 0.9, 1.0], (200, 1))
-    assert LatentSummary.of(means, noise, standard=True).active.tolist() == [True, True, False]
+    assert summarise_latents(means, noise, standard=True).active.tolist() == [True, True, False]
 
 
 def test_a_plain_autoencoder_has_no_noise_and_no_kl(rng):
     means = np.column_stack([rng.normal(size=20), np.full(20, 3.0)])
-    found = LatentSummary.of(means, np.zeros((20, 2)), standard=False)
+    found = summarise_latents(means, np.zeros((20, 2)), standard=False)
     assert found.kl == found.posterior_std == [0.0, 0.0]
     assert found.active.tolist() == [True, False]
     assert (found.reach > 0).all()

@@ -9,10 +9,10 @@ from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import VAEDetector, load
 from vae_anomaly import fit as fitting
-from vae_anomaly import fitted as reference
+from vae_anomaly import update as updating
 from vae_anomaly.errors import DataError
 from vae_anomaly.scoring.scorer import row_keys
-from vae_anomaly.update import steps_between, strangeness, uniform_rows
+from vae_anomaly.update import score_difference, steps_between, uniform_rows
 
 MIXING = np.random.default_rng(5).normal(size=(2, 5))
 SMALL = {"hidden_layer_sizes": (32,), "random_state": 0}
@@ -68,8 +68,8 @@ def test_all_rows_are_kept_while_they_are_few():
 
 
 def test_what_a_model_keeps_does_not_grow_and_holds_its_past_in_proportion(monkeypatch):
-    monkeypatch.setattr(reference, "MOST_ROWS", 300)
-    monkeypatch.setattr(fitting, "THRESHOLD_ROWS", 300)
+    monkeypatch.setattr(fitting, "REFERENCE_ROWS", 300)
+    monkeypatch.setattr(updating, "REFERENCE_ROWS", 300)
     parts = [normal_rows(400, seed, shift) for seed, shift in enumerate((0, 3, 6, 9))]
     detector = VAEDetector(**TINY)
     for part in parts:
@@ -92,12 +92,12 @@ def test_many_small_updates_take_as_many_steps_as_a_large_one():
     assert steps_between(10, 10**6, 200) == 200
 
 
-def test_strangeness_is_kolmogorovs_distance_and_nothing_where_there_is_none():
+def test_score_difference_is_kolmogorovs_distance_and_nothing_where_there_is_none():
     rng = np.random.default_rng(0)
     old = rng.normal(size=4000)
-    assert [strangeness(old, rng.normal(size=n)) for n in (1, 5, 50, 500)] == [0.0] * 4
-    assert strangeness(old, rng.normal(size=4000) - 1) == pytest.approx(0.383, abs=0.04)  # 2 Phi(1/2) - 1
-    assert strangeness(old, old - 100) == 1.0
+    assert [score_difference(old, rng.normal(size=n)) for n in (1, 5, 50, 500)] == [0.0] * 4
+    assert score_difference(old, rng.normal(size=4000) - 1) == pytest.approx(0.383, abs=0.04)  # 2 Phi(1/2) - 1
+    assert score_difference(old, old - 100) == 1.0
 
 
 # What becomes of the model

@@ -18,12 +18,117 @@ from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS, Bernoulli, Categor
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.training.trainer import FenceTrimming, FixedTrimming, Plan, Trimming
 
-LEAST_SIDE = 16  # pixels of an image that is convolved; in smaller ones there is little that repeats
+LEAST_SIDE = 16  # pixels; smaller images have little that repeats, so convolutions gain nothing
+MIN_EXEMPLAR_ROWS = 10  # a prior on rows needs rows
+MIN_HELD_OUT = 10  # rows; fewer cannot tell when to stop
+REFERENCE_ROWS = 4096  # training rows, at most, that set threshold and p-values and stay in the model
+BASELINE_ROWS = 1024  # of these, rows whose contributions are the baseline of each column
+FOLDS = 5  # of calibration="cross"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What "auto" stands for in one kind of fit, and how that fit trains."""
+
+    n_components: int  # largest number of latents
+    autoencoder_components: int  # the same for a plain autoencoder
+    hidden_layer_sizes: tuple[int, ...]  # of convolutions, channels
+    n_estimators: int
+    image_estimators: int  # members where rows are images
+    number_likelihood: str
+    mixed_prior: str  # prior where columns have different units
+    max_iter: int  # gradient steps under an exemplar prior
+    gaussian_max_iter: int  # under a standard normal prior
+    batch_size: int
+    n_exemplars: int  # drawn for each step
+    holds_out: bool  # held-out rows stop training
+    trims: bool  # training leaves anomalous rows out
+    pca_init: bool  # training starts at principal components
+    warm_up: float = 0.0  # fraction of the steps over which the weight of the KL rises
+    epochs: int = 0  # training takes this many where they are more than max_iter steps,
+    longest: int = 0  # but not more than this number of steps
+    represents: bool = False  # the latents are the purpose, not the score
+    convolutional: bool = False
+
+
+RECIPES = {
+    "outlier": Recipe(  # the training rows may hold anomalies
+        n_components=16,
+        autoencoder_components=8,
+        hidden_layer_sizes=(64, 64),
+        n_estimators=3,  # members that differ by chance; scores are means over them
+        image_estimators=3,
+        number_likelihood="student_t",  # heavy tails: otherwise anomalies widen the noise scale of all rows
+        mixed_prior="exemplar",
+        max_iter=200,  # short: networks learn frequent rows first and anomalies later (ODIM, arXiv 2301.04257)
+        gaussian_max_iter=200,
+        batch_size=256,
+        n_exemplars=128,
+        holds_out=False,
+        trims=True,
+        pca_init=False,  # principal components follow anomalies
+    ),
+    "novelty": Recipe(  # the training rows are normal
+        n_components=32,
+        autoencoder_components=8,
+        hidden_layer_sizes=(64, 64),
+        n_estimators=2,  # one measures columns by the standard deviation, one by the range: see model/pca_init.py
+        image_estimators=1,  # pixels have one unit
+        number_likelihood="gaussian",
+        mixed_prior="exemplar",
+        max_iter=60,  # the start is nearly the best density; more steps detect no better (results/ablations.md)
+        gaussian_max_iter=300,  # without exemplars the start is not the table's density
+        batch_size=256,
+        n_exemplars=128,
+        holds_out=True,
+        trims=False,
+        pca_init=True,
+    ),
+    "representation": Recipe(  # the latents are for something else
+        n_components=16,
+        autoencoder_components=16,
+        hidden_layer_sizes=(64, 64),
+        n_estimators=1,  # latents are those of one member
+        image_estimators=1,
+        number_likelihood="gaussian",
+        mixed_prior="gaussian",  # each latent has a meaning of its own, and missing cells are filled better
+        max_iter=1000,  # long: all rows count, and held-out rows end it
+        gaussian_max_iter=1000,
+        batch_size=256,
+        n_exemplars=512,  # these networks are quick
+        holds_out=True,
+        trims=False,
+        pca_init=True,
+        warm_up=0.2,  # latents are in use before they cost (Sønderby et al. 2016, arXiv 1602.02282)
+        represents=True,
+    ),
+    "images": Recipe(  # the same of images of 16 pixels a side or more: convolutions give the better latents
+        n_components=16,
+        autoencoder_components=16,
+        hidden_layer_sizes=(16, 32),
+        n_estimators=1,
+        image_estimators=1,
+        number_likelihood="gaussian",
+        mixed_prior="gaussian",
+        max_iter=1000,
+        gaussian_max_iter=1000,
+        batch_size=128,
+        n_exemplars=128,  # each is encoded by convolutions
+        holds_out=True,
+        trims=False,
+        pca_init=False,  # convolutions have no linear path
+        warm_up=0.2,
+        epochs=30,  # they start from nothing, so training takes longest
+        longest=5000,
+        represents=True,
+        convolutional=True,
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The detector's parameters that decide what is trained; their meaning stands at `VAEDetector`."""
+    """The detector's parameters that decide what is trained; `VAEDetector` describes them."""
 
     purpose: str
     n_components: int | str
@@ -46,157 +151,187 @@ class Settings:
     device: str
     precision: str
 
-    @property
-    def anchored(self) -> bool:
-        """Whether training starts at principal directions: where the training rows are taken as they are."""
-        return self.novelty or self.represents
-
-    @property
-    def represents(self) -> bool:
-        """Whether the code is the purpose, not the score."""
-        return self.purpose == "representation"
-
-    @property
-    def convolutional(self) -> bool:
-        """Whether the nets are convolutions: their codes of images are the better ones, their scores are not.
-
-        Codes of small images are better where the nets start at principal components, as for tables (8 x 8 digits:
-        benchmarks/results/representation.md).
-        """
-        return self.represents and self.image_shape is not None and min(self.image_shape[1:]) >= LEAST_SIDE
-
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
-        """The settings among the parameters of a detector; numpy's numbers become Python's, which JSON can hold."""
+        """The settings among the parameters of a detector; numbers of numpy become Python's, which JSON can hold."""
         values = {field.name: parameters[field.name] for field in fields(cls)}
-        plain = {name: v.tolist() if isinstance(v, np.generic | np.ndarray) else v for name, v in values.items()}
-        return cls(**plain)
+        return cls(**{name: v.tolist() if isinstance(v, np.generic | np.ndarray) else v for name, v in values.items()})
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of this fit."""
+        if self.purpose != "representation":
+            return RECIPES["novelty" if self.novelty else "outlier"]
+        large = self.image_shape is not None and min(self.image_shape[1:]) >= LEAST_SIDE
+        return RECIPES["images" if large else "representation"]
 
 
-def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Refuse what the constraints of single parameters cannot see."""
-    sizes = parameters["hidden_layer_sizes"]
-    whole = isinstance(sizes, str) or all(isinstance(size, Integral) and int(size) > 0 for size in sizes)
-    if not whole or not len(sizes):
-        raise InvalidParameterError(
-            f"The 'hidden_layer_sizes' parameter must be 'auto' or whole numbers from 1 up. Got {sizes!r}."
-        )
-    if parameters["image_shape"] is not None:
-        layers = 1 if isinstance(sizes, str) else len(sizes)
-        _check_images(parameters["image_shape"], layers * (parameters["purpose"] == "representation"))
-    elif parameters["likelihood"] == "bernoulli":
-        raise InvalidParameterError(
-            "likelihood='bernoulli' is for pixels: give the image_shape, or leave it to 'auto'."
-        )
-    if parameters["checkpoint"] is not None and parameters["random_state"] in (None, np.random):
-        raise InvalidParameterError(
-            "A fit with a checkpoint needs a number as 'random_state': without one no other fit could go on from it."
-        )
-    densities = {"bound": "iwae", "prior": "exemplar", "likelihood": "student_t"}
-    asked = [f"{name}={value!r}" for name, value in densities.items() if parameters[name] == value]
-    if asked and not parameters["variational"]:
-        raise InvalidParameterError(
-            f"A plain autoencoder (variational=False) has no density, so {asked[0]} has no meaning. Leave it out."
-        )
+@dataclass(frozen=True)
+class Architecture:
+    """The model to build, every "auto" resolved.
 
-
-def _check_images(image_shape: Sequence[Any], convolutions: int) -> None:
-    """Refuse shapes that are none, and images whose sides cannot be halved so often."""
-    shape = list(image_shape)
-    if len(shape) != 3 or not all(isinstance(size, Integral) and int(size) > 0 for size in shape):
-        raise InvalidParameterError(
-            f"The 'image_shape' parameter must be three whole numbers: channels, height and width. Got {shape!r}."
-        )
-    if LEAST_SIDE <= min(shape[1:]) < 2**convolutions:
-        raise InvalidParameterError(
-            f"Images of {shape[2]} x {shape[1]} pixels are too small for {convolutions} convolutions, "
-            "each of which halves the sides."
-        )
-
-
-def plain(value: Any) -> Any:
-    """A parameter as JSON has it; what JSON cannot hold (a generator, callbacks) is not kept."""
-    match value:
-        case np.generic():
-            return value.item()
-        case np.ndarray() | list() | tuple():
-            items = [plain(item) for item in value]
-            return None if None in items else items
-        case str() | bool() | int() | float():
-            return value
-        case _:
-            return None
-
-
-WARM_UP = 0.2  # share of the steps, where a code is learned
-IMAGE_BATCH, IMAGE_EPOCHS = 128, 30
-TABLE_EXEMPLARS = 512  # a step, where a code is learned and the nets are quick
-MIN_HELD_OUT = 10  # rows; fewer cannot tell when to stop
-
-
-def make_plan(settings: Settings, n_rows: int, *, exemplars: bool, one_measure: bool = False) -> Plan:
-    """Choose what was left to "auto".
-
-    Both train short. In novelty detection an anchor with exemplars is near its best from the start: more steps find
-    likelihood in directions that tell no odd row from a normal one (benchmarks/results/ablations.md), and held-out
-    rows that stop gaining end it sooner. In outlier detection a net learns the frequent rows first and the odd ones
-    later (ODIM, arXiv 2301.04257), and the oddest rows of each batch are left out. A representation takes long: all
-    rows count, held-out rows say when it is done, and the KL is warmed up, so that latents are in use before they cost
-    (Sønderby et al. 2016, arXiv 1602.02282); convolutions, which start from nothing, take longest.
+    ``missing_indicators`` are the cells that were missing in some training rows: the encoder also sees whether they are
+    missing.
     """
-    usual = IMAGE_BATCH if settings.convolutional else 256
-    batch = min(n_rows, usual if settings.batch_size == "auto" else int(settings.batch_size))
-    held_out = round(settings.validation_fraction * n_rows) if settings.anchored else 0
-    return Plan(
-        max_iter=_steps(settings, n_rows, exemplars) if settings.max_iter == "auto" else int(settings.max_iter),
-        batch_size=batch,
-        learning_rate=settings.learning_rate,
-        beta=settings.beta,
-        trimming=_trimming(settings),
-        held_out=held_out if held_out >= MIN_HELD_OUT else 0,
-        warm_up=WARM_UP if settings.represents else 0.0,
-        n_exemplars=TABLE_EXEMPLARS if settings.represents and not settings.convolutional else Plan.n_exemplars,
-        common_noise=one_measure and _commons_noise(settings, exemplars),
+
+    n_components: int
+    hidden_layer_sizes: tuple[int, ...]
+    n_estimators: int
+    prior: str
+    variational: bool
+    pca_init: bool
+    convolutional: bool
+    image_shape: Shape | None
+    number_likelihood: str
+    missing_indicators: tuple[int, ...]
+
+    @property
+    def exemplars(self) -> bool:
+        """The prior is a mixture around training rows; a plain autoencoder has no prior."""
+        return self.variational and self.prior == "exemplar"
+
+    def build(self, cells: Sequence[Cell], n_rows: int, device: torch.device | str) -> VAE:
+        """The model with all weights zero, for an encoded table with these ``cells``: numbers, then flags, then codes.
+
+        A value never seen in training starts with the weight of one row among ``n_rows``.
+        """
+        unseen = 1 / (n_rows + 1)
+        floors = tuple(cell.floor for cell in cells if isinstance(cell, NumberCell))
+        n_flags = sum(isinstance(cell, FlagCell) for cell in cells)
+        blocks: list[Likelihood] = [NUMBER_LIKELIHOODS[self.number_likelihood](floors)] if floors else []
+        blocks += [Bernoulli(n_flags, unseen)] if n_flags else []
+        blocks += [Categorical(cell.n_codes, unseen, cell.spread) for cell in cells if isinstance(cell, CodeCell)]
+        if not self.variational:
+            blocks = [SquaredError(block) for block in blocks]
+        likelihood = Mixed(tuple(blocks), self.missing_indicators)
+        with torch.device(device):
+            return VAE(
+                likelihood,
+                self.n_components,
+                self.hidden_layer_sizes,
+                self.n_estimators,
+                self.image_shape if self.convolutional else None,
+            )
+
+
+def choose_architecture(
+    settings: Settings,
+    x: EncodedMatrix,
+    cells: Sequence[Cell],
+    *,
+    missing: tuple[int, ...] = (),
+    one_measure: bool = False,
+) -> Architecture:
+    """The model for the encoded rows ``x`` (rows, cells).
+
+    Parameters
+    ----------
+    settings : Settings
+        What was asked for.
+    x : EncodedMatrix
+        Training rows.
+    cells : sequence of Cell
+        Description of each cell.
+    missing : tuple of int
+        Cells that are missing in some rows.
+    one_measure : bool
+        The columns have one unit, as pixels have, and distances between rows mean something.
+    """
+    recipe, image_shape = settings.recipe, settings.image_shape
+    indicators = () if recipe.convolutional else missing  # convolutions see pixels alone
+    n_features = len(indicators) + sum(cell.n_features for cell in cells)
+    n_components = settings.n_components
+    if n_components == "auto" and settings.variational:
+        n_components = min(recipe.n_components, n_features)
+    elif n_components == "auto":  # an autoencoder has to compress
+        n_components = max(1, min(recipe.autoencoder_components, n_features // 2))
+    n_estimators = settings.n_estimators
+    if n_estimators == "auto":
+        n_estimators = recipe.n_estimators if image_shape is None else recipe.image_estimators
+    prior = settings.prior
+    if (
+        prior == "auto"
+    ):  # under exemplars, latents of comparable columns tell classes apart better (results/features.md)
+        prior = "exemplar" if one_measure else recipe.mixed_prior
+        prior = prior if len(x) >= MIN_EXEMPLAR_ROWS else "gaussian"
+    likelihood = settings.likelihood
+    if likelihood == "auto" and recipe.convolutional and _is_black_and_white(x):
+        likelihood = "bernoulli"
+    elif likelihood == "auto":
+        likelihood = recipe.number_likelihood if settings.variational else "gaussian"
+    sizes = settings.hidden_layer_sizes
+    return Architecture(
+        n_components=int(n_components),
+        hidden_layer_sizes=tuple(int(size) for size in (recipe.hidden_layer_sizes if sizes == "auto" else sizes)),
+        n_estimators=int(n_estimators),
+        prior=prior,
+        variational=settings.variational,
+        pca_init=recipe.pca_init,
+        convolutional=recipe.convolutional,
+        image_shape=None if image_shape is None else (int(image_shape[0]), int(image_shape[1]), int(image_shape[2])),
+        number_likelihood=likelihood,
+        missing_indicators=indicators,
     )
 
 
-def _commons_noise(settings: Settings, exemplars: bool) -> bool:
-    """Whether columns of one measure have one noise as well.
+def _is_black_and_white(x: EncodedMatrix) -> bool:
+    """Fewer than a fifth of the pixels are gray: Bernoulli fits; latents that distinguish grays need a noise scale."""
+    gray = sum(int(((part > 0.1) & (part < 0.9)).sum()) for part in parts(x))
+    return gray < 0.2 * len(x) * x.shape[1]
 
-    With noise of their own, likelihood whitens them: a column that the code tells well has little noise, so it counts
-    for more, so it is told better still; and what the columns have in common, which a code is for, counts for less.
+
+def make_plan(settings: Settings, n_rows: int, *, exemplars: bool, one_measure: bool = False) -> Plan:
+    """How to train on ``n_rows`` rows.
+
+    Parameters
+    ----------
+    settings : Settings
+        What was asked for.
+    n_rows : int
+        Training rows.
+    exemplars : bool
+        The prior has exemplars.
+    one_measure : bool
+        The columns have one unit, as pixels have.
     """
-    asked = settings.likelihood in ("auto", "gaussian")
-    return asked and settings.represents and (exemplars or settings.image_shape is not None)
-
-
-def _steps(settings: Settings, n_rows: int, exemplars: bool) -> int:
-    if settings.convolutional:
-        return max(1000, min(IMAGE_EPOCHS * n_rows // IMAGE_BATCH, 5000))
-    if settings.represents:
-        return 1000
-    if not settings.novelty:
-        return 200
-    return 60 if exemplars else 300  # without exemplars the anchor is no density of the table's shape
-
-
-def _trimming(settings: Settings) -> Trimming:
-    """Clean rows all count; of dirty ones the share declared odd is left out, or what the batch itself says."""
-    if settings.anchored:
-        return FixedTrimming(0.0)
-    return FenceTrimming() if settings.contamination == "auto" else FixedTrimming(float(settings.contamination))
+    recipe, max_iter = settings.recipe, settings.max_iter
+    if max_iter == "auto":
+        max_iter = recipe.max_iter if exemplars else recipe.gaussian_max_iter
+        max_iter = max(max_iter, min(recipe.epochs * n_rows // recipe.batch_size, recipe.longest))
+    held_out = round(settings.validation_fraction * n_rows) if recipe.holds_out else 0
+    trimming: Trimming = FixedTrimming(0.0)
+    if recipe.trims:
+        trimming = FenceTrimming() if settings.contamination == "auto" else FixedTrimming(float(settings.contamination))
+    # With one noise scale for each column, training weights a column that is reconstructed well ever more, and what the
+    # columns have in common, which latents are for, ever less.
+    one_scale = recipe.represents and (exemplars or settings.image_shape is not None)
+    return Plan(
+        max_iter=int(max_iter),
+        batch_size=min(n_rows, recipe.batch_size if settings.batch_size == "auto" else int(settings.batch_size)),
+        learning_rate=settings.learning_rate,
+        scale_rate=10.0,
+        gradient_norm=10.0,
+        beta=settings.beta,
+        warm_up=recipe.warm_up,
+        trimming=trimming,
+        n_exemplars=recipe.n_exemplars,
+        held_out=held_out if held_out >= MIN_HELD_OUT else 0,
+        patience=3,
+        interval=max(1, int(max_iter) // 20),
+        common_noise=one_measure and one_scale and settings.likelihood in ("auto", "gaussian"),
+    )
 
 
 TYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device that was asked for; "auto" takes CUDA where there is one, else the processor.
+    """The device asked for; "auto" takes CUDA where there is one, else the processor.
 
     Raises
     ------
     DeviceError
-        The device is not to be had on this machine.
+        torch cannot use the device on this machine.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -214,141 +349,71 @@ def resolve_device(device: str) -> torch.device:
 
 def resolve_precision(precision: str, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
     """Types of training and of scoring; "auto" trains in float32 and scores in float64 where the device has it."""
-    has_double = device.type != "mps"
+    has_float64 = device.type != "mps"
     if precision == "auto":
-        return torch.float32, torch.float64 if has_double else torch.float32
-    if precision == "float64" and not has_double:
+        return torch.float32, torch.float64 if has_float64 else torch.float32
+    if precision == "float64" and not has_float64:
         raise DeviceError(
             f"precision='float64' was asked for, but device {str(device)!r} has no float64. Use device='cpu'."
         )
     return TYPES[precision], TYPES[precision]
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 if hasattr(os, "register_at_fork"):  # torch hangs in a forked child once its parent has used two threads
-    os.register_at_fork(after_in_child=_one_thread)
-MIN_EXEMPLAR_ROWS = 10
-MOST_LATENTS = 16
-CHANNELS = (16, 32)
-GRAY, MOST_GRAY = 0.1, 0.2  # how far from black and white, and the share of such pixels in black and white images
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """The sizes of a model, every "auto" resolved."""
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Raise for parameters that are valid one by one but not together.
 
-    n_components: int
-    hidden_layer_sizes: tuple[int, ...]
-    n_estimators: int
-    prior: str
-    variational: bool
-    anchored: bool
-    convolutional: bool
-    image_shape: Shape | None
-
-    @property
-    def exemplars(self) -> bool:
-        """Whether the prior sits on training rows; a plain autoencoder has no prior."""
-        return self.variational and self.prior == "exemplar"
-
-    def build(self, likelihood: Likelihood) -> VAE:
-        """A model with all weights zero, on torch's current default device."""
-        shape = self.image_shape if self.convolutional else None
-        return VAE(likelihood, self.n_components, self.hidden_layer_sizes, self.n_estimators, shape)
-
-
-def build_likelihood(
-    cells: Sequence[Cell], *, n_rows: int, numbers: str, variational: bool, indicators: tuple[int, ...]
-) -> Mixed:
-    """Density of an encoded table, whose cells are numbers first, then flags, then codes.
-
-    A value never seen in training has, at first, the weight of one row among ``n_rows``. ``numbers`` names the density
-    of numbers.
+    Raises
+    ------
+    InvalidParameterError
+        The message names the parameter, its value and the remedy.
     """
-    unseen = 1 / (n_rows + 1)
-    floors = tuple(cell.floor for cell in cells if isinstance(cell, NumberCell))
-    n_flags = sum(isinstance(cell, FlagCell) for cell in cells)
-    blocks: list[Likelihood] = [NUMBER_LIKELIHOODS[numbers](floors)] if floors else []
-    blocks += [Bernoulli(n_flags, unseen)] if n_flags else []
-    blocks += [Categorical(cell.n_codes, unseen, cell.spread) for cell in cells if isinstance(cell, CodeCell)]
-    if not variational:
-        blocks = [SquaredError(block) for block in blocks]
-    return Mixed(tuple(blocks), indicators)
+    sizes, image_shape = parameters["hidden_layer_sizes"], parameters["image_shape"]
+    whole = isinstance(sizes, str) or all(isinstance(size, Integral) and int(size) > 0 for size in sizes)
+    if not whole or not len(sizes):
+        raise InvalidParameterError(
+            f"The 'hidden_layer_sizes' parameter must be 'auto' or whole numbers from 1 up. Got {sizes!r}."
+        )
+    if image_shape is not None:
+        shape = list(image_shape)
+        if len(shape) != 3 or not all(isinstance(size, Integral) and int(size) > 0 for size in shape):
+            raise InvalidParameterError(
+                f"The 'image_shape' parameter must be three whole numbers: channels, height and width. Got {shape!r}."
+            )
+        convolutions = (1 if isinstance(sizes, str) else len(sizes)) * (parameters["purpose"] == "representation")
+        if LEAST_SIDE <= min(shape[1:]) < 2**convolutions:
+            raise InvalidParameterError(
+                f"Images of {shape[2]} x {shape[1]} pixels are too small for {convolutions} convolutions, "
+                "each of which halves the sides."
+            )
+    elif parameters["likelihood"] == "bernoulli":
+        raise InvalidParameterError(
+            "likelihood='bernoulli' is for pixels: give the image_shape, or leave it to 'auto'."
+        )
+    if parameters["checkpoint"] is not None and parameters["random_state"] in (None, np.random):
+        raise InvalidParameterError(
+            "A fit with a checkpoint needs a number as 'random_state': without one no other fit could continue it."
+        )
+    densities = {"bound": "iwae", "prior": "exemplar", "likelihood": "student_t"}
+    asked = [f"{name}={value!r}" for name, value in densities.items() if parameters[name] == value]
+    if asked and not parameters["variational"]:
+        raise InvalidParameterError(
+            f"A plain autoencoder (variational=False) has no density, so {asked[0]} has no meaning. Leave it out."
+        )
 
 
-def number_likelihood(settings: Settings, x: EncodedMatrix) -> str:
-    """Name of the density of numbers, given the encoded rows.
-
-    Heavy tails where odd cells in training would else widen the noise of all. Pixels that are nearly all black or white
-    are Bernoulli; of a gray one that says too little, and codes that tell grays apart need a noise scale to learn.
-    """
-    if settings.likelihood != "auto":
-        return settings.likelihood
-    if settings.convolutional:
-        gray = sum(int(((part > GRAY) & (part < 1 - GRAY)).sum()) for part in parts(x))
-        return "bernoulli" if gray < MOST_GRAY * len(x) * x.shape[1] else "gaussian"
-    return "student_t" if settings.variational and not settings.anchored else "gaussian"
-
-
-def choose_architecture(settings: Settings, n_rows: int, n_features: int, *, one_measure: bool = False) -> Architecture:
-    """Choose what was left to "auto"; ``one_measure`` says whether the columns are of one, as pixels are.
-
-    A prior that follows the rows needs rows to follow: below 10 it is the standard normal. The plain autoencoder
-    compresses, so its code is at most half as wide as what it sees.
-    """
-    latents = _latents(settings, n_features) if settings.n_components == "auto" else settings.n_components
-    members = _members(settings) if settings.n_estimators == "auto" else settings.n_estimators
-    return Architecture(
-        n_components=int(latents),
-        hidden_layer_sizes=tuple(int(width) for width in _sizes(settings)),
-        n_estimators=int(members),
-        prior=_prior(settings, n_rows, one_measure) if settings.prior == "auto" else settings.prior,
-        variational=settings.variational,
-        anchored=settings.anchored and not settings.convolutional,
-        convolutional=settings.convolutional,
-        image_shape=None if settings.image_shape is None else _shape(settings.image_shape),
-    )
-
-
-def _sizes(settings: Settings) -> Sequence[int]:
-    """Widths of layers; channels of convolutions, as many as the sides of an image can be halved."""
-    if not isinstance(settings.hidden_layer_sizes, str):
-        return settings.hidden_layer_sizes
-    if settings.image_shape is None or not settings.convolutional:
-        return 64, 64
-    return CHANNELS[: max(1, min(_shape(settings.image_shape)[1:]).bit_length() - 1)]
-
-
-def _shape(sizes: Sequence[int]) -> Shape:
-    channels, height, width = (int(size) for size in sizes)
-    return channels, height, width
-
-
-def _latents(settings: Settings, n_features: int) -> int:
-    if not settings.variational:
-        return max(1, min(n_features // 2, MOST_LATENTS if settings.represents else 8))
-    return min(n_features, MOST_LATENTS if settings.represents or not settings.novelty else 2 * MOST_LATENTS)
-
-
-def _members(settings: Settings) -> int:
-    """Two that measure columns differently (see the anchor), or three that differ by chance.
-
-    A code needs one, and so do pixels, which are all of one measure.
-    """
-    if settings.represents or (settings.novelty and settings.image_shape is not None):
-        return 1
-    return 2 if settings.novelty else 3
-
-
-def _prior(settings: Settings, n_rows: int, one_measure: bool) -> str:
-    """Rows to rest on, if there are enough.
-
-    The code of a table has a standard normal prior, under which each latent has a meaning of its own and missing cells
-    are filled better. Where the columns are of one measure, how far rows lie apart means something, and their codes
-    tell classes apart better where they may gather around one another (benchmarks/results/representation.md).
-    """
-    few = n_rows < MIN_EXEMPLAR_ROWS
-    return "gaussian" if few or (settings.represents and not one_measure) else "exemplar"
+def as_json(value: Any) -> Any:
+    """A parameter in JSON's types; None for what JSON cannot hold, such as a random generator."""
+    match value:
+        case np.generic():
+            return value.item()
+        case np.ndarray() | list() | tuple():
+            items = [as_json(item) for item in value]
+            return None if None in items else items
+        case str() | bool() | int() | float():
+            return value
+        case _:
+            return None

@@ -1,8 +1,8 @@
 """The detector: a scikit-learn estimator around a variational autoencoder."""
 
-import math
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from numbers import Integral, Real
 from typing import Any, Self
@@ -13,20 +13,17 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin, _fit_context
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted
 
-from vae_anomaly.config import Settings, check_parameters, plain, resolve_device
+from vae_anomaly.config import Settings, as_json, check_parameters, resolve_device
 from vae_anomaly.data.parse import as_frame, fill, index_of, is_frame, unmasked
-from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.data.sampling import TrainingSample, draw
-from vae_anomaly.data.schema import Schema, encoded
 from vae_anomaly.diagnose.diagnosis import diagnose_model
-from vae_anomaly.errors import DataError, ModelFileError, NoDensityError, RowError
+from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.explain.explanation import explain
 from vae_anomaly.explain.repair import suggest_changes
-from vae_anomaly.fit import fit_calibrated, held_out_rows
+from vae_anomaly.fit import fit_calibrated, learn_table
 from vae_anomaly.fitted import FittedModel
-from vae_anomaly.io.dataset import Dataset, reading_bar
+from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.io.model_file import read_model, write_model
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.monitor.drift import Drift, comparable_scores, find_drift
@@ -267,24 +264,20 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         A training that asks for more rows goes on with others, until all have had their turn.
         """
         check_parameters(self.get_params(deep=False))
-        fitting = self._double()
-        drawn, schema, seed = fitting._read_dataset(X) if isinstance(X, Dataset) else fitting._read(X)
-        frame, held_out = drawn.frame, drawn.held_out
-        bars = self._bars()
-        monitor = CallbackRunner(self, [*(self.callbacks or []), *bars])
-        told = frame if isinstance(X, Dataset) else X
-        with checkpoint_folder(self.checkpoint) as folder, monitor.whole_fit(fitting, told):
+        settings = Settings.of(self.get_params(deep=False))
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        frame, table = learn_table(X, settings, seed, verbose=bool(self.verbose))
+        bars = [ProgressBar()] if self.verbose else []
+        callbacks = CallbackRunner(self, [*(self.callbacks or []), *bars])
+        fitting = self._copy()  # learns in place of this one, so that an error leaves this one as it was
+        checkpoints = nullcontext() if self.checkpoint is None else checkpoint_folder(self.checkpoint)
+        with checkpoints as folder, callbacks.whole_fit(fitting, frame if isinstance(X, Dataset) else X):
             fitted = fit_calibrated(
-                schema,
-                encoded(schema, frame, drawn.rows),
-                encoded(schema, frame, held_out) if held_out is not None and len(held_out) else None,
-                list(frame.columns),
-                isinstance(X, Dataset) or is_frame(X),
-                settings=Settings.of(self.get_params(deep=False)),
+                table,
+                settings=settings,
                 seed=seed,
-                monitor=monitor,
-                fold_monitor=CallbackRunner(self, bars),
-                others=drawn.others,
+                callbacks=callbacks,
+                fold_callbacks=CallbackRunner(self, bars),
                 folder=folder,
             )
             fitting._expose(fitted)
@@ -343,12 +336,12 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         if not self.__sklearn_is_fitted__():
             return self.fit(X)
         check_parameters(self.get_params(deep=False))
-        fitting = self._double()
+        settings = Settings.of(self.get_params(deep=False))
         x, seed = self.model_.encode(X), check_random_state(self.random_state).randint(2**31 - 1)
-        monitor = CallbackRunner(self, [*(self.callbacks or []), *self._bars()])
-        with monitor.whole_fit(fitting, X):
-            settings = Settings.of(self.get_params(deep=False))
-            fitting._expose(update_model(self.model_, x, settings=settings, seed=seed, monitor=monitor))
+        callbacks = CallbackRunner(self, [*(self.callbacks or []), *([ProgressBar()] if self.verbose else [])])
+        fitting = self._copy()
+        with callbacks.whole_fit(fitting, X):
+            fitting._expose(update_model(self.model_, x, settings=settings, seed=seed, callbacks=callbacks))
         self.__dict__ = fitting.__dict__
         return self
 
@@ -760,7 +753,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         document, tensors = self.model_.to_parts()
         asked = self.get_params(deep=False).items()
-        parameters = {name: plain(value) for name, value in asked if name not in OF_ONE_FIT}
+        parameters = {name: as_json(value) for name, value in asked if name not in OF_ONE_FIT}
         write_model(path, {**document, "parameters": parameters}, tensors)
 
     def _calibration(self, contamination: float | str | None, extrapolate: bool) -> Calibration:
@@ -771,58 +764,20 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             raise ValueError(f"contamination must be 'auto' or a number from 0 to 0.5. Got {contamination!r}.")
         return calibrate(self.model_.reference.scores, contamination=contamination, extrapolate=extrapolate)
 
-    def _double(self) -> Self:
-        """One that is as this is: what is learned goes there, and to this one at the end: all of it or nothing."""
-        double = object.__new__(type(self))
-        double.__dict__.update(self.__dict__)
-        return double
-
-    def _bars(self) -> list[object]:
-        """Callbacks for people who watch."""
-        return [ProgressBar()] if self.verbose else []
-
-    def _read(self, X: Any) -> tuple[TrainingSample, Schema | PixelSchema, int]:
-        """The rows to learn from, what the whole table is made of, and the seed that decides all chance of the fit."""
-        table = X if isinstance(X, Dataset) else self._new_table(X)
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        drawn = draw(table, seed, split=self.calibration == "split")
-        if isinstance(X, Dataset):
-            self._remember(list(drawn.frame.columns), True)
-        if self.calibration != "leave_one_out" and drawn.survey is None:
-            train, held_out = held_out_rows(len(drawn.frame), seed)
-            drawn = replace(drawn, rows=train, held_out=held_out) if self.calibration == "split" else drawn
-        if self.image_shape is not None:
-            return drawn, _learn_pixels(drawn, self.image_shape), seed
-        return drawn, Schema.learn(drawn.frame, drawn.rows, drawn.survey), seed
-
-    def _read_dataset(self, X: Dataset) -> tuple[TrainingSample, Schema | PixelSchema, int]:
-        """The same of a data set; errors say in which of its files a row is."""
-        try:
-            with reading_bar(X, shown=bool(self.verbose)):
-                return self._read(X)
-        except RowError as error:
-            raise X.located(error) from error
-
-    def _new_table(self, X: Any) -> pd.DataFrame:
-        """A training table as a frame; its columns are remembered as scikit-learn remembers them."""
-        if is_frame(X):
-            frame = as_frame(X)
-            self._remember(list(frame.columns), True)
-            return frame
-        array = validate_data(self, unmasked(X), dtype=np.float64, ensure_all_finite=False)
-        return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])], copy=False)
-
-    def _remember(self, inputs: list[str | int], frame: bool) -> None:
-        """Set ``n_features_in_`` and, where the columns have names, ``feature_names_in_``."""
-        self.__dict__.pop("feature_names_in_", None)
-        self.n_features_in_ = len(inputs)
-        if frame and all(isinstance(name, str) for name in inputs):
-            self.feature_names_in_ = np.array(inputs, dtype=object)
+    def _copy(self) -> Self:
+        """A shallow copy."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        return copy
 
     def _expose(self, fitted: FittedModel) -> None:
         """Set the public attributes."""
         record, architecture = fitted.record, fitted.architecture
         self._model = fitted
+        self.__dict__.pop("feature_names_in_", None)
+        self.n_features_in_ = len(fitted.inputs)
+        if fitted.is_frame and all(isinstance(name, str) for name in fitted.inputs):
+            self.feature_names_in_ = np.array(fitted.inputs, dtype=object)
         self.offset_ = record.offset
         self.history_ = record.history
         self.n_iter_ = record.n_iter
@@ -832,7 +787,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.schema_ = fitted.schema
         self.n_components_ = architecture.n_components
         self.n_estimators_ = architecture.n_estimators
-        self.likelihood_ = fitted.number_likelihood
+        self.likelihood_ = architecture.number_likelihood
         self.hidden_layer_sizes_ = architecture.hidden_layer_sizes
         self.prior_ = architecture.prior if architecture.variational else None
         self._n_features_out = architecture.n_components
@@ -894,14 +849,5 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
         check_parameters(detector.get_params(deep=False))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} does not hold the parameters of a detector: {error}") from error
-    detector._remember(fitted.inputs, fitted.is_frame)
     detector._expose(fitted)
     return detector
-
-
-def _learn_pixels(drawn: TrainingSample, shape: Sequence[int]) -> PixelSchema:
-    """The schema of images; there must be a column for each pixel."""
-    pixels, columns = math.prod(shape), drawn.frame.shape[1]
-    if columns != pixels:
-        raise DataError(f"The rows have {columns} columns; images of image_shape={tuple(shape)} have {pixels} pixels.")
-    return PixelSchema.learn(drawn.frame, drawn.rows, drawn.survey)

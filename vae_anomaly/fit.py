@@ -1,253 +1,399 @@
-"""The whole fit, from an encoded table to a fitted model, in its order."""
+"""A fit from beginning to end: `learn_table` reads and encodes the table, `fit_calibrated` trains and calibrates."""
 
 import hashlib
 import json
+import math
 import platform
-from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from vae_anomaly.config import (
+    BASELINE_ROWS,
+    FOLDS,
+    REFERENCE_ROWS,
     Architecture,
     Settings,
     choose_architecture,
     make_plan,
-    number_likelihood,
     resolve_device,
     resolve_precision,
 )
+from vae_anomaly.data.parse import as_frame, is_frame, unmasked
 from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.data.sampling import HELD_OUT, RemainingShards
+from vae_anomaly.data.sampling import HELD_OUT, RemainingShards, draw
 from vae_anomaly.data.schema import EncodedMatrix, Schema, encoded, parts, selected
-from vae_anomaly.errors import DataError
-from vae_anomaly.fitted import FitRecord, FittedModel, LatentSummary, ReferenceRows, likelihood_of
+from vae_anomaly.errors import DataError, RowError
+from vae_anomaly.fitted import FitRecord, FittedModel, LatentSummary, ReferenceRows
+from vae_anomaly.io.dataset import Dataset, reading_bar
 from vae_anomaly.model.objectives import OBJECTIVES
-from vae_anomaly.model.pca_init import fit_exemplar_init, fit_gaussian_init, pca_rows
+from vae_anomaly.model.pca_init import PCAInit, fit_exemplar_init, fit_gaussian_init, pca_rows
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.decide import threshold
 from vae_anomaly.scoring.scorer import Scorer, baseline_contributions, column_contributions, make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
-from vae_anomaly.training.checkpoints import Checkpoint, checkpoint_file
+from vae_anomaly.training.checkpoints import SUFFIX, Checkpoint
 from vae_anomaly.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """Encoded rows on their device, (rows, cells), and what is to be known of all of them.
+class TrainingTable:
+    """An encoded training table.
 
-    ``extent`` (2, cells) is the least and the largest of each cell, ``missing`` are the cells that some rows lack.
+    ``x`` (rows, cells) are the rows to train on, or the first shard of them, and ``others`` the remaining shards;
+    ``held_out`` are rows for calibration alone. ``inputs`` are all columns, those left out included.
     """
 
-    rows: Tensor
-    extent: np.ndarray
-    missing: tuple[int, ...]
-
-    @classmethod
-    def of(cls, x: EncodedMatrix, dtype: torch.dtype, device: torch.device) -> "Loaded":
-        """From encoded rows; long tables are encoded a few rows at a time, and never held in float64."""
-        rows, first = _room(x, dtype, device), 0
-        extent = np.full((2, x.shape[1]), np.nan)
-        missing = np.zeros(x.shape[1], dtype=bool)
-        for part in parts(x):
-            rows[first : first + len(part)] = torch.as_tensor(part, dtype=dtype)
-            extent = widened(extent, part)
-            missing |= np.isnan(part).any(0)
-            first += len(part)
-        return cls(rows, extent, tuple(np.flatnonzero(missing).tolist()))
+    schema: Schema | PixelSchema
+    x: EncodedMatrix
+    inputs: list[str | int]
+    is_frame: bool
+    held_out: EncodedMatrix | None = None
+    others: RemainingShards | None = None
 
 
-def widened(extent: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The least and the largest of each cell, (2, cells), with those of more rows ``x`` (rows, cells)."""
-    lows, highs = extent
-    return np.stack([np.fmin(lows, np.fmin.reduce(x)), np.fmax(highs, np.fmax.reduce(x))])
+def learn_table(X: Any, settings: Settings, seed: int, *, verbose: bool) -> tuple[pd.DataFrame, TrainingTable]:
+    """Read a table, learn its schema and encode it.
 
+    Parameters
+    ----------
+    X : DataFrame, array-like or Dataset
+        (rows, columns), as in `VAEDetector.fit`. A table longer than a shard is read once, and rows are drawn from it.
+    settings : Settings
+        Whether rows are images, and the calibration.
+    seed : int
+        Decides which rows are drawn and held out.
+    verbose : bool
+        Show a progress bar while a data set is read.
 
-def _room(x: EncodedMatrix, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Room for these rows: pixels lie column by column, as their schema gives them."""
-    n_rows, n_cells = x.shape
-    if x[:2].flags.c_contiguous:
-        return torch.empty(n_rows, n_cells, dtype=dtype, device=device)
-    return torch.empty(n_cells, n_rows, dtype=dtype, device=device).T
+    Returns
+    -------
+    tuple of DataFrame and TrainingTable
+        The rows in memory, and the same encoded.
 
-
-def start(vae: VAE, x: Tensor, design: Architecture, generator: torch.Generator, *, common_noise: bool = False) -> None:
-    """Start the linear paths at a PCA of the rows ``x``, if the design says so, and draw the rest."""
-    inits = []
-    if design.anchored:
-        seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
-        features = vae.likelihood.features(x[pca_rows(len(x), seed)].cpu().double())
-        if design.prior == "gaussian":
-            inits = [fit_gaussian_init(features, design.n_components, seed=seed)] * design.n_estimators
+    Raises
+    ------
+    DataError
+        The table cannot be learned from; the message names column and row, in a data set also the file.
+    """
+    table, has_names = X, True
+    if not isinstance(X, Dataset):
+        has_names = is_frame(X)
+        if has_names:
+            table = as_frame(X)
         else:
-            fit = partial(
-                fit_exemplar_init,
-                features,
-                design.n_components,
-                seed=seed,
-                one_scale=design.image_shape is not None,
-                common_noise=common_noise,
-            )
-            inits = [fit(member) for member in range(design.n_estimators)]
-    vae.start([init.to(x.device) for init in inits], x, generator)
+            array = check_array(unmasked(X), dtype=np.float64, ensure_all_finite=False, estimator="VAEDetector")
+            table = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])], copy=False)
+    try:
+        with reading_bar(X, shown=verbose) if isinstance(X, Dataset) else nullcontext():
+            sample = draw(table, seed, split=settings.calibration == "split")
+            frame, rows, held_out = sample.frame, sample.places, sample.held_out
+            if settings.calibration != "leave_one_out" and sample.survey is None:
+                n_rows, fewest = len(frame), 10
+                if n_rows < fewest:
+                    raise DataError(
+                        f"The table has {n_rows} rows; calibration='split' and 'cross' need at least {fewest}. "
+                        "Use calibration='leave_one_out'."
+                    )
+                if settings.calibration == "split":
+                    drawn, n_held_out = np.random.default_rng(seed).permutation(n_rows), round(HELD_OUT * n_rows)
+                    rows, held_out = np.sort(drawn[n_held_out:]), np.sort(drawn[:n_held_out])
+            schema: Schema | PixelSchema
+            if settings.image_shape is None:
+                schema = Schema.learn(frame, rows, sample.survey)
+            else:
+                shape, n_pixels = tuple(settings.image_shape), math.prod(settings.image_shape)
+                if frame.shape[1] != n_pixels:
+                    raise DataError(
+                        f"The rows have {frame.shape[1]} columns; images of image_shape={shape} have {n_pixels} pixels."
+                    )
+                schema = PixelSchema.learn(frame, rows, sample.survey)
+    except RowError as error:
+        if isinstance(X, Dataset):
+            raise X.located(error) from error
+        raise
+    return frame, TrainingTable(
+        schema,
+        x=encoded(schema, frame, rows),
+        inputs=list(frame.columns),
+        is_frame=has_names,
+        held_out=None if held_out is None or not len(held_out) else encoded(schema, frame, held_out),
+        others=sample.others,
+    )
 
 
-THRESHOLD_ROWS = 4096  # training rows, at most, whose scores set the threshold
-USUAL_ROWS = 1024  # of these, whose reasons say what is usual for a column
-LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
-
-
-def fit_model(
-    schema: Schema | PixelSchema,
-    x: EncodedMatrix,
-    inputs: list[str | int],
-    frame: bool,
+def fit_calibrated(
+    table: TrainingTable,
     *,
     settings: Settings,
     seed: int,
-    monitor: CallbackRunner,
-    others: RemainingShards | None = None,
-    kept_in: Path | None = None,
+    callbacks: CallbackRunner,
+    fold_callbacks: CallbackRunner,
+    folder: Path | None = None,
 ) -> FittedModel:
-    """Train on the encoded rows ``x`` (rows, cells) and fix all that scores depend on; ``seed`` decides all chance.
+    """Train, and replace the reference scores by those of held-out rows or of folds if the calibration asks for it.
 
-    A training that is long enough goes on with the ``others`` of a table of which ``x`` are the rows drawn first. The
-    state of the training is kept in the file ``kept_in``, and training goes on from there.
+    ``folder`` holds checkpoints.
     """
-    rng = np.random.default_rng(seed)
+    fitted = fit_model(table, settings=settings, seed=seed, callbacks=callbacks, folder=folder)
+    if table.held_out is not None:
+        x, scores = table.held_out, np.concatenate([fitted.scorer.score(part) for part in parts(table.held_out)])
+    elif settings.calibration == "cross":
+        x, scores = table.x, out_of_fold_scores(table, settings, seed, fold_callbacks, folder)
+    else:
+        return fitted
+    return replace(
+        fitted,
+        reference=choose_reference(x, scores, np.random.default_rng(seed)),
+        record=replace(fitted.record, offset=threshold(scores, settings.contamination)),
+    )
+
+
+def out_of_fold_scores(
+    table: TrainingTable, settings: Settings, seed: int, callbacks: CallbackRunner, folder: Path | None
+) -> np.ndarray:
+    """Score of each training row under a model fitted without its fold, (rows,).
+
+    This is cross-conformal prediction (Vovk, arXiv 1208.0806), except that new rows are scored by the model of the
+    whole table instead of the folds' models. It has seen a fifth more rows, so reference rows look, if anything, more
+    anomalous. All folds use the schema of the whole table: otherwise scores would differ by each fold's scaling.
+    """
+    n_rows, scores = len(table.x), np.empty(len(table.x))
+    folds = np.array_split(np.random.default_rng(seed).permutation(n_rows), FOLDS)
+    for number, fold in enumerate(folds, 1):
+        rest = selected(table.x, np.delete(np.arange(n_rows), fold))
+        if np.all([np.isnan(part).all(0) for part in parts(rest)], axis=0).any():
+            raise DataError(
+                "A column has so few values that calibration='cross' leaves it without any in a fifth of its fits. "
+                "Use calibration='leave_one_out', or leave the column out."
+            )
+        fitted = fit_model(
+            replace(table, x=rest, others=None),
+            settings=settings,
+            seed=seed + number,
+            callbacks=callbacks,
+            folder=folder,
+            name=f"fold-{number}",
+        )
+        scores[fold] = fitted.scorer.score(table.x[fold])
+    return scores
+
+
+def fit_model(
+    table: TrainingTable,
+    *,
+    settings: Settings,
+    seed: int,
+    callbacks: CallbackRunner,
+    folder: Path | None = None,
+    name: str = "fit",
+) -> FittedModel:
+    """Train one model and measure what scores, thresholds and explanations need; ``seed`` decides all randomness.
+
+    With a ``folder``, training continues from the checkpoint of that ``name`` in it and keeps its state there.
+    """
+    schema, x, rng = table.schema, table.x, np.random.default_rng(seed)
     device = resolve_device(settings.device)
     train_type, score_type = resolve_precision(settings.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
-    loaded = Loaded.of(x, train_type, device)
-    indicators = () if settings.convolutional else loaded.missing  # convolutions see pixels alone
-    sees = len(indicators) + sum(cell.n_features for cell in schema.cells)
-    one_measure = schema.has_one_measure(loaded.extent) and (settings.image_shape is not None or not indicators)
-    design = choose_architecture(settings, len(x), sees, one_measure=one_measure)
-    numbers = number_likelihood(settings, x)
-    plan = make_plan(settings, len(x), exemplars=design.exemplars, one_measure=one_measure)
-    objective = OBJECTIVES[design.variational, settings.bound]
 
-    vae = design.build(likelihood_of(schema, design, numbers, indicators)).to(device, train_type)
-    start(vae, loaded.rows, design, generator, common_noise=plan.common_noise)
-    shares = None if others is None else TableShards(schema, x, others, train_type, device)
-    trainer = Trainer(vae, loaded.rows, plan, objective, exemplars=design.exemplars, generator=generator, shares=shares)
-    extent = loaded.extent
-    del loaded  # the trainer alone holds the rows, and turns from one share to the next
+    rows, ranges, missing = load_rows(x, train_type, device)
+    one_measure = schema.has_one_measure(ranges) and (settings.image_shape is not None or not missing)
+    architecture = choose_architecture(settings, x, schema.cells, missing=missing, one_measure=one_measure)
+    plan = make_plan(settings, len(x), exemplars=architecture.exemplars, one_measure=one_measure)
+    objective = OBJECTIVES[settings.variational, settings.bound]
+
+    vae = architecture.build(schema.cells, schema.n_rows, device).to(train_type)
+    start_weights(vae, rows, architecture, generator, common_noise=plan.common_noise)
+    shards = None if table.others is None else TableShards(table, table.others, train_type, device)
+    trainer = Trainer(vae, rows, plan, objective, exemplars=architecture.exemplars, generator=generator, shards=shards)
+    del rows  # only the trainer holds them, and it releases one shard before it reads the next
     checkpoint = None
-    if kept_in is not None:
-        checkpoint = Checkpoint(kept_in, _identity(schema, x, inputs, settings, seed, device))
-    history, batch_size = trainer.run(monitor, checkpoint).rounds, trainer.plan.batch_size
+    if folder is not None:
+        checkpoint = Checkpoint(folder / f"{name}{SUFFIX}", training_identity(table, settings, seed, device))
+    history, batch_size = trainer.run(callbacks, checkpoint), trainer.plan.batch_size
     del trainer
 
     scorer = make_scorer(
         vae,
         objective,
         x,
-        exemplars=design.exemplars,
-        starts_at_pca=design.anchored,
+        exemplars=architecture.exemplars,
+        starts_at_pca=architecture.pca_init,
         leave_one_out=not settings.novelty,
         contamination=settings.contamination,
         n_draws=settings.n_draws,
         dtype=score_type,
         rng=rng,
     )
-    measured = measure(scorer, x, schema, design, settings, rng)
+    measured = measure(scorer, x, schema, architecture, settings, rng)
     return FittedModel(
-        schema,
-        inputs,
-        frame,
-        design,
-        numbers,
-        indicators,
-        train_type,
-        scorer,
-        measured.latents,
-        extent,
-        measured.reference,
-        FitRecord(measured.offset, history, int(history["step"][-1]), batch_size, measured.usual, library_versions()),
+        schema=schema,
+        inputs=table.inputs,
+        is_frame=table.is_frame,
+        architecture=architecture,
+        weight_type=train_type,
+        scorer=scorer,
+        latents=measured.latents,
+        ranges=ranges,
+        reference=measured.reference,
+        record=FitRecord(
+            offset=measured.offset,
+            history=history,
+            n_iter=int(history["step"][-1]),
+            batch_size=batch_size,
+            baseline=measured.baseline,
+            versions=library_versions(),
+        ),
     )
+
+
+def load_rows(x: EncodedMatrix, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, np.ndarray, tuple[int, ...]]:
+    """Encoded rows (rows, cells) on the device, the range of each cell (2, cells), and the cells that some rows lack.
+
+    Long tables are encoded a few rows at a time and never held in float64.
+    """
+    n_rows, n_cells = x.shape
+    if x[:2].flags.c_contiguous:
+        rows = torch.empty(n_rows, n_cells, dtype=dtype, device=device)
+    else:  # pixels are stored column by column
+        rows = torch.empty(n_cells, n_rows, dtype=dtype, device=device).T
+    ranges, missing, first = np.full((2, n_cells), np.nan), np.zeros(n_cells, dtype=bool), 0
+    for part in parts(x):
+        rows[first : first + len(part)] = torch.as_tensor(part, dtype=dtype)
+        ranges = widen_ranges(ranges, part)
+        missing |= np.isnan(part).any(0)
+        first += len(part)
+    return rows, ranges, tuple(np.flatnonzero(missing).tolist())
+
+
+def widen_ranges(ranges: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Smallest and largest value of each cell, (2, cells), after more rows ``x`` (rows, cells)."""
+    low, high = ranges
+    return np.stack([np.fmin(low, np.fmin.reduce(x)), np.fmax(high, np.fmax.reduce(x))])
+
+
+def start_weights(
+    vae: VAE, x: Tensor, architecture: Architecture, generator: torch.Generator, *, common_noise: bool = False
+) -> None:
+    """Draw the starting weights; if the architecture starts at PCA, fit the linear paths to the rows ``x`` instead."""
+    inits: list[PCAInit] = []
+    n_components, n_estimators = architecture.n_components, architecture.n_estimators
+    if architecture.pca_init:
+        seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
+        features = vae.likelihood.features(x[pca_rows(len(x), seed)].cpu().double())
+        if architecture.prior == "gaussian":
+            inits = [fit_gaussian_init(features, n_components, seed=seed)] * n_estimators
+        else:
+            is_image = architecture.image_shape is not None
+            inits = [
+                fit_exemplar_init(
+                    features, n_components, member, seed=seed, one_scale=is_image, common_noise=common_noise
+                )
+                for member in range(n_estimators)
+            ]
+    vae.start([init.to(x.device) for init in inits], x, generator)
 
 
 @dataclass(frozen=True)
 class TableShards:
-    """All rows of a long table in shares, encoded: ``x`` are those of the first."""
+    """All shards of a long table, encoded when they are read."""
 
-    schema: Schema | PixelSchema
-    x: EncodedMatrix
+    table: TrainingTable
     others: RemainingShards
     dtype: torch.dtype
     device: torch.device
 
     def number(self, used: int) -> int:
-        """Share that is due when so many rows have been used."""
+        """Shard that is due after ``used`` rows; 0 is the first, and follows the last."""
         return self.others.number(used)
 
-    def read(self, number: int) -> torch.Tensor:
-        """Encoded rows of a share."""
-        x = encoded(self.schema, self.others.read(number)) if number else self.x
-        return Loaded.of(x, self.dtype, self.device).rows
+    def read(self, number: int) -> Tensor:
+        """Encoded rows of a shard, (rows, cells)."""
+        x = encoded(self.table.schema, self.others.read(number)) if number else self.table.x
+        return load_rows(x, self.dtype, self.device)[0]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model makes of rows of its training, none of which explains itself."""
+    """Figures of a trained model over training rows, each scored as if it were not its own exemplar."""
 
     latents: LatentSummary
     reference: ReferenceRows
     offset: float
-    usual: list[float]
+    baseline: list[float]
 
 
 def measure(
     scorer: Scorer,
     x: EncodedMatrix,
     schema: Schema | PixelSchema,
-    design: Architecture,
+    architecture: Architecture,
     settings: Settings,
     rng: np.random.Generator,
 ) -> Measured:
-    """Measure on some of the encoded rows ``x`` (rows, cells)."""
-    some = x[:] if len(x) <= THRESHOLD_ROWS else x[rng.permutation(len(x))[:THRESHOLD_ROWS]]
-    scores, limit, usual = _training_figures(replace(scorer, leave_one_out=True), some, schema, settings)
-    means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
-    latents = LatentSummary.of(means, variances * design.variational, standard=not design.exemplars)
-    return Measured(latents, ReferenceRows.of(some, scores, rng), limit, usual)
+    """Threshold, reference rows, baseline contributions and latents, from up to 4,096 of the rows ``x`` (rows, cells).
 
-
-def _training_figures(
-    honest: Scorer, x: np.ndarray, schema: Schema | PixelSchema, settings: Settings
-) -> tuple[np.ndarray, float, list[float]]:
-    """Scores (rows,) of training rows of which none explains itself, the threshold, and what columns usually add."""
-    scores = honest.score(x)
+    Baseline contributions are means over rows above the threshold.
+    """
+    some = x[:] if len(x) <= REFERENCE_ROWS else x[rng.permutation(len(x))[:REFERENCE_ROWS]]
+    leave_one_out = replace(scorer, leave_one_out=True)
+    scores = leave_one_out.score(some)
     limit = threshold(scores, settings.contamination)
-    nats = column_contributions(honest, x[:USUAL_ROWS], schema.cells)
-    return scores, limit, baseline_contributions(nats, scores[:USUAL_ROWS] < limit).tolist()
+    nats = column_contributions(leave_one_out, some[:BASELINE_ROWS], schema.cells)
+    baseline = baseline_contributions(nats, scores[:BASELINE_ROWS] < limit).tolist()
+    means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
+    latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)
+    return Measured(latents, choose_reference(some, scores, rng), limit, baseline)
 
 
-def _identity(
-    schema: Schema | PixelSchema,
-    x: EncodedMatrix,
-    inputs: list[str | int],
-    settings: Settings,
-    seed: int,
-    device: torch.device,
-) -> dict[str, Any]:
-    """All that decides a training, by name: those of equal identity end in the same weights."""
-    digests = {"columns": hashlib.sha256(json.dumps([inputs, schema.to_json()]).encode()), "rows": hashlib.sha256()}
-    for part in parts(x):
-        digests["rows"].update(np.ascontiguousarray(part).data)
-    told = {name: digest.hexdigest() for name, digest in digests.items()}
-    return {**asdict(settings), "random_state": seed, **told, "device": str(device), **library_versions()}
+def summarise_latents(means: np.ndarray, variances: np.ndarray, *, standard: bool) -> LatentSummary:
+    """Figures of each latent, from posterior means and variances (rows, latents); a plain autoencoder has variance 0.
+
+    The KL is from the prior where this is the ``standard`` normal. A prior of exemplars does not factor into latents;
+    the KL is then from the normal density with the latent's own mean and variance.
+    """
+    centre, spread, posterior = means.mean(0), means.var(0), variances.mean(0)
+    prior_mean = np.zeros_like(centre) if standard else centre
+    prior_variance = np.ones_like(centre) if standard else spread + posterior
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = variances / prior_variance
+        kl = 0.5 * (ratio + (means - prior_mean) ** 2 / prior_variance - 1 - np.log(ratio))
+    kl = np.where(posterior > 0, kl.mean(0), 0.0)
+    return LatentSummary(centre.tolist(), np.sqrt(spread).tolist(), np.sqrt(posterior).tolist(), kl.tolist())
+
+
+def choose_reference(x: EncodedMatrix, scores: np.ndarray, rng: np.random.Generator) -> ReferenceRows:
+    """All rows ``x`` (rows, cells) with their scores, or as many drawn from them as a model file should hold."""
+    fewest, most_cells = 256, 2**19  # 4 MiB in a model file, unless the table is very wide
+    most = min(REFERENCE_ROWS, max(fewest, most_cells // x.shape[1]))
+    drawn = np.arange(len(x)) if len(x) <= most else np.sort(rng.permutation(len(x))[:most])
+    return ReferenceRows(x[drawn], scores[drawn])
+
+
+def training_identity(table: TrainingTable, settings: Settings, seed: int, device: torch.device) -> dict[str, Any]:
+    """Everything that decides a training, by name: trainings with equal identities end with the same weights."""
+    columns = hashlib.sha256(json.dumps([table.inputs, table.schema.to_json()]).encode())
+    rows = hashlib.sha256()
+    for part in parts(table.x):
+        rows.update(np.ascontiguousarray(part).data)
+    digests = {"columns": columns.hexdigest(), "rows": rows.hexdigest()}
+    return {**asdict(settings), "random_state": seed, **digests, "device": str(device), **library_versions()}
+
+
+LIBRARIES = ("vae-anomaly", "torch", "scikit-learn", "numpy", "pandas")
 
 
 def library_versions() -> dict[str, str]:
-    """Of Python, of this package and of what computes."""
+    """Versions of Python, of this package and of the libraries that compute."""
     found = {"python": platform.python_version()}
     for library in LIBRARIES:
         try:
@@ -255,101 +401,3 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:  # run from a folder without being installed
             found[library] = "not installed"
     return found
-
-
-FEWEST_ROWS = 10  # that can be divided
-FOLDS = 5
-
-
-def held_out_rows(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the rows to train on and of those to hold out, both rising.
-
-    Raises
-    ------
-    DataError
-        There are too few rows.
-    """
-    if n_rows < FEWEST_ROWS:
-        raise DataError(
-            f"The table has {n_rows} rows; calibration='split' and 'cross' divide {FEWEST_ROWS} at least. "
-            "Use calibration='leave_one_out'."
-        )
-    drawn = np.random.default_rng(seed).permutation(n_rows)
-    held_out = round(HELD_OUT * n_rows)
-    return np.sort(drawn[held_out:]), np.sort(drawn[:held_out])
-
-
-def fit_calibrated(
-    schema: Schema | PixelSchema,
-    x: EncodedMatrix,
-    held_out: EncodedMatrix | None,
-    inputs: list[str | int],
-    frame: bool,
-    *,
-    settings: Settings,
-    seed: int,
-    monitor: CallbackRunner,
-    fold_monitor: CallbackRunner,
-    others: RemainingShards | None = None,
-    folder: Path | None = None,
-) -> FittedModel:
-    """Train on the rows ``x`` (rows, cells) and ``others``, and calibrate on what the settings say.
-
-    Checkpoints are kept in the ``folder``.
-    """
-    kept_in = checkpoint_file(folder, "fit")
-    fitted = fit_model(
-        schema, x, inputs, frame, settings=settings, seed=seed, monitor=monitor, others=others, kept_in=kept_in
-    )
-    if held_out is not None:
-        return _judged_by_held_out(fitted, held_out, settings, seed)
-    if settings.calibration == "cross":
-        return _judged_by_folds(fitted, x, settings, seed, fold_monitor, folder)
-    return fitted
-
-
-def _judged_by_held_out(fitted: FittedModel, x: EncodedMatrix, settings: Settings, seed: int) -> FittedModel:
-    """The model with the scores of rows ``x`` (rows, cells) that it was not fitted to as its reference."""
-    return _judged_by(fitted, x, np.concatenate([fitted.scorer.score(part) for part in parts(x)]), settings, seed)
-
-
-def _judged_by_folds(
-    fitted: FittedModel, x: EncodedMatrix, settings: Settings, seed: int, monitor: CallbackRunner, folder: Path | None
-) -> FittedModel:
-    """The model with scores of its training rows ``x`` as its reference, each under a model fitted without its fold.
-
-    That is cross-conformal prediction (Vovk, arXiv 1208.0806) with the whole table's model in place of the folds' where
-    new rows are scored: it has seen a fifth more, so the reference is, if anything, the odder. The schema is the whole
-    table's: else scores would differ by how each fold is standardised.
-    """
-    scores = np.empty(len(x))
-    for number, fold in enumerate(_folds(len(x), seed), 1):
-        rest = selected(x, np.delete(np.arange(len(x)), fold))
-        if np.all([np.isnan(part).all(0) for part in parts(rest)], axis=0).any():
-            raise DataError(
-                "A column has so few values that calibration='cross' leaves it without any in a fifth of its fits. "
-                "Use calibration='leave_one_out', or leave the column out."
-            )
-        model = fit_model(
-            fitted.schema,
-            rest,
-            fitted.inputs,
-            fitted.is_frame,
-            settings=settings,
-            seed=seed + number,
-            monitor=monitor,
-            kept_in=checkpoint_file(folder, f"fold-{number}"),
-        )
-        scores[fold] = model.scorer.score(x[fold])
-    return _judged_by(fitted, x, scores, settings, seed)
-
-
-def _folds(n_rows: int, seed: int) -> Iterator[np.ndarray]:
-    drawn = np.random.default_rng(seed).permutation(n_rows)
-    yield from np.array_split(drawn, FOLDS)
-
-
-def _judged_by(fitted: FittedModel, x: EncodedMatrix, scores: np.ndarray, settings: Settings, seed: int) -> FittedModel:
-    reference = ReferenceRows.of(x, scores, np.random.default_rng(seed))
-    record = replace(fitted.record, offset=threshold(scores, settings.contamination))
-    return replace(fitted, reference=reference, record=record)

@@ -1,9 +1,9 @@
-"""What a fit leaves behind, and its other form: a JSON document and named arrays, for files and pickles alike."""
+"""The result of a fit, and the same as a JSON document and named arrays, for model files and pickles."""
 
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,29 +11,25 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_array
 
-from vae_anomaly.config import TYPES, Architecture, build_likelihood
+from vae_anomaly.config import TYPES, Architecture
 from vae_anomaly.data import documents
 from vae_anomaly.data.parse import as_frame, index_of, is_frame, unmasked
 from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.data.schema import EncodedMatrix, Schema
+from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, ModelFileError
 from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.model.convolutions import halved_sides
-from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS, Mixed
+from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.scoring.scorer import Exemplars, Scorer
-
-ACTIVE = 0.01  # share of a latent's variance that must tell rows apart
 
 
 @dataclass(frozen=True)
 class LatentSummary:
-    """Figures of each latent over training rows, lists of one length.
+    """Figures of each latent over training rows, lists of equal length.
 
     ``mean`` and ``std`` describe the posterior means, ``posterior_std`` is the root mean square of the posterior's own
-    standard deviation, ``kl`` the mean Kullback-Leibler divergence in nats. The divergence is from the prior where the
-    prior is the standard normal. A prior of exemplars does not factor into latents; the divergence is then from the
-    normal density with the latent's own mean and variance.
+    standard deviation, ``kl`` the mean Kullback-Leibler divergence in nats (see `vae_anomaly.fit.summarise_latents`).
     """
 
     mean: list[float]
@@ -41,60 +37,41 @@ class LatentSummary:
     posterior_std: list[float]
     kl: list[float]
 
-    @classmethod
-    def of(cls, means: np.ndarray, variances: np.ndarray, *, standard: bool) -> "LatentSummary":
-        """From posterior means and variances, (rows, latents); ``variances`` is 0 for a plain autoencoder."""
-        centre, spread, noise = means.mean(0), means.var(0), variances.mean(0)
-        around = np.zeros_like(centre) if standard else centre
-        total = np.ones_like(centre) if standard else spread + noise
-        with np.errstate(divide="ignore", invalid="ignore"):
-            each = 0.5 * (variances / total + (means - around) ** 2 / total - 1 - np.log(variances / total))
-        kl = np.where(noise > 0, each.mean(0), 0.0)
-        return cls(centre.tolist(), np.sqrt(spread).tolist(), np.sqrt(noise).tolist(), kl.tolist())
-
     @property
     def active(self) -> np.ndarray:
-        """Whether each latent tells rows apart: an active unit (Burda et al., arXiv 1509.00519)."""
-        spread, noise = np.square(self.std), np.square(self.posterior_std)
-        return spread > ACTIVE * (spread + noise)
+        """Each latent distinguishes rows, (latents,): an active unit (Burda et al., arXiv 1509.00519)."""
+        least = 0.01  # fraction of a latent's variance that is variance of the posterior means
+        between, within = np.square(self.std), np.square(self.posterior_std)
+        return between > least * (between + within)
 
     @property
     def reach(self) -> np.ndarray:
-        """Standard deviation of each latent's codes, posterior noise included; 1 where there is none."""
+        """Standard deviation of draws from all rows' posteriors, (latents,); 1 for a latent that never changes."""
         total = np.hypot(self.std, self.posterior_std)
         return np.where(total > 0, total, 1.0)
 
 
-MOST_ROWS = 4096
-MOST_CELLS = 2**19  # 4 MiB in a model file
-LEAST_ROWS = 256  # of a table however wide
-
-
 @dataclass(frozen=True)
 class ReferenceRows:
-    """Encoded training rows and their scores, each as if the row had not been in training.
+    """Encoded rows and their scores, each scored as if it had not been in training.
 
-    ``cells`` are (rows, cells), NaN where one is missing; ``scores`` (rows,) are in nats: low is odd.
+    ``cells`` are (rows, cells), NaN where a cell is missing; ``scores`` (rows,) are in nats: low is anomalous.
     """
 
     cells: np.ndarray
     scores: np.ndarray
 
-    @classmethod
-    def of(cls, x: EncodedMatrix, scores: np.ndarray, rng: np.random.Generator) -> "ReferenceRows":
-        """From encoded rows (rows, cells) and their scores: all of them, or as many drawn as a file can bear."""
-        most = min(MOST_ROWS, max(LEAST_ROWS, MOST_CELLS // x.shape[1]))
-        drawn = np.arange(len(x)) if len(x) <= most else np.sort(rng.permutation(len(x))[:most])
-        return cls(x[drawn], scores[drawn])
 
-
-KEYS = {"baseline": "usual"}  # in a model file, of fields that have another name here
-NAMES = {dtype: name for name, dtype in TYPES.items()}
+FILE_NAMES = {"baseline": "usual", "pca_init": "anchored"}  # fields that a model file calls by their names of 0.1.0
+TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
 @dataclass(frozen=True)
 class FitRecord:
-    """What the fit measured: see the attributes of `VAEDetector`."""
+    """Threshold, history and versions of a fit: the attributes of `VAEDetector` of these names.
+
+    ``baseline`` is ``baseline_contributions_``.
+    """
 
     offset: float
     history: dict[str, list[float]]
@@ -117,11 +94,7 @@ class FittedModel:
     is_frame : bool
         The training table had column names: it was a frame or a data set, not an array.
     architecture : Architecture
-        Sizes of the networks and kind of the prior.
-    number_likelihood : str
-        Density of numbers: "gaussian", "student_t" or "bernoulli".
-    missing_indicators : tuple of int
-        Cells that were missing in some training rows: the encoder also sees whether they are missing.
+        Sizes of the networks, density of numbers and kind of the prior.
     weight_type : torch.dtype
         Type of the weights in training and in the model file.
     scorer : Scorer
@@ -140,8 +113,6 @@ class FittedModel:
     inputs: list[str | int]
     is_frame: bool
     architecture: Architecture
-    number_likelihood: str
-    missing_indicators: tuple[int, ...]
     weight_type: torch.dtype
     scorer: Scorer
     latents: LatentSummary
@@ -193,7 +164,7 @@ class FittedModel:
         return frame if index is None else frame.set_axis(index)
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Document and arrays, from which `from_parts` makes the same model again."""
+        """JSON document and named arrays, from which `from_parts` rebuilds the same model."""
         scorer = self.scorer
         weights = {f"vae.{name}": tensor.to(self.weight_type) for name, tensor in scorer.vae.state_dict().items()}
         tensors = {name: tensor.cpu().numpy() for name, tensor in {**weights, "noise": scorer.draws}.items()}
@@ -204,18 +175,19 @@ class FittedModel:
             tensors["exemplars.keys"] = scorer.exemplars.keys
             tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
             tensors["exemplars.codes"] = scorer.exemplars.means.cpu().numpy()
+        design = {FILE_NAMES.get(name, name): value for name, value in asdict(self.architecture).items()}
         document = {
             "schema": self.schema.to_json(),
             "inputs": self.inputs,
             "frame": self.is_frame,
-            "design": asdict(self.architecture),
-            "numbers": self.number_likelihood,
-            "indicators": list(self.missing_indicators),
-            "weight_type": NAMES[self.weight_type],
-            "score_type": NAMES[scorer.dtype],
+            "numbers": design.pop("number_likelihood"),
+            "indicators": list(design.pop("missing_indicators")),
+            "design": design,
+            "weight_type": TYPE_NAMES[self.weight_type],
+            "score_type": TYPE_NAMES[scorer.dtype],
             "leave_one_out": scorer.leave_one_out,
             "bound": scorer.objective.bound,
-            "record": {KEYS.get(name, name): value for name, value in asdict(self.record).items()},
+            "record": {FILE_NAMES.get(name, name): value for name, value in asdict(self.record).items()},
         }
         return document, tensors
 
@@ -225,7 +197,7 @@ class FittedModel:
     ) -> "FittedModel":
         """Rebuild the model on ``device``.
 
-        Names, shapes, types and finiteness of the arrays are held against the document first.
+        Names, shapes, types and finiteness of the arrays are compared with the document first.
 
         Raises
         ------
@@ -242,26 +214,16 @@ class FittedModel:
             ) from error
 
 
-def likelihood_of(
-    schema: Schema | PixelSchema, architecture: Architecture, numbers: str, indicators: tuple[int, ...]
-) -> Mixed:
-    """Density of the encoded rows of a table."""
-    return build_likelihood(
-        schema.cells, n_rows=schema.n_rows, numbers=numbers, variational=architecture.variational, indicators=indicators
-    )
-
-
 def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], device: torch.device) -> FittedModel:
-    architecture = _architecture(document["design"], len(tensors))
+    architecture = _architecture(document, len(tensors))
     schema = (Schema if architecture.image_shape is None else PixelSchema).from_json(document["schema"])
-    inputs, indicators = _inputs(document, schema), _indicators(document, len(schema.cells))
-    record = _record(document["record"], len(schema.names))
-    numbers = documents.text(document, "numbers")
-    if numbers not in NUMBER_LIKELIHOODS:
-        raise documents.damaged("numbers", f"one of {', '.join(NUMBER_LIKELIHOODS)}")
-    likelihood = likelihood_of(schema, architecture, numbers, indicators)
-    with torch.device("meta"):  # shapes only: nothing is allocated before they are compared
-        vae = architecture.build(likelihood)
+    indicators = documents.items(document, "indicators")
+    rising = sorted(set(indicators)) == indicators
+    if not rising or not all(type(cell) is int and 0 <= cell < len(schema.cells) for cell in indicators):
+        raise documents.damaged("indicators", "rising positions of cells")
+    architecture = replace(architecture, missing_indicators=tuple(indicators))
+    inputs, record = _inputs(document, schema), _record(document["record"], len(schema.names))
+    vae = architecture.build(schema.cells, schema.n_rows, "meta")  # shapes only: nothing is allocated before the checks
     weight_type, score_type = TYPES[document["weight_type"]], TYPES[document["score_type"]]
     types = str(document["weight_type"]), str(document["score_type"])
     _check_arrays(tensors, vae.state_dict(), architecture, len(schema.cells), *types)
@@ -273,31 +235,30 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     bound = documents.text(document, "bound")
     if (architecture.variational, bound) not in OBJECTIVES:
         raise documents.damaged("bound", "a bound that the model has")
-    draws = torch.tensor(tensors["noise"], dtype=score_type, device=device)
-    scorer = Scorer(
-        vae,
-        OBJECTIVES[architecture.variational, bound],
-        draws,
-        _exemplars(tensors, score_type, device) if architecture.exemplars else None,
-        leave_one_out=documents.truth(document, "leave_one_out"),
-    )
-    frame = documents.truth(document, "frame")
-    latents = LatentSummary(*tensors["latents"].tolist())
-    reference = ReferenceRows(np.array(tensors["reference.cells"]), np.array(tensors["reference.scores"]))
-    ranges = tensors["extent"]
+    exemplars = None
+    if architecture.exemplars:
+        exemplars = Exemplars(
+            keys=np.array(tensors["exemplars.keys"]),
+            counts=torch.tensor(tensors["exemplars.counts"]),
+            means=torch.tensor(tensors["exemplars.codes"], dtype=score_type, device=device),
+        )
     return FittedModel(
-        schema,
-        inputs,
-        frame,
-        architecture,
-        numbers,
-        indicators,
-        weight_type,
-        scorer,
-        latents,
-        ranges,
-        reference,
-        record,
+        schema=schema,
+        inputs=inputs,
+        is_frame=documents.truth(document, "frame"),
+        architecture=architecture,
+        weight_type=weight_type,
+        scorer=Scorer(
+            vae,
+            OBJECTIVES[architecture.variational, bound],
+            torch.tensor(tensors["noise"], dtype=score_type, device=device),
+            exemplars,
+            leave_one_out=documents.truth(document, "leave_one_out"),
+        ),
+        latents=LatentSummary(*tensors["latents"].tolist()),
+        ranges=tensors["extent"],
+        reference=ReferenceRows(np.array(tensors["reference.cells"]), np.array(tensors["reference.scores"])),
+        record=record,
     )
 
 
@@ -309,16 +270,8 @@ def _inputs(document: Mapping[str, Any], schema: Schema | PixelSchema) -> list[s
     return inputs
 
 
-def _indicators(document: Mapping[str, Any], n_cells: int) -> tuple[int, ...]:
-    cells = documents.items(document, "indicators")
-    if not all(type(cell) is int and 0 <= cell < n_cells for cell in cells) or sorted(set(cells)) != cells:
-        raise documents.damaged("indicators", "rising positions of cells")
-    return tuple(cells)
-
-
 def _record(document: Any, n_columns: int) -> FitRecord:
-    names = [field.name for field in fields(FitRecord)]
-    record = FitRecord(**{name: document[KEYS.get(name, name)] for name in names})
+    record = FitRecord(**{field.name: document[FILE_NAMES.get(field.name, field.name)] for field in fields(FitRecord)})
     rounds = list(record.history.values())
     figures = [record.offset, *record.baseline, *(figure for figures in rounds for figure in figures)]
     finite = all(type(figure) in (int, float) and math.isfinite(figure) for figure in figures)
@@ -330,9 +283,16 @@ def _record(document: Any, n_columns: int) -> FitRecord:
 
 
 def _architecture(document: Mapping[str, Any], n_tensors: int) -> Architecture:
-    sizes, shape = list(document["hidden_layer_sizes"]), document["image_shape"]
+    """The architecture in the document, without its indicators of missing cells."""
+    design, likelihood = document["design"], documents.text(document, "numbers")
+    if likelihood not in NUMBER_LIKELIHOODS:
+        raise documents.damaged("numbers", f"one of {', '.join(NUMBER_LIKELIHOODS)}")
+    sizes, shape = list(design["hidden_layer_sizes"]), design["image_shape"]
     shape = None if shape is None else tuple(shape)
-    architecture = Architecture(**{**document, "hidden_layer_sizes": tuple(sizes), "image_shape": shape})
+    design = {**design, "hidden_layer_sizes": tuple(sizes), "image_shape": shape}
+    own_names = {file_name: name for name, file_name in FILE_NAMES.items()}
+    named = {own_names.get(name, name): value for name, value in design.items()}
+    architecture = Architecture(**named, number_likelihood=likelihood, missing_indicators=())
     plain = [field for field in fields(Architecture) if field.type in (int, str, bool)]
     if not all(type(getattr(architecture, field.name)) is field.type for field in plain):
         raise ModelFileError("The model file describes a model with sizes of the wrong type.")
@@ -355,7 +315,7 @@ def _check_arrays(
     weight_type: str,
     score_type: str,
 ) -> None:
-    """Hold the arrays against what the model needs."""
+    """Raise unless the arrays are those that the model needs."""
     wanted = {f"vae.{name}": (tuple(tensor.shape), weight_type) for name, tensor in weights.items()}
     wanted["noise"] = ((len(tensors["noise"]), architecture.n_components), score_type)
     wanted["latents"] = ((len(fields(LatentSummary)), architecture.n_components), "float64")
@@ -380,11 +340,3 @@ def _check_arrays(
         n and (tensors["exemplars.counts"] > 0).all() and (np.diff(tensors["exemplars.keys"].astype(object)) > 0).all()
     ):
         raise ModelFileError("The model file holds exemplars that cannot be.")
-
-
-def _exemplars(tensors: Mapping[str, np.ndarray], dtype: torch.dtype, device: torch.device) -> Exemplars:
-    return Exemplars(
-        keys=np.array(tensors["exemplars.keys"]),
-        counts=torch.tensor(tensors["exemplars.counts"]),
-        means=torch.tensor(tensors["exemplars.codes"], dtype=dtype, device=device),
-    )

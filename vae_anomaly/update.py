@@ -1,8 +1,8 @@
-"""A fitted model that learns from new rows, without the rows that it was fitted to.
+"""Online learning: a fitted model learns from new rows without the rows that it was fitted to.
 
-What a model keeps of the past is its reference, a uniform sample of all rows that it has seen. New rows join it with
-the probability with which the old ones are in it, so that it stays one; it is what is trained on, and what exemplars,
-threshold and p-values come from.
+All that a model keeps of earlier rows are its reference rows, a uniform sample of the rows that it has seen. New rows
+join them with the probability with which earlier rows are among them, so the sample stays uniform. The model trains on
+this sample, and exemplars, threshold and p-values come from it.
 """
 
 import math
@@ -12,123 +12,134 @@ import numpy as np
 import torch
 from scipy.stats import ks_2samp
 
-from vae_anomaly.config import Settings, make_plan
-from vae_anomaly.fit import library_versions, measure, widened
-from vae_anomaly.fitted import MOST_ROWS, FitRecord, FittedModel, likelihood_of
-from vae_anomaly.model.vae import VAE
+from vae_anomaly.config import REFERENCE_ROWS, Settings, make_plan
+from vae_anomaly.fit import library_versions, measure, widen_ranges
+from vae_anomaly.fitted import FittedModel
 from vae_anomaly.scoring.scorer import make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.trainer import Plan, Trainer
 
-STILL = 20  # steps in which the optimiser learns how large gradients are
-STRANGE_WORTH = 10.0  # times as much is to be learned from rows unlike all others: a tenth of them is worth a whole fit
-CHANCE = 1e-3  # of taking rows for unlike that are not
-LEAST_PART = 0.25  # of a fit: a stream that had moved, in 40 updates, stayed 32 nats down after as many steps in eights
+NOVEL_WORTH = 10.0  # rows unlike all earlier ones are worth 10 times the steps: a tenth of new ones, a whole fit
+LEAST_PART = 0.25  # of a fit: updates of an eighth left a stream that had moved 32 nats behind, after 40 of them
 
 
 def update_model(
-    fitted: FittedModel, x: np.ndarray, *, settings: Settings, seed: int, monitor: CallbackRunner
+    fitted: FittedModel, x: np.ndarray, *, settings: Settings, seed: int, callbacks: CallbackRunner
 ) -> FittedModel:
-    """Train on, with the encoded rows ``x`` (rows, cells) that are new; ``seed`` and what was seen decide all chance.
+    """Continue training with new encoded rows ``x`` (rows, cells).
 
-    The weights move on from where they are, in as many steps as the new rows are worth. What the schema says of
-    columns stays, the number of rows apart.
+    The weights move on from their present values, in as many steps as the new rows are worth. Kinds, scales and levels
+    of the columns stay. ``seed`` and the number of rows seen decide all randomness.
     """
-    n_old = fitted.schema.n_rows
-    grown = replace(fitted, schema=fitted.schema.with_rows(n_old + len(x)), ranges=widened(fitted.ranges, x))
+    n_old, architecture, scorer = fitted.schema.n_rows, fitted.architecture, fitted.scorer
+    schema, record = fitted.schema.with_rows(n_old + len(x)), fitted.record
     rng = np.random.default_rng([seed, n_old])
-    generator = torch.Generator(fitted.scorer.device).manual_seed(int(rng.integers(2**31 - 1)))
+    generator = torch.Generator(scorer.device).manual_seed(int(rng.integers(2**31 - 1)))
     rows = uniform_rows(fitted.reference.cells, n_old, x, rng)
-    some = x[rng.permutation(len(x))[:MOST_ROWS]]
-    strange = strangeness(fitted.reference.scores, fitted.scorer.score(some))
-    plan = _plan(fitted, grown, len(rows), strange, settings)
-    vae, record = _trained(grown, rows, plan, generator, monitor) if plan.max_iter else (_warm(grown), grown.record)
+    some = x[rng.permutation(len(x))[:REFERENCE_ROWS]]
+    difference = score_difference(fitted.reference.scores, scorer.score(some))
+    plan = plan_update(fitted, n_old + len(x), len(rows), difference, settings)
+
+    vae = architecture.build(schema.cells, schema.n_rows, scorer.device).to(fitted.weight_type)
+    vae.load_state_dict(scorer.vae.state_dict())
+    if plan.max_iter:
+        tensor = torch.as_tensor(rows, dtype=fitted.weight_type, device=scorer.device)
+        trainer = Trainer(vae, tensor, plan, scorer.objective, exemplars=architecture.exemplars, generator=generator)
+        rounds = trainer.run(callbacks)
+        rounds["step"] = [record.n_iter + step for step in rounds["step"]]
+        history = {name: record.history[name] + rounds[name] for name in rounds if name in record.history}
+        n_iter, batch_size = int(history["step"][-1]), trainer.plan.batch_size
+        record = replace(record, history=history, n_iter=n_iter, batch_size=batch_size)
+
     scorer = make_scorer(
         vae,
-        grown.scorer.objective,
+        scorer.objective,
         rows,
-        exemplars=grown.architecture.exemplars,
-        starts_at_pca=grown.architecture.anchored,
-        leave_one_out=grown.scorer.leave_one_out,
+        exemplars=architecture.exemplars,
+        starts_at_pca=architecture.pca_init,
+        leave_one_out=scorer.leave_one_out,
         contamination=settings.contamination,
-        n_draws=len(grown.scorer.draws),
-        dtype=grown.scorer.dtype,
+        n_draws=len(scorer.draws),
+        dtype=scorer.dtype,
         rng=rng,
-        draws=grown.scorer.draws,
+        draws=scorer.draws,
     )
-    measured = measure(scorer, rows, grown.schema, grown.architecture, settings, rng)
+    measured = measure(scorer, rows, schema, architecture, settings, rng)
     return replace(
-        grown,
+        fitted,
+        schema=schema,
         scorer=scorer,
         latents=measured.latents,
+        ranges=widen_ranges(fitted.ranges, x),
         reference=measured.reference,
-        record=replace(record, offset=measured.offset, baseline=measured.usual, versions=library_versions()),
+        record=replace(record, offset=measured.offset, baseline=measured.baseline, versions=library_versions()),
     )
 
 
 def uniform_rows(kept: np.ndarray, n_rows: int, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A uniform sample of all rows seen, given one of those seen before.
+    """A uniform sample of all rows seen, earlier and new.
 
     Parameters
     ----------
     kept : ndarray
-        (kept rows, cells), a uniform sample of ``n_rows`` rows. All of it is in the result.
+        (kept rows, cells), a uniform sample of the ``n_rows`` earlier rows. All of it is in the result.
     n_rows : int
-        Rows that were seen before.
+        Number of rows seen before.
     x : ndarray
-        (rows, cells), those that are new. Each is taken with the probability with which the others were kept.
+        (rows, cells), the new rows. Each is taken with the probability with which the earlier ones were kept.
+    rng : numpy.random.Generator
+        Source of randomness.
     """
     return np.concatenate([kept, x[rng.random(len(x)) < len(kept) / n_rows]])
 
 
-def strangeness(old: np.ndarray, new: np.ndarray) -> float:
-    """How unlike the scores of old and new rows are, from 0 to 1: Kolmogorov's distance, 0 where it may be chance."""
+def score_difference(old: np.ndarray, new: np.ndarray) -> float:
+    """Kolmogorov-Smirnov distance between the scores of old and new rows, 0 to 1; 0 where it may be chance."""
     found = ks_2samp(old, new, method="asymp")
-    return float(found.statistic) if found.pvalue < CHANCE else 0.0
+    level = 1e-3  # probability of finding a difference where there is none
+    return float(found.statistic) if found.pvalue < level else 0.0
 
 
 def steps_between(n_old: int, n_new: int, whole: int, worth: float = 1.0) -> int:
-    """Steps of an update from ``n_old`` to ``n_new`` rows, where a fit takes ``whole``, which are the most.
+    """Gradient steps of an update from ``n_old`` to ``n_new`` rows, where a whole fit takes ``whole``, the maximum.
 
-    The nth row is worth its share of all rows, ``whole / n`` steps, and so many times that; their sum grows with the
-    logarithm. So many small updates take as many steps as a large one; they come in parts of a fit, for a few steps are
-    more noise than learning, and most small updates take none.
+    The nth row is worth ``worth * whole / n`` steps, a row's part of a fit, and their sum grows with the logarithm of
+    n. So many small updates take as many steps as a large one. Steps are taken in blocks of a quarter of a fit, because
+    a few steps are more noise than learning; most small updates take none.
     """
-    part = math.ceil(whole * LEAST_PART)
-    begun = [math.floor(worth * whole * math.log(n_rows) / part) for n_rows in (n_old, n_new)]
-    return min(whole, part * (begun[1] - begun[0]))
+    block = math.ceil(whole * LEAST_PART)
+    before, after = (math.floor(worth * whole * math.log(n_rows) / block) for n_rows in (n_old, n_new))
+    return min(whole, block * (after - before))
 
 
-def _plan(fitted: FittedModel, grown: FittedModel, n_rows: int, strange: float, settings: Settings) -> Plan:
-    """That of a fit to so many rows, but shorter, gentler if the new ones are not strange, and with a whole KL."""
+def plan_update(fitted: FittedModel, n_seen: int, n_rows: int, difference: float, settings: Settings) -> Plan:
+    """The plan of a fit, but shorter, gentler where new rows are like the old ones, and with the full weight of the KL.
+
+    Parameters
+    ----------
+    fitted : FittedModel
+        The model before the update.
+    n_seen : int
+        Rows seen, the new ones included.
+    n_rows : int
+        Rows to train on.
+    difference : float
+        Between the scores of old and new rows, 0 to 1.
+    settings : Settings
+        Parameters of the detector.
+    """
     architecture, schema = fitted.architecture, fitted.schema
-    whole = make_plan(settings, grown.schema.n_rows, exemplars=architecture.exemplars)
-    complete = architecture.image_shape is not None or not fitted.missing_indicators
+    whole = make_plan(settings, n_seen, exemplars=architecture.exemplars)
+    complete = architecture.image_shape is not None or not architecture.missing_indicators
     one_measure = complete and schema.has_one_measure(fitted.ranges)
     plan = make_plan(settings, n_rows, exemplars=architecture.exemplars, one_measure=one_measure)
-    worth = 1 + (STRANGE_WORTH - 1) * strange
-    steps = steps_between(schema.n_rows, grown.schema.n_rows, whole.max_iter, worth)
-    evaluations = max(1, steps // whole.interval)
-    rate = max(strange, steps / whole.max_iter) * plan.learning_rate
-    return replace(plan, max_iter=steps, evaluations=evaluations, learning_rate=rate, warm_up=0.0, still=STILL)
-
-
-def _warm(grown: FittedModel) -> VAE:
-    """The model, to be trained on."""
-    likelihood = likelihood_of(grown.schema, grown.architecture, grown.number_likelihood, grown.missing_indicators)
-    vae = grown.architecture.build(likelihood).to(grown.scorer.device, grown.weight_type)
-    vae.load_state_dict(grown.scorer.vae.state_dict())
-    return vae
-
-
-def _trained(
-    grown: FittedModel, rows: np.ndarray, plan: Plan, generator: torch.Generator, monitor: CallbackRunner
-) -> tuple[VAE, FitRecord]:
-    vae, old = _warm(grown), grown.record
-    x = torch.as_tensor(rows, dtype=grown.weight_type, device=grown.scorer.device)
-    exemplars = grown.architecture.exemplars
-    trainer = Trainer(vae, x, plan, grown.scorer.objective, exemplars=exemplars, generator=generator)
-    rounds = trainer.run(monitor).rounds
-    rounds["step"] = [old.n_iter + step for step in rounds["step"]]
-    history = {name: old.history[name] + figures for name, figures in rounds.items() if name in old.history}
-    return vae, replace(old, history=history, n_iter=int(history["step"][-1]), batch_size=trainer.plan.batch_size)
+    worth = 1 + (NOVEL_WORTH - 1) * difference
+    steps = steps_between(schema.n_rows, n_seen, whole.max_iter, worth)
+    return replace(
+        plan,
+        max_iter=steps,
+        interval=max(1, steps // max(1, steps // whole.interval)),
+        learning_rate=max(difference, steps / whole.max_iter) * plan.learning_rate,
+        warm_up=0.0,
+        still=20,
+    )

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from vae_anomaly import VAEDetector, load
 from vae_anomaly.diagnose import checks
 from vae_anomaly.diagnose.dependence import dependence, shuffled
-from vae_anomaly.fitted import LatentSummary
+from vae_anomaly.fit import summarise_latents
 from vae_anomaly.scoring.calibration import CORE_SHAPE
 
 KINDS = {
@@ -277,8 +277,8 @@ def test_p_values_from_rows_that_training_saw_are_to_be_looked_at(rng):
 
 
 def test_members_that_collapsed_beside_a_living_one_are_counted(rng):
-    alive = LatentSummary.of(rng.normal(size=(50, 3)), np.full((50, 3), 0.1), standard=True)
-    dead = LatentSummary.of(1e-3 * rng.normal(size=(50, 3)), np.ones((50, 3)), standard=True)
+    alive = summarise_latents(rng.normal(size=(50, 3)), np.full((50, 3), 0.1), standard=True)
+    dead = summarise_latents(1e-3 * rng.normal(size=(50, 3)), np.ones((50, 3)), standard=True)
     mixed, gone = checks.active_latents([dead, alive], 2.0), checks.active_latents([dead, dead], 2.0)
     assert (mixed.value, mixed.verdict) == (3, "good")
     assert "1 of 2 members" in mixed.message

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from vae_anomaly.config import build_likelihood, choose_architecture, make_plan, number_likelihood
+from vae_anomaly.config import choose_architecture, make_plan
 from vae_anomaly.data.columns import NumberCell
-from vae_anomaly.fit import start
+from vae_anomaly.fit import start_weights
 from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.training.trainer import Trainer
 
@@ -17,23 +17,14 @@ def make_trainer(settings_of):
 
     def make(x, *, seed=0, one_measure=False, **parameters):
         settings = settings_of(**{**TINY, **parameters})
-        design = choose_architecture(settings, len(x), x.shape[1], one_measure=one_measure)
         cells = [NumberCell(column) for column in range(x.shape[1])]
-        density = build_likelihood(
-            cells, n_rows=len(x), numbers=number_likelihood(settings, x), variational=design.variational, indicators=()
-        )
-        vae = design.build(density).double()
+        architecture = choose_architecture(settings, x, cells, one_measure=one_measure)
+        vae = architecture.build(cells, len(x), "cpu").double()
         rows, generator = torch.as_tensor(x, dtype=torch.float64), torch.Generator().manual_seed(seed)
-        plan = make_plan(settings, len(x), exemplars=design.exemplars, one_measure=one_measure)
-        start(vae, rows, design, generator, common_noise=plan.common_noise)
-        return Trainer(
-            vae,
-            rows,
-            plan,
-            OBJECTIVES[design.variational, "elbo"],
-            exemplars=design.exemplars,
-            generator=generator,
-        )
+        plan = make_plan(settings, len(x), exemplars=architecture.exemplars, one_measure=one_measure)
+        start_weights(vae, rows, architecture, generator, common_noise=plan.common_noise)
+        objective = OBJECTIVES[settings.variational, settings.bound]
+        return Trainer(vae, rows, plan, objective, exemplars=architecture.exemplars, generator=generator)
 
     return make
 

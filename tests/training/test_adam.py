@@ -16,7 +16,7 @@ def test_it_is_torchs_adam_with_a_rate_for_each_parameter():
     reference = torch.optim.Adam(groups, betas=BETAS, eps=EPSILON)
     for _ in range(20):
         for optimizer, parameters in [(adam, ours), (reference, theirs)]:
-            optimizer.zero_gradients() if optimizer is adam else optimizer.zero_grad()
+            optimizer.gradients.zero_() if optimizer is adam else optimizer.zero_grad()
             sum((parameter**4 - 3 * parameter).sum() for parameter in parameters).backward()
         adam.step(0.5)
         for group, rate in zip(reference.param_groups, rates, strict=True):

@@ -132,9 +132,9 @@ def test_a_callback_takes_what_it_names_and_lacks_what_it_likes():
             heard.append(details)
 
     monitor = CallbackRunner(object(), [Plain(), Greedy(), object()])
-    monitor.begin(1)
-    assert monitor.report(0, {"elbo": 1.0}) is False
-    assert heard == ["plain", {"metadata": {"elbo": 1.0}}]
+    with monitor.training(1):
+        assert monitor.report(0, {"elbo": 1.0}) is False
+        assert heard == ["plain", {"metadata": {"elbo": 1.0}}]
 
 
 def test_callbacks_do_not_change_the_model(X):

@@ -7,8 +7,7 @@ import torch
 
 from vae_anomaly.errors import DataError, DeviceError, FitWarning
 from vae_anomaly.training.callbacks import CallbackRunner
-from vae_anomaly.training.trainer import GRADIENT_NORM, Best, ExemplarSource, Trainer, _clip_members, rate_factor
-from vae_anomaly.training.trainer import _leave_one_out as leave_one_out
+from vae_anomaly.training.trainer import Trainer, clip_members, rate_factor
 
 ALONE = CallbackRunner(object(), [])
 
@@ -18,7 +17,7 @@ def weights(trainer):
 
 
 def test_history_holds_what_was_optimised_a_number_a_round(make_trainer, x):
-    rounds = make_trainer(x, max_iter=50).run(ALONE).rounds
+    rounds = make_trainer(x, max_iter=50).run(ALONE)
     assert set(rounds) == {"step", "elbo", "log_likelihood", "kl"}
     assert rounds["step"] == list(range(2, 51, 2))
     assert {len(figures) for figures in rounds.values()} == {25}
@@ -27,14 +26,14 @@ def test_history_holds_what_was_optimised_a_number_a_round(make_trainer, x):
 
 @pytest.mark.parametrize("prior", ["gaussian", "exemplar"])
 def test_training_raises_the_elbo(make_trainer, x, prior):
-    elbo = make_trainer(x, prior=prior, max_iter=150, learning_rate=0.01).run(ALONE).rounds["elbo"]
+    elbo = make_trainer(x, prior=prior, max_iter=150, learning_rate=0.01).run(ALONE)["elbo"]
     assert elbo[-1] > elbo[0] + 1
     assert np.mean(elbo[-5:]) > np.mean(elbo[:5])
 
 
 def test_beta_is_the_price_of_the_kl_in_training(make_trainer, x):
     settings = {"prior": "gaussian", "max_iter": 100, "learning_rate": 0.01}
-    kls = [make_trainer(x, beta=beta, **settings).run(ALONE).rounds["kl"][-1] for beta in (0.1, 1, 10)]
+    kls = [make_trainer(x, beta=beta, **settings).run(ALONE)["kl"][-1] for beta in (0.1, 1, 10)]
     assert kls[0] > kls[1] + 0.5  # the dearer, the less of it
     assert kls[1] > kls[2] + 0.5
 
@@ -80,7 +79,8 @@ def test_members_are_three_models_and_not_one(make_trainer, x):
 
 
 def test_a_members_gradient_is_clipped_at_its_own_norm(make_trainer, x):
-    vae = make_trainer(x).vae
+    trainer = make_trainer(x)
+    vae, limit = trainer.vae, trainer.plan.gradient_norm
     generator = torch.Generator().manual_seed(3)
     for parameter in vae.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -88,10 +88,10 @@ def test_a_members_gradient_is_clipped_at_its_own_norm(make_trainer, x):
     wanted = {}
     for member in range(3):
         norm = math.sqrt(sum(float((p.grad[member] ** 2).sum()) for p in vae.parameters()))
-        assert (norm > GRADIENT_NORM) == (member != 1)
+        assert (norm > limit) == (member != 1)
         for name, parameter in vae.named_parameters():
-            wanted[name, member] = parameter.grad[member] * min(1.0, GRADIENT_NORM / norm)
-    _clip_members(vae, GRADIENT_NORM)
+            wanted[name, member] = parameter.grad[member] * min(1.0, limit / norm)
+    clip_members(vae, limit)
     for (name, member), gradient in wanted.items():
         torch.testing.assert_close(dict(vae.named_parameters())[name].grad[member], gradient, rtol=1e-12, atol=0)
 
@@ -148,28 +148,30 @@ def test_a_trimmed_row_has_no_pull(make_trainer, x):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("kind", ["dirty", "clean"])
-def test_no_row_is_its_own_exemplar_in_training(kind):
-    chosen = torch.tensor([[0, 1, 2, 2], [3, 4, 5, 6]])
-    rows = torch.tensor([[2, 7], [3, 6]])
-    weights = leave_one_out(chosen, rows).double()
-    assert weights.tolist() == [[[1, 1, 0, 0], [1, 1, 1, 1]], [[0, 1, 1, 1], [1, 1, 1, 0]]]
-    assert (leave_one_out(chosen, None) == 1).all()  # rows that are not in training
+def test_no_row_is_its_own_exemplar_in_training(make_trainer, x):
+    trainer = make_trainer(x[:5], prior="exemplar")
+    rows = torch.tensor([[2, 0], [3, 3], [4, 1]])
+    weights = trainer._prior(rows, trainer.generator).log_weights.exp()
+    wanted = torch.full((3, 2, 5), 1 / 4, dtype=torch.float64)
+    wanted.scatter_(2, rows[..., None], 0.0)
+    torch.testing.assert_close(weights, wanted)
+    of_new_rows = trainer._prior(None, trainer.generator).log_weights.exp()
+    torch.testing.assert_close(of_new_rows, torch.full((3, 1, 5), 1 / 5, dtype=torch.float64))
 
 
-def test_a_table_of_one_row_has_no_other_exemplar():
-    assert leave_one_out(torch.tensor([[0]]), torch.tensor([[0, 0]])).double().min() == 1
+def test_a_table_of_one_row_has_no_other_exemplar(make_trainer, x):
+    trainer = make_trainer(x[:1], prior="exemplar")
+    assert (trainer._prior(torch.zeros(3, 2, dtype=torch.long), trainer.generator).log_weights == 0).all()
 
 
-def test_exemplars_are_all_rows_where_they_are_few_and_drawn_afresh_where_not(make_trainer, x):
+def test_exemplars_are_all_rows_where_they_are_few_and_drawn_anew_where_not(make_trainer, x):
     trainer = make_trainer(x)
-    few = ExemplarSource(trainer.x, 120)
-    many = ExemplarSource(trainer.x, 16)
     rows = torch.zeros(3, 5, dtype=torch.long)
-    codes, _ = trainer.vae.encode(trainer.x)
-    torch.testing.assert_close(few.for_rows(trainer.vae, rows, trainer.generator).means, codes)
-    first, second = (many.for_rows(trainer.vae, rows, trainer.generator).means for _ in range(2))
-    assert first.shape == (3, 16, codes.shape[-1])
+    means, _ = trainer.vae.encode(trainer.x)
+    torch.testing.assert_close(trainer._prior(rows, trainer.generator).means, means)
+    trainer.plan = dataclasses.replace(trainer.plan, n_exemplars=16)
+    first, second = (trainer._prior(rows, trainer.generator).means for _ in range(2))
+    assert first.shape == (3, 16, means.shape[-1])
     assert not torch.equal(first, second)
 
 
@@ -196,7 +198,7 @@ def test_training_stops_when_held_out_rows_stop_gaining_and_gives_the_best_weigh
         hidden_layer_sizes=(64,),
         n_estimators=1,
     )
-    held_out = [trainer._held_out_elbo(), *trainer.run(ALONE).rounds["held_out_elbo"]]
+    held_out = [trainer._held_out_elbo(), *trainer.run(ALONE)["held_out_elbo"]]
     best = int(np.argmax(held_out))
     assert best > 0
     assert len(held_out) == best + 1 + trainer.plan.patience <= 20
@@ -204,23 +206,22 @@ def test_training_stops_when_held_out_rows_stop_gaining_and_gives_the_best_weigh
 
 
 def test_the_best_weights_are_those_of_the_best_score_and_waiting_starts_anew(make_trainer, x):
-    vae = make_trainer(x).vae
-    best = Best(vae, 1.0)
+    trainer = make_trainer(x)
+    trainer._keep_if_best(1.0)
     with torch.no_grad():
         for value, score in [(10.0, 0.5), (20.0, 3.0), (30.0, math.nan), (40.0, 3.0)]:
-            vae.shared.fill_(value)
-            best.offer(vae, score)
-    assert best.waited == 2
-    best.restore(vae)
-    assert (vae.shared == 20.0).all()
+            trainer.vae.shared.fill_(value)
+            trainer._keep_if_best(score)
+    assert trainer.waited == 2
+    assert (trainer.best_weights["shared"] == 20.0).all()
 
 
 def test_with_nothing_held_out_all_steps_are_done(make_trainer, x):
-    assert make_trainer(x, max_iter=37).run(ALONE).rounds["step"][-1] == 37
+    assert make_trainer(x, max_iter=37).run(ALONE)["step"][-1] == 37
 
 
 def test_running_out_of_memory_halves_the_batch_and_goes_on(make_trainer, x, monkeypatch):
-    real, failures = Trainer._try_step, [3, 4]
+    real, failures = Trainer._gradient_step, [3, 4]
 
     def sometimes(self, step):
         if failures and step == failures[0]:
@@ -228,10 +229,10 @@ def test_running_out_of_memory_halves_the_batch_and_goes_on(make_trainer, x, mon
             raise torch.OutOfMemoryError("none left")
         return real(self, step)
 
-    monkeypatch.setattr(Trainer, "_try_step", sometimes)
+    monkeypatch.setattr(Trainer, "_gradient_step", sometimes)
     trainer = make_trainer(x, batch_size=32, max_iter=10)
     with pytest.warns(FitWarning) as said:
-        rounds = trainer.run(ALONE).rounds
+        rounds = trainer.run(ALONE)
     assert ["halved to 16 rows" in str(said[0].message), "halved to 8 rows" in str(said[1].message)] == [True, True]
     assert len(said) == 2
     assert trainer.plan.batch_size == 8
@@ -243,7 +244,7 @@ def test_running_out_of_memory_with_one_row_is_an_error(make_trainer, x, monkeyp
     def never(self, step):
         raise torch.OutOfMemoryError("none left")
 
-    monkeypatch.setattr(Trainer, "_try_step", never)
+    monkeypatch.setattr(Trainer, "_gradient_step", never)
     trainer = make_trainer(x, batch_size=2)
     with pytest.warns(FitWarning, match="halved to 1 rows"), pytest.raises(DeviceError, match="one row a batch"):
         trainer.run(ALONE)
@@ -264,7 +265,7 @@ def test_same_seed_same_weights(make_trainer, x):
 
 def test_scoring_held_out_rows_draws_nothing_from_the_generator(make_trainer, x):
     trainer = make_trainer(x, novelty=True)
-    trainer.source.size = 16  # fewer than the rows: exemplars are drawn
+    trainer.plan = dataclasses.replace(trainer.plan, n_exemplars=16)  # fewer than the rows: exemplars are drawn
     before = trainer.generator.get_state()
     assert trainer._held_out_elbo() == trainer._held_out_elbo()
     assert torch.equal(before, trainer.generator.get_state())

@@ -11,7 +11,8 @@ from vae_anomaly.data.columns import CodeCell
 from vae_anomaly.diagnose import checks
 from vae_anomaly.diagnose.checks import Finding
 from vae_anomaly.diagnose.dependence import dependence, shuffled
-from vae_anomaly.fitted import FittedModel, LatentSummary
+from vae_anomaly.fit import summarise_latents
+from vae_anomaly.fitted import FittedModel
 from vae_anomaly.scoring.scorer import column_contributions
 
 
@@ -54,7 +55,7 @@ def _check_training(fitted: FittedModel, settings: Settings, typical: np.ndarray
         yield checks.held_out_elbo(
             np.array(history["held_out_elbo"]),
             completed=fitted.record.n_iter >= plan.max_iter,
-            intended=settings.max_iter == "auto" and architecture.exemplars and not settings.represents,
+            intended=settings.max_iter == "auto" and architecture.exemplars and not settings.recipe.represents,
             unit=unit,
         )
 
@@ -70,7 +71,7 @@ def _check_latents_and_dependence(fitted: FittedModel, typical: np.ndarray) -> I
     if not architecture.variational:
         variances = np.zeros_like(variances)
     members = [
-        LatentSummary.of(*member, standard=not architecture.exemplars) for member in zip(means, variances, strict=True)
+        summarise_latents(*member, standard=not architecture.exemplars) for member in zip(means, variances, strict=True)
     ]
     yield checks.active_latents(members, shared)
     if architecture.variational:
@@ -81,7 +82,7 @@ def _check_latents_and_dependence(fitted: FittedModel, typical: np.ndarray) -> I
     remedies = "a larger max_iter", "a smaller beta, such as 0.3"
     if not architecture.variational:
         remedies = ("a larger max_iter",) * 2
-    elif architecture.anchored and architecture.exemplars:
+    elif architecture.pca_init and architecture.exemplars:
         # Kernels at the latent means of clean rows are crude in many dimensions.
         remedies = ("prior='gaussian'",) * 2
     if architecture.variational:
@@ -98,7 +99,7 @@ def _check_ranking(fitted: FittedModel, settings: Settings) -> Iterator[Finding]
     architecture, names = fitted.architecture, fitted.schema.names
     x, scores = fitted.reference.cells, fitted.reference.scores
     leave_one_out = replace(fitted.scorer, leave_one_out=True)
-    if architecture.n_estimators > 1 or not settings.represents:
+    if architecture.n_estimators > 1 or not settings.recipe.represents:
         yield checks.seed_stability(leave_one_out.by_member(x) if architecture.n_estimators > 1 else scores[None])
     if len(names) > 1:
         most_rows = 1024  # contributions cost as much as scores
@@ -111,6 +112,6 @@ def _check_ranking(fitted: FittedModel, settings: Settings) -> Iterator[Finding]
         yield checks.silent_columns(names, of_sample)
     yield checks.flagged_rows(scores, fitted.record.offset, settings.contamination)
     in_sample = settings.calibration == "leave_one_out" and not architecture.exemplars
-    if not (in_sample and settings.represents):  # representations are not used for p-values
+    if not (in_sample and settings.recipe.represents):  # representations are not used for p-values
         contamination = 0.0 if settings.novelty else settings.contamination
         yield checks.p_values(scores, contamination, np.random.default_rng(0), in_sample=in_sample)

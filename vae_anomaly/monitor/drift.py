@@ -11,7 +11,7 @@ import pandas as pd
 from vae_anomaly.config import Settings
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema
-from vae_anomaly.fit import fit_model
+from vae_anomaly.fit import TrainingTable, fit_model
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.formatting import number, percent
 from vae_anomaly.monitor.martingale import Stream, follow
@@ -72,16 +72,13 @@ def comparable_scores(
     many = schema.n_rows > 4096 and not schema.code_cells  # from here on training rows score like others
     learned, others = np.array_split(np.random.default_rng(seed).permutation(reference.cells), 2)
     possible = len(others) and not np.isnan(learned).all(0).any()  # a column without a value cannot be learned
-    if settings.calibration == "split" or settings.convolutional or many or not possible:
+    if settings.calibration == "split" or settings.recipe.convolutional or many or not possible:
         return reference.scores, fitted.scorer.score(x)
     second = fit_model(
-        schema,
-        learned,
-        fitted.inputs,
-        fitted.is_frame,
+        TrainingTable(schema, learned, fitted.inputs, fitted.is_frame),
         settings=replace(settings, device=str(fitted.scorer.device)),
         seed=seed,
-        monitor=CallbackRunner(None, []),
+        callbacks=CallbackRunner(None, []),
     )
     old, new = (second.scorer.score(_with_unseen_values(schema, rows, learned)) for rows in (others, x))
     return old, new
@@ -170,9 +167,9 @@ def _test_column(
         cell, (before, after) = schema.cells[index], _observed(index, old, new)
         compared = compare_numbers(before, after) if cell.is_number else compare_codes(before, after, cell.unseen)
         tests.append((compared, index))
-    possible = [(difference, of_cell) for difference, of_cell in tests if difference is not None]
-    strongest, of_cell = min(possible, key=lambda test: (test[0].p_value, -test[0].effect))
-    return min(1.0, len(possible) * strongest.p_value), strongest, of_cell
+    possible = [(difference, index) for difference, index in tests if difference is not None]
+    strongest, index = min(possible, key=lambda test: (test[0].p_value, -test[0].effect))
+    return min(1.0, len(possible) * strongest.p_value), strongest, index
 
 
 def _observed(index: int, *samples: np.ndarray) -> list[np.ndarray]:

@@ -1,17 +1,18 @@
-"""Telling the outside how a fit goes on, in the shape of scikit-learn 1.9's ``sklearn.callback``.
+"""Callbacks that follow a fit, with the interface of scikit-learn 1.9's ``sklearn.callback``.
 
-A callback is any object with some of these methods; what it does not take is not passed:
+A callback is any object with some of these methods; keyword arguments that it does not take are not passed:
 
 - ``setup(estimator, context)`` before the fit, ``teardown(estimator, context)`` after it, also after an error;
 - ``on_fit_task_begin(estimator, context)`` and ``on_fit_task_end(estimator, context, *, metadata=None)`` around the fit
-  (the root context) and around each round of steps within it. ``metadata`` holds the round's figures, those of
-  ``history_``. Returning True from the end of a round stops training.
+  (the root context) and around each round of steps in it. ``metadata`` holds the round's figures, as in ``history_``.
+  Returning True from the end of a round stops training;
+- ``on_fit_over(estimator, *, fitted_estimator=None, X=None)`` after the whole fit, calibration included.
 
 scikit-learn's own ``ProgressBar`` works here too.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from uuid import UUID, uuid4
 class Context:
     """The task that a callback is called for: the fit, or one round of steps in it.
 
-    ``done`` of the fit's rounds are not reported, because they were before it was broken off; a checkpoint kept them.
+    The first ``done`` rounds of a fit are not reported: they come from a checkpoint of the same fit.
     """
 
     estimator_name: str
@@ -37,19 +38,19 @@ class Context:
 
 
 class CallbackRunner:
-    """Speaks to the callbacks on behalf of the training loop."""
+    """Calls the callbacks of a detector on behalf of the training loop."""
 
     def __init__(self, estimator: object, callbacks: Iterable[object]):
         self._estimator = estimator
         self._callbacks = list(callbacks)
-        self._teardowns = ExitStack()
         self._context = Context(type(estimator).__name__, "fit", 0, 0)
 
     @contextmanager
     def whole_fit(self, fitting: object, X: object) -> Iterator[None]:
-        """Around all of the fit of ``fitting``, which has its attributes when the block ends without an error.
+        """Around the whole fit of ``fitting``, calibration included: calls ``on_fit_over`` at its end.
 
-        ``X`` is the table, or the rows at hand of one that is read in pieces.
+        ``X`` is the table, or the rows in memory of one that is read in pieces. ``fitted_estimator`` is None after an
+        error.
         """
         fitted = None
         try:
@@ -57,48 +58,51 @@ class CallbackRunner:
             fitted = fitting
         finally:
             for callback in self._callbacks:
-                _tell(callback, "on_fit_over", self._estimator, fitted_estimator=fitted, X=X)
+                _call(callback, "on_fit_over", self._estimator, fitted_estimator=fitted, X=X)
 
-    def begin(self, rounds: int, *, done: int = 0) -> None:
-        """Announce a fit of at most ``rounds`` rounds, of which so many are ``done``."""
+    @contextmanager
+    def training(self, rounds: int, done: int = 0) -> Iterator[None]:
+        """Around a training of at most ``rounds`` rounds, of which the first ``done`` come from a checkpoint.
+
+        Every callback that was set up is torn down, also after an error.
+        """
         self._context = Context(type(self._estimator).__name__, "fit", 0, rounds, done=done)
-        for callback in self._callbacks:
-            _tell(callback, "setup", self._estimator, self._context)
-            self._teardowns.callback(_tell, callback, "teardown", self._estimator, self._context)
-        self._call("on_fit_task_begin", self._context)
+        known = self._estimator, self._context
+        with ExitStack() as teardowns:
+            for callback in self._callbacks:
+                _call(callback, "setup", *known)
+                teardowns.callback(_call, callback, "teardown", *known)
+            for callback in self._callbacks:
+                _call(callback, "on_fit_task_begin", *known)
+            yield
+            for callback in self._callbacks:
+                _call(callback, "on_fit_task_end", *known, metadata={})
 
     def report(self, number: int, metrics: Mapping[str, float]) -> bool:
-        """Round ``number`` is done; returns whether a callback asks to stop."""
+        """Report round ``number``; returns whether a callback asks to stop."""
+        if not self._callbacks:
+            return False
         root = self._context
-        context = Context(root.estimator_name, "round", number, 0, root, root.root_uuid)
-        self._call("on_fit_task_begin", context)
-        return any(answer is True for answer in self._call("on_fit_task_end", context, metadata=dict(metrics)))
-
-    def end(self, completed: bool) -> None:
-        """The fit is over, ``completed`` or broken off; every callback that was set up is torn down."""
-        with self._teardowns:
-            if completed:
-                self._call("on_fit_task_end", self._context, metadata={})
-
-    def _call(self, name: str, context: Context, **details: Any) -> list[Any]:
-        return [_tell(callback, name, self._estimator, context, **details) for callback in self._callbacks]
+        known = self._estimator, Context(root.estimator_name, "round", number, 0, root, root.root_uuid)
+        for callback in self._callbacks:
+            _call(callback, "on_fit_task_begin", *known)
+        ends = [_call(callback, "on_fit_task_end", *known, metadata=dict(metrics)) for callback in self._callbacks]
+        return any(end is True for end in ends)
 
 
-def _tell(callback: object, name: str, *known: object, **details: Any) -> Any:
-    """Call a callback's method, if it has it, with those details that it takes."""
+def _call(callback: object, name: str, *known: object, **details: Any) -> Any:
+    """Call a method of a callback, if it has it, with those details that it takes."""
     hook = getattr(callback, name, None)
-    return None if hook is None else hook(*known, **_taken(hook, details))
-
-
-def _taken(hook: Callable[..., Any], details: dict[str, Any]) -> dict[str, Any]:
+    if hook is None:
+        return None
     parameters = inspect.signature(hook).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return details
-    return {name: value for name, value in details.items() if name in parameters}
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        details = {name: value for name, value in details.items() if name in parameters}
+    return hook(*known, **details)
 
 
 class ProgressBar:
-    """A bar on standard error with the latest figures; silent where that is no terminal."""
+    """Progress bar on standard error with the latest figures; silent where standard error is not a terminal."""
 
     def setup(self, estimator: object, context: Context) -> None:
         from rich.console import Console

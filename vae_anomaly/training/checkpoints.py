@@ -1,4 +1,4 @@
-"""The state of a training, kept in a file, so that a fit that was killed goes on where it stood."""
+"""Checkpoints: the state of a training in a file, from which a fit that was killed continues."""
 
 import json
 import time
@@ -17,14 +17,14 @@ from vae_anomaly.io.atomic import claimed, remove_leftovers
 from vae_anomaly.io.model_file import read_model, write_model
 
 SUFFIX = ".checkpoint"
-NAMES = ("fit", "fold-[0-9]")  # of the trainings of a fit, as patterns
-EVERY = 5.0  # seconds from one writing to the next, at least
-DEARER = 50  # times as long as a writing takes is training at least before the next
+NAMES = ("fit", "fold-[0-9]")  # patterns of the names of a fit's trainings
+EVERY = 5.0  # seconds between two writings, at least
+DEARER = 50  # times as long as a writing takes the training goes on before the next one, at least
 
 
 @dataclass(frozen=True)
 class State:
-    """A training after a round: ``facts`` that JSON can hold, and named arrays."""
+    """State of a training after a round: ``facts`` in JSON's types, and named arrays."""
 
     facts: dict[str, Any]
     arrays: dict[str, np.ndarray]
@@ -32,14 +32,14 @@ class State:
 
 class Checkpoint:
     """
-    One file for the state of one training; the folder must be claimed.
+    File with the state of one training, in a folder that `checkpoint_folder` has claimed.
 
     Parameters
     ----------
     path : Path
         The file.
     identity : mapping
-        All that decides the training, by name, as JSON can hold it: the state of another training is refused.
+        Everything that decides the training, by name, in JSON's types: the state of another training is refused.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -49,12 +49,12 @@ class Checkpoint:
 
     def read(self) -> State | None:
         """
-        Give the state in the file, or None where there is no file.
+        State in the file, or None where there is no file.
 
         Raises
         ------
         OutputError
-            It is damaged, or of another training.
+            The file is damaged, or belongs to another training.
         """
         if not self._path.exists():
             return None
@@ -73,12 +73,12 @@ class Checkpoint:
 
     def offer(self, make: Callable[[], State]) -> None:
         """
-        Write the state that ``make`` gives, if it is time to.
+        Write the state that ``make`` returns, if the last writing was long enough ago.
 
         Warns
         -----
         FitWarning
-            It cannot be written; the file is as it was, and training can go on.
+            The state cannot be written; the file stays as it was, and training continues.
         """
         began = time.monotonic()
         if began < self._next:
@@ -93,20 +93,15 @@ class Checkpoint:
 
 
 @contextmanager
-def checkpoint_folder(folder: str | PathLike[str] | None) -> Iterator[Path | None]:
+def checkpoint_folder(folder: str | PathLike[str]) -> Iterator[Path]:
     """
-    Claim a folder for the checkpoints of a fit; when the block has ended without an error, they are removed.
-
-    It is made where there is none; of None it gives None.
+    Claim a folder for the checkpoints of a fit, made if it is missing; after a block without an error they are removed.
 
     Raises
     ------
     OutputError
         It cannot be made or written to, or another fit has claimed it.
     """
-    if folder is None:
-        yield None
-        return
     path = Path(folder)
     try:
         path.mkdir(exist_ok=True)
@@ -120,8 +115,3 @@ def checkpoint_folder(folder: str | PathLike[str] | None) -> Iterator[Path | Non
         for name in NAMES:
             for file in path.glob(f"{name}{SUFFIX}"):
                 file.unlink(missing_ok=True)
-
-
-def checkpoint_file(folder: Path | None, training: str) -> Path | None:
-    """Name the file for one of the trainings of a fit."""
-    return None if folder is None else folder / f"{training}{SUFFIX}"

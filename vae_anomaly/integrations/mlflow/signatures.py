@@ -143,8 +143,7 @@ def _floats(values: Values) -> pd.Series:
 
 
 def _text(values: Values) -> pd.Series:
-    series = values.series
-    texts = [None if missing else str(value) for value, missing in zip(series, series.isna(), strict=True)]
+    texts = [None if missing else str(value) for value, missing in zip(values.series, values.missing, strict=True)]
     return pd.Series(texts, dtype=object)
 
 
