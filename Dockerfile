@@ -3,7 +3,7 @@
 FROM python:3.11-slim
 
 COPY . /src
-# Some gigabytes of GPU libraries stay out where TORCH_INDEX names an index of PyTorch's CPU builds:
+# With TORCH_INDEX set to an index of PyTorch's CPU builds, the GPU libraries (gigabytes) are not installed:
 #     docker build --build-arg TORCH_INDEX=ADDRESS -t vae-anomaly .
 ARG TORCH_INDEX
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0 \

@@ -1,4 +1,4 @@
-"""Score a table with an exported graph: needs onnxruntime, numpy and pandas, neither torch nor vae-anomaly.
+"""Score a table with an exported graph; needs onnxruntime, numpy and pandas, but neither torch nor vae-anomaly.
 
 python score_onnx.py model.onnx table.csv
 """
@@ -12,7 +12,7 @@ import pandas as pd
 
 
 def as_numbers(values: pd.Series, column: dict) -> np.ndarray:
-    """One column as the graph takes it: floats, NaN where a value is missing."""
+    """One column as input of the graph: floats, NaN for missing values."""
     match column["kind"]:
         case "category":
             codes = dict(zip(column["levels"], column["codes"], strict=True))
@@ -32,11 +32,11 @@ def score(graph: str, table: pd.DataFrame, rows_at_once: int = 1024) -> pd.DataF
     """Anomaly scores and verdicts of the rows of a table."""
     session = onnxruntime.InferenceSession(graph)
     about = json.loads(session.get_modelmeta().custom_metadata_map["vae_anomaly"])
-    assert about["format"] == 1, "a newer graph than this reader"
+    assert about["format"] == 1, "the graph is newer than this script"
     rows = np.stack([as_numbers(table[column["name"]], column) for column in about["columns"]], axis=1)
     parts = [session.run(None, {"rows": rows[at : at + rows_at_once]}) for at in range(0, len(rows), rows_at_once)]
-    scores, odd = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return pd.DataFrame({"anomaly_score": scores, "is_anomaly": odd}, index=table.index)
+    scores, is_anomaly = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return pd.DataFrame({"anomaly_score": scores, "is_anomaly": is_anomaly}, index=table.index)
 
 
 if __name__ == "__main__":
