@@ -1,6 +1,6 @@
 """The command ``vae-anomaly``: its commands and common options."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Annotated
 
@@ -82,21 +82,30 @@ def common(
     """Find anomalous rows of a table, or anomalous images of a folder, with variational autoencoders."""
 
 
-app.command(epilog=score.EXAMPLES)(score.score)
-app.command(epilog=fit.EXAMPLES)(fit.fit)
-app.command(epilog=update.EXAMPLES)(update.update)
-app.command(epilog=explain.EXAMPLES)(explain.explain)
-app.command(epilog=suggest.EXAMPLES)(suggest.suggest)
-app.command(epilog=monitor.EXAMPLES)(monitor.monitor)
-app.command(epilog=report.EXAMPLES)(report.report)
-app.command(epilog=benchmark.EXAMPLES)(benchmark.benchmark)
-app.command(epilog=features.EXAMPLES)(features.features)
-app.command(epilog=generate.EXAMPLES)(generate.generate)
-app.command(epilog=traverse.EXAMPLES)(traverse.traverse)
-app.command(epilog=info.EXAMPLES)(info.info)
-app.command(epilog=export.EXAMPLES)(export.export)
-app.command(epilog=register.EXAMPLES, rich_help_panel="MLflow")(register.register)
-app.command(epilog=serve.EXAMPLES, rich_help_panel="MLflow")(serve.serve)
+def _add(command: Callable[..., None], examples: str, panel: str | None = None) -> None:
+    """Add a command; lines of its help are joined to paragraphs, which the terminal then wraps."""
+    help_text, epilog = (
+        "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+        for text in (command.__doc__ or "", examples)
+    )
+    app.command(help=help_text, epilog=epilog, rich_help_panel=panel)(command)
+
+
+_add(score.score, score.EXAMPLES)
+_add(fit.fit, fit.EXAMPLES)
+_add(update.update, update.EXAMPLES)
+_add(explain.explain, explain.EXAMPLES)
+_add(suggest.suggest, suggest.EXAMPLES)
+_add(monitor.monitor, monitor.EXAMPLES)
+_add(report.report, report.EXAMPLES)
+_add(benchmark.benchmark, benchmark.EXAMPLES)
+_add(features.features, features.EXAMPLES)
+_add(generate.generate, generate.EXAMPLES)
+_add(traverse.traverse, traverse.EXAMPLES)
+_add(info.info, info.EXAMPLES)
+_add(export.export, export.EXAMPLES)
+_add(register.register, register.EXAMPLES, panel="MLflow")
+_add(serve.serve, serve.EXAMPLES, panel="MLflow")
 app.add_typer(plot.app, name="plot", rich_help_panel="Pictures")
 
 

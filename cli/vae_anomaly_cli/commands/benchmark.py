@@ -44,7 +44,7 @@ def benchmark(
     track_required: options.TrackRequired = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure how well the anomalous rows of FILE are found, by this detector and by three of scikit-learn.
+    """Measure how well this detector and three of scikit-learn find labelled anomalies.
 
     The others are IsolationForest, LocalOutlierFactor and the mean distance to the 5 nearest rows, on standardised
     numbers, with missing cells set to the median and categories one-hot encoded. All use their defaults.

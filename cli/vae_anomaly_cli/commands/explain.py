@@ -45,7 +45,7 @@ def explain(
     encoding: options.Encoding = "utf-8",
     quiet: options.Quiet = False,
 ) -> None:
-    """Explain the scores of rows of FILE: the contribution of each cell, its value and the expected value.
+    """Explain the scores of rows of FILE, cell by cell: contribution, value and expected value.
 
     Explains the rows named by --row, or the N most anomalous ones with --top N; the default is all flagged rows.
 

@@ -14,9 +14,10 @@ vae-anomaly export data.vae --output data.onnx"""
 
 @user_errors
 def export(model: options.ModelFile, output: options.GraphOut, quiet: options.Quiet = False) -> None:
-    """Write MODEL as an ONNX graph, from columns encoded as numbers to anomaly_score and is_anomaly.
+    """Write MODEL as an ONNX graph, which scores without Python.
 
-    The metadata of the graph describes the encoding; examples/score_onnx.py reads it and scores a table. The graph is
+    The input of the graph is the columns, encoded as numbers; the outputs are anomaly_score and is_anomaly. The
+    metadata of the graph describes the encoding; examples/score_onnx.py reads it and scores a table. The graph is
     written only if its scores match those of MODEL. It treats every row as new.
     """
     check_output(output, inputs=(model,))

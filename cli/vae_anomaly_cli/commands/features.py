@@ -32,7 +32,7 @@ def features(
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write latent features of each row or image of FILE: a few numbers to cluster, to plot or to train on.
+    """Write latent features of each row or image of FILE, to cluster, plot or train on.
 
     Rows keep the order of FILE. The columns named by --keep, or the image names, come first.
 

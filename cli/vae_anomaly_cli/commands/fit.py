@@ -64,7 +64,10 @@ def fit(
     track_required: options.TrackRequired = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fit a model to the rows or images of FILE and save it, for the commands that take a --model."""
+    """Fit a model to the rows or images of FILE and save it.
+
+    Other commands use the model with --model.
+    """
     check_output(output, inputs=(file,))
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):

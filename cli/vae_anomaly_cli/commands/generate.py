@@ -29,9 +29,10 @@ def generate(
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw new rows from a model, with the columns, types and categories of the training table.
+    """Draw new rows or images from a model.
 
-    Columns that the fit left out (`info` lists them) are not generated, and no cell is missing.
+    The rows have the columns, types and categories of the training table. Columns that the fit left out (`info` lists
+    them) are not generated, and no cell is missing.
 
     A model of images generates a table of pixels, or a picture with a grid of images if --output ends in .png.
     """

@@ -30,7 +30,7 @@ STYLES = {"good": "green", "look": "yellow", "bad": "bold red"}
 
 @user_errors
 def info(model: options.ModelFile, as_json: options.Json = False) -> None:
-    """Show the training data, size, threshold and versions of MODEL, and check how good it is.
+    """Describe MODEL and check how good it is.
 
     The verdict of each check is good, look (a person should judge) or bad (the model does not serve its purpose).
     """

@@ -46,7 +46,9 @@ def monitor(
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Test whether FILE differs from the training data of MODEL: each column, the score, and a change along the rows.
+    """Test whether FILE differs from the training data of MODEL.
+
+    Tests each column, the score, and whether a change begins somewhere along the rows.
 
     The output has the columns column, kind, p_value, adjusted_p_value (at most the level if there is drift), drifted,
     effect (the largest difference in the fraction of rows, 0 to 1) and message (a description).

@@ -23,7 +23,10 @@ def register(
     alias: options.Alias = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Register MODEL in MLflow as a new version of a name; other commands then take --model models:/NAME@ALIAS."""
+    """Register MODEL in MLflow as a new version of a name.
+
+    Other commands then accept --model models:/NAME@ALIAS.
+    """
     quiet_mlflow()
 
     from vae_anomaly.integrations.mlflow import register as register_model

@@ -45,7 +45,7 @@ def report(
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write an HTML page about the anomalies in FILE, which any browser opens, also offline.
+    """Write an HTML page about the anomalies in FILE, for any browser, also offline.
 
     Without --model, a model is fitted to FILE itself; with one, the rows are also compared with the training rows.
 

@@ -29,10 +29,11 @@ def serve(
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Serve MODEL over HTTP with MLflow's model server, until stopped: POST /invocations and GET /health.
+    """Serve MODEL over HTTP with MLflow's model server, until stopped.
 
-    A request is CSV or JSON; the answer is JSON with anomaly_score, p_value and is_anomaly for each row. In JSON,
-    params may contain explain (true adds reasons for flagged rows), and one of fdr, alerts and false_alarm_rate.
+    The addresses are POST /invocations and GET /health. A request is CSV or JSON; the answer is JSON with
+    anomaly_score, p_value and is_anomaly for each row. In JSON, params may contain explain (true adds reasons for
+    flagged rows), and one of fdr, alerts and false_alarm_rate.
 
     There is no authentication: stay with 127.0.0.1, or put an authenticating server in front.
     """

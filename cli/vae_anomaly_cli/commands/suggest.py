@@ -29,7 +29,7 @@ def suggest(
     encoding: options.Encoding = "utf-8",
     quiet: options.Quiet = False,
 ) -> None:
-    """Find the few cells to change, and their new values, to make each anomalous row of FILE normal.
+    """Find the few cells to change to make each anomalous row of FILE normal, and their new values.
 
     The output has one line per cell, with the columns row (1 is the first row of data), column, value, suggestion and,
     for the whole row, anomaly_score, new_score (after all changes) and is_normal (true if it is no longer flagged).

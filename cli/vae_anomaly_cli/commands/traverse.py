@@ -28,7 +28,9 @@ def traverse(
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the rows that the model expects along one latent after another, with the other latents at their means.
+    """Write the rows that the model expects along one latent after another.
+
+    The other latents stay at their means.
 
     A table has the columns latent and position (the value of the latent), then those of the model.
 

@@ -28,10 +28,10 @@ def update(
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Continue the training of a model with the rows or images of FILE, which weigh as much as earlier ones.
+    """Continue the training of a model with the rows or images of FILE.
 
-    The earlier training rows are not needed. Column kinds, scales and category levels stay unchanged. The --output may
-    be the --model itself.
+    They weigh as much as the earlier training rows, which are not needed. Column kinds, scales and category levels stay
+    unchanged. The --output may be the --model itself.
     """
     check_output(output, inputs=(file,))
     with only_writer(output), plain_warnings(quiet=quiet):
