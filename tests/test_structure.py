@@ -1,0 +1,37 @@
+"""A newcomer understands a fit from few files and functions: the call graph stays small."""
+
+import pytest
+
+from benchmarks.structure import PACKAGE, trace, traces
+from vae_anomaly.training.trainer import rate_factor
+
+LIMITS = {  # files, functions; what we are after is 20 files and 150 functions for a fit, 12 files for scores
+    "fit": (21, 206),
+    "score_samples": (13, 67),
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return traces()
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_call_graph_is_small(found, name):
+    files, functions = LIMITS[name]
+    entered = found[name].functions
+    listed = "\n".join(f"{file} ({len(names)}): {' '.join(sorted(names))}" for file, names in sorted(entered.items()))
+    assert len(entered) <= files, listed
+    assert found[name].n_functions <= functions, listed
+
+
+def test_named_functions_of_the_package_are_counted_and_nothing_else():
+    def work():
+        [rate_factor(step, 3) for step in range(3)]
+        sorted(range(3), key=lambda value: -value)
+        rate_factor(0, 1)
+
+    found = trace(work)
+    assert found.functions == {"training/trainer.py": {"rate_factor"}}
+    assert (found.n_functions, found.depth) == (1, 1)
+    assert (PACKAGE / "training/trainer.py").exists()
