@@ -1,4 +1,4 @@
-"""The command line, run in this process where that shows the same, and a small table with one odd row."""
+"""The command line, run in this process where that shows the same, and a small table with one anomalous row."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 
 from vae_anomaly_cli.main import main
 
-ODD_ROW = 17  # counted from 1, as the command line does
+ANOMALOUS_ROW = 17  # counted from 1, as the command line does
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def frame() -> pd.DataFrame:
     height = rng.normal(170, 10, 40).round(1)
     weight = (height - 100 + rng.normal(0, 2, 40)).round(1)
     colour = np.where(height > 170, "red", "blue").astype(object)
-    height[ODD_ROW - 1], weight[ODD_ROW - 1], colour[ODD_ROW - 1] = 150.0, 140.0, "red"
+    height[ANOMALOUS_ROW - 1], weight[ANOMALOUS_ROW - 1], colour[ANOMALOUS_ROW - 1] = 150.0, 140.0, "red"
     name = [f"no. {i}" for i in range(1, 41)]
     return pd.DataFrame({"height": height, "weight": weight, "colour": colour, "name": name})
 

@@ -11,7 +11,7 @@ METHODS = ["vae-anomaly", "IsolationForest", "LocalOutlierFactor", "5 nearest ne
 
 @pytest.fixture(scope="module")
 def labelled(frame, tmp_path_factory):
-    """The table of people with a label, which is which alone would identify the anomaly."""
+    """The table of people with a label, which alone would identify the anomaly."""
     path = tmp_path_factory.mktemp("tables") / "labelled.csv"
     frame.drop(columns="name").assign(state=["broken" if row == 16 else "fine" for row in range(40)]).to_csv(
         path, index=False
@@ -52,7 +52,7 @@ def test_with_novelty_half_of_the_normal_rows_are_learned_from(cli, labelled):
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, message",
     [
         (["--label", "stat"], "There is no column 'stat' for --label. Did you mean 'state'?"),
         (["--label", "state"], "labelled.csv: Column 'state' holds 'fine', 'broken'. Say which of them mean odd"),
@@ -65,11 +65,11 @@ def test_with_novelty_half_of_the_normal_rows_are_learned_from(cli, labelled):
         (["--label", "state", "--anomaly-values", "fine", "--novelty"], "1 normal rows are too few"),
     ],
 )
-def test_what_cannot_be_compared_is_one_sentence(cli, labelled, options, told):
+def test_what_cannot_be_compared_is_one_sentence(cli, labelled, options, message):
     ended = cli("benchmark", labelled, *options)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith("error: ")
-    assert told in ended.err
+    assert message in ended.err
 
 
 def test_each_method_has_a_run_in_that_of_the_comparison(cli, labelled, store):

@@ -1,4 +1,4 @@
-"""``vae-anomaly explain``: which rows, what of them, and how it says no."""
+"""``vae-anomaly explain``: chosen rows, their cells, and refusals."""
 
 import io
 
@@ -8,7 +8,7 @@ import pytest
 
 from vae_anomaly import load
 
-ODD_ROW = 17
+ANOMALOUS_ROW = 17
 COLUMNS = ["row", "anomaly_score", "column", "nats", "surprise", "value", "expected", "low", "high", "reason"]
 
 
@@ -19,14 +19,14 @@ def table_of(text: str) -> pd.DataFrame:
 def test_the_cells_of_flagged_rows_add_up_to_the_scores_of_the_library(cli, csv, model):
     reasons, rows, detector = table_of(cli("explain", csv, "--model", model).out), pd.read_csv(csv), load(model)
     assert list(reasons.columns) == COLUMNS
-    assert reasons["row"][0] == ODD_ROW
+    assert reasons["row"][0] == ANOMALOUS_ROW
     flagged = detector.predict(rows) == -1
     assert set(reasons["row"] - 1) == set(np.flatnonzero(flagged))
     totals = reasons.groupby("row")["nats"].sum()
     np.testing.assert_allclose(totals, detector.anomaly_score(rows)[totals.index - 1], rtol=1e-9)
 
 
-def test_a_cell_is_told_beside_what_was_expected(cli, csv, model):
+def test_a_cell_has_its_value_and_the_expected_range(cli, csv, model):
     reasons = table_of(cli("explain", csv, "--model", model, "--top", 1).out)
     assert len(reasons) == 4  # three columns and the latent term
     first = reasons.iloc[0]

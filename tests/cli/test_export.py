@@ -20,7 +20,7 @@ def exported(model, tmp_path_factory):
     return subprocess.run(command, check=True, timeout=300, capture_output=True, text=True), target
 
 
-def test_one_line_is_told_and_no_library_says_anything(exported, model):
+def test_one_line_is_printed_and_no_library_prints_anything(exported, model):
     ended, target = exported
     assert ended.stdout == ""
     assert ended.stderr.startswith(
@@ -33,9 +33,9 @@ def test_the_graph_scores_new_rows_as_the_model_does(exported, model):
     detector = load(model, device="cpu")
     new = pd.DataFrame({"height": [171.3, 150.0, np.nan], "weight": [70.1, 140.3, 61.0], "colour": ["red", "red", "?"]})
     rows = detector.schema_.as_numbers(new)
-    scores, odd = onnxruntime.InferenceSession(exported[1]).run(None, {"rows": rows})
+    scores, is_anomaly = onnxruntime.InferenceSession(exported[1]).run(None, {"rows": rows})
     assert_allclose(scores, detector.anomaly_score(new), rtol=1e-10)
-    assert odd.tolist() == (detector.predict(new) == -1).tolist()
+    assert is_anomaly.tolist() == (detector.predict(new) == -1).tolist()
 
 
 def test_what_cannot_be_exported_is_one_sentence_that_names_the_model(cli, tmp_path):

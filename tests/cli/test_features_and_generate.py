@@ -1,4 +1,4 @@
-"""``vae-anomaly features`` and ``generate``: codes of rows, and rows out of the model."""
+"""``vae-anomaly features`` and ``generate``: latent features of rows, and generated rows."""
 
 import io
 import subprocess
@@ -54,39 +54,39 @@ def autoencoder(csv, tmp_path_factory):
     return path
 
 
-def test_features_are_the_codes_of_the_rows_in_their_order(cli, csv, model):
+def test_features_are_the_latent_means_in_the_order_of_the_rows(cli, csv, model):
     ended, detector = cli("features", csv, "--model", model), detector_of(model)
-    codes = table_of(ended.out)
+    latents = table_of(ended.out)
     assert (ended.status, ended.err) == (0, "")
-    assert list(codes.columns) == list(detector.get_feature_names_out())
-    np.testing.assert_allclose(codes, detector.transform(pd.read_csv(csv)), rtol=1e-12)
+    assert list(latents.columns) == list(detector.get_feature_names_out())
+    np.testing.assert_allclose(latents, detector.transform(pd.read_csv(csv)), rtol=1e-12)
 
 
 def test_kept_columns_come_first_and_keep_their_types(cli, typed, typed_model, tmp_path):
     keep = [part for name in ("name", "weight", "colour", "born") for part in ("--keep", name)]
-    ended = cli("features", typed, "--model", typed_model, *keep, "--output", tmp_path / "codes.parquet")
-    written, rows = pd.read_parquet(tmp_path / "codes.parquet"), pd.read_parquet(typed)
-    codes = detector_of(typed_model).transform(rows)
+    ended = cli("features", typed, "--model", typed_model, *keep, "--output", tmp_path / "features.parquet")
+    written, rows = pd.read_parquet(tmp_path / "features.parquet"), pd.read_parquet(typed)
+    latents = detector_of(typed_model).transform(rows)
     pd.testing.assert_frame_equal(written.iloc[:, :4], rows[["name", "weight", "colour", "born"]])
-    assert list(written.columns[4:]) == [f"vaedetector{place}" for place in range(codes.shape[1])]
-    np.testing.assert_allclose(written.iloc[:, 4:], codes, rtol=1e-12)
+    assert list(written.columns[4:]) == [f"vaedetector{place}" for place in range(latents.shape[1])]
+    np.testing.assert_allclose(written.iloc[:, 4:], latents, rtol=1e-12)
     assert (ended.status, ended.out) == (0, "")
     assert ended.err.endswith(
-        f"codes.parquet: 40 rows written, with {codes.shape[1]} latent features from the model's first member.\n"
+        f"features.parquet: 40 rows written, with {latents.shape[1]} latent features from the model's first member.\n"
     )
 
 
-def test_rows_that_share_an_index_stay_one_row_each(cli, csv, model, tmp_path):
+def test_rows_with_equal_index_values_stay_one_row_each(cli, csv, model, tmp_path):
     rows = pd.read_csv(csv)
     rows.set_axis([7] * len(rows)).to_parquet(tmp_path / "sevens.parquet")
-    codes = table_of(cli("features", tmp_path / "sevens.parquet", "--model", model, "--keep", "height").out)
-    np.testing.assert_array_equal(codes["height"], rows["height"])
-    np.testing.assert_allclose(codes.iloc[:, 1:], detector_of(model).transform(rows), rtol=1e-12)
+    latents = table_of(cli("features", tmp_path / "sevens.parquet", "--model", model, "--keep", "height").out)
+    np.testing.assert_array_equal(latents["height"], rows["height"])
+    np.testing.assert_allclose(latents.iloc[:, 1:], detector_of(model).transform(rows), rtol=1e-12)
 
 
-def test_a_plain_autoencoder_has_codes_too(cli, csv, autoencoder):
-    codes = table_of(cli("features", csv, "--model", autoencoder).out)
-    np.testing.assert_allclose(codes, detector_of(autoencoder).transform(pd.read_csv(csv)), rtol=1e-12)
+def test_a_plain_autoencoder_has_features_too(cli, csv, autoencoder):
+    latents = table_of(cli("features", csv, "--model", autoencoder).out)
+    np.testing.assert_allclose(latents, detector_of(autoencoder).transform(pd.read_csv(csv)), rtol=1e-12)
 
 
 def test_features_reads_standard_input_and_writes_standard_output(cli, csv, model, monkeypatch):
@@ -102,16 +102,16 @@ def test_the_encoding_is_that_of_the_file(cli, csv, model, tmp_path):
     assert cli(*command).status == 1
 
 
-def test_a_kept_column_cannot_have_the_name_of_a_code(cli, csv, model, tmp_path):
-    codes = detector_of(model).n_components_
-    extra = {"vaedetector0": 1.0, f"vaedetector{codes}": 2.0}
+def test_a_kept_column_cannot_have_the_name_of_a_feature(cli, csv, model, tmp_path):
+    latents = detector_of(model).n_components_
+    extra = {"vaedetector0": 1.0, f"vaedetector{latents}": 2.0}
     pd.read_csv(csv).assign(**extra).to_csv(tmp_path / "coded.csv", index=False)
     clash = cli("features", tmp_path / "coded.csv", "--model", model, "--keep", "vaedetector0")
-    other = cli("features", tmp_path / "coded.csv", "--model", model, "--keep", f"vaedetector{codes}")
+    other = cli("features", tmp_path / "coded.csv", "--model", model, "--keep", f"vaedetector{latents}")
     assert (clash.status, clash.out) == (2, "")
     assert "'vaedetector0'" in clash.err
     assert other.status == 0
-    assert set(table_of(other.out)[f"vaedetector{codes}"]) == {2.0}
+    assert set(table_of(other.out)[f"vaedetector{latents}"]) == {2.0}
 
 
 def test_generate_writes_what_sample_draws(cli, model):
@@ -154,7 +154,7 @@ def test_a_model_of_an_array_draws_columns_that_are_numbered(cli, tmp_path):
     np.testing.assert_allclose(drawn, detector.sample(7, random_state=0), rtol=1e-12)
 
 
-def test_a_plain_autoencoder_has_nothing_to_draw_from(cli, autoencoder, tmp_path):
+def test_a_plain_autoencoder_cannot_generate(cli, autoencoder, tmp_path):
     (tmp_path / "new.csv").write_text("old")
     ended = cli("generate", "--model", autoencoder, "--rows", 5, "--output", tmp_path / "new.csv")
     assert (ended.status, ended.out) == (1, "")
@@ -165,7 +165,7 @@ def test_a_plain_autoencoder_has_nothing_to_draw_from(cli, autoencoder, tmp_path
     assert (tmp_path / "new.csv").read_text() == "old"
 
 
-def test_quiet_says_nothing_but_the_data(cli, csv, model, named_csv, tmp_path):
+def test_quiet_prints_nothing_but_the_data(cli, csv, model, named_csv, tmp_path):
     for command in (("features", named_csv, "--keep", "name"), ("generate", "--rows", 2)):
         target = tmp_path / f"{command[0]}.csv"
         loud = cli(*command, "--model", model, "--output", target)
@@ -214,7 +214,7 @@ def test_errors_are_one_sentence_that_names_the_file(cli, csv, model, tmp_path, 
     [
         (("features", "people.csv"), "--model"),
         (("features", "--model", "people.vae"), "FILE"),
-        (("features", "people.csv", "--model", "people.vae", "--output", "codes.xlsx"), ".parquet"),
+        (("features", "people.csv", "--model", "people.vae", "--output", "latents.xlsx"), ".parquet"),
         (("features", "people.csv", "--model", "people.vae", "--output", "people.csv"), "is also an input"),
         (("features", "people.csv", "--model", "people.vae", "--output", "people.vae"), "is also an input"),
         (("generate", "--rows", "3"), "--model"),

@@ -1,4 +1,4 @@
-"""``vae-anomaly fit`` and ``info``: the model file, and what it tells of itself."""
+"""``vae-anomaly fit`` and ``info``: the model file, and what `info` shows of it."""
 
 import json
 
@@ -61,7 +61,7 @@ def test_two_fits_do_not_write_one_model(cli, csv, model):
 
 
 def test_a_full_disk_costs_no_old_model_and_no_checkpoint(cli, csv, tmp_path, monkeypatch):
-    """The error names the model and not the table; when there is space, the same command goes on from the end."""
+    """The error names the model and not the table; when there is space, the same command continues at the end."""
     target, folder = tmp_path / "people.vae", tmp_path / "state"
     target.write_text("old")
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
@@ -92,10 +92,10 @@ def test_a_folder_for_checkpoints_that_cannot_be_is_one_sentence(cli, csv, tmp_p
     assert ended.err == f"error: Cannot make the folder '{csv}' for checkpoints: File exists. Name another one.\n"
 
 
-def test_info_tells_what_the_model_knows(cli, model):
+def test_info_describes_the_model(cli, model):
     ended = cli("info", model)
-    told, _, findings = ended.out.partition("\n\n")
-    facts = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in told.splitlines()}
+    message, _, findings = ended.out.partition("\n\n")
+    facts = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in message.splitlines()}
     assert (ended.status, ended.err) == (0, "")
     assert facts["rows"] == "40"
     assert facts["columns"].startswith("height (")

@@ -35,7 +35,7 @@ def test_a_table_read_in_pieces_gives_the_model_of_the_table_read_whole(cli, csv
     assert document(tmp_path / "again.vae") == document(model)
 
 
-def test_a_large_file_is_read_in_pieces_without_being_asked(cli, csv, model, tmp_path, monkeypatch):
+def test_a_large_file_is_read_in_pieces_without_an_option(cli, csv, model, tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "LONG_BYTES", 10)
     monkeypatch.setattr("vae_anomaly.read_table", None)
     ended = cli("fit", csv, "--output", tmp_path / "again.vae", "--exclude", "colour")
@@ -43,7 +43,7 @@ def test_a_large_file_is_read_in_pieces_without_being_asked(cli, csv, model, tmp
     assert load(tmp_path / "again.vae").schema_.names == ["height", "weight"]
 
 
-def test_what_is_wrong_in_one_of_many_files_is_said_with_its_name(cli, parts, tmp_path, monkeypatch):
+def test_an_error_in_one_of_many_files_names_it(cli, parts, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "TRAINING_ROWS", 20)
     monkeypatch.setattr(sampling, "FEWEST_ROWS", 10)
     table = pd.read_csv(parts / "part-10.csv")

@@ -16,7 +16,7 @@ from vae_anomaly import VAEDetector, load, plots, read_images
 from vae_anomaly_cli.inputs import holds_images
 from vae_anomaly_cli.main import main
 
-ODD = 17  # the negative of an image, counted from 1
+ANOMALY = 17  # the negative of an image, counted from 1
 SHAPE = (1, 8, 8)
 
 
@@ -42,13 +42,13 @@ def save(folder, levels: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def levels() -> np.ndarray:
-    """Forty gray images of 8 x 8: a bright column crosses a darker row; the odd one is a negative."""
+    """Forty gray images of 8 x 8: a bright column crosses a darker row; the anomalous one is a negative."""
     rng = np.random.default_rng(0)
     images = rng.normal(20, 8, (40, 8, 8))
     for number, image in enumerate(images):
         image[number % 4 + 2] += 120
         image[:, number % 3 + 2] += 180
-    images[ODD - 1] = 255 - images[ODD - 1]
+    images[ANOMALY - 1] = 255 - images[ANOMALY - 1]
     return images.clip(0, 255).astype(np.uint8)
 
 
@@ -109,7 +109,7 @@ def test_fit_is_that_of_the_library(place, digits):
 
 
 @pytest.mark.usefixtures("_there")
-def test_fit_tells_of_the_images(cli):
+def test_fit_reports_the_images(cli):
     ended = cli("fit", "plain.idx", "--output", "digits.vae")
     assert (ended.status, ended.out) == (0, "")
     assert ended.err == (
@@ -123,7 +123,7 @@ def test_score_ranks_images_by_the_names_of_their_files(cli, place, digits):
     ranking = table_of(ended.out)
     assert (ended.status, ended.err) == (0, "")
     assert list(ranking.columns) == ["row", "image", "anomaly_score", "p_value", "is_anomaly"]
-    assert (ranking["row"][0], ranking["image"][0]) == (ODD, "17.png")
+    assert (ranking["row"][0], ranking["image"][0]) == (ANOMALY, "17.png")
     assert ranking["anomaly_score"].is_monotonic_decreasing
     assert list(ranking["image"]) == [f"{row:02}.png" for row in ranking["row"]]
     ranking = ranking.sort_values("row")
@@ -155,7 +155,7 @@ def test_one_image_is_scored_alone(cli, place, digits, tmp_path, name):
     ranking = table_of(cli("score", tmp_path / name, "--model", digits).out)
     whole = scores_in_order(cli("score", place / "gray", "--model", digits).out)
     assert ranking[["row", "image"]].to_numpy().tolist() == [[1, name]]
-    assert ranking["anomaly_score"][0] == pytest.approx(whole[ODD - 1], rel=1e-9)
+    assert ranking["anomaly_score"][0] == pytest.approx(whole[ANOMALY - 1], rel=1e-9)
 
 
 def test_score_alone_equals_fit_and_score(cli, place, digits):
@@ -180,14 +180,14 @@ def test_gray_images_are_scored_in_colour_by_a_model_in_colour(cli, place, colou
     np.testing.assert_allclose(scores_in_order(written), load(coloured).anomaly_score(in_colour), rtol=1e-9)
 
 
-def test_features_are_the_codes_under_the_names_in_their_order(cli, place, digits):
+def test_features_are_the_latent_means_with_image_names_in_order(cli, place, digits):
     ended, detector = cli("features", place / "gray", "--model", digits), load(digits)
-    codes = table_of(ended.out)
+    latents = table_of(ended.out)
     assert (ended.status, ended.err) == (0, "")
-    assert list(codes.columns) == ["image", *detector.get_feature_names_out()]
-    assert list(codes["image"]) == [f"{number:02}.png" for number in range(1, 41)]
+    assert list(latents.columns) == ["image", *detector.get_feature_names_out()]
+    assert list(latents["image"]) == [f"{number:02}.png" for number in range(1, 41)]
     np.testing.assert_allclose(
-        codes.iloc[:, 1:], detector.transform(read_images(place / "gray").pixels), rtol=1e-9, atol=1e-12
+        latents.iloc[:, 1:], detector.transform(read_images(place / "gray").pixels), rtol=1e-9, atol=1e-12
     )
 
 
@@ -361,7 +361,7 @@ def test_a_picture_is_not_written_where_it_would_hurt(cli, digits, monkeypatch):
     assert "There is no folder nowhere" in said(ended)
 
 
-def test_info_tells_of_images(cli, digits):
+def test_info_describes_images(cli, digits):
     shown, facts = cli("info", digits).out, json.loads(cli("info", digits, "--json").out)
     assert (facts["rows"], facts["image_shape"], facts["pixel_range"]) == (40, [1, 8, 8], [0.0, 1.0])
     assert not {"columns", "left_out"} & facts.keys()
@@ -401,14 +401,14 @@ def test_images_are_known_by_content_and_suffix(tmp_path, name, content, expecte
     assert holds_images(str(tmp_path / name)) is expected
 
 
-def test_standard_input_is_a_table_even_beside_a_folder_of_that_name(cli, csv, model, tmp_path, monkeypatch):
+def test_standard_input_is_a_table_even_next_to_a_folder_of_that_name(cli, csv, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-").mkdir()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(csv.read_bytes())))
     assert cli("score", "-", "--model", model).out == cli("score", csv, "--model", model).out
 
 
-def test_a_pipe_is_not_looked_into_for_it_could_not_be_read_again(tmp_path):
+def test_a_pipe_is_not_inspected_because_it_cannot_be_read_again(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert not holds_images(str(tmp_path / "pipe"))
 
@@ -445,7 +445,7 @@ def plotted(monkeypatch):
 
 @pytest.mark.parametrize("file", ["gray", "plain.idx", "packed.bin"])
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("latents", "latent means of 40 images."),
         ("samples", "samples of {model}."),
@@ -453,12 +453,12 @@ def plotted(monkeypatch):
     ],
 )
 def test_images_are_plotted_from_a_folder_and_from_idx_files(
-    cli, place, levels, coded, tmp_path, plotted, file, name, told
+    cli, place, levels, coded, tmp_path, plotted, file, name, message
 ):
     target = tmp_path / "picture.png"
     ended = cli("plot", name, place / file, "--model", coded, "--output", target)
     assert (ended.status, ended.out) == (0, "")
-    assert ended.err == f"{target}: {told.format(model=coded)}\n"
+    assert ended.err == f"{target}: {message.format(model=coded)}\n"
     ((rows, _),) = plotted
     np.testing.assert_allclose(rows, levels.reshape(40, -1) / 255)
     assert target.read_bytes().startswith(b"\x89PNG")
@@ -471,15 +471,15 @@ def test_gray_images_are_plotted_with_a_model_of_colour(cli, place, coloured, tm
     assert plotted[0][0].shape == (40, 3 * 64)
 
 
-def test_a_walk_of_a_model_of_images_is_a_grid_of_what_it_decodes(cli, coded, tmp_path, plotted):
+def test_a_traversal_of_a_model_of_images_is_a_grid_of_decoded_images(cli, coded, tmp_path, plotted):
     for words in (("plot", "traversal"), ("traverse",)):
         target = tmp_path / f"{words[0]}.png"
         assert cli(*words, "--model", coded, "--dimension", 2, "--dimension", 0, "--output", target).status == 0
         assert target.exists()
         _, figure = plotted.pop()
         shown = np.stack([image.get_array() for image in figure.axes[0].get_images()])
-        walks = np.concatenate([load(coded).traverse(place) for place in (2, 0)])
-        np.testing.assert_allclose(shown, walks.reshape(22, 8, 8))
+        decoded = np.concatenate([load(coded).traverse(latent) for latent in (2, 0)])
+        np.testing.assert_allclose(shown, decoded.reshape(22, 8, 8))
 
 
 def test_images_that_cannot_be_read_are_left_out_of_a_picture_on_request(cli, levels, coded, tmp_path, plotted):

@@ -1,4 +1,4 @@
-"""``vae-anomaly plot`` and ``traverse``: pictures of a model, and its walks as a table."""
+"""``vae-anomaly plot`` and ``traverse``: pictures of a model, and its traversals as a table."""
 
 import io
 import sys
@@ -44,7 +44,7 @@ def drawn(monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_picture_is_written_and_told(cli, csv, model, tmp_path, name):
+def test_a_picture_is_written_and_reported(cli, csv, model, tmp_path, name):
     target = tmp_path / "picture.png"
     ended = cli(*words_of(name, csv), "--model", model, "--output", target)
     assert (ended.status, ended.out) == (0, "")
@@ -69,7 +69,7 @@ def test_latents_are_those_of_the_file_in_the_colours_asked_for(cli, named_csv, 
     assert ended.err == f"{tmp_path / 'a.png'}: latent means of 40 rows.\n"  # and no warning about the column
 
 
-def test_samples_stand_beside_the_file_where_there_is_one(cli, csv, model, tmp_path, drawn):
+def test_samples_are_compared_with_the_file_if_there_is_one(cli, csv, model, tmp_path, drawn):
     command = ("plot", "samples", "--model", model, "--output", tmp_path / "a.png")
     assert cli(*command).status == 0
     assert cli(*command, csv, "--rows", 7, "--seed", 5).status == 0
@@ -80,7 +80,7 @@ def test_samples_stand_beside_the_file_where_there_is_one(cli, csv, model, tmp_p
     assert second == {"n_samples": 7, "random_state": 5}
 
 
-def test_walks_are_those_asked_for(cli, model, tmp_path, drawn):
+def test_traversals_have_the_requested_latents(cli, model, tmp_path, drawn):
     for words in (("plot", "traversal"), ("traverse",)):
         command = (*words, "--model", model, "--output", tmp_path / "a.png")
         assert cli(*command).status == 0
@@ -92,19 +92,19 @@ def test_walks_are_those_asked_for(cli, model, tmp_path, drawn):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_walks_are_written_as_a_table(cli, model, tmp_path, suffix):
-    target = tmp_path / f"walks{suffix}"
+def test_traversals_are_written_as_a_table(cli, model, tmp_path, suffix):
+    target = tmp_path / f"traversal{suffix}"
     command = ("traverse", "--model", model, "--output", target)
     ended = cli(*command, "--dimension", 2, "--dimension", 0, "--span", 2)
     written = pd.read_csv(target) if suffix == ".csv" else pd.read_parquet(target)
     detector = load(model, device="cpu")
     assert list(written.columns) == ["latent", "position", *detector.schema_.names]
     assert list(written["latent"].unique()) == [2, 0]
-    for place, walk in written.groupby("latent"):
-        expected = detector.traverse(place, span=2)
-        np.testing.assert_allclose(walk["position"], expected.index)
+    for latent, steps in written.groupby("latent"):
+        expected = detector.traverse(latent, span=2)
+        np.testing.assert_allclose(steps["position"], expected.index)
         pd.testing.assert_frame_equal(
-            walk.drop(columns=["latent", "position"]).reset_index(drop=True),
+            steps.drop(columns=["latent", "position"]).reset_index(drop=True),
             expected.reset_index(drop=True),
             check_dtype=suffix != ".csv",
         )
@@ -112,7 +112,7 @@ def test_walks_are_written_as_a_table(cli, model, tmp_path, suffix):
     assert ended.err == f"{target}: 22 rows written, 11 along each latent.\n"
 
 
-def test_walks_go_to_standard_output_along_the_active_latents(cli, model):
+def test_traversals_go_to_standard_output_along_the_active_latents(cli, model):
     named, dash = (cli("traverse", "--model", model, *more) for more in ((), ("--output", "-")))
     written, figures = pd.read_csv(io.StringIO(named.out)), load(model, device="cpu").latents_.reset_index(drop=True)
     ordered = figures.sort_values("kl", ascending=False)
@@ -121,7 +121,7 @@ def test_walks_go_to_standard_output_along_the_active_latents(cli, model):
     assert named == dash
 
 
-def test_a_column_named_like_ours_is_told(cli, tmp_path):
+def test_a_column_named_like_an_output_column_is_an_error(cli, tmp_path):
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["position", "x"])
     VAEDetector(max_iter=2, random_state=0).fit(table).save(tmp_path / "clash.vae")
     ended = cli("traverse", "--model", tmp_path / "clash.vae")
@@ -130,9 +130,9 @@ def test_a_column_named_like_ours_is_told(cli, tmp_path):
     assert cli("traverse", "--model", tmp_path / "clash.vae", "--output", tmp_path / "a.png").status == 0
 
 
-def test_a_table_of_walks_needs_no_matplotlib_and_a_picture_names_what_it_needs(cli, model, tmp_path, monkeypatch):
+def test_a_table_of_traversals_needs_no_matplotlib_and_a_picture_names_what_it_needs(cli, model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert cli("traverse", "--model", model, "--output", tmp_path / "walks.csv").status == 0
+    assert cli("traverse", "--model", model, "--output", tmp_path / "traversal.csv").status == 0
     ended = cli("plot", "history", "--model", model, "--output", tmp_path / "a.png")
     assert ended.status == 1
     assert 'pip install "vae-anomaly[plots]"' in ended.err
@@ -144,8 +144,8 @@ def test_letters_that_the_font_lacks_are_one_line(cli, tmp_path):
     VAEDetector(max_iter=2, random_state=0).fit(table).save(tmp_path / "model.vae")
     ended = cli("plot", "traversal", "--model", tmp_path / "model.vae", "--output", tmp_path / "a.png")
     assert ended.status == 0
-    told, written = ended.err.splitlines()
-    assert told.startswith("warning: The font of the figure lacks letters")
+    message, written = ended.err.splitlines()
+    assert message.startswith("warning: The font of the figure lacks letters")
     assert written.startswith(f"{tmp_path / 'a.png'}: ")
 
 

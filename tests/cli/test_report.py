@@ -10,7 +10,7 @@ from PIL import Image
 
 from vae_anomaly import load, report
 
-ODD_ROW = 17
+ANOMALOUS_ROW = 17
 
 
 def rows_of(page):
@@ -31,13 +31,13 @@ def asked(monkeypatch):
     return calls
 
 
-def test_a_page_is_written_and_told(cli, csv, model, tmp_path):
+def test_a_page_is_written_and_reported(cli, csv, model, tmp_path):
     target = tmp_path / "report.html"
     ended = cli("report", csv, "--model", model, "--output", target)
     assert (ended.status, ended.out) == (0, "")
     assert ended.err == f"{target}: report on 40 rows.\n"
     assert target.read_text().startswith("<!DOCTYPE html>")
-    assert rows_of(target)[0] == ODD_ROW
+    assert rows_of(target)[0] == ANOMALOUS_ROW
     assert "<h1>Anomalous rows of people.csv</h1>" in target.read_text()
 
 
@@ -56,12 +56,12 @@ def test_the_same_command_writes_the_same_bytes(cli, csv, model, tmp_path):
 
 def test_options_reach_the_page(cli, named_csv, model, tmp_path, asked, frame):
     command = ("report", named_csv, "--model", model, "--output", tmp_path / "report.html", "--exclude", "name")
-    ended = cli(*command, "--keep", "name", "--top", 3, "--title", "Who is odd?", "--fdr", 0.2)
+    ended = cli(*command, "--keep", "name", "--top", 3, "--title", "Who is unusual?", "--fdr", 0.2)
     assert ended.status == 0
     assert len(rows_of(tmp_path / "report.html")) == 3
     page = (tmp_path / "report.html").read_text()
-    assert "<h1>Who is odd?</h1>" in page
-    assert f"no. {ODD_ROW}" in page
+    assert "<h1>Who is unusual?</h1>" in page
+    assert f"no. {ANOMALOUS_ROW}" in page
     ((rows, options),) = asked
     assert list(rows.columns) == ["height", "weight", "colour"]
     pd.testing.assert_frame_equal(options["keep"], frame[["name"]], check_dtype=False)
@@ -170,5 +170,5 @@ def test_wrong_usage_ends_with_2_before_anything_is_read(cli, csv, tmp_path, mon
 
 def test_the_page_says_what_the_model_says(cli, csv, model, tmp_path):
     assert cli("report", csv, "--model", model, "--output", tmp_path / "report.html", "--top", 1).status == 0
-    score = load(model).anomaly_score(pd.read_csv(csv))[ODD_ROW - 1]
+    score = load(model).anomaly_score(pd.read_csv(csv))[ANOMALOUS_ROW - 1]
     assert f'data-value="{score}"' in (tmp_path / "report.html").read_text()

@@ -1,4 +1,4 @@
-"""``vae-anomaly score``: what it writes, in which order, and how it says no."""
+"""``vae-anomaly score``: what it writes, in which order, and what it refuses."""
 
 import io
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from vae_anomaly import load
 
-ODD_ROW = 17
+ANOMALOUS_ROW = 17
 READERS = {
     ".csv": pd.read_csv,
     ".tsv": lambda path: pd.read_csv(path, sep="\t"),
@@ -23,10 +23,10 @@ def table_of(text: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(text))
 
 
-def test_piped_it_writes_every_row_once_and_the_oddest_first(ranked):
+def test_piped_it_writes_every_row_once_and_the_most_anomalous_first(ranked):
     ranking = table_of(ranked)
     assert ranked.splitlines()[0] == "row,anomaly_score,p_value,is_anomaly,reason"
-    assert ranking["row"][0] == ODD_ROW
+    assert ranking["row"][0] == ANOMALOUS_ROW
     assert sorted(ranking["row"]) == list(range(1, 41))
     assert ranking["anomaly_score"].is_monotonic_decreasing
 
@@ -66,7 +66,7 @@ def test_top_cuts_the_ranking(cli, csv, model):
     assert top == whole[:4]
 
 
-def test_equally_odd_rows_stay_in_the_order_of_the_table(cli, csv, model, tmp_path):
+def test_rows_of_equal_score_stay_in_the_order_of_the_table(cli, csv, model, tmp_path):
     twice = tmp_path / "twice.csv"
     pd.concat([pd.read_csv(csv)] * 2).to_csv(twice, index=False)
     ranking = table_of(cli("score", twice, "--model", model).out)
@@ -81,7 +81,7 @@ def test_the_suffix_chooses_the_format(cli, csv, model, tmp_path, suffix):
     ranking = READERS[suffix](target)
     assert (ended.status, ended.out) == (0, "")
     assert list(ranking.columns) == ["row", "anomaly_score", "p_value", "is_anomaly", "reason", "colour"]
-    assert ranking["row"][0] == ODD_ROW
+    assert ranking["row"][0] == ANOMALOUS_ROW
     assert f"40 rows written; {ranking['is_anomaly'].sum()} of 40 are flagged" in ended.err
 
 
@@ -90,7 +90,7 @@ def test_a_dash_reads_standard_input(cli, csv, model, monkeypatch):
     assert cli("score", "-", "--model", model).out == cli("score", csv, "--model", model).out
 
 
-def test_calibration_changes_what_rows_are_held_against_not_the_model(cli, csv, ranked):
+def test_calibration_changes_the_reference_scores_not_the_model(cli, csv, ranked):
     crossed = table_of(cli("score", csv, "--calibration", "cross").out)
     np.testing.assert_array_equal(crossed["anomaly_score"], table_of(ranked)["anomaly_score"])
     assert not np.allclose(crossed["p_value"], table_of(ranked)["p_value"])
@@ -102,7 +102,7 @@ def test_each_option_of_the_fit_changes_the_scores(cli, csv, ranked, option):
     assert not np.allclose(scores, table_of(ranked)["anomaly_score"])
 
 
-def test_contamination_is_the_share_that_is_flagged(cli, csv):
+def test_contamination_is_the_fraction_that_is_flagged(cli, csv):
     assert table_of(cli("score", csv, "--contamination", 0.25).out)["is_anomaly"].sum() == 10
 
 
@@ -140,7 +140,7 @@ FIT_OPTIONS += [("--novelty",)]
 
 
 @pytest.mark.parametrize("option", FIT_OPTIONS)
-def test_options_of_the_fit_are_refused_beside_a_model(cli, csv, model, option):
+def test_options_of_the_fit_are_refused_with_a_model(cli, csv, model, option):
     ended = cli("score", csv, "--model", model, *option)
     assert ended.status == 2
     assert option[0] in ended.err
@@ -160,7 +160,7 @@ def test_warnings_are_one_line_each(cli, named_csv):
     assert "Warning" not in err
 
 
-def test_quiet_says_nothing_but_the_data(cli, named_csv, model):
+def test_quiet_prints_nothing_but_the_data(cli, named_csv, model):
     loud, quiet = cli("score", named_csv, "--model", model), cli("score", named_csv, "--model", model, "--quiet")
     assert loud.err.startswith("warning: ")
     assert (quiet.out, quiet.err) == (loud.out, "")
@@ -169,7 +169,7 @@ def test_quiet_says_nothing_but_the_data(cli, named_csv, model):
 def test_json_lines_are_json(cli, csv, model, tmp_path):
     cli("score", csv, "--model", model, "--output", tmp_path / "scores.jsonl")
     first = json.loads((tmp_path / "scores.jsonl").read_text().splitlines()[0])
-    assert first["row"] == ODD_ROW
+    assert first["row"] == ANOMALOUS_ROW
     assert first["is_anomaly"] is True
 
 

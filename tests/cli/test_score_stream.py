@@ -119,7 +119,7 @@ def test_columns_are_kept_as_they_stand(stream, csv, tmp_path):
     ]
 
 
-def test_the_oddest_rows_are_those_of_the_table_read_whole(stream, cli, csv, model, tmp_path):
+def test_the_most_anomalous_rows_are_those_of_the_table_read_whole(stream, cli, csv, model, tmp_path):
     top = cli("score", csv, "--model", model, "--top", 5, "--keep", "colour").out
     found = stream(csv, "--top", 5, "--keep", "colour").out
     assert_alike(table_of(found), table_of(top))
@@ -215,7 +215,7 @@ def test_without_stream_a_file_larger_than_memory_ends_in_one_sentence_that_name
     assert "people.parquet takes" in cli("score", tmp_path / "people.parquet", "--model", model).err
 
 
-def test_ctrl_c_keeps_what_is_written_and_the_same_command_goes_on(stream, csv, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_what_is_written_and_the_same_command_continues(stream, csv, tmp_path, monkeypatch):
     uninterrupted, target = tmp_path / "whole.csv", tmp_path / "scores.csv"
     stream(csv, "--output", uninterrupted)
     with monkeypatch.context() as patch:
@@ -259,7 +259,7 @@ def _note_rows(patch, rows):
 
 
 @pytest.mark.parametrize("change", ["options", "input", "model"])
-def test_another_run_begins_anew_and_says_why(stream, cli, csv, model, tmp_path, monkeypatch, change):
+def test_another_run_starts_again_and_says_why(stream, cli, csv, model, tmp_path, monkeypatch, change):
     table, target = tmp_path / "people.csv", tmp_path / "scores.csv"
     table.write_bytes(csv.read_bytes())
     with monkeypatch.context() as patch:
@@ -277,7 +277,7 @@ def test_another_run_begins_anew_and_says_why(stream, cli, csv, model, tmp_path,
     assert len(pd.read_csv(target)) == 40
 
 
-def test_what_came_over_a_pipe_is_never_gone_on_with(stream, csv, tmp_path, monkeypatch):
+def test_what_came_over_a_pipe_is_never_continued(stream, csv, tmp_path, monkeypatch):
     target, lines = tmp_path / "scores.csv", csv.read_text().splitlines(keepends=True)
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -296,7 +296,7 @@ def test_what_came_over_a_pipe_is_never_gone_on_with(stream, csv, tmp_path, monk
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
-def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_one_that_was_not(csv, model, tmp_path, suffix):
+def test_a_killed_run_continues_and_ends_with_the_bytes_of_one_that_was_not(csv, model, tmp_path, suffix):
     table = tmp_path / "long.csv"
     pd.concat([pd.read_csv(csv)] * 10).to_csv(table, index=False)
     uninterrupted, target = tmp_path / f"whole.{suffix}", tmp_path / f"scores.{suffix}"

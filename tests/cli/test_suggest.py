@@ -6,7 +6,7 @@ import pandas as pd
 
 from vae_anomaly import load
 
-ODD_ROW = 17
+ANOMALOUS_ROW = 17
 
 
 def test_it_writes_the_changes_of_the_library(cli, csv, model):
@@ -14,15 +14,15 @@ def test_it_writes_the_changes_of_the_library(cli, csv, model):
     wanted = load(model).suggest(pd.read_csv(csv))
     assert changes["row"].tolist() == (wanted["row"] + 1).tolist()
     assert changes["suggestion"].astype(str).tolist() == wanted["suggestion"].astype(str).tolist()
-    assert ODD_ROW in set(changes["row"])
+    assert ANOMALOUS_ROW in set(changes["row"])
 
 
-def test_a_file_is_told_of_with_how_many_rows_are_mended(cli, csv, model, tmp_path):
+def test_a_file_is_reported_with_how_many_rows_become_normal(cli, csv, model, tmp_path):
     ended = cli("suggest", csv, "--model", model, "--most", 1, "--output", tmp_path / "changes.csv")
     changes = pd.read_csv(tmp_path / "changes.csv")
-    mended = changes.groupby("row")["is_normal"].all()
+    becomes_normal = changes.groupby("row")["is_normal"].all()
     assert changes.groupby("row").size().max() == 1
-    assert f"{mended.sum()} of {len(mended)} anomalous rows become normal" in ended.err
+    assert f"{becomes_normal.sum()} of {len(becomes_normal)} anomalous rows become normal" in ended.err
 
 
 def test_at_least_one_cell_may_be_changed(cli, csv, model):

@@ -36,7 +36,7 @@ def test_a_column_that_is_missing_is_named_and_the_model_stays(cli, csv, model, 
     assert own.read_bytes() == model.read_bytes()
 
 
-def test_a_model_that_rests_on_rows_held_back_is_not_updated(cli, csv, tmp_path):
+def test_a_model_with_held_out_calibration_rows_is_not_updated(cli, csv, tmp_path):
     VAEDetector(calibration="split", max_iter=2, random_state=0).fit(read_table(csv)).save(tmp_path / "split.vae")
     ended = cli("update", csv, "--model", tmp_path / "split.vae", "--output", tmp_path / "new.vae")
     assert ended.status == 1
