@@ -55,11 +55,11 @@ def test_with_novelty_half_of_the_normal_rows_are_learned_from(cli, labelled):
     "options, message",
     [
         (["--label", "stat"], "There is no column 'stat' for --label. Did you mean 'state'?"),
-        (["--label", "state"], "labelled.csv: Column 'state' holds 'fine', 'broken'. Say which of them mean odd"),
+        (["--label", "state"], "labelled.csv: Column 'state' holds 'fine', 'broken'. Name those of anomalous rows"),
         (["--label", "state", "--anomaly-values", "Broken"], "Column 'state' has no value 'Broken'"),
         (
             [*LABEL, "--anomaly-values", "fine"],
-            "Column 'state' calls every row odd",
+            "Column 'state' calls every row anomalous",
         ),
         ([*LABEL, "--exclude", "weigth"], "Did you mean 'weight'?"),
         (["--label", "state", "--anomaly-values", "fine", "--novelty"], "1 normal rows are too few"),

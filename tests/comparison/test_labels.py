@@ -1,4 +1,4 @@
-"""Labels as truth values, and one sentence where they are none."""
+"""Labels as truth values, and errors if they cannot be."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from vae_anomaly.errors import DataError
 
 
 @pytest.mark.parametrize(
-    "labels, odd, expected",
+    "labels, anomaly_values, expected",
     [
         ([0, 1, 0], [], [False, True, False]),
         ([0.0, 2.5, -1.0], [], [False, True, True]),
@@ -22,23 +22,23 @@ from vae_anomaly.errors import DataError
         (pd.Categorical(["a", "b", "a"]), ["b"], [False, True, False]),
     ],
 )
-def test_a_label_means_odd_where_it_is_named_or_true_or_not_0(labels, odd, expected):
-    assert anomaly_labels(pd.Series(labels), odd).tolist() == expected
+def test_a_label_is_anomalous_if_it_is_named_or_true_or_not_0(labels, anomaly_values, expected):
+    assert anomaly_labels(pd.Series(labels), anomaly_values).tolist() == expected
 
 
 @pytest.mark.parametrize(
-    "labels, odd, told",
+    "labels, anomaly_values, message",
     [
         ([0, None, 1, None], [], "'state' has no label in 2 of 4 rows, the first of them row 2. Fill them in"),
-        ([0, 0, 0], [], "'state' calls no row odd; its values are '0'"),
-        ([1, -1, 1], [], "'state' calls every row odd; its values are '1', '-1'"),
-        (["a", "b"], ["a", "b"], "'state' calls every row odd"),
-        (["a", "b"], [], "'state' holds 'a', 'b'. Say which of them mean odd, on the command line with --anomaly-v"),
+        ([0, 0, 0], [], "'state' calls no row anomalous; its values are '0'"),
+        ([1, -1, 1], [], "'state' calls every row anomalous; its values are '1', '-1'"),
+        (["a", "b"], ["a", "b"], "'state' calls every row anomalous"),
+        (["a", "b"], [], "'state' holds 'a', 'b'. Name those of anomalous rows, on the command line with --anomaly-v"),
         (["a", "b"], ["A"], "'state' has no value 'A'; its values are 'a', 'b'."),
         (list("aabcdefghij"), ["A"], "its values are 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', and 2 more"),
     ],
 )
-def test_labels_that_tell_nothing_are_refused_in_one_sentence(labels, odd, told):
+def test_labels_of_no_use_are_refused_in_one_sentence(labels, anomaly_values, message):
     with pytest.raises(DataError) as raised:
-        anomaly_labels(pd.Series(labels, name="state"), odd)
-    assert told in str(raised.value)
+        anomaly_labels(pd.Series(labels, name="state"), anomaly_values)
+    assert message in str(raised.value)

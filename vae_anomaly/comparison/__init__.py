@@ -1,6 +1,5 @@
-"""How the detector fares beside scikit-learn's on a table whose odd rows are known."""
+"""Comparison of the detector with scikit-learn's on a table with known anomalies."""
 
-from vae_anomaly.comparison.labels import anomaly_labels
-from vae_anomaly.comparison.measuring import Comparison, Measured
+from vae_anomaly.comparison.comparison import Comparison, Measured, anomaly_labels
 
 __all__ = ["Comparison", "Measured", "anomaly_labels"]

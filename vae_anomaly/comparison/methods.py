@@ -1,36 +1,61 @@
-"""The methods under comparison, ours and scikit-learn's, each with its defaults and the same two verbs.
+"""The methods that are compared, ours and scikit-learn's, each with its defaults and the same two verbs.
 
-``fit(train, seed)``, then ``score(test)``, (rows,), high for an odd row. In outlier detection the rows to score are
-those of training, and what judges a row by its neighbours leaves the row itself out.
+``fit(train, seed)`` and ``score(test)``, (rows,), high for an anomalous row. In outlier detection the rows to score are
+those of training; methods that judge a row by its neighbours leave out the row itself.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import IsolationForest
+from sklearn.impute import SimpleImputer
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from vae_anomaly.comparison.numbers import PlainNumbers
+from vae_anomaly.data.schema import Schema
 from vae_anomaly.detector import VAEDetector
 
-NEAREST = 5
-FACTOR_NEAREST = 20  # scikit-learn's default for the local outlier factor
+NEAREST = 5  # rows
+
+
+class PlainNumbers(TransformerMixin, BaseEstimator):
+    """A table as numbers for other detectors: standardised, missing cells filled, categories one-hot encoded.
+
+    The columns are those that our detector uses; a date is the time elapsed. A missing number is the median of
+    training; a missing category has a column of its own; one never seen in training has zeros in all of them.
+    """
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:
+        """Learn the columns of a table."""
+        self.schema_ = Schema.learn(X)
+        categories = [kind == "category" for kind in self.schema_.kinds]
+        numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        self.columns_ = make_column_transformer(
+            (OneHotEncoder(handle_unknown="ignore"), categories), remainder=numbers
+        ).fit(self.schema_.as_numbers(X))
+        return self
+
+    def transform(self, X: pd.DataFrame) -> Any:
+        """Numbers (rows, numbers and one-hot columns), sparse if most are 0."""
+        return self.columns_.transform(self.schema_.as_numbers(X))
 
 
 class Method(Protocol):
-    """A detector in the making."""
+    """A detector."""
 
     name: ClassVar[str]
-    draws: ClassVar[bool]  # another seed, another score
+    draws: ClassVar[bool]  # another seed gives other scores
 
     def fit(self, train: pd.DataFrame, seed: int) -> None:
         """Learn from the training rows."""
 
     def score(self, test: pd.DataFrame) -> np.ndarray:
-        """How odd each row is."""
+        """Anomaly score of each row, (rows,)."""
 
 
 @dataclass
@@ -51,7 +76,7 @@ class Ours:
 
 
 class Forest:
-    """How few random cuts set a row apart from the others."""
+    """How few random cuts isolate a row."""
 
     name: ClassVar[str] = "IsolationForest"
     draws: ClassVar[bool] = True
@@ -65,7 +90,7 @@ class Forest:
 
 @dataclass
 class LocalOutliers:
-    """How much sparser the rows are around a row than around its neighbours."""
+    """Density around the neighbours of a row, relative to that around the row."""
 
     novelty: bool
 
@@ -73,8 +98,8 @@ class LocalOutliers:
     draws: ClassVar[bool] = False
 
     def fit(self, train: pd.DataFrame, seed: int) -> None:
-        factor = LocalOutlierFactor(n_neighbors=min(FACTOR_NEAREST, len(train) - 1), novelty=self.novelty)
-        self.model = make_pipeline(PlainNumbers(), factor).fit(train)
+        nearest = min(20, len(train) - 1)  # scikit-learn's default, which warns in smaller tables
+        self.model = make_pipeline(PlainNumbers(), LocalOutlierFactor(nearest, novelty=self.novelty)).fit(train)
 
     def score(self, test: pd.DataFrame) -> np.ndarray:
         return -self.model.score_samples(test) if self.novelty else -self.model[-1].negative_outlier_factor_
@@ -99,6 +124,6 @@ class Neighbours:
 
 
 def methods(*, novelty: bool, device: str) -> dict[str, Method]:
-    """All of them by name, ours first."""
+    """All methods by name, ours first."""
     made: list[Method] = [Ours(novelty, device), Forest(), LocalOutliers(novelty), Neighbours(novelty)]
     return {method.name: method for method in made}

@@ -167,9 +167,9 @@ def _test_column(
         cell, (before, after) = schema.cells[index], _observed(index, old, new)
         compared = compare_numbers(before, after) if cell.is_number else compare_codes(before, after, cell.unseen)
         tests.append((compared, index))
-    possible = [(difference, index) for difference, index in tests if difference is not None]
-    strongest, index = min(possible, key=lambda test: (test[0].p_value, -test[0].effect))
-    return min(1.0, len(possible) * strongest.p_value), strongest, index
+    possible = [(difference, of_cell) for difference, of_cell in tests if difference is not None]
+    strongest, of_cell = min(possible, key=lambda test: (test[0].p_value, -test[0].effect))
+    return min(1.0, len(possible) * strongest.p_value), strongest, of_cell
 
 
 def _observed(index: int, *samples: np.ndarray) -> list[np.ndarray]:

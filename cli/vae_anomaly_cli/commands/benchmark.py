@@ -82,7 +82,7 @@ def benchmark(
     else:
         write_rows(measured, output, f"{len(measured)} rows written.", quiet=quiet)
     how = "trained on half of the normal rows, all others scored" if novelty else "trained on all rows, all scored"
-    chance = f"chance gives an average precision of {comparison.odd_share:.2g}"
+    chance = f"chance gives an average precision of {comparison.anomaly_fraction:.2g}"
     remark(f"{is_anomaly.sum()} of {len(table)} rows are anomalous; {how}; {chance}.", quiet=quiet)
     report_run(tracker, quiet=quiet)
 

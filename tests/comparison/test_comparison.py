@@ -1,4 +1,4 @@
-"""What a comparison learns from, what it scores, and what the figures are."""
+"""Rows that a comparison trains on and scores, and its measurements."""
 
 import numpy as np
 import pandas as pd
@@ -8,12 +8,11 @@ from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.comparison import Comparison
-from vae_anomaly.comparison.methods import Neighbours, methods
-from vae_anomaly.comparison.numbers import PlainNumbers
+from vae_anomaly.comparison.methods import Neighbours, PlainNumbers, methods
 from vae_anomaly.errors import DataError
 
 OTHERS = ["IsolationForest", "LocalOutlierFactor", "5 nearest neighbours"]
-ODD = np.arange(60) < 8
+ANOMALOUS = np.arange(60) < 8
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def rows():
     """Sixty rows of all kinds, the first eight of them far from the others, each in another direction."""
     rng = np.random.default_rng(0)
     numbers = rng.normal(size=(60, 3))
-    numbers[ODD] *= 8 / np.linalg.norm(numbers[ODD], axis=1, keepdims=True)
+    numbers[ANOMALOUS] *= 8 / np.linalg.norm(numbers[ANOMALOUS], axis=1, keepdims=True)
     table = pd.DataFrame(numbers, columns=["a", "b", "c"]).assign(colour=rng.choice(["red", "blue"], 60))
     table.loc[20, "a"], table.loc[21, "colour"] = None, None
     return table
@@ -30,22 +29,22 @@ def rows():
 @pytest.mark.parametrize("novelty", [False, True])
 @pytest.mark.parametrize("method", ["vae-anomaly", *OTHERS])
 def test_rows_far_from_all_others_are_found_by_every_method(rows, method, novelty):
-    measured = Comparison(rows, ODD, novelty=novelty).measure(method, seed=0)
+    measured = Comparison(rows, ANOMALOUS, novelty=novelty).measure(method, seed=0)
     assert measured.auroc > 0.85
     assert measured.average_precision > 0.7  # by chance 0.13 and 0.24
     assert min(measured.fit_seconds, measured.score_seconds) > 0
 
 
 @pytest.mark.parametrize("method", OTHERS)
-def test_nobody_is_shown_the_labels(rows, method):
+def test_no_method_sees_the_labels(rows, method):
     """With all labels turned round, the same scores are wrong as often as they were right."""
-    told, turned = (Comparison(rows, odd).measure(method, seed=0).auroc for odd in (ODD, ~ODD))
-    assert turned == pytest.approx(1 - told)
+    as_labelled, turned = (Comparison(rows, labels).measure(method, seed=0).auroc for labels in (ANOMALOUS, ~ANOMALOUS))
+    assert turned == pytest.approx(1 - as_labelled)
 
 
-def test_our_figures_are_those_of_the_detector(rows):
+def test_our_metrics_are_those_of_the_detector(rows):
     scores = VAEDetector(random_state=3).fit(rows).anomaly_score(rows)
-    assert Comparison(rows, ODD).measure("vae-anomaly", seed=3).auroc == roc_auc_score(ODD, scores)
+    assert Comparison(rows, ANOMALOUS).measure("vae-anomaly", seed=3).auroc == roc_auc_score(ANOMALOUS, scores)
 
 
 class Spy:
@@ -64,28 +63,28 @@ class Spy:
 @pytest.mark.parametrize("novelty", [False, True])
 def test_novelty_learns_from_half_of_the_normal_rows_and_scores_all_others(rows, novelty, monkeypatch):
     spy = Spy()
-    monkeypatch.setattr("vae_anomaly.comparison.measuring.methods", lambda **_: {"spy": spy})
-    comparison = Comparison(rows, ODD, novelty=novelty)
+    monkeypatch.setattr("vae_anomaly.comparison.comparison.methods", lambda **_: {"spy": spy})
+    comparison = Comparison(rows, ANOMALOUS, novelty=novelty)
     measured = comparison.measure("spy", seed=0)
     train, test = set(spy.train.index), set(spy.test.index)
     if novelty:
         assert len(train) == 26
         assert (train & test, train | test) == (set(), set(range(60)))
-        assert not train & set(np.flatnonzero(ODD))
+        assert not train & set(np.flatnonzero(ANOMALOUS))
         comparison.measure("spy", seed=1)
         assert set(spy.train.index) != train
     else:
         assert train == test == set(range(60))
     assert measured.auroc == 0.5  # of scores that are all equal
-    assert measured.average_precision == pytest.approx(comparison.odd_share) == 8 / len(test)
+    assert measured.average_precision == pytest.approx(comparison.anomaly_fraction) == 8 / len(test)
 
 
 def test_a_method_is_measured_once_where_no_seed_changes_it(rows):
-    plan = Comparison(rows, ODD).plan([4, 5])
+    plan = Comparison(rows, ANOMALOUS).plan([4, 5])
     assert plan == [(name, seed) for name in ["vae-anomaly", OTHERS[0]] for seed in (4, 5)] + [
         (name, 4) for name in OTHERS[1:]
     ]
-    assert len(Comparison(rows, ODD, novelty=True).plan([4, 5])) == 8  # the seed draws the training rows
+    assert len(Comparison(rows, ANOMALOUS, novelty=True).plan([4, 5])) == 8  # the seed draws the training rows
 
 
 @pytest.mark.parametrize("method", OTHERS)
@@ -106,7 +105,7 @@ def test_neighbours_are_the_five_nearest_other_rows(rows, novelty):
     assert_allclose(method.score(rows), expected.mean(axis=1), atol=1e-6)
 
 
-def test_plain_numbers_are_standardised_with_gaps_filled_and_categories_as_indicators():
+def test_plain_numbers_are_standardised_with_gaps_filled_and_categories_one_hot():
     train = pd.DataFrame(
         {"x": [1.0, 2.0, 9.0, None], "kind": ["a", "b", None, "a"], "day": pd.to_datetime("2026-01-01")}
     )
