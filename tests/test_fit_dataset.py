@@ -98,7 +98,7 @@ def test_the_model_knows_how_long_the_table_is_and_what_it_holds(short_shares):
 
 def drawn_places(frame):
     seed = np.random.RandomState(3).randint(2**31 - 1)
-    return sampling.draw(frame, seed, split=False).places
+    return sampling.draw(frame, seed, split=False).rows
 
 
 def test_a_longer_training_sees_all_rows_once_before_it_sees_one_again(short_shares, monkeypatch):

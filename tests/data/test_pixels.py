@@ -55,7 +55,7 @@ def test_pixels_may_come_in_any_order_but_all_must_be_there():
     "images, words",
     [
         (frame([[0.0, 1.0]])[:0], "0 images"),
-        (frame([[np.nan, np.nan]]), "no pixel that is not missing"),
+        (frame([[np.nan, np.nan]]), "None of the pixels of 1 images has a value"),
         (pd.DataFrame({"x0": ["a"], "x1": [1.0]}), "'x0' does not hold numbers"),
         (frame([[0.0, 1.0], [0.5, np.inf]]), "'x1' is infinite in row 2"),
     ],

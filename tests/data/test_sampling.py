@@ -38,14 +38,14 @@ def in_pieces(frame, sizes):
 
 
 def rows_of(drawn):
-    return drawn.frame.iloc[drawn.places]
+    return drawn.frame.iloc[drawn.rows]
 
 
 def test_a_table_that_is_no_longer_than_a_share_is_taken_whole():
     frame = table_of(500)
     drawn = draw(in_pieces(frame, [100, 1, 399]), 0, split=False)
     pd.testing.assert_frame_equal(drawn.frame, frame)
-    assert drawn.places is drawn.survey is drawn.others is None
+    assert drawn.rows is drawn.survey is drawn.others is None
 
 
 @pytest.mark.parametrize("sizes", [[], [1, 2, 499, 500, 7], [250] * 12], ids=str)
@@ -53,17 +53,17 @@ def test_a_table_that_is_no_longer_than_a_share_is_taken_whole():
 def test_the_rows_drawn_do_not_depend_on_the_pieces_they_come_in(sizes, split):
     frame = table_of()
     known, found = draw(frame, 3, split=split), draw(in_pieces(frame, sizes), 3, split=split)
-    pd.testing.assert_frame_equal(rows_of(found), frame.iloc[known.places])
+    pd.testing.assert_frame_equal(rows_of(found), frame.iloc[known.rows])
     pd.testing.assert_frame_equal(found.frame.iloc[found.held_out], frame.iloc[known.held_out])
     assert rows_of(found).index.is_monotonic_increasing
-    schemas = [Schema.learn(drawn.frame, drawn.places, drawn.survey).to_json() for drawn in (known, found)]
+    schemas = [Schema.learn(drawn.frame, drawn.rows, drawn.survey).to_json() for drawn in (known, found)]
     assert schemas[0] == schemas[1]
 
 
 def test_every_row_of_the_table_is_as_likely_to_be_drawn():
     frame, times = table_of()[["x"]], np.zeros(N)
     for seed in range(200):
-        times[draw(frame, seed, split=False).places] += 1
+        times[draw(frame, seed, split=False).rows] += 1
     halves = times[: N // 2].sum() / times.sum()
     assert times.mean() == pytest.approx(200 / 6)
     assert np.sqrt(times.var() / (200 * 1 / 6 * 5 / 6)) == pytest.approx(1, abs=0.05)  # binomial
@@ -108,16 +108,16 @@ def test_a_table_that_has_changed_is_an_error():
 def test_columns_may_change_their_order_but_not_their_names():
     frame = table_of()
     drawn = draw(Dataset([frame[:1500], frame[1500:][frame.columns[::-1]]]), 0, split=False)
-    pd.testing.assert_frame_equal(rows_of(drawn), frame.iloc[draw(frame, 0, split=False).places])
+    pd.testing.assert_frame_equal(rows_of(drawn), frame.iloc[draw(frame, 0, split=False).rows])
     with pytest.raises(DataError, match=r"columns change in row 1501: 'y', .* follow 'x'"):
         draw(Dataset([frame[:1500], frame[1500:].rename(columns={"x": "y"})]), 0, split=False)
-    with pytest.raises(DataError, match="no rows"):
+    with pytest.raises(DataError, match="has no rows"):
         draw(Dataset([frame[:0]]), 0, split=False)
 
 
 def schema_of(frame, pieces=7):
     drawn = draw(in_pieces(frame, [len(frame) // pieces] * pieces), 0, split=False)
-    return Schema.learn(drawn.frame, drawn.places, drawn.survey)
+    return Schema.learn(drawn.frame, drawn.rows, drawn.survey)
 
 
 RARE = {
@@ -133,7 +133,7 @@ RARE = {
 @pytest.fixture
 def undrawn():
     """A row that is not drawn."""
-    return int(np.setdiff1d(np.arange(N), draw(table_of(), 0, split=False).places)[1000])
+    return int(np.setdiff1d(np.arange(N), draw(table_of(), 0, split=False).rows)[1000])
 
 
 @pytest.mark.parametrize("usual, rare, kind", RARE.values(), ids=RARE)
@@ -167,8 +167,8 @@ def test_row_counters_are_found_and_ordered_numbers_are_not(split):
     rising[-1] += 5
     frame = table_of().assign(count=np.arange(7, N + 7), rising=rising)
     drawn = draw(in_pieces(frame, [700, 1, 2]), 1 if split else 0, split=split)
-    with pytest.warns(DataWarning, match="'count' counts the rows"):
-        schema = Schema.learn(drawn.frame, drawn.places, drawn.survey)
+    with pytest.warns(DataWarning, match="'count' is a row index"):
+        schema = Schema.learn(drawn.frame, drawn.rows, drawn.survey)
     assert list(schema.left_out) == ["count"]
     assert split or schema.n_rows == N
 
@@ -218,11 +218,11 @@ def test_types_may_change_between_pieces():
     whole = pd.Series(np.arange(N) % 50)
     pieces = [table_of()[:2900].assign(n=whole[:2900]), table_of()[2900:].assign(n=whole[2900:].astype(float) + 0.5)]
     drawn = draw(Dataset(pieces), 0, split=False)
-    schema = Schema.learn(drawn.frame, drawn.places, drawn.survey)
+    schema = Schema.learn(drawn.frame, drawn.rows, drawn.survey)
     assert schema.to_json()["columns"][-1] == {"kind": "number", "name": "n", "storage": "float64"}
     categories = [table_of()[:1500], table_of()[1500:].assign(c=pd.Categorical(["r", *["p"] * 1499]))]
     drawn = draw(Dataset(categories), 0, split=False)
-    schema = Schema.learn(drawn.frame, drawn.places, drawn.survey)
+    schema = Schema.learn(drawn.frame, drawn.rows, drawn.survey)
     assert schema.to_json()["columns"][3]["categories"] == ["p", "q", "r"]
 
 

@@ -349,9 +349,9 @@ LEFT_OUT = {
     "empty categories": (pd.Series(pd.Categorical([None] * N)), "has no values"),
     "free text": (pd.Series([f"text {k}" for k in range(N)]), "identifier or free text: 60 distinct of 60"),
     "free text with gaps": (pd.Series([f"t{k}" if k else None for k in range(N)]), "59 distinct of 59"),
-    "counter": (pd.Series(range(7, 7 + N)), "counts the rows"),
-    "nullable counter": (pd.Series(range(N), dtype="Int64"), "counts the rows"),
-    "arrow counter": (pd.Series(range(N), dtype="int64[pyarrow]"), "counts the rows"),
+    "counter": (pd.Series(range(7, 7 + N)), "is a row index"),
+    "nullable counter": (pd.Series(range(N), dtype="Int64"), "is a row index"),
+    "arrow counter": (pd.Series(range(N), dtype="int64[pyarrow]"), "is a row index"),
 }
 
 
@@ -419,7 +419,7 @@ TOO_LITTLE = {
 @pytest.mark.parametrize("frame", TOO_LITTLE.values(), ids=TOO_LITTLE)
 @pytest.mark.filterwarnings("ignore::vae_anomaly.errors.DataWarning")
 def test_a_table_without_rows_or_usable_columns_is_an_error(frame):
-    with pytest.raises(DataError, match=r"rows and|of use: 'a' has no values; 'b' identifier"):
+    with pytest.raises(DataError, match=r"rows and|can be used: 'a' has no values; 'b' identifier"):
         Schema.learn(frame)
 
 

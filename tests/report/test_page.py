@@ -153,7 +153,7 @@ def test_columns_are_listed_with_kind_missing_cells_and_the_reason_to_leave_some
     page = written(model, counted.assign(new=1), top=1)
     assert f"height number {table['height'].isna().sum()} " in page.text
     assert "retired yes or no 0 " in page.text
-    assert "Left out number counts the rows empty has no values new was not in the training table" in page.text
+    assert "Left out number is a row index empty has no values new was not in the training table" in page.text
     assert f"Missing cells {table.isna().sum().sum()} " in page.text
 
 

@@ -1,9 +1,9 @@
 """
-What a table's columns are: numbers, flags, categories or dates, each an object with the same verbs.
+Kinds of table columns (numbers, durations, flags, categories, dates) and of the cells that encode them.
 
-``learn`` takes a column's values, or returns None where they are of another kind. ``encode`` gives the raw cells, one
-float array for each entry of ``cells``: numbers not yet standardised, flags not yet told from values never seen (the
-schema does both for all columns at once), codes as they are. ``decode`` takes such arrays back to the column's type.
+Every kind of column is a small class with the same verbs. ``encode`` returns raw cells, one float array for each entry
+of ``cells``: numbers not yet standardised, flags with other numbers unchanged (the schema handles both for all columns
+at once), and category codes. ``decode`` converts such arrays back to the column's type.
 """
 
 from dataclasses import dataclass, field
@@ -15,29 +15,30 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.data import documents
-from vae_anomaly.data.parse import LAST_INSTANT, NO_INSTANT, Level, Reading, Values, scalar
-from vae_anomaly.data.scaling import LEAST_FLOOR
-from vae_anomaly.data.storage import (
+from vae_anomaly.data.parse import (
+    LAST_INSTANT,
+    NO_INSTANT,
     TEXT,
+    TEXT_DTYPES,
+    Level,
+    Reading,
+    Values,
     check_storage,
-    check_text_storage,
+    infinite,
+    scalar,
     storage_of,
     store_durations,
     store_instants,
-    store_levels,
     store_numbers,
     store_text,
-    text_storage,
 )
+from vae_anomaly.data.scaling import LEAST_FLOOR
 from vae_anomaly.errors import RowError
 from vae_anomaly.formatting import cell_text
 
-MOST_CODES = 255
+MAX_CODES = 255
 HOUR = 3_600_000_000  # µs
 DAY = 24 * HOUR
-_STEPS = (DAY, HOUR, 60_000_000, 1_000_000, 1_000, 1)
-
-
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NEVER_SEEN = "values never seen in training"
 
@@ -127,11 +128,6 @@ class CodeCell:
 
     is_number: ClassVar[Literal[False]] = False
 
-    @classmethod
-    def of_date(cls, column: int, part: DatePart) -> Self:
-        """The cell of a part of a date."""
-        return cls(column, len(part.names), (0.0,) * len(part.names), part)
-
     @property
     def n_features(self) -> int:
         """Number of features that the encoder network sees for the cell: one for each code."""
@@ -155,34 +151,31 @@ Cell = NumberCell | FlagCell | CodeCell
 
 
 class Column(Protocol):
-    """One column of the table, as training saw it."""
+    """A column of the table, as seen in training."""
 
     kind: ClassVar[str]
+    takes_numbers: ClassVar[bool]  # numbers and truth values are its raw cells unchanged
 
     @property
     def name(self) -> str | int:
         """Name in the table."""
 
     @property
-    def takes_numbers(self) -> bool:
-        """Whether plain numbers are its raw cells as they are."""
-
-    @property
     def origin(self) -> int:
-        """What counts as 0 in the first raw cell."""
+        """The value that is 0 in the first raw cell."""
 
     @property
     def reading(self) -> str:
-        """How text files are read for it: "numbers", "text", or "settled": as what their cells are all together."""
+        """How text files are read for the column: "numbers", "text", or "settled" (the type that fits all cells)."""
 
     def cells(self, column: int) -> list[Cell]:
-        """List its cells, given its position in the schema."""
+        """List the column's cells, given its index in the schema."""
 
     def encode(self, values: Values) -> list[np.ndarray]:
-        """Give the raw cells, one array for each of ``cells``; a value of another kind is a DataError."""
+        """Raw cells, one array for each of ``cells``; a value of another kind is a DataError."""
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
-        """Take raw cells back to the column's own type."""
+        """Convert raw cells back to the column's own type."""
 
     def to_json(self) -> dict[str, Any]:
         """Describe the column in JSON."""
@@ -190,57 +183,53 @@ class Column(Protocol):
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """Numbers, or durations in seconds."""
+    """Numbers."""
 
     name: str | int
     storage: str
 
     kind: ClassVar[str] = "number"
+    takes_numbers: ClassVar[bool] = True
     origin: ClassVar[int] = 0
     reading: ClassVar[str] = "numbers"
-
-    @classmethod
-    def learn(cls, values: Values) -> Self | None:
-        """Take numbers, durations, and text in which every value is a number and none begins with a zero too many."""
-        if values.is_category:
-            return None
-        found = values.durations if values.is_duration else values.numbers
-        fits = len(found.misfits) == 0 and not np.isnan(found.values).all() and not _has_leading_zero(values)
-        return cls(values.name, storage_of(values)) if fits else None
-
-    @cached_property
-    def is_duration(self) -> bool:
-        """Whether the numbers are seconds of a duration."""
-        return self.storage.startswith(("timedelta", "duration"))
-
-    @property
-    def takes_numbers(self) -> bool:
-        """Whether plain numbers are its raw cells as they are: not where they have no unit."""
-        return not self.is_duration
 
     def cells(self, column: int) -> list[Cell]:
         """List the one number."""
         return [NumberCell(column)]
 
     def encode(self, values: Values) -> list[np.ndarray]:
-        """Give the numbers."""
-        if self.is_duration:
-            return [_fitting(values.durations, values, "durations")]
-        return [_fitting(values.numbers, values, "numbers")]
+        """The numbers."""
+        return [_checked(values.numbers, values, "numbers")]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Store the numbers."""
-        store = store_durations if self.is_duration else store_numbers
-        return store(parts[0], self.storage)
+        return store_numbers(parts[0], self.storage)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the column in JSON."""
         return {"kind": self.kind, "name": self.name, "storage": self.storage}
 
-    @classmethod
-    def from_json(cls, document: Any) -> Self:
-        """Read what ``to_json`` wrote."""
-        return cls(documents.name(document, "name"), check_storage(documents.text(document, "storage"), "iufmO"))
+    @staticmethod
+    def from_json(document: Any) -> "NumberColumn":
+        """Read what ``to_json`` wrote; a number stored as a duration is a DurationColumn."""
+        storage = check_storage(documents.text(document, "storage"), "iufmO")
+        is_duration = storage.startswith(("timedelta", "duration"))
+        return (DurationColumn if is_duration else NumberColumn)(documents.name(document, "name"), storage)
+
+
+@dataclass(frozen=True)
+class DurationColumn(NumberColumn):
+    """Durations, in seconds. Plain numbers are refused, as their unit is unknown."""
+
+    takes_numbers: ClassVar[bool] = False
+
+    def encode(self, values: Values) -> list[np.ndarray]:
+        """The seconds."""
+        return [_checked(values.durations, values, "durations")]
+
+    def decode(self, parts: list[np.ndarray]) -> pd.Series:
+        """Store the durations."""
+        return store_durations(parts[0], self.storage)
 
 
 @dataclass(frozen=True)
@@ -251,28 +240,20 @@ class FlagColumn:
     storage: str
 
     kind: ClassVar[str] = "flag"
+    takes_numbers: ClassVar[bool] = True
     origin: ClassVar[int] = 0
     reading: ClassVar[str] = "numbers"
-    takes_numbers: ClassVar[bool] = True
-
-    @classmethod
-    def learn(cls, values: Values) -> Self | None:
-        """Take truth values, and numbers of which some are 0, some 1, and none anything else."""
-        if values.is_category or len(values.numbers.misfits):
-            return None
-        fits = values.is_truth or (bool(are_flags(values.numbers.values)) and not _has_leading_zero(values))
-        return cls(values.name, storage_of(values)) if fits else None
 
     def cells(self, column: int) -> list[Cell]:
         """List the one flag."""
         return [FlagCell(column)]
 
     def encode(self, values: Values) -> list[np.ndarray]:
-        """Give 0 for false, 1 for true, other numbers as they are."""
-        return [_fitting(values.numbers, values, "truth values (or 0 and 1)")]
+        """0 for false, 1 for true, other numbers unchanged."""
+        return [_checked(values.numbers, values, "truth values (or 0 and 1)")]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
-        """Store the flags; neither true nor false is missing."""
+        """Store the flags; a cell that is neither 0 nor 1 is missing."""
         flags = np.rint(parts[0])
         return store_numbers(np.where((flags == 0) | (flags == 1), flags, np.nan), self.storage)
 
@@ -286,83 +267,95 @@ class FlagColumn:
         return cls(documents.name(document, "name"), check_storage(documents.text(document, "storage"), "biufO"))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class CategoryColumn:
-    """Levels, the most frequent first; the rarest share the last code where there are more than 255."""
+    """
+    Levels of a category; their order gives the codes 0, 1, ...
+
+    Parameters
+    ----------
+    name
+        Name in the table.
+    storage
+        A text type; "mixed": values of several types, each compared as its text; or "category".
+    levels
+        The most frequent first. With more than 255 levels, the rarest share the last code.
+    categories
+        Of a pandas category, all categories in their order.
+    ordered
+        True if the pandas category is ordered.
+
+    Attributes
+    ----------
+    n_codes
+        Number of codes.
+    codes
+        Code of each level.
+    """
 
     name: str | int
-    storage: str  # a text type, or "mixed": any values, each seen as its text, or "category"
+    storage: str
     levels: tuple[Level, ...]
-    categories: tuple[Level, ...] = field(default=(), repr=False)  # of the pandas type, in its order
+    categories: tuple[Level, ...] = field(default=(), repr=False)
     ordered: bool = False
 
     kind: ClassVar[str] = "category"
-    origin: ClassVar[int] = 0
     takes_numbers: ClassVar[bool] = False
+    origin: ClassVar[int] = 0
 
     @classmethod
     def learn(cls, values: Values) -> Self:
-        """Take anything."""
+        """Learn the levels of any values."""
+        storage, ordered = "mixed", False
+        categories: tuple[Level, ...] = ()
         if values.is_category:
-            categories, ordered = tuple(dict.fromkeys(map(scalar, values.factors[1]))), bool(values.series.cat.ordered)
-            return cls(values.name, "category", _by_frequency(values), categories, ordered)
-        if values.is_text:
-            return cls(values.name, text_storage(values), _by_frequency(values))
-        return cls(values.name, "mixed", _by_frequency(values.as_text()))
+            categories = tuple(dict.fromkeys(map(scalar, values.factors[1])))
+            storage, ordered = "category", bool(values.series.cat.ordered)
+        elif values.is_text:
+            dtype = str(values.series.dtype)
+            storage = dtype if dtype in TEXT_DTYPES else "str"
+        else:
+            values = values.as_text()
+        indices, distinct = values.factors
+        found = np.bincount(indices[indices >= 0], minlength=len(distinct))
+        counts: dict[Level, int] = {}
+        for value, count in zip(map(scalar, distinct), found.tolist(), strict=True):
+            counts[value] = counts.get(value, 0) + count
+        present = [level for level, count in counts.items() if count]
+        levels = sorted(present, key=lambda level: (-counts[level], str(level)))
+        return cls(values.name, storage, tuple(levels), categories, ordered)
 
-    @property
-    def reading(self) -> str:
-        """Text, unless other values are levels as well."""
-        return "settled" if self.storage == "mixed" or self._has_others else "text"
-
-    @cached_property
-    def codes(self) -> dict[Level, int]:
-        """Code of each level."""
-        last = self.n_codes - 1
-        return {level: min(place, last) for place, level in enumerate(self.levels)}
-
-    @property
-    def n_codes(self) -> int:
-        """Number of codes."""
-        return min(len(self.levels), MOST_CODES)
+    def __post_init__(self) -> None:
+        self.n_codes = min(len(self.levels), MAX_CODES)
+        self.codes = {level: min(index, self.n_codes - 1) for index, level in enumerate(self.levels)}
+        self._are_text = {isinstance(level, str) for level in self.levels}
+        self.reading = "text" if self.storage != "mixed" and self._are_text == {True} else "settled"
 
     def cells(self, column: int) -> list[Cell]:
         """List the one code."""
-        spread = (0.0,) * (self.n_codes - 1) + (log(len(self.levels) - self.n_codes + 1),)
-        return [CodeCell(column, self.n_codes, spread)]
+        sharing = len(self.levels) - self.n_codes + 1  # levels that share the last code
+        return [CodeCell(column, self.n_codes, (0.0,) * (self.n_codes - 1) + (log(sharing),))]
 
     def encode(self, values: Values) -> list[np.ndarray]:
-        """Give the codes."""
+        """The codes; ``n_codes`` for a value never seen in training."""
         values = values.as_text() if self.storage == "mixed" else values
-        places, distinct = values.factors
-        strange = np.array([self._is_strange(value) for value in distinct] + [False])
-        _fitting(Reading(places, np.flatnonzero(strange[places])), values, "text" if self._has_text else "numbers")
-        codes, unseen = self.codes, self.n_codes
-        known = [codes.get(scalar(value), unseen) for value in distinct]
-        return [np.array([*known, np.nan])[places]]  # -1, missing, takes the last
-
-    @cached_property
-    def _has_text(self) -> bool:
-        return any(isinstance(level, str) for level in self.levels)
-
-    @cached_property
-    def _has_others(self) -> bool:
-        return not all(isinstance(level, str) for level in self.levels)
-
-    def _is_strange(self, value: Any) -> bool:
-        """Whether a value is text where the column never held text, or the other way about."""
-        if isinstance(value, str):
-            return not self._has_text
-        held = self._has_text if isinstance(scalar(value), str) else self._has_others
-        return self.storage != "category" or not held
+        indices, distinct = values.factors
+        codes, misfits = np.full(len(distinct) + 1, np.nan), np.zeros(len(distinct) + 1, dtype=bool)
+        for index, value in enumerate(distinct):  # the last is for missing values, whose index is -1
+            level = scalar(value)
+            codes[index] = self.codes.get(level, self.n_codes)
+            comparable = isinstance(value, str) or self.storage == "category"
+            misfits[index] = not comparable or isinstance(level, str) not in self._are_text
+        reading = Reading(codes[indices], np.flatnonzero(misfits[indices]))
+        return [_checked(reading, values, "text" if True in self._are_text else "numbers")]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
-        """Store the levels; the shared code is its most frequent level, a value never seen is missing."""
+        """Store the levels: the most frequent one for a shared code, and missing for a value never seen."""
         known = (parts[0] >= 0) & (parts[0] < self.n_codes)
         codes = np.where(known, parts[0], self.n_codes).astype(np.int64)
         levels = np.array([*self.levels[: self.n_codes], None], dtype=object)[codes].tolist()
         if self.storage == "category":
-            return store_levels(levels, self.categories, ordered=self.ordered)
+            return pd.Series(pd.Categorical(levels, categories=list(self.categories), ordered=self.ordered))
         return store_text(levels, "object" if self.storage == "mixed" else self.storage)
 
     def to_json(self) -> dict[str, Any]:
@@ -381,8 +374,8 @@ class CategoryColumn:
         """Read what ``to_json`` wrote."""
         storage = documents.text(document, "storage")
         levels, categories = documents.levels(document, "levels"), documents.levels(document, "categories")
-        if storage not in {"category", "mixed"}:
-            check_text_storage(storage)
+        if storage not in {"category", "mixed", *TEXT_DTYPES}:
+            raise documents.damaged("storage", "the name of a text type")
         if not levels or (storage == "category" and not set(levels) <= set(categories)):
             raise documents.damaged("levels", "the values that training has seen")
         return cls(documents.name(document, "name"), storage, levels, categories, documents.truth(document, "ordered"))
@@ -390,12 +383,27 @@ class CategoryColumn:
 
 @dataclass(frozen=True)
 class DateColumn:
-    """Dates: the time elapsed, and the weekday and hour where they tell dates apart. In UTC."""
+    """
+    Dates in UTC: the time elapsed, and the weekday and the hour if they vary.
+
+    Parameters
+    ----------
+    name
+        Name in the table.
+    storage
+        Name of the date type, or "text".
+    origin
+        Instant in µs since 1970 that is encoded as 0: near the training dates, so that a float distinguishes them.
+    step
+        Largest unit of time, in µs, of which every training date is a multiple: a day, an hour, a minute, ...
+    weekday, hour
+        True if the weekday and the hour are cells of their own.
+    """
 
     name: str | int
     storage: str
-    origin: int  # µs since 1970 that count as 0, so that a float tells the instants of training apart
-    step: int  # µs of which every date of training is a multiple: days, hours, minutes, ...
+    origin: int
+    step: int
     weekday: bool
     hour: bool
 
@@ -404,39 +412,38 @@ class DateColumn:
     takes_numbers: ClassVar[bool] = False
 
     @classmethod
-    def learn(cls, values: Values) -> Self | None:
-        """Take dates, and text in which every value is a date in ISO 8601."""
-        if values.is_category:
-            return None
-        instants, misfits = values.instants
+    def learn(cls, values: Values) -> Self:
+        """Learn from dates, or from text of which every value is a date in ISO 8601."""
+        instants = values.instants.values
         seen = instants[instants != NO_INSTANT]
-        if len(misfits) or len(seen) == 0:
-            return None
         origin = int(np.sort(seen)[len(seen) // 2])
         weekday, hour = len(np.unique(WEEKDAY.codes(seen))) > 1, bool((seen % DAY != 0).any())
-        step = next(step for step in _STEPS if not (seen % step).any())
+        steps = (DAY, HOUR, 60_000_000, 1_000_000, 1_000, 1)
+        step = next(step for step in steps if not (seen % step).any())
         return cls(values.name, storage_of(values), origin, step, weekday, hour)
 
-    @property
-    def _parts(self) -> list[DatePart]:
+    @cached_property
+    def parts(self) -> list[DatePart]:
+        """Parts of the date that are cells of their own."""
         return [part for part, used in ((WEEKDAY, self.weekday), (HOUR_OF_DAY, self.hour)) if used]
 
     def cells(self, column: int) -> list[Cell]:
-        """List the time elapsed, then the weekday and the hour if they are in use."""
-        return [NumberCell(column), *(CodeCell.of_date(column, part) for part in self._parts)]
+        """List the time elapsed, then the weekday and the hour if they are used."""
+        cells: list[Cell] = [NumberCell(column)]
+        return cells + [CodeCell(column, len(part.names), (0.0,) * len(part.names), part) for part in self.parts]
 
     def encode(self, values: Values) -> list[np.ndarray]:
-        """Give microseconds since the origin, weekday (Monday is 0) and hour."""
-        instants = _fitting(values.instants, values, "dates")
-        cells = [instants - self.origin, *(part.codes(instants) for part in self._parts)]
+        """Microseconds since the origin, then the codes of the parts."""
+        instants = _checked(values.instants, values, "dates")
+        cells = [instants - self.origin, *(part.codes(instants) for part in self.parts)]
         return [np.where(instants == NO_INSTANT, np.nan, cell.astype(np.float64)) for cell in cells]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
-        """Store the dates that the time elapsed gives."""
-        gaps = np.isnan(parts[0])
-        elapsed = np.rint(np.clip(np.where(gaps, 0.0, parts[0]), -LAST_INSTANT, LAST_INSTANT)).astype(np.int64)
+        """Store the dates, from the time elapsed alone."""
+        missing = np.isnan(parts[0])
+        elapsed = np.rint(np.clip(np.where(missing, 0.0, parts[0]), -LAST_INSTANT, LAST_INSTANT)).astype(np.int64)
         instants = (elapsed + self.origin + self.step // 2) // self.step * self.step
-        return store_instants(np.where(gaps, NO_INSTANT, instants), self.storage, has_time=self.step < DAY)
+        return store_instants(np.where(missing, NO_INSTANT, instants), self.storage, has_time=self.step < DAY)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the column in JSON."""
@@ -462,27 +469,41 @@ class DateColumn:
         return cls(documents.name(document, "name"), storage, origin, step, weekday, hour)
 
 
+def learn_column(values: Values) -> Column:
+    """The column for values that are not stored as numbers: of the first kind that fits."""
+    if values.is_duration:
+        return DurationColumn(values.name, storage_of(values))
+    if may_be_numbers(values):
+        numbers = values.numbers.values
+        if values.is_truth or are_flags(numbers):
+            return FlagColumn(values.name, storage_of(values))
+        if len(rows := np.flatnonzero(np.isinf(numbers))):
+            raise infinite(values.name, values.position(int(rows[0])))
+        if not np.isnan(numbers).all():
+            return NumberColumn(values.name, storage_of(values))
+    if not values.is_category and not len(values.instants.misfits):
+        return DateColumn.learn(values)
+    return CategoryColumn.learn(values)
+
+
+def may_be_numbers(values: Values) -> bool:
+    """True if every value is or spells a number; text such as "007", an identifier, counts as no number."""
+    if values.is_category or len(values.numbers.misfits):
+        return False
+    texts = (value.strip().lstrip("+-") for value in values.factors[1]) if values.is_text else ()
+    return not any(text[:1] == "0" and text[1:2].isdigit() for text in texts)
+
+
 def are_flags(numbers: np.ndarray) -> np.ndarray:
-    """Whether the numbers (of each column) are 0 and 1: both are there, and nothing else."""
+    """True for each column (rows, columns) of numbers that holds 0 and 1, both, and nothing else."""
     zero, one = numbers == 0, numbers == 1
     flags: np.ndarray = (zero | one | np.isnan(numbers)).all(axis=0) & zero.any(axis=0) & one.any(axis=0)
     return flags
 
 
-def may_be_numbers(values: Values) -> bool:
-    """Whether these values, of a column that is not stored as numbers, may be some of a column of numbers."""
-    return not values.is_category and len(values.numbers.misfits) == 0 and not _has_leading_zero(values)
-
-
-def learn_column(values: Values) -> Column:
-    """Take a column's values as what they are."""
-    learned: Column | None = FlagColumn.learn(values) or NumberColumn.learn(values) or DateColumn.learn(values)
-    return learned or CategoryColumn.learn(values)
-
-
 def column_from_json(document: Any) -> Column:
     """Read what a column's ``to_json`` wrote."""
-    kinds = {kind.kind: kind for kind in (NumberColumn, FlagColumn, CategoryColumn, DateColumn)}
+    kinds: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, FlagColumn, CategoryColumn, DateColumn)}
     kind = documents.text(document, "kind")
     if kind not in kinds:
         raise documents.damaged("kind", f"one of {', '.join(kinds)}")
@@ -490,24 +511,10 @@ def column_from_json(document: Any) -> Column:
     return column
 
 
-def _fitting(reading: Reading, values: Values, held: str) -> np.ndarray:
-    """Give the values of a reading without misfits."""
+def _checked(reading: Reading, values: Values, expected: str) -> np.ndarray:
+    """The values of a reading; a misfit is a DataError that names what the column held in fit."""
     if len(reading.misfits):
         row = int(reading.misfits[0])
-        fault = f"Column {values.name!r} held {held} in fit; found {values.found(row)}"
+        fault = f"Column {values.name!r} held {expected} in fit; found {values.found(row)}"
         raise RowError.at(fault, values.position(row), ". Convert it, or refit with the new table.")
     return reading.values
-
-
-def _has_leading_zero(values: Values) -> bool:
-    """Whether some text begins with a zero too many for a number, as codes and telephone numbers do."""
-    texts = (value.strip().lstrip("+-") for value in values.factors[1]) if values.is_text else ()
-    return any(text[:1] == "0" and text[1:2].isdigit() for text in texts)
-
-
-def _by_frequency(values: Values) -> tuple[Level, ...]:
-    codes, levels = values.levels()
-    counts = np.bincount(codes[codes >= 0], minlength=len(levels))
-    by_text = np.array(sorted(range(len(levels)), key=list(map(str, levels)).__getitem__), dtype=np.int64)
-    order = by_text[np.argsort(-counts[by_text], kind="stable")]
-    return tuple(levels[place] for place in order[: np.count_nonzero(counts)])

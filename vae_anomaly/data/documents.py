@@ -1,4 +1,4 @@
-"""Fields of a JSON document that comes from outside: each is taken only if it is what it must be."""
+"""Fields of a JSON document from outside: each reader checks one field and raises a ModelFileError if it is damaged."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,34 +9,34 @@ from vae_anomaly.errors import ModelFileError
 
 
 def text(document: Any, key: str) -> str:
-    """Take text."""
+    """Text."""
     return _field(document, key, "text", lambda value: isinstance(value, str))
 
 
 def truth(document: Any, key: str) -> bool:
-    """Take true or false."""
+    """True or false."""
     return _field(document, key, "true or false", lambda value: isinstance(value, bool))
 
 
 def whole(document: Any, key: str, least: int, most: int) -> int:
-    """Take a whole number within bounds."""
+    """A whole number from ``least`` to ``most``."""
     return _field(
         document, key, f"a whole number from {least} to {most}", lambda value: _is_int(value) and least <= value <= most
     )
 
 
 def name(document: Any, key: str) -> str | int:
-    """Take a column name: text or a whole number."""
+    """A column name: text or a whole number."""
     return _field(document, key, "text or a whole number", lambda value: isinstance(value, str) or _is_int(value))
 
 
 def items(document: Any, key: str) -> list[Any]:
-    """Take a list."""
+    """A list."""
     return _field(document, key, "a list", lambda value: isinstance(value, list))
 
 
 def numbers(document: Any, key: str, least: float, most: float) -> np.ndarray:
-    """Take a list of numbers within bounds, as float64."""
+    """A list of numbers from ``least`` to ``most``, as float64."""
     values = items(document, key)
     if not all((isinstance(value, float) or _is_int(value)) and least <= value <= most for value in values):
         raise damaged(key, f"numbers from {least:g} to {most:g}")
@@ -44,7 +44,7 @@ def numbers(document: Any, key: str, least: float, most: float) -> np.ndarray:
 
 
 def levels(document: Any, key: str) -> tuple[str | int | float | bool, ...]:
-    """Take a list of scalars, no two alike."""
+    """A list of different scalars."""
     values = items(document, key)
     if not all(isinstance(value, str | int | float) for value in values) or len(set(values)) < len(values):
         raise damaged(key, "a list of different scalars")
@@ -52,7 +52,7 @@ def levels(document: Any, key: str) -> tuple[str | int | float | bool, ...]:
 
 
 def damaged(key: str, expected: str) -> ModelFileError:
-    """Describe the field that is not what it must be."""
+    """Error for a damaged field, which should have been ``expected``."""
     return ModelFileError(
         f"The model's description of its table is damaged: {key!r} must be {expected}. Save the model again."
     )

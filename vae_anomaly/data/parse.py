@@ -1,38 +1,42 @@
-"""Tables of any library as pandas frames, and the values of a column as numbers, durations, instants or levels.
+"""Reading tables of any library as pandas frames, and the values of a column as numbers, durations, dates or levels.
 
-Reading a value never fails: rows whose value is of another kind are its misfits. Work is done once for each distinct
-value, so that a million rows of text cost little more than counting them. The table given is never modified.
+Reading a value never fails: rows whose value is of another kind are reported as misfits. Text is parsed once for each
+distinct value, so a million rows of text cost little more than counting them. The given table is never modified.
+
+The second half of the module stores arrays in the types of a table again: ``storage_of`` names how a column is stored,
+and ``store_numbers``, ``store_durations``, ``store_instants`` and ``store_text`` convert to it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from numbers import Complex, Real
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
 
+from vae_anomaly.data.documents import damaged
 from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.formatting import listed_names, shorten
 
-PIECE_CELLS = 2**18  # looked at together: 2 MiB, so that what is computed on the way stays small beside a long table
-PIECE_ROWS = 2**8  # however wide the table
+PIECE_CELLS = 2**18  # processed together, 2 MiB: temporary arrays stay small compared with a long table
+PIECE_ROWS = 2**8  # minimum, however wide the table
 
 
 def is_frame(X: Any) -> bool:
-    """Whether ``X`` is a table with column names: pandas, polars, pyarrow, or another that narwhals reads."""
-    if isinstance(X, pd.DataFrame | np.ndarray | list):  # the usual ones: narwhals takes its time to rule them out
+    """True for a table with column names: pandas, polars, pyarrow, or another that narwhals reads."""
+    if isinstance(X, pd.DataFrame | np.ndarray | list):  # the common cases: narwhals takes long to rule them out
         return isinstance(X, pd.DataFrame)
     return isinstance(nw.from_native(X, pass_through=True), nw.DataFrame | nw.LazyFrame)
 
 
 def as_frame(X: Any) -> pd.DataFrame:
     """
-    See a table as a pandas frame.
+    Convert a table to a pandas frame.
 
     Parameters
     ----------
@@ -43,57 +47,95 @@ def as_frame(X: Any) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The very frame that was given where it was one; it shares memory with the input and must not be written to.
+        A pandas frame is returned as it is. Other frames may share memory with the input, so do not write to them.
 
     Raises
     ------
     DataError
         If ``X`` is no table, or a column name is repeated or neither text nor a whole number.
     """
-    frame = X if isinstance(X, pd.DataFrame) else _from_array(X) if isinstance(X, np.ndarray) else _from_native(X)
+    frame = X
+    if isinstance(X, np.ndarray):
+        if X.ndim != 2:
+            raise DataError(f"A table has two dimensions, rows and columns; this array has {X.ndim}. Reshape it.")
+        if isinstance(X, np.ma.MaskedArray):
+            values = np.array(X.data, dtype=np.float64 if X.dtype.kind in "biuf" else object)
+            values[np.ma.getmaskarray(X)] = np.nan
+            X = values
+        frame = pd.DataFrame(X, copy=False)
+    elif not isinstance(X, pd.DataFrame):
+        table = nw.from_native(X, pass_through=True)
+        if isinstance(table, nw.LazyFrame):
+            table = table.collect()
+        if not isinstance(table, nw.DataFrame):
+            expected = "pandas, polars, pyarrow, or a 2-D array"
+            raise DataError(f"A table was expected ({expected}), not {type(X).__name__!r}.")
+        frame = table.to_pandas()
     column_names(frame)
     return frame
 
 
+def column_names(frame: pd.DataFrame) -> list[str | int]:
+    """Names of the columns as plain text and whole numbers; any other name, or a repeated one, is a DataError."""
+    names: list[str | int] = []
+    for name in frame.columns.tolist():
+        if isinstance(name, str):
+            names.append(str(name))
+        elif isinstance(name, int | np.integer) and not isinstance(name, bool):
+            names.append(int(name))
+        else:
+            fault = f"Column names must be text or whole numbers; the table has {name!r}"
+            raise DataError(f"{fault}. Rename that column.")
+    if len(set(names)) < len(names):
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        found = f"the table has {listed_names(repeated)} more than once"
+        raise DataError(f"Column names must differ; {found}. Rename them.")
+    return names
+
+
+def index_of(X: Any) -> pd.Index | None:
+    """Index of a pandas table; None for other tables, which have no row names."""
+    return X.index if isinstance(X, pd.DataFrame) else None
+
+
+def unmasked(X: Any) -> Any:
+    """The array with NaN where a numpy mask hides a value; anything else unchanged."""
+    return np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
+
+
 def numbered(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, with their positions as the index; nothing is copied."""
+    """The same rows with their positions as the index; no cell is copied."""
     frame = frame.copy(deep=False)
     frame.index = pd.RangeIndex(len(frame))
     return frame
 
 
-def in_pieces_of_rows(frame: pd.DataFrame, places: np.ndarray | None = None) -> Iterator[pd.DataFrame]:
-    """Rows of a frame, or those at ``places``, a few at a time."""
-    for rows in slices_of_rows(len(frame) if places is None else len(places), frame.shape[1]):
-        yield frame.iloc[rows if places is None else places[rows]]
+def in_pieces_of_rows(frame: pd.DataFrame, rows: np.ndarray | None = None) -> Iterator[pd.DataFrame]:
+    """Rows of a frame, or those at the positions ``rows``, in small pieces."""
+    for piece in slices_of_rows(len(frame) if rows is None else len(rows), frame.shape[1]):
+        yield frame.iloc[piece if rows is None else rows[piece]]
 
 
 def slices_of_rows(n_rows: int, n_cells: int) -> Iterator[slice]:
-    """All rows of a table of so many cells a row, a few at a time."""
+    """Slices that cover ``n_rows`` rows of ``n_cells`` cells each, a small piece of the table per slice."""
     step = max(PIECE_ROWS, PIECE_CELLS // max(1, n_cells))
     return (slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step))
 
 
 def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Frames of the same columns below one another; categories that only some of them declare are declared in all."""
+    """Concatenate the rows of frames with the same columns; category types are merged where they differ."""
     if len(frames) == 1:
         return frames[0]
-    dtypes = [frame.dtypes.tolist() for frame in frames]
-    places = [place for place, types in enumerate(zip(*dtypes, strict=True)) if _differ_in_categories(types)]
-    shared = {frames[0].columns[place]: _shared([types[place] for types in dtypes]) for place in places}
-    return pd.concat([frame.astype(shared) for frame in frames] if shared else frames)
-
-
-def _differ_in_categories(dtypes: Sequence[Any]) -> bool:
-    return all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes) and len(set(dtypes)) > 1
-
-
-def _shared(dtypes: Sequence[pd.CategoricalDtype]) -> pd.CategoricalDtype:
-    return pd.CategoricalDtype(list(dict.fromkeys(value for dtype in dtypes for value in dtype.categories)))
+    merged = {}
+    for name, dtypes in zip(frames[0].columns, zip(*(frame.dtypes for frame in frames), strict=True), strict=True):
+        if all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes) and len(set(dtypes)) > 1:
+            categories = dict.fromkeys(value for dtype in dtypes for value in dtype.categories)
+            merged[name] = pd.CategoricalDtype(list(categories))
+    return pd.concat([frame.astype(merged) for frame in frames] if merged else frames)
 
 
 def fill(column: pd.Series, values: pd.Series, missing: np.ndarray) -> pd.Series:
-    """The column with ``values`` where it is missing, in its own type; ``missing`` (rows,) says where."""
+    """The column, in its own type, with ``values`` where the mask ``missing`` (rows,) is true."""
     values = values.set_axis(column.index)
     if missing.all():
         return values
@@ -103,221 +145,177 @@ def fill(column: pd.Series, values: pd.Series, missing: np.ndarray) -> pd.Series
     return column.where(~missing, values.astype(column.dtype))
 
 
-def column_names(frame: pd.DataFrame) -> list[str | int]:
-    """Names of the columns as plain text and whole numbers; anything else, or a name twice, is a DataError."""
-    names = [_plain(name) for name in frame.columns.tolist()]
-    if len(set(names)) < len(names):
-        repeated = [name for name, times in Counter(names).items() if times > 1]
-        raise DataError(
-            f"Column names must differ; the table has {listed_names(repeated)} more than once. Rename them."
-        )
-    return names
+def holds_numbers(dtype: Any) -> bool:
+    """True for a column type that holds real numbers or truth values, and nothing else."""
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "biuf"
+    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_complex_dtype(dtype):
+        return False
+    return bool(pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
 
 
-def _plain(name: Any) -> str | int:
-    match name:
-        case str():
-            return str(name)
-        case int() | np.integer() if not isinstance(name, bool):
-            return int(name)
-    raise DataError(f"Column names must be text or whole numbers; the table has {name!r}. Rename that column.")
+def number_columns(frame: pd.DataFrame) -> np.ndarray:
+    """Mask (columns,) of the columns whose type holds real numbers or truth values."""
+    return np.array([holds_numbers(dtype) for dtype in frame.dtypes.tolist()], dtype=bool)
 
 
-def _from_array(X: np.ndarray) -> pd.DataFrame:
-    if X.ndim != 2:
-        raise DataError(f"A table has two dimensions, rows and columns; this array has {X.ndim}. Reshape it.")
-    if not isinstance(X, np.ma.MaskedArray):
-        return pd.DataFrame(X, copy=False)
-    values = np.array(X.data, dtype=np.float64 if X.dtype.kind in "biuf" else object)
-    values[np.ma.getmaskarray(X)] = np.nan
-    return pd.DataFrame(values)
+def number_matrix(frame: pd.DataFrame, chosen: np.ndarray) -> np.ndarray:
+    """The columns of numbers in the mask ``chosen`` (columns,) as a float64 matrix, NaN where a value is missing."""
+    numbers = frame if chosen.all() else frame.iloc[:, chosen]
+    plain = np.array([isinstance(dtype, np.dtype) for dtype in numbers.dtypes.tolist()], dtype=bool)
+    if plain.all():
+        return numbers.to_numpy(np.float64)
+    matrix = np.empty(numbers.shape)
+    matrix[:, plain] = numbers.iloc[:, plain].to_numpy(np.float64)
+    for index in np.flatnonzero(~plain).tolist():
+        column: Any = numbers.iloc[:, index]
+        matrix[:, index] = column.to_numpy(np.float64, na_value=np.nan)
+    return matrix
 
 
-def _from_native(X: Any) -> pd.DataFrame:
-    table = nw.from_native(X, pass_through=True)
-    if isinstance(table, nw.LazyFrame):
-        table = table.collect()
-    if not isinstance(table, nw.DataFrame):
-        raise DataError(f"A table was expected (pandas, polars, pyarrow, or a 2-D array), not {type(X).__name__!r}.")
-    return table.to_pandas()
+def infinite(name: str | int, row: int) -> RowError:
+    """Error for an infinite value; ``row`` is its position, from 0."""
+    remedy = ". Replace the value by a number, or by NaN to have it count as missing."
+    return RowError.at(f"Column {name!r} is infinite", row, remedy)
 
 
 Level = str | int | float | bool
 NO_INSTANT = int(np.iinfo(np.int64).min)  # NaT, as numpy stores it
 LAST_INSTANT = 2**61  # µs; sums and differences of two instants still are int64
-_EPOCH, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
-_BLANK = {"", "nan"}  # text that says that there is no number
-_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+NO_MISFITS = np.empty(0, dtype=np.int64)
 
 
 class Reading(NamedTuple):
-    """One value a row, and the positions of rows whose value is of another kind."""
+    """One value for each row, and the positions of the rows whose value is of another kind."""
 
     values: np.ndarray
     misfits: np.ndarray
 
 
 class Values:
-    """The values of one column under its name."""
+    """
+    The values of one column.
+
+    Parameters
+    ----------
+    name
+        Name of the column, for messages.
+    series
+        The values.
+    rows
+        Position in the whole table of each row; None if ``series`` holds all rows.
+
+    Attributes
+    ----------
+    is_number, is_date, is_duration, is_category
+        True if the column's type holds real numbers or truth values, dates, durations, or categories.
+    is_text, is_truth
+        True if every value is text, or a truth value.
+    """
 
     def __init__(self, name: str | int, series: pd.Series, rows: pd.Index | None = None) -> None:
         self.name = name
         self.series = series
-        self._rows = rows  # positions in the whole table, where these are not all of its rows
-        self.dtype: Any = series.dtype
-
-    @classmethod
-    def of(cls, frame: pd.DataFrame, place: int, name: str | int) -> Self:
-        """Take one column of a frame."""
-        series: Any = frame.iloc[:, place]
-        return cls(name, series)
-
-    @cached_property
-    def missing(self) -> np.ndarray:
-        """Whether each row has no value."""
-        return self.series.isna().to_numpy(dtype=bool)
-
-    @property
-    def is_category(self) -> bool:
-        """Whether the column is declared to hold categories."""
-        return isinstance(self.dtype, pd.CategoricalDtype)
-
-    @cached_property
-    def is_truth(self) -> bool:
-        """Whether the column holds truth values."""
-        if pd.api.types.is_bool_dtype(self.dtype) and not self.is_category:
-            return True
-        return self._has_factors and _inferred(self.factors[1]) == "boolean"
-
-    @cached_property
-    def is_text(self) -> bool:
-        """Whether every value is text."""
-        return self._has_factors and _inferred(self.factors[1]) == "string"
-
-    @property
-    def is_duration(self) -> bool:
-        """Whether the column holds durations."""
-        return getattr(self.dtype, "kind", "") == "m"
-
-    @property
-    def _is_numeric(self) -> bool:
-        return holds_numbers(self.dtype) or pd.api.types.is_complex_dtype(self.dtype)
-
-    @property
-    def _has_factors(self) -> bool:
-        return not (self._is_numeric or self.is_duration or getattr(self.dtype, "kind", "") == "M")
+        self._rows = rows
+        dtype: Any = series.dtype
+        kind = getattr(dtype, "kind", "")
+        self.is_number, self.is_date, self.is_duration = holds_numbers(dtype), kind == "M", kind == "m"
+        self.is_category = isinstance(dtype, pd.CategoricalDtype)
+        self.is_text, self.is_truth = False, self.is_number and kind == "b"
+        if not (self.is_number or self.is_date or self.is_duration):
+            distinct = self.factors[1]
+            inferred = pd.api.types.infer_dtype(distinct, skipna=True)
+            self.is_text, self.is_truth = inferred == "string", inferred == "boolean"
+            if not (self.is_text or self.is_category) and any(map(_is_compound, distinct)):
+                raise self._nested()
 
     @cached_property
     def factors(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each row the position of its value among the distinct values, -1 where missing; and those values."""
+        """The distinct values, and for each row the index of its value among them, -1 where missing."""
         if self.is_category:
             return self.series.cat.codes.to_numpy(), np.asarray(self.series.cat.categories, dtype=object)
         try:
-            codes, found = pd.factorize(self.series)
+            indices, found = pd.factorize(self.series)
         except (TypeError, NotImplementedError):  # unhashable: lists, dicts, sets, arrays; and lists of pyarrow's
             raise self._nested() from None
-        distinct = np.asarray(found, dtype=object)
-        if _inferred(distinct) not in {"string", "empty"} and any(map(_is_compound, distinct)):
-            raise self._nested()
-        return codes, distinct
-
-    def _nested(self) -> RowError:
-        row = next(row for row, value in enumerate(self.series) if _is_compound(value))
-        held = "a cell holds one number, text, date or truth value"
-        fault = f"Column {self.name!r} has {self.found(row)}"
-        return RowError.at(fault, self.position(row), f"; {held}. Split it into columns, or leave the column out.")
+        return indices, np.asarray(found, dtype=object)
 
     @cached_property
     def numbers(self) -> Reading:
-        """As float64; truth values are 0 and 1, text is parsed."""
-        if pd.api.types.is_complex_dtype(self.dtype):
-            raise self._nested()
-        if self._is_numeric:
-            return Reading(self.series.to_numpy(np.float64, na_value=np.nan), np.empty(0, dtype=np.int64))
-        if not self._has_factors:
-            return Reading(np.full(len(self.series), np.nan), self._all_present())
-        return self._by_factor(_numbers, np.float64, np.nan)
+        """The values as float64; truth values are 0 and 1, text is parsed, and empty text or "nan" is missing."""
+        if self.is_number:
+            return Reading(self.series.to_numpy(np.float64, na_value=np.nan), NO_MISFITS)
+        if self.is_date or self.is_duration:
+            return Reading(np.full(len(self.series), np.nan), np.flatnonzero(self.series.notna()))
+        indices, distinct = self.factors
+        likely = np.ones(len(distinct), dtype=bool)
+        if self.is_text:
+            # pandas finds numbers quickly, but parses them to a precision that depends on the others: Python does not.
+            likely = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").notna().to_numpy()
+        numbers = np.full(len(distinct) + 1, np.nan)  # the last is for missing values, whose index is -1
+        numbers[:-1][likely] = [_number(value) for value in distinct[likely]]
+        misfits = np.isnan(numbers)
+        misfits[-1] = False
+        for index in np.flatnonzero(misfits):
+            misfits[index] = str(distinct[index]).strip().lower() not in {"", "nan"}
+        return Reading(numbers[indices], np.flatnonzero(misfits[indices]))
 
     @cached_property
     def durations(self) -> Reading:
-        """As seconds in float64."""
+        """The values as seconds in float64."""
         if not self.is_duration:
-            return Reading(np.full(len(self.series), np.nan), self._all_present())
-        return Reading(self.series.dt.total_seconds().to_numpy(np.float64, na_value=np.nan), np.empty(0, np.int64))
+            return Reading(np.full(len(self.series), np.nan), np.flatnonzero(self.series.notna()))
+        return Reading(self.series.dt.total_seconds().to_numpy(np.float64, na_value=np.nan), NO_MISFITS)
 
     @cached_property
     def instants(self) -> Reading:
-        """As int64 microseconds since 1970 in UTC; text is read as ISO 8601."""
-        if isinstance(self.dtype, np.dtype | pd.DatetimeTZDtype) and self.dtype.kind == "M":
-            return Reading(_microseconds(self.series), np.empty(0, dtype=np.int64))
-        if self._is_numeric or self.is_duration:
-            return Reading(np.full(len(self.series), NO_INSTANT), self._all_present())
-        return self._by_factor(_instants, np.int64, NO_INSTANT)
-
-    def levels(self) -> tuple[np.ndarray, list[Level]]:
-        """For each row the position of its level, -1 where missing; and the levels."""
-        codes, distinct = self.factors
-        levels = [scalar(value) for value in distinct]
-        places = {level: place for place, level in enumerate(dict.fromkeys(levels))}
-        return _take(np.array([places[level] for level in levels], dtype=np.int64), codes, -1), list(places)
+        """The values as int64 microseconds since 1970 in UTC; text is parsed as ISO 8601."""
+        dtype: Any = self.series.dtype
+        if self.is_date and isinstance(dtype, np.dtype | pd.DatetimeTZDtype):
+            return Reading(_microseconds(self.series), NO_MISFITS)
+        if self.is_number or self.is_duration:
+            return Reading(np.full(len(self.series), NO_INSTANT), np.flatnonzero(self.series.notna()))
+        indices, distinct = self.factors
+        instants = np.array([*map(_instant, distinct), NO_INSTANT], dtype=np.int64)
+        misfits = instants == NO_INSTANT
+        misfits[-1] = False  # missing values
+        return Reading(instants[indices], np.flatnonzero(misfits[indices]))
 
     def as_text(self) -> "Values":
         """Every value as its own text, so that 1 and True, or 1 and 1.0, stay two values."""
         return Values(self.name, self.series.astype(object).map(str, na_action="ignore"), self._rows)
 
-    def position(self, place: int) -> int:
-        """Position in the whole table of the row at a place, the first row being 0."""
-        return place if self._rows is None else int(self._rows[place])
+    def position(self, row: int) -> int:
+        """Position in the whole table, from 0, of a row of the series."""
+        return row if self._rows is None else int(self._rows[row])
 
     def found(self, row: int) -> str:
-        """Say in words what a row holds."""
+        """Text for the value in a row, with its type."""
         value = self.series.iloc[row]
         match value:
             case bool() | np.bool_():
                 return f"truth value {bool(value)}"
-            case str():
-                return f"text {shorten(repr(value))}"
             case datetime() | date() | np.datetime64() | pd.Period():
                 return f"date {value}"
             case pd.Timedelta():
                 return f"duration {value}"
             case Real() | Decimal():
                 return f"number {value}"
-        return f"{type(value).__name__} {shorten(repr(value))}"
+        return f"{'text' if isinstance(value, str) else type(value).__name__} {shorten(repr(value))}"
 
-    def _all_present(self) -> np.ndarray:
-        return np.flatnonzero(~self.missing)
-
-    def _by_factor(self, read: Callable[[np.ndarray], Reading], dtype: type, missing: float) -> Reading:
-        codes, distinct = self.factors
-        values, misfits = read(distinct)
-        bad = np.zeros(len(distinct), dtype=bool)
-        bad[misfits] = True
-        return Reading(_take(values.astype(dtype), codes, missing), np.flatnonzero(_take(bad, codes, False)))
-
-
-def holds_numbers(dtype: Any) -> bool:
-    """Whether a column of this type holds real numbers or truth values, and nothing else."""
-    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_complex_dtype(dtype):
-        return False
-    return bool(pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
+    def _nested(self) -> RowError:
+        row = next(row for row, value in enumerate(self.series) if _is_compound(value))
+        allowed = "a cell holds one number, text, date or truth value"
+        fault = f"Column {self.name!r} has {self.found(row)}"
+        return RowError.at(fault, self.position(row), f"; {allowed}. Split it into columns, or leave the column out.")
 
 
 def scalar(value: Any) -> Level:
-    """Give the JSON scalar that stands for a value as a level: itself where it is one, otherwise its text."""
+    """The JSON scalar that stands for a value as a level: the value itself if it is one, otherwise its text."""
     if isinstance(value, str):
         return str(value)
     plain = value.item() if isinstance(value, np.generic) else value
     return plain if isinstance(plain, bool | int) or (isinstance(plain, float) and np.isfinite(plain)) else str(value)
-
-
-def _take(values: np.ndarray, codes: np.ndarray, missing: Any) -> np.ndarray:
-    taken: np.ndarray = np.append(values, np.array([missing], dtype=values.dtype))[codes]  # -1 takes the last
-    return taken
-
-
-def _inferred(distinct: Any) -> str:
-    return pd.api.types.infer_dtype(distinct, skipna=True)
 
 
 def _is_compound(value: Any) -> bool:
@@ -325,21 +323,8 @@ def _is_compound(value: Any) -> bool:
     return compound or (isinstance(value, Complex) and not isinstance(value, Real))
 
 
-def _numbers(distinct: np.ndarray) -> Reading:
-    if _inferred(distinct) == "string":
-        # pandas tells numbers quickly, and reads them by the company they are in: Python reads each by itself.
-        likely = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").notna().to_numpy()
-    else:
-        likely = np.ones(len(distinct), dtype=bool)
-    numbers = np.full(len(distinct), np.nan)
-    numbers[likely] = [_number(value) for value in distinct[likely]]
-    none = np.flatnonzero(np.isnan(numbers))
-    strays = [place for place in none if str(distinct[place]).strip().lower() not in _BLANK]
-    return Reading(numbers, np.array(strays, dtype=np.int64))
-
-
 def _number(value: Any) -> float:
-    """Give the number that a value is or spells, NaN where it is none."""
+    """The number that a value is or spells; NaN for anything else."""
     spells = "_" not in value if isinstance(value, str) else isinstance(value, Real | Decimal | np.bool_)
     if not spells:
         return np.nan
@@ -352,79 +337,149 @@ def _number(value: Any) -> float:
 
 
 def _microseconds(series: pd.Series) -> np.ndarray:
+    """Microseconds since 1970 in UTC of a column of numpy dates."""
     naive = series.dt.tz_convert(None) if isinstance(series.dtype, pd.DatetimeTZDtype) else series
     stored = naive.to_numpy()
     counts, unit = stored.view(np.int64), np.datetime_data(stored.dtype)[0]
     if unit == "ns":
         return np.where(counts == NO_INSTANT, NO_INSTANT, counts // 1_000)
-    factor = _MICROSECONDS[unit]
+    factor = {"s": 1_000_000, "ms": 1_000, "us": 1}[unit]
     most = LAST_INSTANT // factor
     return np.where(counts == NO_INSTANT, NO_INSTANT, np.clip(counts, -most, most) * factor)
 
 
-def _instants(distinct: np.ndarray) -> Reading:
-    instants = [_instant(value) for value in distinct]
-    strays = [place for place, instant in enumerate(instants) if instant == NO_INSTANT]
-    return Reading(np.array(instants, dtype=np.int64), np.array(strays, dtype=np.int64))
-
-
 def _instant(value: Any) -> int:
-    """Microseconds since 1970 in UTC of the date that a value is or spells."""
+    """Microseconds since 1970 in UTC of the date that a value is or spells; NO_INSTANT for anything else."""
     try:
-        moment = _moment(value)
-        if moment is None:
-            return NO_INSTANT
-        since = moment - (_EPOCH if moment.tzinfo is None else _EPOCH_UTC)
+        match value:
+            case str() if value[4:5] == value[7:8] == "-":
+                moment = datetime.fromisoformat(value)
+            case pd.Timestamp() | np.datetime64():
+                moment = pd.Timestamp(value).to_pydatetime(warn=False)
+            case datetime():
+                moment = value
+            case date():
+                moment = datetime(value.year, value.month, value.day)
+            case pd.Period():
+                moment = datetime(value.year, value.month, value.day, value.hour, value.minute, value.second)
+            case _:
+                return NO_INSTANT
+        since = moment - datetime(1970, 1, 1, tzinfo=None if moment.tzinfo is None else UTC)
     except (ValueError, OverflowError):
         return NO_INSTANT
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _moment(value: Any) -> datetime | None:
-    if isinstance(value, str):
-        return datetime.fromisoformat(value) if value[4:5] == value[7:8] == "-" else None
-    match value:
-        case pd.Timestamp() | np.datetime64():
-            return pd.Timestamp(value).to_pydatetime(warn=False)
-        case datetime():
-            return value
-        case date():
-            return datetime(value.year, value.month, value.day)
-        case pd.Period():
-            return datetime(value.year, value.month, value.day, value.hour, value.minute, value.second)
-    return None
+TEXT, DECIMAL, TRUTH = "text", "decimal", "object"  # stored as Python objects; every other storage names a dtype
+TEXT_DTYPES: dict[str, Any] = {"str": pd.Series([""]).dtype, "object": object, "string": "string"}
 
 
-def index_of(X: Any) -> pd.Index | None:
-    """The row names of a pandas table; other tables have none."""
-    return X.index if isinstance(X, pd.DataFrame) else None
+def storage_of(values: Values) -> str:
+    """Name of the way in which numbers, truth values, durations or dates are stored."""
+    dtype: Any = values.series.dtype
+    if values.is_text:
+        return TEXT
+    if dtype.kind == "O" and isinstance(dtype, np.dtype):
+        if values.is_truth:
+            return TRUTH
+        if len(values.instants.misfits) == 0:
+            return "datetime64[us]"
+        return DECIMAL if all(isinstance(value, Decimal) for value in values.factors[1]) else "float64"
+    dtype = dtype.subtype if isinstance(dtype, pd.SparseDtype) else dtype
+    try:
+        if pd.api.types.pandas_dtype(str(dtype)) == dtype:
+            return str(dtype)
+    except (TypeError, ValueError, NotImplementedError):
+        pass  # a type that its name does not lead back to
+    return "datetime64[us, UTC]" if isinstance(dtype, pd.DatetimeTZDtype) else DECIMAL
 
 
-def unmasked(X: Any) -> Any:
-    """Values hidden under a numpy mask are missing."""
-    return np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
+def check_storage(storage: str, kinds: str) -> str:
+    """The storage itself; a ModelFileError unless it is of one of these kinds (numpy's letters, O for objects)."""
+    if _storage_kind(storage) not in kinds:
+        raise damaged("storage", "the name of a column type")
+    return storage
 
 
-def plain_numbers(frame: pd.DataFrame) -> np.ndarray:
-    """Whether each column is stored as numbers or truth values of a numpy type."""
-    dtypes = frame.dtypes.to_numpy()
-    return np.array([isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes], dtype=bool)
+@lru_cache(256)
+def _storage_kind(storage: str) -> str:
+    if storage in {TEXT, DECIMAL, TRUTH}:
+        return "O"
+    try:
+        dtype: Any = pd.Series([], dtype=storage).dtype
+    except (TypeError, ValueError, NotImplementedError, AttributeError):
+        return "unknown"
+    if str(dtype) != storage or isinstance(dtype, pd.SparseDtype):
+        return "unknown"
+    is_date = isinstance(dtype, pd.PeriodDtype) or dtype.type is date
+    return "M" if is_date else dtype.kind if dtype.kind in "biufmM" else "unknown"
 
 
-def infinite(name: str | int, row: int) -> RowError:
-    """The error that says where a value is infinite, the first row being 0."""
-    remedy = ". Replace the value by a number, or by NaN to have it count as missing."
-    return RowError.at(f"Column {name!r} is infinite", row, remedy)
+def store_numbers(numbers: np.ndarray, storage: str) -> pd.Series:
+    """Store floats, NaN where missing, clipped to the range of the type and rounded if it holds whole numbers."""
+    missing = np.isnan(numbers)
+    match storage:
+        case "text":
+            return store_text(_with_gaps([f"{number:.15g}" for number in numbers], missing), "str")
+        case "decimal":
+            return pd.Series(_with_gaps([Decimal(f"{number:.15g}") for number in numbers], missing), dtype=object)
+        case "object":
+            return pd.Series(_with_gaps((numbers == 1).tolist(), missing), dtype=object)
+    dtype: Any = pd.api.types.pandas_dtype(storage)
+    nearest = _nearest(np.where(missing, 0.0, numbers), np.dtype(getattr(dtype, "numpy_dtype", dtype)))
+    series = pd.Series(nearest).astype(dtype)
+    return series.mask(missing) if missing.any() else series
 
 
-def number_matrix(frame: pd.DataFrame, places: np.ndarray) -> np.ndarray:
-    """Give columns of numbers of whatever type as one float64 matrix, NaN where a value is missing."""
-    chosen = frame if len(places) == frame.shape[1] else frame.iloc[:, places]
-    if plain_numbers(chosen).all():
-        return chosen.to_numpy(np.float64)
-    return np.column_stack([Values.of(chosen, place, "").numbers.values for place in range(len(places))])
+def _nearest(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The nearest values of a numpy type."""
+    if dtype.kind == "b":
+        return np.equal(numbers, 1)
+    if dtype.kind == "f":
+        return np.clip(numbers, float(np.finfo(dtype).min), float(np.finfo(dtype).max)).astype(dtype)
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    too_large = numbers >= float(most)  # float64 has no 2**63 - 1, only 2**63
+    nearest = np.rint(np.clip(np.where(too_large, 0.0, numbers), float(least), None)).astype(dtype)
+    nearest[too_large] = most
+    return nearest
 
 
-def number_block(frame: pd.DataFrame, chosen: np.ndarray) -> np.ndarray:
-    """Give the chosen columns of plain numbers as one float64 matrix."""
-    return (frame if chosen.all() else frame.iloc[:, chosen]).to_numpy(np.float64)
+def _with_gaps(values: list[Any], missing: np.ndarray) -> list[Any]:
+    return [None if gap else value for value, gap in zip(values, missing, strict=True)]
+
+
+def store_durations(seconds: np.ndarray, storage: str) -> pd.Series:
+    """Store seconds, NaN where missing, as durations, clipped to the range of the type."""
+    dtype: Any = pd.api.types.pandas_dtype(storage)
+    plain = np.dtype(getattr(dtype, "numpy_dtype", dtype))
+    units_a_second = {"s": 1e0, "ms": 1e3, "us": 1e6, "ns": 1e9}[np.datetime_data(plain)[0]]
+    counts = np.clip(seconds * units_a_second, -9.2e18, 9.2e18)  # int64
+    missing = np.isnan(counts)
+    whole = np.where(missing, np.iinfo(np.int64).min, np.rint(np.where(missing, 0.0, counts)).astype(np.int64))
+    return pd.Series(whole.view(plain)).astype(dtype)
+
+
+def store_instants(microseconds: np.ndarray, storage: str, *, has_time: bool) -> pd.Series:
+    """Store int64 microseconds since 1970, NO_INSTANT where missing, as dates, clipped to the years of the type."""
+    moments = np.clip(
+        microseconds.view("datetime64[us]"), np.datetime64("0001-01-02", "us"), np.datetime64("9999-12-30", "us")
+    )
+    if storage == TEXT:
+        texts = np.datetime_as_string(moments, unit=None if has_time else "D").tolist()
+        return store_text(_with_gaps([text.removesuffix(".000000") for text in texts], np.isnat(moments)), "str")
+    dtype: Any = pd.api.types.pandas_dtype(storage)
+    if "ns" in storage:
+        moments = np.clip(moments, np.datetime64("1677-09-23", "us"), np.datetime64("2262-04-10", "us"))
+    series = pd.Series(moments)
+    match dtype:
+        case pd.PeriodDtype():
+            frequency: Any = dtype.freq
+            return series.dt.to_period(frequency)
+        case pd.DatetimeTZDtype():
+            return series.dt.tz_localize("UTC").astype(dtype)
+    return series.astype(dtype)
+
+
+def store_text(texts: Sequence[Any], storage: str) -> pd.Series:
+    """Store text, None where missing."""
+    return pd.Series(list(texts), dtype=TEXT_DTYPES[storage])

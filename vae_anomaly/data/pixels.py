@@ -1,4 +1,4 @@
-"""The schema of images: every column is a pixel, all of one scale, and none is left out."""
+"""The schema of images: every column is a pixel, all on one scale, and none is left out."""
 
 from copy import copy
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ import pandas as pd
 from vae_anomaly.data import documents
 from vae_anomaly.data.columns import Cell, NumberCell
 from vae_anomaly.data.infer import Numbers, Survey
-from vae_anomaly.data.parse import column_names, in_pieces_of_rows, numbered, plain_numbers
+from vae_anomaly.data.parse import column_names, in_pieces_of_rows, numbered
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
 
 Name = str | int
-LARGEST = 1e300  # pixel, so that a range is finite
+LARGEST = 1e300  # largest pixel, so that the range is finite
 
 
 @dataclass(frozen=True)
@@ -29,27 +29,27 @@ class PixelColumn:
 
 class PixelSchema:
     """
-    What `Schema` is for tables: its verbs, and these attributes.
+    The pixels of images and their encoding, with the verbs of `Schema`.
 
-    Cells are pixels, black 0 and white 1. Images of values from 0 to 1 stay as they are; others are scaled by the
-    darkest and the brightest value of training. Beyond these a pixel counts as the darkest or the brightest.
+    Cells are pixels, black 0 and white 1. Images of values from 0 to 1 are not changed; others are scaled by the
+    darkest and the brightest value of training, to which new pixels are clipped.
 
     Attributes
     ----------
     names
-        Columns, in the table's order.
+        Names of the columns, in the table's order.
     left_out
-        Empty: a pixel that never changes is still one of the image.
+        Empty: a pixel that never changes is still part of the image.
     columns
         The same columns, with their kind.
     cells
-        What each column of the matrix holds.
+        The cells of an encoded image, all numbers.
     code_cells
         Empty: no pixel holds category codes.
     kinds
         "pixel", for each column.
     n_rows
-        Images that the schema was learned from.
+        Number of images that the schema was learned from.
     """
 
     def __init__(self, names: list[Name], darkest: float, brightest: float, n_rows: int) -> None:
@@ -63,19 +63,19 @@ class PixelSchema:
         self._darkest, self._brightest = darkest, brightest
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame, places: np.ndarray | None = None, survey: Survey | None = None) -> Self:
-        """Learn the range of the pixels; a column that is not of numbers, or all missing, is a DataError.
+    def learn(cls, frame: pd.DataFrame, rows: np.ndarray | None = None, survey: Survey | None = None) -> Self:
+        """Learn the range of the pixels; a column that is not of numbers, or no pixel at all, is a DataError.
 
         Parameters are those of `Schema.learn`.
         """
         names = column_names(frame)
         _check_numbers(frame)
-        pixels = Numbers.of(in_pieces_of_rows(numbered(frame), places), names) if survey is None else survey.numbers
+        pixels = survey.numbers if survey else Numbers(names, in_pieces_of_rows(numbered(frame), rows))
         if np.isnan(pixels.lows).all():
-            raise DataError(f"There are {pixels.n_rows} images and no pixel that is not missing; one is the least.")
+            raise DataError(f"None of the pixels of {pixels.n_rows} images has a value; at least one is needed.")
         darkest, brightest = np.nanmin(pixels.lows), np.nanmax(pixels.highs)
         if max(-darkest, brightest) > LARGEST:
-            raise DataError(f"A pixel of {darkest if -darkest > LARGEST else brightest} is as good as infinite.")
+            raise DataError(f"A pixel is {darkest if -darkest > LARGEST else brightest}; at most {LARGEST} is allowed.")
         if darkest >= 0 and brightest <= 1:
             darkest, brightest = 0.0, 1.0
         return cls(names, float(darkest), float(max(brightest, np.nextafter(darkest, np.inf))), pixels.n_rows)
@@ -84,17 +84,23 @@ class PixelSchema:
         """Encode images as a matrix (rows, pixels) of values from 0 to 1, NaN where a pixel is missing."""
         pixels = self.as_numbers(frame)
         cells = ((pixels - self._darkest) / (self._brightest - self._darkest)).clip(0.0, 1.0)
-        return np.asfortranarray(cells)  # whatever the frame is made of: sums over rows are to round alike
+        return np.asfortranarray(cells)  # for every layout of the frame: sums over rows round alike
 
     def as_numbers(self, frame: pd.DataFrame) -> np.ndarray:
-        """See images as plain numbers (rows, pixels), as they come; errors are those of ``encode``."""
+        """Convert images to plain numbers (rows, pixels), not scaled; errors are those of ``encode``."""
         given = column_names(frame)
         present = set(given)
         if missing := [name for name in self.names if name not in present]:
-            raise DataError(
-                f"Pixels of the fit that the table lacks: {listed_names(missing)}. It has: {listed_names(given)}."
-            )
-        return _pixels(frame if given == self.names else frame[self.names])
+            found = f"It has: {listed_names(given)}"
+            raise DataError(f"Pixels of the fit that the table lacks: {listed_names(missing)}. {found}.")
+        frame = frame if given == self.names else frame[self.names]
+        _check_numbers(frame)
+        pixels = frame.to_numpy(np.float64)
+        infinite = np.abs(pixels) > LARGEST
+        if infinite.any():
+            row, column = np.argwhere(infinite)[0]
+            raise DataError(f"Column {self.names[column]!r} is infinite in row {row + 1} (the first row is 1).")
+        return pixels
 
     def decode(self, cells: np.ndarray) -> pd.DataFrame:
         """Decode a matrix (rows, pixels) as images within training's range."""
@@ -103,15 +109,15 @@ class PixelSchema:
         )
 
     def missing(self, cells: np.ndarray) -> np.ndarray:
-        """Which pixels are missing, (rows, columns)."""
+        """Mask (rows, columns) of the missing pixels."""
         return np.isnan(cells)
 
     def has_one_measure(self, cells: np.ndarray) -> bool:
-        """Pixels have."""
+        """True: pixels have the same range."""
         return True
 
     def with_rows(self, n_rows: int) -> Self:
-        """The same schema of a table that has grown to so many rows."""
+        """The same schema for a table of ``n_rows`` images."""
         grown = copy(self)
         grown.n_rows = n_rows
         return grown
@@ -130,23 +136,13 @@ class PixelSchema:
         names = [documents.name({"names": name}, "names") for name in documents.items(document, "names")]
         extremes: list[float] = documents.numbers(document, "range", -LARGEST, LARGEST).tolist()
         if not names or len(set(names)) < len(names):
-            raise documents.damaged("names", "pixels, no two of one name")
+            raise documents.damaged("names", "pixels, and no name twice")
         if len(extremes) != 2 or not extremes[0] < extremes[1]:
             raise documents.damaged("range", "a smaller and a larger number")
         return cls(names, extremes[0], extremes[1], documents.whole(document, "n_rows", 1, 2**63))
 
 
 def _check_numbers(frame: pd.DataFrame) -> None:
-    plain = plain_numbers(frame)
-    if not plain.all():
-        raise DataError(f"Column {column_names(frame)[int(np.argmin(plain))]!r} does not hold numbers, as pixels do.")
-
-
-def _pixels(frame: pd.DataFrame) -> np.ndarray:
-    _check_numbers(frame)
-    pixels = frame.to_numpy(np.float64)
-    infinite = np.abs(pixels) > LARGEST
-    if infinite.any():
-        row, column = np.argwhere(infinite)[0]
-        raise DataError(f"Column {column_names(frame)[column]!r} is infinite in row {row + 1} (the first row is 1).")
-    return pixels
+    for name, dtype in zip(frame.columns, frame.dtypes.tolist(), strict=True):
+        if not (isinstance(dtype, np.dtype) and dtype.kind in "biuf"):
+            raise DataError(f"Column {name!r} does not hold numbers, as pixels do.")

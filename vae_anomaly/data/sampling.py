@@ -1,4 +1,10 @@
-"""Which rows of a long table training sees: uniform shards of it, with no row in two."""
+"""
+Sampling a long table for training: disjoint, uniformly drawn shards that together hold every training row.
+
+Every row has a random key, an unsigned 64-bit number that depends on the seed and the row's position alone. The first
+shard are the rows with the smallest keys, rows held out are those with the largest, and the other shards divide the
+range in between. So a shard is found again by reading the table once more.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -15,26 +21,35 @@ from vae_anomaly.data.parse import column_names, in_pieces_of_rows, numbered, st
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
 
-TRAINING_ROWS = 2**18
-TRAINING_CELLS = 2**25  # 256 MiB of numbers: a wide table has fewer rows in a share,
-FEWEST_ROWS = 2**12  # but not fewer than set the threshold
-HELD_OUT = 0.2  # share of the rows that are kept from training, where some are
-MOST_TYPES = 64  # of a table whose pieces come in other types than one another
+TRAINING_ROWS = 2**18  # of a shard
+TRAINING_CELLS = 2**25  # 256 MiB of numbers: the shards of a wide table have fewer rows,
+FEWEST_ROWS = 2**12  # but at least as many as set the threshold
+HELD_OUT = 0.2  # fraction of the rows kept from training, if any are
 LARGEST_KEY = 2**64 - 1
 
 
 def most_rows(n_columns: int) -> int:
-    """Rows of a share of a table with so many columns."""
+    """Maximum number of rows in a shard of a table with ``n_columns`` columns."""
     return max(FEWEST_ROWS, min(TRAINING_ROWS, TRAINING_CELLS // max(1, n_columns)))
 
 
 @dataclass(frozen=True, eq=False)
 class RemainingShards:
     """
-    The rows of a long table that were not drawn first.
+    The training rows of a long table that are not in its first shard.
 
-    ``pieces`` reads the table, ``seed`` gives the keys; the rows with keys from ``least`` to ``largest`` are divided.
-    ``n_rows`` of the table are for training, ``n_first`` of them were drawn first.
+    Parameters
+    ----------
+    pieces
+        Reads the table again, piece by piece.
+    seed
+        Seed of the keys.
+    least, largest
+        Smallest and largest key of these rows.
+    n_rows
+        Number of all training rows.
+    n_first
+        Number of rows in the first shard.
     """
 
     pieces: Callable[[], Iterable[pd.DataFrame]]
@@ -46,16 +61,16 @@ class RemainingShards:
 
     @property
     def n_shards(self) -> int:
-        """Shares beside the first, as long as it is or a little shorter."""
+        """Number of shards, each about as long as the first one or a little shorter."""
         return math.ceil((self.n_rows - self.n_first) / self.n_first)
 
     def number(self, used: int) -> int:
-        """Share that is due when so many rows have been used: the first, 0, to begin with and after the last."""
+        """Number of the shard to train on after ``used`` rows: 0, the first, then 1 to ``n_shards``, then 0 again."""
         left = used % self.n_rows - self.n_first
         return 0 if left < 0 else 1 + left * self.n_shards // (self.n_rows - self.n_first)
 
     def read(self, number: int) -> pd.DataFrame:
-        """The rows of a share from 1 on, in the order of the table, all of which is read."""
+        """Rows of shard ``number``, from 1 on, in the table's order; reads the whole table."""
         width = (self.largest - self.least) // self.n_shards + 1
         lowest = self.least + (number - 1) * width
         highest = min(lowest + width - 1, self.largest)
@@ -64,31 +79,32 @@ class RemainingShards:
             found.append(piece[(keys >= lowest) & (keys <= highest)])
             n_rows += int((keys <= self.largest).sum())
         if n_rows != self.n_rows:
-            raise DataError("The table has changed since it was first read. Fit again when it no longer does.")
+            raise DataError("The table has changed since it was first read. Fit again when it no longer changes.")
         return stacked([piece for piece in found if len(piece)])
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSample:
     """
-    Rows of a table to learn from.
+    The rows of a table that training starts with.
 
     Attributes
     ----------
     frame
-        The table; or the rows at hand of one that is longer, with their positions in it as the index.
-    places
-        Rows of the frame to train on, rising; None for all.
+        The table, or some rows of a longer one; its index holds the positions of its rows in the whole table.
+    rows
+        Positions in the frame of the rows to train on, increasing; None for all.
     held_out
-        Rows of the frame that are kept from training and from the survey, rising; None where nothing is decided.
+        Positions in the frame of the rows kept from training and from the survey, increasing; None for a table that is
+        not sampled.
     survey
-        What all rows for training tell; None where they are at hand.
+        Facts about all training rows of a longer table; None for a table that is not sampled.
     others
-        The rows for training that are not at ``places``.
+        The training rows that are not in the sample, if there are any.
     """
 
     frame: pd.DataFrame
-    places: np.ndarray | None = None
+    rows: np.ndarray | None = None
     held_out: np.ndarray | None = None
     survey: Survey | None = None
     others: RemainingShards | None = None
@@ -96,63 +112,60 @@ class TrainingSample:
 
 def draw(table: pd.DataFrame | Iterable[pd.DataFrame], seed: int, *, split: bool) -> TrainingSample:
     """
-    Draw the first share of a table, or take all of one that is no longer.
+    Draw the first shard of a table, or take all of a table that is no longer than a shard.
 
     Parameters
     ----------
     table
-        All of it is read once.
+        The table, or pieces of it; it is read once.
     seed
-        Decides all chance.
+        Seed of all randomness.
     split
-        Whether to hold a fifth of the rows of a long table back from training.
+        True to keep a fifth of the rows of a long table from training.
     """
-    if not isinstance(table, pd.DataFrame):
-        return _draw_from_pieces(table, seed, split)
-    frame = numbered(table)
-    if len(frame) <= most_rows(frame.shape[1]):
-        return TrainingSample(frame)
-    read = partial(in_pieces_of_rows, frame)
-    found = _Reading(frame[:0], seed, split=split, copies=False).over(read())
-    return TrainingSample(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
+    if isinstance(table, pd.DataFrame):
+        frame = numbered(table)
+        if len(frame) <= most_rows(frame.shape[1]):
+            return TrainingSample(frame)
+        read = partial(in_pieces_of_rows, frame)
+        found = _Pass(frame[:0], seed, split=split, copies=False).over(read())
+        return TrainingSample(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
 
-
-def _draw_from_pieces(table: Iterable[pd.DataFrame], seed: int, split: bool) -> TrainingSample:
-    pieces = _alike(table)
+    pieces = _aligned(table)
     beginning: list[pd.DataFrame] = []
     for piece in pieces:
         beginning.append(piece)
         if sum(map(len, beginning)) > most_rows(piece.shape[1]):
-            found = _Reading(piece, seed, split=split, copies=True).over(chain(_in_turn(beginning), pieces))
-            return found.drawn(lambda: _alike(table))
+            found = _Pass(piece, seed, split=split, copies=True).over(chain(_popped(beginning), pieces))
+            return found.sample(lambda: _aligned(table))
     if not beginning:
-        raise DataError("The table has no rows; one is the least.")
+        raise DataError("The table has no rows; at least one is needed.")
     return TrainingSample(numbered(stacked(beginning)))
 
 
 def with_keys(pieces: Iterable[pd.DataFrame], seed: int) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
-    """Pieces with the key of each row, (rows,) uint64: the numbers of a generator in the order of the table."""
-    generator = np.random.PCG64([seed, 1])  # not the numbers that training draws from the seed
+    """Pieces, each with the random keys of its rows, (rows,) uint64."""
+    generator = np.random.PCG64([seed, 1])  # independent of the numbers that training draws from the seed
     for piece in pieces:
         yield piece, generator.random_raw(len(piece))
 
 
 class Least:
-    """Rows with the least keys, at most so many, out of pieces that go by, in their order."""
+    """The rows with the smallest keys among the pieces seen so far, at most ``most``, in the table's order."""
 
     def __init__(self, most: int) -> None:
-        self.largest = LARGEST_KEY  # key that is still of use
+        self.largest = LARGEST_KEY  # rows with larger keys are dropped
         self._most, self._held = most, 0
         self._pieces: list[tuple[pd.DataFrame, np.ndarray]] = []
 
     def add(self, piece: pd.DataFrame, keys: np.ndarray) -> None:
-        """Take what is of use of a piece."""
+        """Include the rows of a piece."""
         self._keep(piece, keys)
         if self._held > self._most + self._most // 4:
             self._drop()
 
     def frames(self) -> list[pd.DataFrame]:
-        """The rows."""
+        """The rows, in pieces."""
         if self._held > self._most:
             self._drop()
         return [piece for piece, _ in self._pieces]
@@ -175,10 +188,11 @@ class Least:
             self._held += int(low.sum())
 
 
-class _Reading:
-    """One reading of a long table: its first share, rows held out, and a survey of all rows for training.
+class _Pass:
+    """
+    One pass over a long table, which finds its first shard, the rows held out, and a survey of all training rows.
 
-    Rows are copied with their cells, or as positions alone.
+    With ``copies`` the cells of these rows are kept, otherwise only their positions.
     """
 
     def __init__(self, beginning: pd.DataFrame, seed: int, *, split: bool, copies: bool) -> None:
@@ -186,53 +200,50 @@ class _Reading:
         self.first, self.rest = Least(most), Least(most // 4)
         self.survey = Survey(beginning)
         self._seed, self._copies = seed, copies
-        self._largest = int(LARGEST_KEY * (1 - HELD_OUT)) if split else LARGEST_KEY  # of the rows for training
-        self._types: dict[tuple[str, ...], pd.DataFrame] = {}  # a row in each combination of types
+        self._largest = int(LARGEST_KEY * (1 - HELD_OUT)) if split else LARGEST_KEY  # key of a training row
+        self._types: dict[tuple[str, ...], pd.DataFrame] = {}  # a row of each combination of column types
 
     def over(self, pieces: Iterable[pd.DataFrame]) -> Self:
-        """Read all of it."""
+        """Read all pieces."""
+        most_types = 64
         for piece, keys in with_keys(pieces, self._seed):
             train = keys <= self._largest
-            if train.all():
-                self._see(piece, keys)
-            else:
-                self._see(piece[train], keys[train])
+            rows = piece if train.all() else piece[train]
+            self.survey.see(rows)
+            self.first.add(self._kept(rows), keys[train])
+            if self._copies and len(self._types) < most_types:
+                self._types.setdefault(tuple(map(str, rows.dtypes)), rows[:1])
+            if not train.all():
                 self.rest.add(self._kept(piece[~train]), ~keys[~train])
         return self
-
-    def _see(self, rows: pd.DataFrame, keys: np.ndarray) -> None:
-        self.survey.see(rows)
-        self.first.add(self._kept(rows), keys)
-        if self._copies and len(self._types) < MOST_TYPES:
-            self._types.setdefault(tuple(map(str, rows.dtypes)), rows[:1])
 
     def _kept(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows if self._copies else rows.iloc[:, :0]
 
     def others(self, read: Callable[[], Iterable[pd.DataFrame]]) -> RemainingShards | None:
-        """The rows for training beside the first share, if there are any; ``read`` reads the table again."""
+        """The training rows that are not in the first shard, if any; ``read`` reads the table again."""
         n_first, n_rows = len(self.first.positions()), self.survey.n_rows
         least = self.first.largest + 1
         return RemainingShards(read, self._seed, least, self._largest, n_rows, n_first) if n_first < n_rows else None
 
-    def drawn(self, read: Callable[[], Iterable[pd.DataFrame]]) -> TrainingSample:
-        """What was read, with all types that the table comes in."""
+    def sample(self, read: Callable[[], Iterable[pd.DataFrame]]) -> TrainingSample:
+        """The rows found; with rows of every combination of types, so that a column gets the type of all pieces."""
         n_first, n_rest = len(self.first.positions()), len(self.rest.positions())
         types = list(self._types.values()) if len(self._types) > 1 else []
         frame = stacked([*self.first.frames(), *self.rest.frames(), *types])
-        places = np.arange(n_first + n_rest)
-        return TrainingSample(frame, places[:n_first], places[n_first:], self.survey, self.others(read))
+        rows = np.arange(n_first + n_rest)
+        return TrainingSample(frame, rows[:n_first], rows[n_first:], self.survey, self.others(read))
 
 
-def _in_turn(pieces: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """The pieces of a list, none of which is held any longer."""
+def _popped(pieces: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The pieces of a list, each removed from it, so that its memory can be freed."""
     pieces.reverse()
     while pieces:
         yield pieces.pop()
 
 
-def _alike(pieces: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Small pieces with the columns of the first, in its order."""
+def _aligned(pieces: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Small pieces with the columns in the order of the first piece; other columns are a DataError."""
     names = None
     for frame in pieces:
         given = column_names(frame)

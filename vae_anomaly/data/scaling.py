@@ -1,28 +1,26 @@
 """
-Standardised numbers: a robust centre and scale for each column, and tails drawn in so that float32 survives them.
+Standardised numbers: a robust centre and scale for each column, and log-compressed tails so that float32 holds them.
 
 Matrices are (rows, columns) of float64, NaN where a value is missing. A column is first scaled by the power of two that
-brings its middle values near 1 (exact, so 1e300 and 1e-300 are as good as 1), then standardised, ``z``, then drawn in:
-``z`` within 10 deviations, ``10 + log1p(z - 10)`` beyond, alike below. All is elementwise: a row stands for itself.
+brings its middle values near 1 (exact, so 1e300 and 1e-300 work as well as 1), then standardised to ``z``. A ``z``
+beyond 10 deviations becomes ``10 + log1p(z - 10)``, likewise below -10. All of this is elementwise: the cells of a row
+do not depend on other rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 LINEAR = 10.0  # deviations within which a cell is proportional to its value
-LEAST_FLOOR, MOST_FLOOR = 0.05, 1.0
-FEW = 20  # distinct values up to which the gaps between them say how fine a column is
-TRIMMED = 0.01  # share of the values on each side that centre and scale do not see
+LEAST_FLOOR, MOST_FLOOR = 0.05, 1.0  # deviations; range of the smallest noise scale
 LARGEST = np.finfo(np.float64).max
-_CHUNK = 2**20  # cells learned at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Centre and scale of each column in units of ``2**exponent``, and the least noise scale that it can bear."""
+    """Centre and scale of each column in units of ``2**exponent``, and the smallest noise scale of its cells."""
 
     exponents: np.ndarray
     centres: np.ndarray
@@ -30,42 +28,20 @@ class Scaling:
     floors: np.ndarray
 
     @classmethod
-    def learn(cls, numbers: np.ndarray) -> Self:
-        """Learn from a matrix without infinite values in which every column has at least one value."""
-        width = max(1, _CHUNK // len(numbers))
-        starts = range(0, numbers.shape[1], width)
-        return cls.joined([cls._learn(np.ascontiguousarray(numbers[:, start : start + width].T)) for start in starts])
+    def learn(cls, parts: Iterable[np.ndarray]) -> Self:
+        """
+        Learn from a table, given a few columns at a time, so that little memory is needed.
 
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """The scaling of all columns, from those of a few each."""
-        names = ("exponents", "centres", "scales", "floors")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts] or [np.empty(0)]) for name in names))
-
-    @classmethod
-    def _learn(cls, columns: np.ndarray) -> Self:
-        ordered = np.sort(columns, axis=1)  # (columns, rows), missing values last
-        counts = ordered.shape[1] - np.isnan(ordered).sum(axis=1)
-        exponents, centres, scales = _robust(ordered, counts)
-        stuck = _is_constant(centres, scales)
-        scales[stuck] = _constant_scale(ordered[stuck], exponents[stuck], centres[stuck])
-        floors = np.full(len(ordered), LEAST_FLOOR)
-        new = ordered[:, 1:] > ordered[:, :-1]
-        few = (new.sum(axis=1) > 0) & (new.sum(axis=1) < FEW)
-        if few.any():
-            unfloored = cls(exponents[few], centres[few], scales[few], floors[few])
-            floors[few] = np.clip(0.25 * unfloored._gaps(ordered[few], new[few]), LEAST_FLOOR, MOST_FLOOR)
-        return cls(exponents, centres, scales, floors)
-
-    def _gaps(self, ordered: np.ndarray, new: np.ndarray) -> np.ndarray:
-        """Median gap between neighbouring distinct values of each column, standardised."""
-        first = np.pad(new, ((0, 0), (1, 0)), constant_values=True)
-        distinct = np.full((len(ordered), FEW), np.nan)
-        distinct[np.nonzero(first)[0], (first.cumsum(axis=1) - 1)[first]] = ordered[first]
-        return np.nanmedian(np.diff(self.apply(distinct.T), axis=0), axis=0)
+        Parameters
+        ----------
+        parts
+            Matrices (rows, columns) without infinite values, in which every column has at least one value.
+        """
+        learned = [_learn_columns(np.ascontiguousarray(part.T)) for part in parts]
+        return cls(*map(np.concatenate, zip(*learned, strict=True))) if learned else cls(*np.empty((4, 0)))
 
     def apply(self, numbers: np.ndarray) -> np.ndarray:
-        """Standardise and draw in the tails: strictly growing in each column, finite for every finite number."""
+        """Standardise and compress the tails: strictly increasing in each column, finite for every finite number."""
         with np.errstate(over="ignore", under="ignore"):
             cells = _times_power(numbers, -self.exponents)
             cells -= self.centres
@@ -74,59 +50,70 @@ class Scaling:
         if tail.any():
             beyond = cells[tail]
             cells[tail] = np.copysign(LINEAR + np.log1p(np.abs(beyond) - LINEAR), beyond)
-            self._apply_far(numbers, cells)
+            rows, columns = np.nonzero(np.isinf(cells))  # the deviations overflow, but not their logarithm
+            far, log_units = numbers[rows, columns], np.log(self.scales) + self.exponents * np.log(2.0)
+            cells[rows, columns] = np.copysign(LINEAR + np.log(np.abs(far)) - log_units[columns], far)
         return cells
 
-    def _apply_far(self, numbers: np.ndarray, cells: np.ndarray) -> None:
-        """Where the deviations themselves overflow, their logarithm does not."""
-        rows, columns = np.nonzero(np.isinf(cells))
-        far = numbers[rows, columns]
-        cells[rows, columns] = np.copysign(LINEAR + np.log(np.abs(far)) - self._log_units()[columns], far)
-
     def undo(self, cells: np.ndarray) -> np.ndarray:
-        """Numbers whose cells these are, clipped to what a float holds."""
+        """The numbers that ``apply`` turns into these cells, clipped to the range of a float."""
         reach = np.abs(cells) - LINEAR
         with np.errstate(over="ignore", under="ignore"):
-            drawn_out = np.copysign(LINEAR + np.expm1(np.maximum(reach, 0.0)), cells)
-            near = _times_power(np.where(reach > 0, drawn_out, cells) * self.scales + self.centres, self.exponents)
-            far = np.copysign(np.exp(reach + self._log_units()), cells)
+            z = np.where(reach > 0, np.copysign(LINEAR + np.expm1(np.maximum(reach, 0.0)), cells), cells)
+            near = _times_power(z * self.scales + self.centres, self.exponents)
+            far = np.copysign(np.exp(reach + (np.log(self.scales) + self.exponents * np.log(2.0))), cells)
         return np.clip(np.where(reach > 700.0, far, near), -LARGEST, LARGEST)
 
-    def _log_units(self) -> np.ndarray:
-        """Logarithm of one deviation, in the column's own units."""
-        return np.log(self.scales) + self.exponents * np.log(2.0)
 
-
-def _times_power(numbers: np.ndarray, exponents: np.ndarray) -> np.ndarray:
-    """Multiply by ``2**exponents`` in two halves, each of which a float holds; four times as fast as ``ldexp``."""
-    half = exponents // 2
-    product = numbers * np.exp2(half.astype(np.float64))
-    product *= np.exp2((exponents - half).astype(np.float64))
-    return product
-
-
-def _robust(ordered: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _learn_columns(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """
-    Exponent, centre and scale of the middle values of each column.
+    Exponents, centres, scales and noise floors of (columns, rows).
 
-    From five values on, the outer 1 % on each side, and at least one value, are left out; columns whose middle is
-    constant are seen with one value less on each side, and if need be whole.
+    From five values on, the outer 1 % on each side, and at least one value, are trimmed. If the rest is constant, only
+    one value on each side is trimmed, and if need be none. A column that is constant as a whole gets the scale 1 if its
+    numbers are whole (as far as floats count them one by one), otherwise its own size.
     """
-    enough = counts >= 5
-    share = np.where(enough, np.ceil(TRIMMED * (counts - 1)), 0).astype(np.int64)
-    found = _middle(ordered, counts, share)
-    for dropped in (enough.astype(np.int64), np.zeros_like(counts)):
-        stuck = _is_constant(found[1], found[2])
-        if not stuck.any():
+    ordered = np.sort(columns, axis=1)  # missing values last
+    counts = ordered.shape[1] - np.isnan(ordered).sum(axis=1)
+    constant = np.ones(len(ordered), dtype=bool)
+    exponents, centres, scales = np.zeros(len(ordered), dtype=np.int64), *np.zeros((2, len(ordered)))
+    for trimmed in (np.ceil(0.01 * (counts - 1)).astype(np.int64), np.ones_like(counts), np.zeros_like(counts)):
+        trimmed = np.where(counts >= 5, trimmed, 0)[constant]
+        exponents[constant], centres[constant], scales[constant] = _middle(ordered[constant], counts[constant], trimmed)
+        constant = scales <= 8 * np.finfo(np.float64).eps * np.abs(centres)
+        if not constant.any():
             break
-        for values, again in zip(found, _middle(ordered[stuck], counts[stuck], dropped[stuck]), strict=True):
-            values[stuck] = again
-    return found
+    else:
+        values, powers = ordered[constant], exponents[constant]
+        whole = ((values == np.rint(values)) | np.isnan(values)).all(axis=1) & (powers <= 53)
+        size = np.where(centres[constant] == 0, 1.0, np.abs(centres[constant]))
+        scales[constant] = np.where(whole, np.exp2(-np.clip(powers, 0, 53).astype(np.float64)), size)
+    return exponents, centres, scales, _noise_floors(ordered, exponents, centres, scales)
 
 
-def _middle(ordered: np.ndarray, counts: np.ndarray, dropped: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Exponent, mean and standard deviation of the sorted values without ``dropped`` on each side."""
-    first, last, columns = dropped, counts - 1 - dropped, np.arange(len(ordered))
+def _noise_floors(ordered: np.ndarray, exponents: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """
+    Smallest noise scale of sorted columns (columns, rows), in deviations.
+
+    In a column with few distinct values, a quarter of the median gap between them; otherwise ``LEAST_FLOOR``.
+    """
+    few_values = 20
+    floors = np.full(len(ordered), LEAST_FLOOR)
+    new = ordered[:, 1:] > ordered[:, :-1]
+    few = (new.sum(axis=1) > 0) & (new.sum(axis=1) < few_values)
+    if few.any():
+        first = np.pad(new[few], ((0, 0), (1, 0)), constant_values=True)
+        distinct = np.full((len(first), few_values), np.nan)
+        distinct[np.nonzero(first)[0], (first.cumsum(axis=1) - 1)[first]] = ordered[few][first]
+        cells = Scaling(exponents[few], centres[few], scales[few], floors[few]).apply(distinct.T)
+        gaps = np.nanmedian(np.diff(cells, axis=0), axis=0)
+        floors[few] = np.clip(0.25 * gaps, LEAST_FLOOR, MOST_FLOOR)
+    return floors
+
+
+def _middle(ordered: np.ndarray, counts: np.ndarray, trimmed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Exponent, mean and standard deviation of sorted columns (columns, rows), ``trimmed`` values left out per side."""
+    first, last, columns = trimmed, counts - 1 - trimmed, np.arange(len(ordered))
     reach = np.maximum(np.abs(ordered[columns, first]), np.abs(ordered[columns, last]))
     exponents = np.frexp(reach)[1].astype(np.int64)
     median = ordered[columns, (first + last) // 2]
@@ -141,12 +128,9 @@ def _middle(ordered: np.ndarray, counts: np.ndarray, dropped: np.ndarray) -> tup
         return exponents, middle + shift, np.sqrt(squares.sum(axis=1) / (last - first + 1))
 
 
-def _is_constant(centres: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    return scales <= 8 * np.finfo(np.float64).eps * np.abs(centres)
-
-
-def _constant_scale(ordered: np.ndarray, exponents: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """One for whole numbers (as far as floats count them one by one), otherwise the constant's own size."""
-    whole = ((ordered == np.rint(ordered)) | np.isnan(ordered)).all(axis=1) & (exponents <= 53)
-    size = np.where(centres == 0, 1.0, np.abs(centres))
-    return np.where(whole, np.exp2(-np.clip(exponents, 0, 53).astype(np.float64)), size)
+def _times_power(numbers: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    """Multiply by ``2**exponents`` in two halves, each of which a float holds; four times as fast as ``ldexp``."""
+    half = exponents // 2
+    product = numbers * np.exp2(half.astype(np.float64))
+    product *= np.exp2((exponents - half).astype(np.float64))
+    return product

@@ -143,7 +143,8 @@ def _floats(values: Values) -> pd.Series:
 
 
 def _text(values: Values) -> pd.Series:
-    texts = [None if missing else str(value) for value, missing in zip(values.series, values.missing, strict=True)]
+    series = values.series
+    texts = [None if missing else str(value) for value, missing in zip(series, series.isna(), strict=True)]
     return pd.Series(texts, dtype=object)
 
 
