@@ -49,7 +49,7 @@ RETYPED = [
     ("when", NUMBERS, "held dates in fit; found number 7.5 in row 1"),
     ("when", ["2024-01-01", None, "2024-02-30", "x"], "held dates in fit; found text '2024-02-30' in row 3"),
     ("wait", NUMBERS, "held durations in fit; found number 7.5 in row 1"),
-    ("wait", ["x" * 99] * 4, "found text '" + "x" * 36 + "... in row 1"),
+    ("wait", ["x" * 99] * 4, "found text '" + "x" * 18 + "…" + "x" * 19 + "' in row 1"),
 ]
 
 
