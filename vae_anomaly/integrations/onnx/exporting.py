@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vae_anomaly.data.columns import CategoryColumn, CodeCell, Column, DateColumn, FlagCell, NumberColumn
+from vae_anomaly.data.columns import (
+    CategoryColumn,
+    CodeCell,
+    Column,
+    DateColumn,
+    DurationColumn,
+    FlagCell,
+    NumberColumn,
+)
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import ExportError, MissingExtraError
@@ -191,6 +199,6 @@ def _describe_column(column: Column) -> dict[str, Any]:
             return {**description, "levels": list(column.levels), "codes": codes, "unseen": column.n_codes}
         case DateColumn():
             return {**description, "unit": "microseconds since 1970-01-01 in UTC"}
-        case NumberColumn() if column.is_duration:
+        case DurationColumn():
             return {**description, "unit": "seconds"}
     return description
