@@ -53,12 +53,12 @@ RETYPED = [
 ]
 
 
-@pytest.mark.parametrize("name, values, told", RETYPED)
-def test_a_retyped_column_is_one_sentence_and_its_remedy(schema, name, values, told):
+@pytest.mark.parametrize("name, values, sentence", RETYPED)
+def test_a_retyped_column_is_one_sentence_and_its_remedy(schema, name, values, sentence):
     with pytest.raises(DataError) as error:
         schema.encode(with_column(name, values))
     assert str(error.value).startswith(f"Column {name!r} ")
-    assert told in str(error.value)
+    assert sentence in str(error.value)
     assert str(error.value).endswith("Convert it, or refit with the new table.")
 
 
@@ -112,9 +112,9 @@ def test_reordered_columns_are_put_right(schema):
 
 
 def test_extra_columns_are_ignored_with_a_warning_that_names_them(schema):
-    with pytest.warns(DataWarning, match="ignored: 'new', 7") as told:
+    with pytest.warns(DataWarning, match="ignored: 'new', 7") as warned:
         matrix = schema.encode(TRAINED.assign(new=1, **{"x": 2}).rename(columns={"x": 7}))
-    assert len(told) == 1
+    assert len(warned) == 1
     np.testing.assert_array_equal(matrix, schema.encode(TRAINED))
 
 

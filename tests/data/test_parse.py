@@ -11,7 +11,7 @@ from vae_anomaly.errors import DataError
 CELLS = {"x": [0.5, None, 2.0], "n": [1, 2, 5], "t": ["a", "b", None], "b": [True, None, False]}
 PANDAS = pd.DataFrame(CELLS)
 TABLES = [PANDAS, pl.DataFrame(CELLS), pl.LazyFrame(CELLS), pa.table(CELLS)]
-ODD_NAMES = [
+REFUSED_NAMES = [
     (("a", "a"), "'a'"),
     ((1.5, "a"), "1.5"),
     ((True, "a"), "True"),
@@ -57,10 +57,10 @@ def test_an_array_that_is_no_matrix_is_an_error(shape):
         as_frame(np.zeros(shape))
 
 
-@pytest.mark.parametrize("names, told", ODD_NAMES)
-def test_column_names_are_text_or_whole_numbers_and_differ(names, told):
+@pytest.mark.parametrize("names, fault", REFUSED_NAMES)
+def test_column_names_are_text_or_whole_numbers_and_differ(names, fault):
     frame = pd.DataFrame([[1, 2]], columns=pd.Index(list(names), dtype=object, tupleize_cols=False))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=fault):
         as_frame(frame)
 
 

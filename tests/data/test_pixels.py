@@ -26,7 +26,7 @@ def test_others_are_scaled_by_the_darkest_and_the_brightest_of_all(low, high):
     assert_allclose(schema.decode(cells), images, rtol=1e-12, atol=1e-9 * high)
 
 
-def test_beyond_training_a_pixel_is_black_or_white_and_a_missing_one_stays_missing():
+def test_pixels_are_clipped_to_the_training_range_and_may_be_missing():
     schema = PixelSchema.learn(frame([[0, 10], [5, 20]]))
     cells = schema.encode(frame([[-3.0, 99.0], [np.nan, 10.0]]))
     assert_array_equal(cells, [[0, 1], [np.nan, 0.5]])
@@ -92,7 +92,7 @@ def test_a_schema_comes_back_from_json():
         ("n_rows", 0),
     ],
 )
-def test_a_description_that_cannot_be_is_refused(field, value):
+def test_an_invalid_description_is_refused(field, value):
     document = PixelSchema.learn(frame([[0.0, 1.0]])).to_json()
     with pytest.raises(ModelFileError):
         PixelSchema.from_json({**document, field: value})

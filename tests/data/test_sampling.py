@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_anomaly.data import infer as survey
-from vae_anomaly.data import sampling
+from vae_anomaly.data import infer, sampling
 from vae_anomaly.data.sampling import draw
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, DataWarning
@@ -13,8 +12,8 @@ N = 3000
 
 
 @pytest.fixture(autouse=True)
-def short_shares(monkeypatch):
-    """Shares of 500 rows."""
+def short_shards(monkeypatch):
+    """Shards of 500 rows."""
     monkeypatch.setattr(sampling, "TRAINING_ROWS", 500)
     monkeypatch.setattr(sampling, "FEWEST_ROWS", 100)
 
@@ -41,7 +40,7 @@ def rows_of(drawn):
     return drawn.frame.iloc[drawn.rows]
 
 
-def test_a_table_that_is_no_longer_than_a_share_is_taken_whole():
+def test_a_table_that_is_no_longer_than_a_shard_is_taken_whole():
     frame = table_of(500)
     drawn = draw(in_pieces(frame, [100, 1, 399]), 0, split=False)
     pd.testing.assert_frame_equal(drawn.frame, frame)
@@ -72,27 +71,27 @@ def test_every_row_of_the_table_is_as_likely_to_be_drawn():
 
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("n", [501, 999, 1001, N])
-def test_the_shares_of_an_epoch_hold_every_row_for_training_once(n, split):
+def test_the_shards_of_an_epoch_hold_every_row_for_training_once(n, split):
     frame = table_of(n)
     drawn = draw(in_pieces(frame, [n // 3, n // 3]), 1, split=split)
-    shares = [rows_of(drawn)]
-    shares += [drawn.others.read(number) for number in range(1, drawn.others.n_shards + 1)] if drawn.others else []
-    together = np.concatenate([share.index for share in shares])
+    shards = [rows_of(drawn)]
+    shards += [drawn.others.read(number) for number in range(1, drawn.others.n_shards + 1)] if drawn.others else []
+    together = np.concatenate([shard.index for shard in shards])
     assert len(set(together)) == len(together) == drawn.survey.n_rows
     assert len(together) == n or split
     assert not set(together) & set(drawn.frame.iloc[drawn.held_out].index)
-    assert max(map(len, shares)) < 600
-    pd.testing.assert_frame_equal(pd.concat(shares).sort_index(), frame.iloc[sorted(together)])
+    assert max(map(len, shards)) < 600
+    pd.testing.assert_frame_equal(pd.concat(shards).sort_index(), frame.iloc[sorted(together)])
 
 
-def test_shares_are_due_in_turn_for_as_many_rows_as_they_have():
+def test_shards_are_due_in_turn_for_as_many_rows_as_they_have():
     others = draw(table_of(), 0, split=False).others
     due = [others.number(used) for used in range(2 * N)]
     assert due[:N] == due[N:] == sorted(due[:N])
     assert np.bincount(due[:N]).tolist() == [500] * 6
 
 
-def test_a_fifth_of_the_rows_is_held_out_and_no_share_has_them():
+def test_a_fifth_of_the_rows_is_held_out_and_no_shard_has_them():
     drawn = draw(table_of(20_000), 0, split=True)
     assert drawn.survey.n_rows == pytest.approx(16_000, abs=300)
     assert len(drawn.held_out) == 125
@@ -136,13 +135,13 @@ def undrawn():
     return int(np.setdiff1d(np.arange(N), draw(table_of(), 0, split=False).rows)[1000])
 
 
-@pytest.mark.parametrize("usual, rare, kind", RARE.values(), ids=RARE)
-@pytest.mark.parametrize("most", [survey.MOST_LEVELS, 4])
+@pytest.mark.parametrize("frequent, rare, kind", RARE.values(), ids=RARE)
+@pytest.mark.parametrize("most", [infer.MOST_LEVELS, 4])
 @pytest.mark.filterwarnings("ignore:Columns (left out|that are text)")
-def test_one_row_that_was_not_drawn_changes_what_a_column_is(usual, rare, kind, most, undrawn, monkeypatch):
-    monkeypatch.setattr(survey, "FEWEST_LEVELS", 1)
-    monkeypatch.setattr(survey, "MOST_LEVELS", most)
-    column = pd.Series(usual)
+def test_one_row_that_was_not_drawn_changes_what_a_column_is(frequent, rare, kind, most, undrawn, monkeypatch):
+    monkeypatch.setattr(infer, "FEWEST_LEVELS", 1)
+    monkeypatch.setattr(infer, "MOST_LEVELS", most)
+    column = pd.Series(frequent)
     column[undrawn] = rare
     schema = schema_of(table_of().assign(new=column))
     known = Schema.learn(table_of().assign(new=column))
@@ -162,7 +161,7 @@ def test_levels_that_were_not_drawn_are_known(undrawn):
 
 
 @pytest.mark.parametrize("split", [False, True])
-def test_row_counters_are_found_and_ordered_numbers_are_not(split):
+def test_row_indices_are_found_and_ordered_numbers_are_not(split):
     rising = np.arange(N)
     rising[-1] += 5
     frame = table_of().assign(count=np.arange(7, N + 7), rising=rising)
@@ -173,7 +172,7 @@ def test_row_counters_are_found_and_ordered_numbers_are_not(split):
     assert split or schema.n_rows == N
 
 
-def test_identifiers_are_told_by_all_rows():
+def test_identifiers_are_recognised_from_all_rows():
     frame = table_of().assign(id=[f"u{k}" for k in range(N)], user=[f"u{k % 1000}" for k in range(N)])
     with pytest.warns(DataWarning, match=r"'id' identifier or free text: 3,000 distinct of 3,000\.$"):
         schema = schema_of(frame)
@@ -181,7 +180,7 @@ def test_identifiers_are_told_by_all_rows():
 
 
 def test_more_levels_than_can_be_kept_are_an_identifier(monkeypatch):
-    monkeypatch.setattr(survey, "MOST_LEVELS", 300)
+    monkeypatch.setattr(infer, "MOST_LEVELS", 300)
     frame = table_of().assign(user=[f"u{k % 1000}" for k in range(N)], code=[f"{k % 1000}" for k in range(N)])
     with pytest.warns(DataWarning, match="'user' identifier or free text: more than 300 distinct of 3,000"):
         schema = schema_of(frame)
@@ -233,7 +232,7 @@ def test_a_nested_value_names_its_row_in_the_whole_table():
         schema_of(table_of().assign(new=column))
 
 
-def test_scaling_learned_from_a_share_is_near_that_of_all_rows(monkeypatch):
+def test_scaling_learned_from_a_shard_is_near_that_of_all_rows(monkeypatch):
     monkeypatch.setattr(sampling, "TRAINING_ROWS", 20_000)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.standard_t(2, 100_000), "y": rng.exponential(size=100_000)})

@@ -23,8 +23,8 @@ def encoded(numbers):
 def slowly(values):
     """Centre and scale as they are defined, one column, in Python's own arithmetic."""
     ordered = sorted(values)
-    share = math.ceil(0.01 * (len(ordered) - 1)) if len(ordered) >= 5 else 0
-    for dropped in (share, min(share, 1), 0):
+    trimmed = math.ceil(0.01 * (len(ordered) - 1)) if len(ordered) >= 5 else 0
+    for dropped in (trimmed, min(trimmed, 1), 0):
         middle = ordered[dropped : len(ordered) - dropped]
         centre = math.fsum(middle) / len(middle)
         scale = math.sqrt(math.fsum((value - centre) ** 2 for value in middle) / len(middle))
@@ -67,10 +67,10 @@ def test_cells_are_deviations_up_to_ten_and_their_logarithm_beyond():
 
 @pytest.mark.parametrize("n", [5, 20, 100, 1000])
 def test_one_row_at_a_million_deviations_does_not_hide_one_at_thirty(n):
-    usual = np.random.default_rng(0).normal(size=n)
-    cells = encoded(column(*usual, 30.0, 1e6))
+    typical = np.random.default_rng(0).normal(size=n)
+    cells = encoded(column(*typical, 30.0, 1e6))
     assert cells[-2] > 2 * np.abs(cells[:-2]).max()
-    assert cells[-2] > 10 or n < 100  # where it is one of few, it is part of what is usual
+    assert cells[-2] > 10 or n < 100  # where it is one of few, it is part of the middle
 
 
 @pytest.mark.parametrize("size", MAGNITUDES)
@@ -153,7 +153,7 @@ FLOORS = [
 
 
 @pytest.mark.parametrize("values, floor", FLOORS)
-def test_few_valued_columns_bear_no_finer_noise_than_a_quarter_of_their_gaps(values, floor):
+def test_the_noise_floor_of_few_values_is_a_quarter_of_their_gaps(values, floor):
     gaps = np.diff(np.unique(encoded(column(*values))))
     floor = float(np.clip(0.25 * np.median(gaps), 0.05, 1.0)) if floor is None else floor
     assert Scaling.learn([column(*values)]).floors[0] == pytest.approx(floor)

@@ -44,14 +44,14 @@ ANYTHING = st.recursive(
 )
 
 
-def places(document, path=()):
+def paths(document, path=()):
     """Paths of everything in a document."""
     yield path
     items = (
         document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
     )
     for key, inner in items:
-        yield from places(inner, (*path, key))
+        yield from paths(inner, (*path, key))
 
 
 def damaged(path, how, value):
@@ -82,7 +82,7 @@ def test_the_document_is_json_and_comes_back_the_same():
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.sampled_from(list(places(DOCUMENT))), st.sampled_from(["replace", "drop", "repeat"]), ANYTHING)
+@given(st.sampled_from(list(paths(DOCUMENT))), st.sampled_from(["replace", "drop", "repeat"]), ANYTHING)
 def test_a_damaged_document_is_a_model_file_error_or_a_working_schema(path, how, value):
     try:
         schema = Schema.from_json(damaged(path, how, value))
@@ -119,6 +119,6 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("path, value", DAMAGE, ids=str)
-def test_what_cannot_be_is_refused_by_name(path, value):
+def test_invalid_fields_are_refused_by_name(path, value):
     with pytest.raises(ModelFileError, match=str([key for key in path if isinstance(key, str)][-1])[:4] + "|columns"):
         Schema.from_json(damaged(path, "replace", value))

@@ -35,7 +35,7 @@ FEWEST_COUNTED = 20  # rows; fewer may rise by one by chance
 Name = str | int
 
 
-class Numbers:
+class NumberSummary:
     """
     Ranges of the columns of numbers and truth values, over the pieces seen so far.
 
@@ -92,7 +92,7 @@ class Numbers:
         self.counters = self._rising & (self.n_rows >= FEWEST_COUNTED)
 
 
-class Levels:
+class LevelSummary:
     """
     Distinct values of a column that is not stored as numbers.
 
@@ -162,8 +162,8 @@ class Survey:
 
     def __init__(self, piece: pd.DataFrame) -> None:
         self._names = column_names(piece)
-        self.numbers = Numbers(self._names)
-        self.levels: dict[int, Levels] = {}
+        self.numbers = NumberSummary(self._names)
+        self.levels: dict[int, LevelSummary] = {}
         self._most = max(FEWEST_LEVELS, min(MOST_LEVELS, ALL_LEVELS // max(1, len(_nominal_columns(piece)))))
 
     @property
@@ -175,7 +175,7 @@ class Survey:
         """Include a piece; a value that no schema can hold is a DataError that names its row."""
         self.numbers.see(piece)
         for index in _nominal_columns(piece):
-            levels = self.levels.setdefault(index, Levels(self._names[index], self._most))
+            levels = self.levels.setdefault(index, LevelSummary(self._names[index], self._most))
             levels.see(piece.iloc[:, index])
 
 
@@ -258,7 +258,7 @@ def _learn_number_columns(
     frame: pd.DataFrame, names: list[Name], rows: np.ndarray | None, survey: Survey | None
 ) -> tuple[dict[Name, Column], dict[Name, str]]:
     """Learn the columns of numbers and truth values together: 10,000 of them take milliseconds."""
-    sample = Numbers(names, in_pieces_of_rows(frame, rows))
+    sample = NumberSummary(names, in_pieces_of_rows(frame, rows))
     known = sample if survey is None else survey.numbers
     dtypes = frame.dtypes.tolist()
     facts = {

@@ -9,7 +9,7 @@ import pandas as pd
 
 from vae_anomaly.data import documents
 from vae_anomaly.data.columns import Cell, NumberCell
-from vae_anomaly.data.infer import Numbers, Survey
+from vae_anomaly.data.infer import NumberSummary, Survey
 from vae_anomaly.data.parse import column_names, in_pieces_of_rows, numbered
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
@@ -70,7 +70,7 @@ class PixelSchema:
         """
         names = column_names(frame)
         _check_numbers(frame)
-        pixels = survey.numbers if survey else Numbers(names, in_pieces_of_rows(numbered(frame), rows))
+        pixels = survey.numbers if survey else NumberSummary(names, in_pieces_of_rows(numbered(frame), rows))
         if np.isnan(pixels.lows).all():
             raise DataError(f"None of the pixels of {pixels.n_rows} images has a value; at least one is needed.")
         darkest, brightest = np.nanmin(pixels.lows), np.nanmax(pixels.highs)

@@ -44,7 +44,7 @@ class RemainingShards:
         Reads the table again, piece by piece.
     seed
         Seed of the keys.
-    least, largest
+    smallest, largest
         Smallest and largest key of these rows.
     n_rows
         Number of all training rows.
@@ -54,7 +54,7 @@ class RemainingShards:
 
     pieces: Callable[[], Iterable[pd.DataFrame]]
     seed: int
-    least: int
+    smallest: int
     largest: int
     n_rows: int
     n_first: int
@@ -71,8 +71,8 @@ class RemainingShards:
 
     def read(self, number: int) -> pd.DataFrame:
         """Rows of shard ``number``, from 1 on, in the table's order; reads the whole table."""
-        width = (self.largest - self.least) // self.n_shards + 1
-        lowest = self.least + (number - 1) * width
+        width = (self.largest - self.smallest) // self.n_shards + 1
+        lowest = self.smallest + (number - 1) * width
         highest = min(lowest + width - 1, self.largest)
         found, n_rows = [], 0
         for piece, keys in with_keys(self.pieces(), self.seed):
@@ -150,7 +150,7 @@ def with_keys(pieces: Iterable[pd.DataFrame], seed: int) -> Iterator[tuple[pd.Da
         yield piece, generator.random_raw(len(piece))
 
 
-class Least:
+class SmallestKeys:
     """The rows with the smallest keys among the pieces seen so far, at most ``most``, in the table's order."""
 
     def __init__(self, most: int) -> None:
@@ -197,7 +197,7 @@ class _Pass:
 
     def __init__(self, beginning: pd.DataFrame, seed: int, *, split: bool, copies: bool) -> None:
         most = most_rows(beginning.shape[1])
-        self.first, self.rest = Least(most), Least(most // 4)
+        self.first, self.rest = SmallestKeys(most), SmallestKeys(most // 4)
         self.survey = Survey(beginning)
         self._seed, self._copies = seed, copies
         self._largest = int(LARGEST_KEY * (1 - HELD_OUT)) if split else LARGEST_KEY  # key of a training row
@@ -223,8 +223,8 @@ class _Pass:
     def others(self, read: Callable[[], Iterable[pd.DataFrame]]) -> RemainingShards | None:
         """The training rows that are not in the first shard, if any; ``read`` reads the table again."""
         n_first, n_rows = len(self.first.positions()), self.survey.n_rows
-        least = self.first.largest + 1
-        return RemainingShards(read, self._seed, least, self._largest, n_rows, n_first) if n_first < n_rows else None
+        smallest = self.first.largest + 1
+        return RemainingShards(read, self._seed, smallest, self._largest, n_rows, n_first) if n_first < n_rows else None
 
     def sample(self, read: Callable[[], Iterable[pd.DataFrame]]) -> TrainingSample:
         """The rows found; with rows of every combination of types, so that a column gets the type of all pieces."""
