@@ -95,7 +95,7 @@ def learn_table(X: Any, settings: Settings, seed: int, *, verbose: bool) -> tupl
     try:
         with reading_bar(X, shown=verbose) if isinstance(X, Dataset) else nullcontext():
             sample = draw(table, seed, split=settings.calibration == "split")
-            frame, rows, held_out = sample.frame, sample.places, sample.held_out
+            frame, rows, held_out = sample.frame, sample.rows, sample.held_out
             if settings.calibration != "leave_one_out" and sample.survey is None:
                 n_rows, fewest = len(frame), 10
                 if n_rows < fewest:
