@@ -331,7 +331,7 @@ def test_declared_sizes_take_no_memory(content, tmp_path):
 
 def test_a_header_larger_than_any_of_ours_is_not_even_parsed(content, tmp_path, monkeypatch):
     monkeypatch.setattr(persistence, "MAX_HEADER_BYTES", 100)
-    refused(content, tmp_path, match="truncated or no model file")
+    refused(content, tmp_path, match="truncated or not a model file")
 
 
 def test_the_digest_covers_type_and_shape(content, tmp_path):

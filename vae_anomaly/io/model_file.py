@@ -1,8 +1,8 @@
-"""The model file: one safetensors file whose header carries everything else as JSON. Nothing in it is ever executed.
+"""Model files: a safetensors file whose header holds everything except the tensors as JSON. Nothing in it is executed.
 
-The JSON holds a format number and a digest of every tensor; its own digest stands beside it (safetensors itself has no
-checksum). Digests find damage, not a forger who rewrites them; a forged file can give wrong scores, but it cannot run
-code.
+The JSON holds a format number and a digest of each tensor; the header also has the digest of the JSON, because
+safetensors has no checksums. Digests detect damage, but not a forger who rewrites them. A forged file can give wrong
+scores, but it cannot run code.
 """
 
 import hashlib
@@ -19,26 +19,26 @@ from vae_anomaly.errors import DataError, ModelFileError, OutputError
 from vae_anomaly.io.atomic import whole_file
 
 FORMAT = 1
-DOCUMENT, DIGEST = "vae_anomaly", "sha256"  # keys of the safetensors metadata
+DOCUMENT, DIGEST = "vae_anomaly", "sha256"  # keys in the header
 MAX_HEADER_BYTES = 64 * 2**20
 
 
 def write_model(path: str | os.PathLike[str], document: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
-    """Write a model file, whole or not at all.
+    """Write a model file, which appears complete or not at all.
 
     Parameters
     ----------
     path : path-like
-        Target; an old file there survives a failed write.
+        Target; an existing file stays as it is if writing fails.
     document : dict
-        What JSON can hold.
+        JSON types only.
     tensors : dict of ndarray
-        By name.
+        Arrays by name.
 
     Raises
     ------
     OutputError
-        The file cannot be written.
+        If the file cannot be written.
     """
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     digests = {name: _digest(array) for name, array in arrays.items()}
@@ -47,44 +47,51 @@ def write_model(path: str | os.PathLike[str], document: dict[str, Any], tensors:
     with whole_file(path) as temporary:
         try:
             save_file(arrays, temporary, metadata)
-        except SafetensorError as error:  # of the disk, in its words
+        except SafetensorError as error:  # its message is that of the system, such as "No space left on device"
             message = f"Cannot write {str(path)!r}: {error}. Free some space, or name another place."
             raise OutputError(message) from error
         _order_metadata(temporary)
         if _header_bytes(temporary) > MAX_HEADER_BYTES:
             raise DataError(
                 f"{path} could not be read again: the description of the table takes more than 64 MiB. "
-                "Leave out text columns with very many different values."
+                "Leave out text columns with very many distinct values."
             )
 
 
 def _order_metadata(path: Path) -> None:
-    """Sort the metadata of a file, which safetensors writes in random order: same model, same bytes."""
+    """Sort the metadata, which safetensors writes in random order, so that the same model gives the same bytes."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) <= size:  # as it is, unless safetensors writes JSON in another way than it did
+        if len(text) <= size:  # otherwise this version of safetensors writes JSON differently: keep its order
             file.seek(8)
             file.write(text.ljust(size))
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Document and tensors of a model file, all digests checked.
+    """Document and tensors of a model file, after all digests are verified.
 
     Raises
     ------
     ModelFileError
-        There is no such file, or it is truncated, altered, foreign, or of an unknown format.
+        If there is no such file, or it is truncated, altered, not a model file, or of an unknown format.
     """
-    _check_size(Path(path))
+    try:  # the declared length of the header is checked before it is read into memory
+        declared, size = _header_bytes(Path(path)), Path(path).stat().st_size
+    except OSError as error:
+        raise ModelFileError(f"Cannot read the model {str(path)!r}: {error.strerror}. Check the name.") from error
+    except ValueError as error:
+        raise ModelFileError(f"Cannot read the model {str(path)!r}: no file can have this name.") from error
+    if size < 10 or declared > min(size - 8, MAX_HEADER_BYTES):
+        raise ModelFileError(f"{path} is truncated or not a model file. Save the model again with VAEDetector.save.")
     try:
         with safe_open(path, framework="numpy") as file:
             document = _document(file.metadata() or {}, path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, UnicodeDecodeError, TypeError, AttributeError) as error:  # the last two: bfloat16
-        raise ModelFileError(f"{path} is damaged or no model file: {error}. Save the model again.") from error
+        raise ModelFileError(f"{path} is damaged or not a model file: {error}. Save the model again.") from error
     digests = {name: _digest(array) for name, array in tensors.items()}
     if digests != document.pop("digests", None):
         raise ModelFileError(f"{path} is damaged: its numbers do not match their digests. Save the model again.")
@@ -92,37 +99,27 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
 
 
 def model_digest(path: str | os.PathLike[str]) -> str:
-    """What tells one model from another: a digest of all that its file holds, not of the order in which it does."""
+    """Digest that identifies a model: of everything in its file, but not of the order in which it is stored."""
     read_model(path)
     with safe_open(path, framework="numpy") as file:
         digest: str = file.metadata()[DIGEST]
     return digest
 
 
-def _check_size(path: Path) -> None:
-    """The header's declared length is held against the file before anything is read into memory."""
-    try:
-        declared, size = _header_bytes(path), path.stat().st_size
-    except OSError as error:
-        raise ModelFileError(f"Cannot read the model {str(path)!r}: {error.strerror}. Check the name.") from error
-    except ValueError as error:
-        raise ModelFileError(f"Cannot read the model {str(path)!r}: no file can have this name.") from error
-    if size < 10 or declared > min(size - 8, MAX_HEADER_BYTES):
-        raise ModelFileError(f"{path} is truncated or no model file. Save the model again with VAEDetector.save.")
-
-
 def _header_bytes(path: Path) -> int:
+    """Length of the header that a safetensors file declares."""
     with path.open("rb") as file:
         return int.from_bytes(file.read(8), "little")
 
 
 def _document(metadata: dict[str, str], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON document in the header of a file, after its digest is verified."""
     if DOCUMENT not in metadata:
         raise ModelFileError(f"{path} is a safetensors file, but not one that VAEDetector.save wrote.")
     try:
         document = json.loads(metadata[DOCUMENT])
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is damaged: its description is no JSON. Save the model again.") from error
+        raise ModelFileError(f"{path} is damaged: its description is not JSON. Save the model again.") from error
     found = document.get("format") if isinstance(document, dict) else None
     if type(found) is not int or found != FORMAT:
         raise ModelFileError(
