@@ -271,7 +271,8 @@ def _inputs(document: Mapping[str, Any], schema: Schema | PixelSchema) -> list[s
 
 
 def _record(document: Any, n_columns: int) -> FitRecord:
-    record = FitRecord(**{field.name: document[FILE_NAMES.get(field.name, field.name)] for field in fields(FitRecord)})
+    names = {FILE_NAMES.get(field.name, field.name): field.name for field in fields(FitRecord)}
+    record = FitRecord(**{names.get(key, key): value for key, value in document.items()})
     rounds = list(record.history.values())
     figures = [record.offset, *record.baseline, *(figure for figures in rounds for figure in figures)]
     finite = all(type(figure) in (int, float) and math.isfinite(figure) for figure in figures)
