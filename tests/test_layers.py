@@ -31,7 +31,6 @@ OFFERED = {  # modules that the command line may use, besides the public names o
     "vae_anomaly.formatting",
     "vae_anomaly.images",
     "vae_anomaly.integrations.mlflow",
-    "vae_anomaly.integrations.mlflow.connection",
     "vae_anomaly.integrations.onnx",
     "vae_anomaly.io.atomic",
     "vae_anomaly.io.dataset",

@@ -56,9 +56,9 @@ def _source(file: str) -> str | None:
 def report_run(tracker: MLflowCallback | ComparisonTracker | None, *, quiet: bool) -> None:
     """Print where a run was tracked."""
     if tracker is not None and tracker.run_id is not None:
-        from vae_anomaly.integrations.mlflow.connection import store
+        from vae_anomaly.integrations.mlflow import store_address
 
-        remark(f"tracked as run {tracker.run_id} in {store()}", quiet=quiet)
+        remark(f"tracked as run {tracker.run_id} in {store_address()}", quiet=quiet)
 
 
 def quiet_mlflow() -> None:

@@ -106,6 +106,6 @@ def test_a_store_that_is_away_costs_the_tracking_and_not_the_figures(cli, labell
     arguments = ["benchmark", labelled, *LABEL]
     ended = cli(*arguments, "--track")
     assert (ended.status, len(ended.out.splitlines())) == (0, 5)
-    assert ended.err.count("This is not tracked any further") == 1
+    assert ended.err.count("Tracking stopped") == 1
     ended = cli(*arguments, "--track-required")
     assert (ended.status, ended.out) == (1, "")

@@ -70,7 +70,7 @@ def test_a_store_that_is_away_costs_the_tracking_and_not_the_model(cli, csv, tmp
     ended = cli("fit", csv, *option, "--output", tmp_path / "people.vae")
     assert ended.status == 0
     assert ended.err.count("warning: ") == 1
-    assert f"This is not tracked any further: MLflow's store, {AWAY}, fails" in ended.err
+    assert f"Tracking stopped: MLflow's store, {AWAY}, fails" in ended.err
     assert "tracked as run" not in ended.err
     assert (tmp_path / "people.vae").exists()
 
@@ -99,7 +99,7 @@ def test_a_registered_model_is_taken_wherever_a_file_is(cli, csv, model, store, 
 def test_a_name_that_is_not_registered_is_an_error(cli, csv, store, command):
     ended = cli(command, csv, "--model", "models:/nobody@champion")
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith("error: models:/nobody@champion cannot be had from MLflow's store, sqlite:")
+    assert ended.err.startswith("error: models:/nobody@champion cannot be loaded from MLflow's store, sqlite:")
 
 
 @pytest.mark.parametrize("command", ["info", "export", "serve"])
@@ -107,7 +107,7 @@ def test_a_command_whose_argument_is_a_model_looks_there_too(cli, store, tmp_pat
     output = ["--output", tmp_path / "out.onnx"] if command == "export" else []
     ended = cli(command, "models:/nobody@champion", *output)
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith("error: models:/nobody@champion cannot be had from MLflow's store, sqlite:")
+    assert ended.err.startswith("error: models:/nobody@champion cannot be loaded from MLflow's store, sqlite:")
 
 
 def test_without_mlflow_the_command_that_installs_it_is_named(cli, csv, tmp_path, monkeypatch):

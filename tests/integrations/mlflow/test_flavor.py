@@ -186,7 +186,7 @@ def test_a_table_that_does_not_fit_makes_no_request(detector, table):
 def test_a_model_of_another_library_is_refused(tmp_path):
     model = mlflow.models.Model(flavors={"sklearn": {}})
     model.save(str(tmp_path / "MLmodel"))
-    with pytest.raises(ModelFileError, match="a model of sklearn, and none of vae-anomaly"):
+    with pytest.raises(ModelFileError, match="a model of sklearn, not of vae-anomaly"):
         load_model(str(tmp_path))
 
 

@@ -43,7 +43,7 @@ def test_the_model_of_a_run_is_found_and_registered(store, table, detector):
 @pytest.mark.parametrize("address", ["models:/sensors@nobody", "models:/nothing/1", "runs:/0123/model"])
 def test_a_model_that_is_not_there_is_one_sentence_that_names_it(store, file, address):
     register(file, "sensors")
-    with pytest.raises(TrackingError, match=f"^{address} cannot be had from MLflow's store, sqlite:"):
+    with pytest.raises(TrackingError, match=f"^{address} cannot be loaded from MLflow's store, sqlite:"):
         open_model(address)
 
 

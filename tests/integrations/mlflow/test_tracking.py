@@ -82,7 +82,7 @@ def test_figures_are_sent_together_and_not_round_by_round(store, table, monkeypa
 
 
 def test_a_long_fit_is_seen_while_it_goes_on(store, table, monkeypatch):
-    monkeypatch.setattr("vae_anomaly.integrations.mlflow.runs.SEND_EVERY", 0.0)
+    monkeypatch.setattr("vae_anomaly.integrations.mlflow.store.SEND_EVERY", 0.0)
     callback, seen = MLflowCallback(), []
 
     class Watcher:
@@ -234,7 +234,7 @@ def test_scores_are_logged_in_the_run_of_the_fit_or_in_one_of_their_own(store, t
 def test_a_store_that_is_away_costs_the_tracking_and_not_the_model(table, detector, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
     callback, began = MLflowCallback(experiment="sensors"), time.monotonic()
-    with pytest.warns(FitWarning, match=f"not tracked any further: MLflow's store, {AWAY}, fails") as warned:
+    with pytest.warns(FitWarning, match=f"Tracking stopped: MLflow's store, {AWAY}, fails") as warned:
         found = tracked(table, callback)
     assert time.monotonic() - began < 30  # MLflow's own patience is four minutes
     assert len(warned) == 1

@@ -1,7 +1,7 @@
-"""MLflow: fits are tracked, models are kept, named and served. The extra ``mlflow``.
+"""MLflow: tracking of fits, and saving, registering and serving of models. The extra ``mlflow``.
 
 `MLflowCallback` logs a fit, `ComparisonTracker` a comparison. `save_model`, `log_model` and `load_model` are a flavor
-of MLflow, around the file that `VAEDetector.save` writes: no pickle is written or read. `as_request` brings a table
+of MLflow, around the file that `VAEDetector.save` writes: no pickle is written or read. `as_request` converts a table
 into the form of a model's signature. The names are resolved, and MLflow is imported, when they are first used.
 """
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from vae_anomaly.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from vae_anomaly.integrations.mlflow.comparing import ComparisonTracker
     from vae_anomaly.integrations.mlflow.flavor import _load_pyfunc, load_model, log_model, save_model
     from vae_anomaly.integrations.mlflow.registry import open_model, register
     from vae_anomaly.integrations.mlflow.serving import serve
     from vae_anomaly.integrations.mlflow.signatures import as_request
-    from vae_anomaly.integrations.mlflow.tracking import MLflowCallback
+    from vae_anomaly.integrations.mlflow.store import store_address
+    from vae_anomaly.integrations.mlflow.tracking import ComparisonTracker, MLflowCallback
 
 __all__ = [
     "ComparisonTracker",
@@ -29,10 +29,11 @@ __all__ = [
     "register",
     "save_model",
     "serve",
+    "store_address",
 ]
 
-_HOMES = {
-    "ComparisonTracker": "comparing",
+_MODULES = {
+    "ComparisonTracker": "tracking",
     "MLflowCallback": "tracking",
     "_load_pyfunc": "flavor",
     "as_request": "signatures",
@@ -42,14 +43,15 @@ _HOMES = {
     "register": "registry",
     "save_model": "flavor",
     "serve": "serving",
+    "store_address": "store",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _require_mlflow()
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
@@ -57,7 +59,7 @@ def __dir__() -> list[str]:
 
 
 def _require_mlflow() -> None:
-    """Say which command installs MLflow where it is missing: a MissingExtraError."""
+    """Raise a MissingExtraError with the install command if MLflow is missing."""
     try:
         import_module("mlflow.pyfunc")
     except ModuleNotFoundError as error:

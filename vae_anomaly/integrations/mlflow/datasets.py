@@ -1,4 +1,4 @@
-"""A table as MLflow's notes on data have it: where it is from, its columns, and a digest of every cell."""
+"""A table as an MLflow data set: its source, its columns, and a digest of every cell."""
 
 import hashlib
 import json
@@ -20,9 +20,9 @@ DIGITS = 16
 
 
 class TableDataset(Dataset):
-    """What MLflow notes of a training table.
+    """A training table in MLflow.
 
-    Its own kinds of data set leave dates, text with gaps, and whatever is below row 10,000 out of the digest.
+    The digests of MLflow's own data sets leave out dates, text with missing cells, and all rows after the first 10,000.
     """
 
     def __init__(self, X: Any, source: str | None, schema: Schema | None) -> None:
@@ -32,16 +32,16 @@ class TableDataset(Dataset):
 
     @property
     def schema(self) -> Schema | None:
-        """The columns, as a model fitted to them declares them, where there is one."""
+        """Columns as in the signature of a model that was fitted to them, if there is one."""
         return self._schema
 
     @property
     def profile(self) -> dict[str, int]:
-        """How much it is."""
+        """Number of rows and columns."""
         return {"num_rows": len(self._frame), "num_columns": self._frame.shape[1]}
 
     def to_dict(self) -> dict[str, str]:
-        """Describe it in JSON."""
+        """JSON description of the data set."""
         described = {**super().to_dict(), "profile": json.dumps(self.profile)}
         if self.schema is not None:
             described["schema"] = json.dumps({"mlflow_colspec": self.schema.to_dict()})
@@ -52,7 +52,7 @@ class TableDataset(Dataset):
 
 
 def _digest(frame: pd.DataFrame) -> str:
-    """Hexadecimal digits that depend on every cell, on the order of rows and columns, and on the names of these."""
+    """Hexadecimal digest of all cells, of the order of rows and columns, and of the names and types of the columns."""
     columns = [(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]
     hashed = hashlib.sha256(repr(columns).encode())
     hashed.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
@@ -63,5 +63,5 @@ def _source(source: str | None) -> DatasetSource:
     if source is None:
         return CodeDatasetSource(tags={})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # several kinds of source can be a file
+        warnings.simplefilter("ignore")  # more than one class of source accepts a file
         return resolve_dataset_source(source)

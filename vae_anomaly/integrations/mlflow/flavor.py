@@ -1,4 +1,4 @@
-"""The flavor: a fitted detector as an MLflow model. Inside is the file that `VAEDetector.save` writes; no pickle."""
+"""A fitted detector as an MLflow model, around the file that `VAEDetector.save` writes: no pickle."""
 
 import json
 from importlib.metadata import version
@@ -44,11 +44,11 @@ def save_model(
     path : path-like
         A folder that does not exist yet, or an empty one.
     mlflow_model : Model, optional
-        The description to complete; MLflow gives it where it logs a model.
+        The description to complete; MLflow passes it when it logs a model.
     signature : ModelSignature, optional
-        Default: that of the table that the detector was fitted to.
+        By default that of the training table.
     input_example : DataFrame, optional
-        In the form of the signature, as `as_request` brings it. Default: a training row that the model keeps.
+        Rows in the form of the signature, as `as_request` returns them. By default a training row that the model keeps.
     """
     folder, model = Path(path).absolute(), mlflow_model or Model()
     _validate_and_prepare_target_save_path(str(folder))
@@ -71,16 +71,16 @@ def log_model(
     input_example: Any = None,
 ) -> ModelInfo:
     """
-    Log a fitted detector as an MLflow model, in the active run where there is one.
+    Log a fitted detector as an MLflow model, in the active run if there is one.
 
     Parameters
     ----------
     detector : VAEDetector
         Fitted.
     name : str
-        Of the model in its run.
+        Name of the model in its run.
     run_id : str, optional
-        Another run than the active one.
+        A run other than the active one.
     registered_model_name : str, optional
         Also register it under this name, as a new version.
     input_example : DataFrame, optional
@@ -89,7 +89,7 @@ def log_model(
     Returns
     -------
     ModelInfo
-        MLflow's; its ``model_uri`` is what `load_model` takes.
+        MLflow's description; `load_model` takes its ``model_uri``.
     """
     from vae_anomaly.integrations import mlflow as flavor
 
@@ -113,64 +113,62 @@ def load_model(model_uri: str, *, device: str = "auto") -> VAEDetector:
     model_uri : str
         ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``runs:/RUN/NAME``, or a folder.
     device : str
-        Where to score; "auto" takes CUDA where there is one.
+        Where to score; "auto" takes CUDA if there is one.
 
     Returns
     -------
     VAEDetector
-        Fitted; it takes every table that it took before, in whatever types.
+        Fitted; it takes the same tables as the detector that was logged.
 
     Raises
     ------
     ModelFileError
-        The model is not one of ours, or damaged.
+        The model was not written by vae-anomaly, or is damaged.
     """
     folder = Path(mlflow.artifacts.download_artifacts(model_uri))
     flavors = Model.load(str(folder)).flavors
     if FLAVOR not in flavors:
-        raise ModelFileError(f"{model_uri} is a model of {', '.join(flavors)}, and none of vae-anomaly.")
+        raise ModelFileError(f"{model_uri} is a model of {', '.join(flavors)}, not of vae-anomaly.")
     return load(folder / flavors[FLAVOR]["data"], device=device)
 
 
 class Predictor:
-    """What ``pyfunc.predict`` calls: rows in the form of the signature in, a frame of answers out."""
+    """The model behind ``pyfunc.predict``: takes rows in the form of the signature, and returns a frame."""
 
     def __init__(self, detector: VAEDetector):
         self.detector = detector
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Give ``anomaly_score``, ``p_value`` and ``is_anomaly`` of each row, and ``reason`` where it is asked for.
+        """Return ``anomaly_score``, ``p_value`` and ``is_anomaly`` of each row, and ``reason`` with ``explain``.
 
-        Reasons are given for the flagged rows; the others have an empty text.
+        Flagged rows have reasons; the others have an empty text.
         """
-        asked = {name: default for name, (_, default) in PARAMETERS.items()} | (params or {})
-        explain = asked.pop("explain")
+        options = {name: default for name, (_, default) in PARAMETERS.items()} | (params or {})
+        explain = options.pop("explain")
         try:
             rows = as_trained(self.detector, model_input)
-            found = self.detector.detect(rows, **asked).reset_index(drop=True)
+            detected = self.detector.detect(rows, **options).reset_index(drop=True)
             if explain:
-                found["reason"] = self._reasons(rows, found["is_anomaly"].to_numpy())
+                flagged = detected["is_anomaly"].to_numpy()
+                reasons = np.full(len(flagged), "", dtype=object)
+                if flagged.any():
+                    reasons[flagged] = self.detector.reasons(rows[flagged]).to_numpy()
+                detected["reason"] = reasons
         except (VaeAnomalyError, ValueError) as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
-        return found
-
-    def _reasons(self, rows: Any, flagged: np.ndarray) -> np.ndarray:
-        reasons = np.full(len(flagged), "", dtype=object)
-        if flagged.any():
-            reasons[flagged] = self.detector.reasons(rows[flagged]).to_numpy()
-        return reasons
+        return detected
 
 
 def _load_pyfunc(data_path: str) -> Predictor:
-    """Load what ``mlflow.pyfunc.load_model`` wraps, given the file in the model's folder."""
+    """Load the model that ``mlflow.pyfunc.load_model`` wraps, given the file in the model's folder."""
     return Predictor(load(data_path))
 
 
 def _write_requirements(detector: VAEDetector, folder: Path, conda: str, python: str) -> None:
-    """What an environment for the model must hold: our release and the torch that fitted it."""
-    torch = detector.versions_["torch"].partition("+")[0]  # which build it was is the machine's affair
-    needs = [f"vae-anomaly[mlflow]=={version('vae-anomaly')}", f"torch=={torch}"]
-    environment = _mlflow_conda_env(additional_pip_deps=needs)
-    (folder / conda).write_text(json.dumps(environment, indent=2))  # which is YAML too
-    (folder / "requirements.txt").write_text("\n".join([f"mlflow=={mlflow.__version__}", *needs]) + "\n")
+    """Write the requirements of the model: this release, and the torch that fitted it."""
+    torch = detector.versions_["torch"].partition("+")[0]  # without the build, which depends on the machine
+    requirements = [f"vae-anomaly[mlflow]=={version('vae-anomaly')}", f"torch=={torch}"]
+    environment = _mlflow_conda_env(additional_pip_deps=requirements)
+    (folder / conda).write_text(json.dumps(environment, indent=2))  # JSON is YAML
+    (folder / "requirements.txt").write_text("\n".join([f"mlflow=={mlflow.__version__}", *requirements]) + "\n")
     _PythonEnv.current().to_yaml(str(folder / python))

@@ -1,4 +1,4 @@
-"""Models under names: put there, and found again."""
+"""MLflow's model registry: register a model under a name, and load it again."""
 
 import re
 from contextlib import redirect_stderr
@@ -8,15 +8,8 @@ import mlflow
 
 from vae_anomaly.detector import VAEDetector, load
 from vae_anomaly.errors import TrackingError
-from vae_anomaly.integrations.mlflow.connection import FAILURES, first_line, manners, store
 from vae_anomaly.integrations.mlflow.flavor import load_model, log_model
-
-_ADDRESS = re.compile(r"(models|runs|mlflow-artifacts):/")
-
-
-def is_address(model: str) -> bool:
-    """Whether a model is named by an address of MLflow's, such as ``models:/NAME@ALIAS``, and not by its file."""
-    return _ADDRESS.match(model) is not None
+from vae_anomaly.integrations.mlflow.store import FAILURES, first_line, short_timeouts, store_address
 
 
 def open_model(model: str, *, device: str = "auto") -> VAEDetector:
@@ -33,29 +26,31 @@ def open_model(model: str, *, device: str = "auto") -> VAEDetector:
     Raises
     ------
     TrackingError
-        The store does not answer, or does not have the model.
+        The store does not answer, or has no such model.
     ModelFileError
-        The model is not one of ours, or damaged.
+        The model was not written by vae-anomaly, or is damaged.
     """
-    with manners():
+    with short_timeouts():
         try:
             return load_model(model, device=device)
         except FAILURES as error:
-            raise TrackingError(f"{model} cannot be had from MLflow's store, {store()}: {first_line(error)}") from error
+            raise TrackingError(
+                f"{model} cannot be loaded from MLflow's store, {store_address()}: {first_line(error)}"
+            ) from error
 
 
 def register(model: str, name: str, *, alias: str | None = None) -> int:
     """
-    Put a model into MLflow's registry as a new version of ``name``.
+    Register a model in MLflow as a new version of ``name``.
 
     Parameters
     ----------
     model : str
-        A file that `VAEDetector.save` wrote, or an address of MLflow's.
+        A file that `VAEDetector.save` wrote, or an MLflow address as for `open_model`.
     name : str
-        Made where it does not exist.
+        Created if it does not exist.
     alias : str, optional
-        Points at this version from now on, such as "champion".
+        A name for this version from now on, such as "champion".
 
     Returns
     -------
@@ -65,17 +60,18 @@ def register(model: str, name: str, *, alias: str | None = None) -> int:
     Raises
     ------
     TrackingError
-        The store does not answer, does not have the model, or does not take the name.
+        The store does not answer, has no such model, or does not accept the name.
     """
-    detector = None if is_address(model) else load(model, device="cpu")
-    with manners():
+    is_address = re.match(r"(models|runs|mlflow-artifacts):/", model) is not None
+    detector = None if is_address else load(model, device="cpu")
+    with short_timeouts():
         try:
             address = model if detector is None else log_model(detector).model_uri
-            with redirect_stderr(StringIO()):  # MLflow tells of it there, in two lines
+            with redirect_stderr(StringIO()):  # MLflow prints two lines there
                 version = mlflow.register_model(address, name).version
             if alias is not None:
                 mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
         except FAILURES as error:
-            message = f"{model} cannot be registered in MLflow's store, {store()}: {first_line(error)}"
+            message = f"{model} cannot be registered in MLflow's store, {store_address()}: {first_line(error)}"
             raise TrackingError(message) from error
     return int(version)

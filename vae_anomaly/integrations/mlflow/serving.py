@@ -1,7 +1,7 @@
-"""MLflow's model server around a detector, in this process: what stops the process stops all of it.
+"""MLflow's model server for a detector, in this process, so that it ends with the process.
 
-``mlflow models serve`` starts a child that may outlive it, takes requests of any size, and tells whoever asks wrongly a
-stack trace and the rows that it was sent.
+``mlflow models serve`` starts a child process that may outlive it, accepts requests of any size, and answers a wrong
+request with a stack trace and its rows.
 """
 
 import json
@@ -18,8 +18,7 @@ from vae_anomaly.integrations.mlflow.flavor import Predictor
 from vae_anomaly.integrations.mlflow.signatures import signature_of
 
 MOST_BYTES = 16_000_000
-GRACE = 5  # seconds for requests under way when the server is told to stop
-DRAINED = 4  # times the limit: so much of a body that is refused is read, for a client that reads only afterwards
+DRAINED = 4  # times the limit: a longer body is read up to here, for clients that read the answer only after sending
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -36,29 +35,30 @@ def serve(detector: VAEDetector, *, host: str = "127.0.0.1", port: int = 5001, m
     detector : VAEDetector
         Fitted.
     host, port : str, int
-        Where to listen. Nobody is asked for a password.
+        Where to listen. There is no authentication.
     max_bytes : int
-        Of the body of a request; a longer one is refused with status 413.
+        Largest body of a request; a longer one is answered with status 413.
     """
-    config = uvicorn.Config(application(detector, max_bytes), log_level="warning", timeout_graceful_shutdown=GRACE)
+    seconds = 5  # for running requests when the server is stopped
+    config = uvicorn.Config(application(detector, max_bytes), log_level="warning", timeout_graceful_shutdown=seconds)
     with _listen(host, port) as listening:
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def application(detector: VAEDetector, max_bytes: int = MOST_BYTES) -> "Door":
-    """Give MLflow's own application for the detector, behind a door."""
+def application(detector: VAEDetector, max_bytes: int = MOST_BYTES) -> "RequestFilter":
+    """MLflow's application for the detector, behind a filter of requests and errors."""
     model = PyFuncModel(Model(signature=signature_of(detector)), Predictor(detector))
-    return Door(scoring_server.init(model), max_bytes)
+    return RequestFilter(scoring_server.init(model), max_bytes)
 
 
-class Door:
-    """Refuses what is too long or of no type, and has errors say one thing: what is wrong with the request."""
+class RequestFilter:
+    """Rejects requests that are too long or have no type, and shortens errors to what is wrong with the request."""
 
     def __init__(self, inner: Application, max_bytes: int) -> None:
         self.inner, self.max_bytes = inner, max_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer it here."""
+        """Pass a request on, or answer it with an error."""
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return
@@ -67,13 +67,13 @@ class Door:
             message = f"The request is longer than {self.max_bytes:,} bytes. Send fewer rows at a time."
             await _answer(send, 413, "REQUEST_LIMIT_EXCEEDED", message)
         elif scope["method"] == "POST" and not any(name == b"content-type" for name, _ in scope["headers"]):
-            message = "The request has no Content-Type. Say text/csv or application/json."
+            message = "The request has no Content-Type. Use text/csv or application/json."
             await _answer(send, 415, "BAD_REQUEST", message)
         else:
-            await self.inner(scope, _once(body, receive), Shortener(send))
+            await self.inner(scope, _replay(body, receive), ErrorFilter(send))
 
     async def _body(self, receive: Receive) -> bytes | None:
-        """The body of a request, None where it is too long."""
+        """Body of a request; None if it is too long."""
         chunks, length, more = [], 0, True
         while more and length <= DRAINED * self.max_bytes:
             message = await receive()
@@ -84,15 +84,15 @@ class Door:
         return b"".join(chunks) if length <= self.max_bytes else None
 
 
-class Shortener:
-    """Passes answers on; of errors only their code and what is wrong."""
+class ErrorFilter:
+    """Passes answers on; errors are reduced to their code and message."""
 
     def __init__(self, send: Send) -> None:
         self.send = send
         self.status, self.body = 200, b""
 
     async def __call__(self, message: Message) -> None:
-        """Send a message, or keep it where it is of an error."""
+        """Send a message, or collect it if it is part of an error."""
         if message["type"] == "http.response.start" and message["status"] >= 400:
             self.status = message["status"]
         elif self.status < 400:
@@ -100,10 +100,10 @@ class Shortener:
         else:
             self.body += message.get("body", b"")
             if not message.get("more_body", False):
-                await _answer(self.send, self.status, *_told(self.body))
+                await _answer(self.send, self.status, *_error_of(self.body))
 
 
-def _told(body: bytes) -> tuple[str, str]:
+def _error_of(body: bytes) -> tuple[str, str]:
     """Code and message of an error, without the rows and the advice that MLflow puts around it."""
     try:
         error = json.loads(body)
@@ -122,8 +122,8 @@ async def _answer(send: Send, status: int, code: str, message: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _once(body: bytes, receive: Receive) -> Receive:
-    """The body that was read already, then whatever comes."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Receive the body, which has been read already, and then further messages."""
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:

@@ -1,8 +1,8 @@
-"""What a detector takes and gives, in MLflow's words: its signature, tables in the form of it, and the way back.
+"""The MLflow signature of a detector, and the conversion of tables into its form and back.
 
-JSON and CSV know numbers and text. So numbers are declared double, whole ones too, for a column of whole numbers with a
-missing cell holds floats; 0 and 1 likewise; everything else is declared string: categories, dates, durations, and truth
-values, which a CSV spells out. A missing cell is NaN, null, or empty.
+JSON and CSV have numbers and text. Numbers are therefore declared double, whole numbers and flags of 0 and 1 included,
+since a column of whole numbers with a missing cell has floats. All else is declared string: categories, dates,
+durations, and truth values, which a CSV has in words. A missing cell is NaN, null, or empty.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import DataError
 from vae_anomaly.explain.explanation import rounded
 
-PARAMETERS = {  # of predict: type, and what holds unless told otherwise
+PARAMETERS = {  # of predict: type and default
     "explain": (DataType.boolean, False),
     "fdr": (DataType.double, None),
     "alerts": (DataType.long, None),
@@ -32,7 +32,7 @@ _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.
 
 @dataclass(frozen=True)
 class Form:
-    """How a column is declared, written into a request, and read out of one."""
+    """Type of a column in the signature, and its conversion into a request and back."""
 
     kind: DataType
     write: Callable[[Values], pd.Series]
@@ -40,7 +40,7 @@ class Form:
 
 
 def signature_of(detector: VAEDetector) -> ModelSignature:
-    """Declare what ``pyfunc.predict`` takes and gives; the columns of an array have no names."""
+    """Signature of ``pyfunc.predict``; for a model of arrays, the columns have no names."""
     inputs: list[Any] = [ColSpec(DataType.double)] * detector.n_features_in_
     if detector.model_.is_frame:
         inputs = [ColSpec(form.kind, str(name)) for name, form in _forms(detector).items()]
@@ -52,7 +52,7 @@ def signature_of(detector: VAEDetector) -> ModelSignature:
 
 def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
     """
-    Bring a table into the form of the signature: what ``pyfunc.predict`` takes, and what JSON and CSV can hold.
+    Convert a table into the form of the signature, for ``pyfunc.predict``, JSON and CSV.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
     [{'day': '2026-01-01 00:00:00', 'count': 3.0}]
     """
     table = detector.model_.frame_of(X)
-    detector.schema_.encode(table)  # a table that the detector would not take is refused as it would refuse it
+    detector.schema_.encode(table)  # raises what the detector would raise
     if not detector.model_.is_frame:
         return table.copy()
     forms = _forms(detector).items()
@@ -86,14 +86,14 @@ def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
 
 
 def example_of(detector: VAEDetector, X: Any = None) -> pd.DataFrame:
-    """Give a real row in that form, of the table ``X``, or of the training rows that the model keeps.
+    """A row of ``X``, or of the training rows that the model keeps, in the form of the signature.
 
-    If there is one without a missing cell, that is taken.
+    It is the first row without a missing cell, if there is one.
     """
     if X is None:
         kept = detector.model_.reference.cells
         X = rounded(detector.schema_.decode(kept[_first(~np.isnan(kept).any(axis=1))]))
-        if not detector.model_.is_frame:  # columns left out are zeros: whatever stands there is ignored
+        if not detector.model_.is_frame:  # columns that the model does not use are ignored
             X = X.reindex(columns=detector.model_.inputs, fill_value=0.0).to_numpy(dtype=np.float64)
     table = detector.model_.frame_of(X)
     chosen = table.iloc[_first(table[detector.schema_.names].notna().all(axis=1).to_numpy())].reset_index(drop=True)
@@ -101,7 +101,7 @@ def example_of(detector: VAEDetector, X: Any = None) -> pd.DataFrame:
 
 
 def as_trained(detector: VAEDetector, request: Any) -> Any:
-    """Turn rows in the form of the signature into a table of the kinds that the detector was fitted to."""
+    """Convert rows in the form of the signature into a table with the types of the training table."""
     if not detector.model_.is_frame:
         return np.asarray(request, dtype=np.float64)
     read = {}
@@ -113,12 +113,12 @@ def as_trained(detector: VAEDetector, request: Any) -> Any:
 
 
 def _first(complete: np.ndarray) -> np.ndarray:
-    """The position of the first complete row, of the first at all where none is, (1,)."""
+    """Index of the first complete row, or else of the first row, (1,)."""
     return np.array([complete.argmax()])
 
 
 def _forms(detector: VAEDetector) -> dict[str | int, Form]:
-    """The form of each column in use, in the order of the table."""
+    """Form of each column in use, in the order of the table."""
     if detector.image_shape is not None:
         return dict.fromkeys(detector.schema_.names, _NUMBER)
     return {column["name"]: _form(column) for column in detector.schema_.to_json()["columns"]}
@@ -149,7 +149,7 @@ def _text(values: Values) -> pd.Series:
 
 
 def _truths(series: pd.Series) -> pd.Series:
-    """Truth values, or their names; what is neither stays, for the detector to refuse."""
+    """Truth values of themselves or of their names; other values stay, and the detector raises an error."""
     return series.map(lambda value: _TRUTHS.get(str(value).strip().lower(), value), na_action="ignore")
 
 
