@@ -16,8 +16,6 @@ from mlflow.types import Schema
 
 from vae_anomaly.data.parse import as_frame, is_frame
 
-DIGITS = 16
-
 
 class TableDataset(Dataset):
     """A training table in MLflow.
@@ -48,15 +46,11 @@ class TableDataset(Dataset):
         return described
 
     def _compute_digest(self) -> str:
-        return _digest(self._frame)
-
-
-def _digest(frame: pd.DataFrame) -> str:
-    """Hexadecimal digest of all cells, of the order of rows and columns, and of the names and types of the columns."""
-    columns = [(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]
-    hashed = hashlib.sha256(repr(columns).encode())
-    hashed.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    return hashed.hexdigest()[:DIGITS]
+        """Hexadecimal digest of all cells, of the order of rows and columns, and of names and types of the columns."""
+        columns = [(str(name), str(dtype)) for name, dtype in self._frame.dtypes.items()]
+        digest = hashlib.sha256(repr(columns).encode())
+        digest.update(pd.util.hash_pandas_object(self._frame, index=False).to_numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
 def _source(source: str | None) -> DatasetSource:

@@ -15,7 +15,9 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+from vae_anomaly.data.columns import CategoryColumn, Column, FlagColumn, NumberColumn
 from vae_anomaly.data.parse import Level, Values
+from vae_anomaly.data.pixels import PixelColumn
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import DataError
 from vae_anomaly.explain.explanation import rounded
@@ -119,22 +121,20 @@ def _first(complete: np.ndarray) -> np.ndarray:
 
 def _forms(detector: VAEDetector) -> dict[str | int, Form]:
     """Form of each column in use, in the order of the table."""
-    if detector.image_shape is not None:
-        return dict.fromkeys(detector.schema_.names, _NUMBER)
-    return {column["name"]: _form(column) for column in detector.schema_.to_json()["columns"]}
+    return {column.name: _form_of(column) for column in detector.schema_.columns}
 
 
-def _form(column: Mapping[str, Any]) -> Form:
-    others = [level for level in column.get("levels", []) if not isinstance(level, str)]
-    match column["kind"], column["storage"]:
-        case "number", str(storage) if storage.startswith(("timedelta", "duration")):
+def _form_of(column: Column | PixelColumn) -> Form:
+    match column:
+        case NumberColumn() if column.is_duration:
             return _DURATION
-        case "flag", "bool" | "boolean" | "object" | "bool[pyarrow]":
+        case FlagColumn(storage="bool" | "boolean" | "object" | "bool[pyarrow]"):
             return _TRUTH
-        case "number" | "flag", _:
+        case NumberColumn() | FlagColumn() | PixelColumn():
             return _NUMBER
-        case "category", "category" if others:
-            return Form(DataType.string, _text, partial(_levels, known={str(level): level for level in others}))
+        case CategoryColumn(storage="category"):
+            others = {str(level): level for level in column.levels if not isinstance(level, str)}
+            return Form(DataType.string, _text, partial(_levels, known=others)) if others else _TEXT
     return _TEXT
 
 
