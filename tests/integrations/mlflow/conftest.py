@@ -1,4 +1,4 @@
-"""A table of all kinds of columns, and a detector fitted to it."""
+"""A table with all kinds of columns, and a detector fitted to it."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ N_ROWS = 80
 
 
 def mixed_table() -> pd.DataFrame:
-    """Numbers, whole ones, flags, truth values, text, categories, dates and durations; a gap in most."""
+    """Numbers, whole numbers, flags, truth values, text, categories, dates and durations; most have a missing cell."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=N_ROWS)
     table = pd.DataFrame(

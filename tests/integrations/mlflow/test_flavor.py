@@ -1,4 +1,4 @@
-"""The flavor and its signature, through MLflow's own pyfunc and the code that answers its server's requests."""
+"""The flavor and its signature, through MLflow's pyfunc and its server's request handler."""
 
 import json
 from pathlib import Path
@@ -32,24 +32,24 @@ def served(folder, monkeypatch):
 
 
 def answer(model, body: str, kind: str) -> pd.DataFrame:
-    """What MLflow's server makes of the body of a request."""
+    """The server's answer to a request, as a frame."""
     answered = invocations(body.encode(), kind, model, model.metadata.get_input_schema())
     assert answered.status == 200
     return pd.DataFrame(json.loads(answered.response)["predictions"])
 
 
 def as_json(table: pd.DataFrame, **params: object) -> str:
-    """All digits of numbers, which ``DataFrame.to_json`` does not write; missing cells as null."""
+    """A request with all digits of numbers, unlike ``DataFrame.to_json``, and null for missing cells."""
     rows = [[None if pd.isna(cell) else cell for cell in row] for row in table.astype(object).to_numpy().tolist()]
     return json.dumps({"dataframe_split": {"columns": table.columns.tolist(), "data": rows}, "params": params})
 
 
-def test_inside_is_our_own_file_and_no_pickle(folder, detector, table):
+def test_the_model_folder_has_our_file_and_no_pickle(folder, detector, table):
     assert_allclose(load(folder / "model.vae").score_samples(table), detector.score_samples(table), rtol=0)
     assert [path.name for path in folder.iterdir() if path.suffix in {".pkl", ".pickle", ".skops", ".py"}] == []
 
 
-def test_a_loaded_detector_scores_the_same_and_takes_the_table_as_it_was(folder, detector, table, monkeypatch):
+def test_a_loaded_detector_scores_the_same_table_alike(folder, detector, table, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     assert (load_model(str(folder)).score_samples(table) == detector.score_samples(table)).all()
 
@@ -79,7 +79,7 @@ def test_reasons_are_those_of_the_flagged_rows(served, detector, table):
 
 
 def test_mixed_rows_in_json_score_as_in_the_table(served, detector, table):
-    """Whole numbers as such, truth values as such, gaps as null, dates and categories as text."""
+    """Whole numbers and truth values as such, missing cells as null, dates and categories as text."""
     body = as_json(as_request(detector, table).assign(whole=table["whole"], flag=table["flag"], truth=table["truth"]))
     assert "null" in body
     assert_allclose(answer(served, body, "application/json")["anomaly_score"], detector.anomaly_score(table), rtol=1e-9)
@@ -103,7 +103,7 @@ def test_columns_in_another_order_and_more_of_them_score_the_same(served, detect
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "change, message",
     [
         (lambda request: request.drop(columns="number"), "missing inputs"),
         (lambda request: request.assign(day="tomorrow"), "Column 'day' held dates in fit; found text 'tomorrow'"),
@@ -113,8 +113,8 @@ def test_columns_in_another_order_and_more_of_them_score_the_same(served, detect
     ],
     ids=["missing", "date", "truth", "duration", "infinite"],
 )
-def test_what_does_not_fit_is_one_error_of_the_callers(served, detector, table, change, told):
-    with pytest.raises(MlflowException, match=told) as raised:
+def test_rows_that_do_not_fit_are_a_client_error(served, detector, table, change, message):
+    with pytest.raises(MlflowException, match=message) as raised:
         served.predict(change(as_request(detector, table)))
     assert raised.value.get_http_status_code() == 400
 
@@ -124,7 +124,7 @@ def test_two_rules_are_one_too_many(served, detector, table):
         served.predict(as_request(detector, table), params={"fdr": 0.1, "alerts": 3})
 
 
-def test_the_example_is_a_row_of_the_training_table_without_gaps(served, detector, table):
+def test_the_example_is_a_training_row_without_missing_cells(served, detector, table):
     example = served.input_example
     requests = as_request(detector, table)
     alike = (requests[["whole", "flag", "text", "day"]] == example[["whole", "flag", "text", "day"]].iloc[0]).all(
@@ -165,7 +165,7 @@ def test_rows_of_an_array_need_no_names(of_array, kind, body):
     assert_allclose(answer(mlflow.pyfunc.load_model(str(path)), body(X), kind)["anomaly_score"], expected, rtol=1e-9)
 
 
-def test_an_array_itself_is_taken(of_array):
+def test_an_array_is_accepted(of_array):
     X, expected, path = of_array
     assert (mlflow.pyfunc.load_model(str(path)).predict(X)["anomaly_score"] == expected).all()
 
@@ -178,19 +178,19 @@ def test_images_are_rows_of_pixels(tmp_path):
     assert (found["anomaly_score"] == detector.anomaly_score(X)).all()
 
 
-def test_a_table_that_does_not_fit_makes_no_request(detector, table):
+def test_a_table_that_does_not_fit_is_an_error(detector, table):
     with pytest.raises(DataError, match="Column 'day' held dates in fit"):
         as_request(detector, table.assign(day="tomorrow"))
 
 
-def test_a_model_of_another_library_is_refused(tmp_path):
+def test_a_model_of_another_library_is_an_error(tmp_path):
     model = mlflow.models.Model(flavors={"sklearn": {}})
     model.save(str(tmp_path / "MLmodel"))
     with pytest.raises(ModelFileError, match="a model of sklearn, not of vae-anomaly"):
         load_model(str(tmp_path))
 
 
-def test_an_altered_file_is_refused(folder, tmp_path):
+def test_an_altered_file_is_an_error(folder, tmp_path):
     altered = tmp_path / "model"
     mlflow.artifacts.download_artifacts(str(folder), dst_path=str(tmp_path))
     data = bytearray(Path(altered, "model.vae").read_bytes())

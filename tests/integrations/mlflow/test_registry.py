@@ -1,4 +1,4 @@
-"""Models under names: registered, found again, and refused in one sentence where there is none."""
+"""Models are registered and loaded again; one that does not exist is an error of one sentence."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_a_file_is_registered_and_found_by_version_and_alias(store, file, detect
         assert (open_model(address).score_samples(table) == detector.score_samples(table)).all()
 
 
-def test_registering_prints_nothing_of_mlflows(store, file, capsys):
+def test_registering_prints_nothing(store, file, capsys):
     register(file, "sensors")
     assert capsys.readouterr().err == ""
 
@@ -41,18 +41,18 @@ def test_the_model_of_a_run_is_found_and_registered(store, table, detector):
 
 
 @pytest.mark.parametrize("address", ["models:/sensors@nobody", "models:/nothing/1", "runs:/0123/model"])
-def test_a_model_that_is_not_there_is_one_sentence_that_names_it(store, file, address):
+def test_a_model_that_does_not_exist_is_an_error_that_names_it(store, file, address):
     register(file, "sensors")
     with pytest.raises(TrackingError, match=f"^{address} cannot be loaded from MLflow's store, sqlite:"):
         open_model(address)
 
 
-def test_a_file_that_is_not_there_reaches_no_store(store):
+def test_a_missing_file_is_an_error_and_nothing_is_registered(store):
     with pytest.raises(ModelFileError, match="Cannot read the model"):
         register("missing.vae", "sensors")
     assert store.search_registered_models() == []
 
 
-def test_a_name_that_the_registry_does_not_take_is_an_error(store, file):
+def test_a_name_that_the_registry_rejects_is_an_error(store, file):
     with pytest.raises(TrackingError, match="cannot be registered"):
         register(file, "")

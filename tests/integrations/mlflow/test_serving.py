@@ -1,4 +1,4 @@
-"""The application that serves a detector, spoken to as a server speaks to it."""
+"""The application that serves a detector, called as a server calls it."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ def ask(served, body: bytes, kind: str | None = "application/json", path: str = 
 
 
 @pytest.mark.parametrize("path", ["/health", "/ping"])
-def test_it_says_that_it_is_well(served, path):
+def test_the_health_check_succeeds(served, path):
     assert ask(served, b"", None, path, "GET") == (200, None)
 
 
@@ -63,20 +63,20 @@ def test_rows_are_scored(served, detector, table):
     assert found.columns.tolist() == ["anomaly_score", "p_value", "is_anomaly"]
 
 
-def test_a_request_of_the_largest_size_is_taken_and_one_byte_more_is_not(served, table):
+def test_a_request_of_the_largest_size_is_accepted_and_one_byte_more_is_not(served, table):
     body = table.to_csv(index=False).encode()
     assert ask(served, body.ljust(LIMIT, b"\n"), "text/csv")[0] == 200
     status, answer = ask(served, body.ljust(LIMIT + 1, b"\n"), "text/csv")
     assert (status, answer["message"]) == (413, "The request is longer than 20,000 bytes. Send fewer rows at a time.")
 
 
-def test_an_endless_request_is_not_read_to_its_end(served):
+def test_a_very_long_request_is_not_read_to_its_end(served):
     assert ask(served, b"1" * (2 * DRAINED * LIMIT), "text/csv")[0] == 413
     assert len(ask.left) > DRAINED * LIMIT / 2000
 
 
 @pytest.mark.parametrize(
-    "body, kind, status, told",
+    "body, kind, status, message",
     [
         (b'{"dataframe_records": [{"number": 1}]}', "application/json", 400, "Model is missing inputs ['whole'"),
         (b"number,whole\n1,2", "text/csv", 400, "Model is missing inputs ['flag'"),
@@ -88,11 +88,11 @@ def test_an_endless_request_is_not_read_to_its_end(served):
         (b"a", None, 415, "The request has no Content-Type"),
     ],
 )
-def test_a_bad_request_is_told_one_clear_thing(served, body, kind, status, told):
+def test_the_error_of_a_bad_request_is_one_message(served, body, kind, status, message):
     found, answer = ask(served, body, kind)
     assert found == status
     assert answer.keys() == {"error_code", "message"}  # no stack trace
-    assert told in answer["message"]
+    assert message in answer["message"]
     assert len(answer["message"]) < 400
 
 
@@ -104,5 +104,5 @@ def test_an_error_does_not_repeat_the_rows(served, detector, table):
     assert "confidential" not in answer["message"]
 
 
-def test_what_is_not_served_is_not_found(served):
+def test_another_path_is_not_found(served):
     assert ask(served, b"", None, "/models", "GET") == (404, {"error_code": "ERROR", "message": "Not Found"})

@@ -1,4 +1,4 @@
-"""Spark scores a frame with the flavor: a real, local Spark, whose workers load the model for themselves."""
+"""Scoring of a Spark frame with the flavor: in a local Spark, whose workers load the model."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    """Two workers, which write nowhere but in a folder of the test."""
+    """Two workers that write only to a folder of the test."""
     pyspark = pytest.importorskip("pyspark.sql", reason="Spark is tested where pyspark is installed")
     if shutil.which("java") is None:
         pytest.skip("Spark is tested where Java is installed")
@@ -36,7 +36,7 @@ def spark(tmp_path_factory):
         session.stop()
 
 
-def test_the_readmes_spark_frame_is_scored_as_the_table_is(spark, store, tmp_path):
+def test_the_spark_frame_of_the_readme_is_scored_as_the_table(spark, store, tmp_path):
     [snippet] = re.findall(r"^```py\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     penguins = read_table("examples/penguins.csv")

@@ -1,4 +1,4 @@
-"""What a tracked fit leaves in MLflow's store, and what becomes of a fit whose store is away."""
+"""A tracked fit in MLflow's store, and fits whose store does not answer or fails."""
 
 import os
 import pickle
@@ -26,11 +26,11 @@ def tracked(table: pd.DataFrame, callback: MLflowCallback, **parameters: object)
 
 @pytest.fixture
 def run_of(store):
-    """The run that a callback has logged, as the store has it."""
+    """The run of a callback, from the store."""
     return lambda callback: store.get_run(callback.run_id)
 
 
-def test_each_round_is_logged_with_the_figures_of_the_history(store, table):
+def test_each_round_is_logged_with_the_values_of_the_history(store, table):
     callback = MLflowCallback()
     detector = tracked(table, callback, purpose="representation", validation_fraction=0.3, max_iter=40)
     steps = detector.history_["step"]
@@ -44,7 +44,7 @@ def test_each_round_is_logged_with_the_figures_of_the_history(store, table):
 
 
 class Interrupting:
-    """A callback that breaks a fit off after so many rounds."""
+    """A callback that interrupts a fit after ``rounds`` rounds."""
 
     def __init__(self, rounds):
         self.rounds = rounds
@@ -54,7 +54,7 @@ class Interrupting:
             raise KeyboardInterrupt
 
 
-def test_the_run_of_a_fit_that_goes_on_begins_at_its_step(store, table, tmp_path, monkeypatch):
+def test_the_run_of_a_resumed_fit_begins_at_its_step(store, table, tmp_path, monkeypatch):
     monkeypatch.setattr("vae_anomaly.training.checkpoints.EVERY", 0.0)
     monkeypatch.setattr("vae_anomaly.training.checkpoints.DEARER", 0.0)
     parameters = {"max_iter": 20, "random_state": 0, "checkpoint": tmp_path / "state"}
@@ -65,10 +65,10 @@ def test_the_run_of_a_fit_that_goes_on_begins_at_its_step(store, table, tmp_path
     steps = [metric.step for metric in store.get_metric_history(callback.run_id, "elbo")]
     timed = [metric.step for metric in store.get_metric_history(callback.run_id, "step_seconds")]
     assert steps == detector.history_["step"][5:]
-    assert timed == steps[1:]  # when the first of them began nobody has seen
+    assert timed == steps[1:]  # the start of the first one is unknown
 
 
-def test_figures_are_sent_together_and_not_round_by_round(store, table, monkeypatch):
+def test_metrics_are_sent_together_and_not_round_by_round(store, table, monkeypatch):
     sent, send = [], mlflow.MlflowClient.log_batch
 
     def counted(client, run_id, metrics=(), **more):
@@ -81,7 +81,7 @@ def test_figures_are_sent_together_and_not_round_by_round(store, table, monkeypa
     assert len(sent) < 6
 
 
-def test_a_long_fit_is_seen_while_it_goes_on(store, table, monkeypatch):
+def test_the_metrics_of_a_long_fit_are_sent_during_training(store, table, monkeypatch):
     monkeypatch.setattr("vae_anomaly.integrations.mlflow.store.SEND_EVERY", 0.0)
     callback, seen = MLflowCallback(), []
 
@@ -100,11 +100,11 @@ def test_the_machine_is_measured(store, table, run_of, monkeypatch):
     assert "system/cpu_utilization_percentage" in run_of(callback).data.metrics
 
 
-def test_a_callback_goes_to_other_processes_with_its_estimator():
+def test_a_callback_can_be_pickled():
     assert pickle.loads(pickle.dumps(MLflowCallback(experiment="sensors"))).experiment == "sensors"
 
 
-def test_what_auto_chose_stands_beside_what_was_asked_for(run_of, table):
+def test_parameters_are_logged_with_the_values_chosen_for_auto(run_of, table):
     callback = MLflowCallback()
     detector = tracked(table, callback)
     params = run_of(callback).data.params
@@ -134,7 +134,7 @@ def test_the_model_is_logged_with_signature_and_example(run_of, table):
     assert model.input_example["day"][0] in {str(day) for day in table["day"]}
 
 
-def test_the_table_is_named_with_its_size_and_digest(run_of, table, tmp_path):
+def test_the_table_is_logged_with_its_name_and_size(run_of, table, tmp_path):
     file = tmp_path / "sensors.csv"
     table.to_csv(file)
     callback = MLflowCallback(source=str(file))
@@ -160,13 +160,13 @@ def test_the_digest_depends_on_the_order_of_rows_and_on_names(table, detector):
     assert len({TableDataset(other, None, schema).digest for other in others}) == len(others)
 
 
-def test_the_history_is_there_as_a_picture(store, table):
+def test_the_history_is_logged_as_a_figure(store, table):
     callback = MLflowCallback()
     tracked(table, callback)
     assert [artifact.path for artifact in store.list_artifacts(callback.run_id)] == ["history.png"]
 
 
-def test_the_report_is_there_where_it_is_asked_for(store, table):
+def test_the_report_is_logged_on_request(store, table):
     callback = MLflowCallback(report=True)
     tracked(table, callback)
     [page] = [each.path for each in store.list_artifacts(callback.run_id) if each.path.endswith(".html")]
@@ -174,7 +174,7 @@ def test_the_report_is_there_where_it_is_asked_for(store, table):
     assert "<h1>Anomalous rows of the training table</h1>" in mlflow.artifacts.load_text(address)
 
 
-def test_a_run_has_the_name_and_the_experiment_that_were_asked_for(store, run_of, table):
+def test_a_run_has_the_given_name_and_experiment(store, run_of, table):
     callback = MLflowCallback(experiment="sensors", run_name="first")
     tracked(table, callback)
     run = run_of(callback)
@@ -217,7 +217,7 @@ def test_arrays_are_tracked_too(run_of):
     assert run_of(callback).inputs.dataset_inputs[0].dataset.profile == '{"num_rows": 50, "num_columns": 3}'
 
 
-def test_scores_are_logged_in_the_run_of_the_fit_or_in_one_of_their_own(store, table, run_of):
+def test_scores_are_logged_in_the_run_of_the_fit_or_in_a_new_one(store, table, run_of):
     callback = MLflowCallback()
     found = tracked(table, callback).detect(table, alerts=7)
     callback.log_scores(found)
@@ -231,24 +231,24 @@ def test_scores_are_logged_in_the_run_of_the_fit_or_in_one_of_their_own(store, t
     assert run_of(callback).data.metrics["anomaly_score_max"] == found["anomaly_score"].max()
 
 
-def test_a_store_that_is_away_costs_the_tracking_and_not_the_model(table, detector, monkeypatch):
+def test_without_an_answer_of_the_store_the_fit_goes_on_untracked(table, detector, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
     callback, began = MLflowCallback(experiment="sensors"), time.monotonic()
-    with pytest.warns(FitWarning, match=f"Tracking stopped: MLflow's store, {AWAY}, fails") as warned:
+    with pytest.warns(FitWarning, match=f"Tracking stopped: MLflow's store, {AWAY}, fails") as caught:
         found = tracked(table, callback)
-    assert time.monotonic() - began < 30  # MLflow's own patience is four minutes
-    assert len(warned) == 1
+    assert time.monotonic() - began < 30  # MLflow's own limit is four minutes
+    assert len(caught) == 1
     assert callback.run_id is None
     assert (found.score_samples(table) == detector.score_samples(table)).all()
 
 
-def test_a_store_that_is_away_is_an_error_where_it_is_required(table, monkeypatch):
+def test_without_an_answer_of_a_required_store_the_fit_fails(table, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
     with pytest.raises(TrackingError, match="does not answer"):
         tracked(table, MLflowCallback(required=True))
 
 
-def test_a_store_that_fails_halfway_costs_the_rest_of_the_tracking(store, table, detector, monkeypatch):
+def test_a_store_that_fails_during_the_fit_stops_the_tracking(store, table, detector, monkeypatch):
     def broken(*_args: object, **_more: object) -> None:
         raise OSError("No space left on device")
 
