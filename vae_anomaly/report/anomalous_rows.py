@@ -179,7 +179,7 @@ def _expected_text(value: Any) -> str:
 
 
 def without_rounding_errors(values: list[Any]) -> list[Any]:
-    """The values, with 0 for numbers below a millionth of the largest: what rounding left of a 0.
+    """The values, with 0 for numbers below a millionth of the largest, which are rounding errors.
 
     Examples
     --------

@@ -100,7 +100,7 @@ class MLflowCallback(Tracker):
             metrics = {name: value for name, value in metadata.items() if name != "step"}
             self._run.add(metrics, int(metadata["step"]))
             self._try(Run.send)
-        if self._run is not None and context.parent is not None:
+        if self._run is not None and context.parent is not None:  # after sending, whose time is not that of a step
             self._run.last_step, self._run.round_began = int(metadata["step"]), time.monotonic()
 
     def on_fit_over(
