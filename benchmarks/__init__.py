@@ -1,9 +1,9 @@
-"""Measurements, each a module to run: ``python -m benchmarks.speed --help``; real data is named by an option.
+"""Benchmarks, in a folder for each question; each command explains itself: ``python -m benchmarks.speed --help``.
 
-Threads that wait shall sleep. By default those of torch and scikit-learn spin, and where another process wants the
-cores they burn the time of the thread that they wait for: a small net of PyOD's took thirty times its seconds.
+Waiting threads sleep. By default the threads of torch and scikit-learn spin while they wait, which slows down the thread
+that they wait for if other processes need the cores: a small network of PyOD took thirty times as long.
 """
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, so before anything here imports it
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch reads this when it is imported, so it is set first
