@@ -1,7 +1,7 @@
 """Benchmarks, in a folder for each question; each command explains itself: ``python -m benchmarks.speed --help``.
 
-Waiting threads sleep. By default the threads of torch and scikit-learn spin while they wait, which slows down the thread
-that they wait for if other processes need the cores: a small network of PyOD took thirty times as long.
+Waiting threads sleep. By default the threads of torch and scikit-learn spin while they wait, which slows down the
+thread that they wait for if other processes need the cores: a small network of PyOD took thirty times as long.
 """
 
 import os
