@@ -1,4 +1,4 @@
-"""Small images, every pixel of its own value."""
+"""Small images with a different value in each pixel."""
 
 import struct
 

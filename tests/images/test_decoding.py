@@ -1,4 +1,4 @@
-"""What a file holds is what is read, in every format and mode; levels are written with Pillow and known exactly."""
+"""Decoded pixels are those that Pillow has written, in every format and mode."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def on_white(levels, alpha):
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
-def test_colour_comes_channel_first(saved, suffix):
+def test_colour_has_channels_first(saved, suffix):
     picture = Image.fromarray(COLOUR)
     picture = picture.quantize(12) if suffix == "gif" else picture  # a palette with each of the colours
     values = read(saved(f"a.{suffix}", picture, lossless=True))
@@ -56,14 +56,14 @@ def test_sixteen_bits_are_all_kept(saved, suffix):
     np.testing.assert_array_equal(read(saved(f"a.{suffix}", levels)), levels[np.newaxis] / 65535)
 
 
-def test_sixteen_bits_with_the_big_end_first(saved):
+def test_big_endian_sixteen_bits(saved):
     levels = np.array([[0, 1, 256], [257, 65534, 65535]], dtype=">u2")
     picture = Image.frombytes("I;16B", (3, 2), levels.tobytes())
     np.testing.assert_array_equal(read(saved("a.tiff", picture)), levels[np.newaxis] / 65535)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_gray_with_alpha_is_seen_on_white(saved, suffix):
+def test_gray_with_alpha_is_shown_on_white(saved, suffix):
     picture = Image.fromarray(np.dstack([GRAY, ALPHA]))
     assert picture.mode == "LA"
     values = read(saved(f"a.{suffix}", picture))
@@ -71,13 +71,13 @@ def test_gray_with_alpha_is_seen_on_white(saved, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
-def test_colour_with_alpha_is_seen_on_white(saved, suffix):
+def test_colour_with_alpha_is_shown_on_white(saved, suffix):
     picture = Image.fromarray(np.dstack([COLOUR, ALPHA]))
     values = read(saved(f"a.{suffix}", picture, lossless=True, exact=True))
     np.testing.assert_allclose(values, on_white(np.moveaxis(COLOUR, -1, 0), ALPHA), rtol=0, atol=1e-15)
 
 
-def test_what_lies_beneath_full_transparency_does_not_count(saved):
+def test_colours_beneath_full_transparency_are_ignored(saved):
     hidden = [np.dstack([levels, np.zeros_like(GRAY)]) for levels in (GRAY, 255 - GRAY)]
     assert [read(saved("a.png", Image.fromarray(levels))).min() for levels in hidden] == [1.0, 1.0]
 
@@ -109,7 +109,7 @@ def test_a_colour_declared_transparent_is_white(saved):
 
 
 @pytest.mark.parametrize("suffix, clear", [("png", 1), ("gif", 1), ("png", b"\xff\x00\x33")])
-def test_a_palette_with_transparent_entries_is_seen_on_white(saved, suffix, clear):
+def test_a_palette_with_transparent_entries_is_shown_on_white(saved, suffix, clear):
     picture = Image.new("P", (3, 1))
     picture.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     picture.putdata([0, 1, 2])
@@ -156,7 +156,7 @@ def test_images_are_turned_upright(saved, suffix, levels, orientation):
     np.testing.assert_array_equal(values, UPRIGHT[orientation](GRAY)[np.newaxis] / 255)
 
 
-def test_a_photo_held_upright_is_of_the_size_of_its_upright_fellows(saved):
+def test_a_turned_photo_has_the_size_of_upright_ones(saved):
     exif = Image.Exif()
     exif[0x0112] = 6
     saved("turned.jpg", np.repeat(GRAY, 8, axis=0), exif=exif)  # 24 rows of 4
@@ -166,13 +166,13 @@ def test_a_photo_held_upright_is_of_the_size_of_its_upright_fellows(saved):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "tiff", "webp"])
-def test_of_an_animation_the_first_frame_is_taken(saved, suffix):
+def test_the_first_frame_of_an_animation_is_read(saved, suffix):
     frames = [Image.fromarray(np.full((3, 4, 3), level, dtype=np.uint8)) for level in (51, 102, 153)]
     values = read(saved(f"a.{suffix}", frames[0], save_all=True, append_images=frames[1:], lossless=True))
     assert np.unique(values).tolist() == [0.2]
 
 
-def test_of_a_jpeg_with_several_pictures_the_first_is_taken(saved):
+def test_the_first_picture_of_a_jpeg_is_read(saved):
     pictures = [Image.fromarray(np.full((8, 8), level, dtype=np.uint8)) for level in (51, 204)]
     path = saved("a.jpg", pictures[0], format="MPO", save_all=True, append_images=pictures[1:])
     np.testing.assert_allclose(read(path), np.full((1, 8, 8), 0.2), atol=0.01)

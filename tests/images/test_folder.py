@@ -28,9 +28,9 @@ def folder(tmp_path, saved):
 def read_with_warning(folder):
     with pytest.warns(DataWarning) as caught:
         images = read_images(folder, skip_bad=True)
-    [told] = [warning for warning in caught if issubclass(warning.category, DataWarning)]  # Pillow may have its own
-    assert told.filename == __file__
-    return images, str(told.message)
+    [warned] = [warning for warning in caught if issubclass(warning.category, DataWarning)]  # Pillow may have its own
+    assert warned.filename == __file__
+    return images, str(warned.message)
 
 
 def test_rows_follow_the_names(folder):
@@ -49,7 +49,7 @@ def test_names_are_paths_within_the_folder_sorted_as_text(saved):
     assert read_images(os.path.relpath(folder)).names == sorted(names)
 
 
-def test_the_order_is_not_that_of_the_disk(saved, monkeypatch):
+def test_the_order_does_not_depend_on_the_disk(saved, monkeypatch):
     folder = [saved(f"{name}.png", GRAY) for name in "cab"][0].parent
     walk = os.walk
     monkeypatch.setattr("os.walk", lambda *args, **more: ((a, b, sorted(c)[::-1]) for a, b, c in walk(*args, **more)))
@@ -57,7 +57,7 @@ def test_the_order_is_not_that_of_the_disk(saved, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", ["png", "PNG", "jpg", "Jpeg", "bmp", "gif", "tif", "TIFF", "webp"])
-def test_images_are_known_by_suffix(saved, suffix):
+def test_images_are_recognised_by_suffix(saved, suffix):
     assert read_images(saved(f"a.{suffix}", GRAY).parent).names == [f"a.{suffix}"]
 
 
@@ -135,7 +135,7 @@ BAD += ["whole numbers of 32 bits", "a dangling link", "a pipe"]
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_image_is_told_with_its_name_reason_and_remedy(folder, kind):
+def test_a_bad_image_is_an_error_with_name_reason_and_remedy(folder, kind):
     reason = bad_image(folder / "bad.png", kind)
     remedy = r"\. Repair or remove it, or leave bad files out with skip_bad=True \(--skip-bad\)\.$"
     with pytest.raises(DataError, match=f"^'bad.png' in '.*images' is not a usable image: {reason}.*{remedy}") as error:
@@ -154,7 +154,7 @@ def test_a_bad_image_can_be_left_out(folder, kind):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_every_format_tells_that_it_is_cut_short(saved, suffix):
+def test_a_truncated_image_of_every_format_is_an_error(saved, suffix):
     saved("a.bmp", NOISE)
     saved("b.bmp", NOISE)
     path = saved(f"c.{suffix}", NOISE)
@@ -165,7 +165,7 @@ def test_every_format_tells_that_it_is_cut_short(saved, suffix):
             read_images(path.parent)
 
 
-def test_all_bad_images_are_counted_and_the_first_by_name_is_told(folder):
+def test_all_bad_images_are_counted_and_the_first_is_named(folder):
     bad_image(folder / "b2.png", "another size")  # found after the other two
     with pytest.raises(DataError, match="^'b2.png' in [^;]*common size. Repair or remove it"):
         read_images(folder)
@@ -193,7 +193,7 @@ def test_images_left_out_are_named_with_their_reasons(folder):
     assert images.pixels[:, 0].tolist() == [0.0, 0.2, 0.8]
 
 
-def test_rows_close_up_over_an_image_that_turns_out_to_be_cut_short(folder, saved):
+def test_a_truncated_image_leaves_no_gap_between_rows(folder, saved):
     path = saved("b.bmp", GRAY)  # between a.png and b.png; its header tells nothing of it
     path.write_bytes(path.read_bytes()[:-1])
     images, _ = read_with_warning(folder)
@@ -210,7 +210,7 @@ def test_a_long_list_of_images_left_out_is_cut(folder):
     assert message.endswith("'bad19.png' (it is empty), and 5 more.")
 
 
-def test_where_sizes_are_equally_common_that_of_the_first_name_counts(saved):
+def test_of_equally_common_sizes_the_first_by_name_counts(saved):
     saved("b.png", GRAY)
     folder = saved("a.png", GRAY.T).parent
     with pytest.raises(DataError, match="^'b.png' in .*: it has 4 x 3 pixels"):
@@ -218,7 +218,7 @@ def test_where_sizes_are_equally_common_that_of_the_first_name_counts(saved):
 
 
 @pytest.mark.parametrize("skip_bad", [False, True])
-def test_where_no_image_is_left_skipping_is_no_remedy(saved, skip_bad):
+def test_without_good_images_skipping_is_not_a_remedy(saved, skip_bad):
     path = saved("a.png", GRAY)
     bad_image(path, "empty")
     bad_image(path.with_name("b.png"), "text")
@@ -236,7 +236,7 @@ def test_good_images_raise_no_warning(folder):
 
 @pytest.mark.parametrize("limit", [1200, 900], ids=["Pillow warns", "Pillow refuses"])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_decompression_bomb_is_bad(folder, saved, monkeypatch, limit):
+def test_a_decompression_bomb_is_refused(folder, saved, monkeypatch, limit):
     saved("bomb.png", NOISE)  # 2,000 pixels
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(DataError, match="^'bomb.png' in .*: it has more pixels than Pillow considers safe"):
@@ -244,20 +244,20 @@ def test_a_decompression_bomb_is_bad(folder, saved, monkeypatch, limit):
     assert read_with_warning(folder)[0].names == ["a.png", "b.png", "c.png"]
 
 
-def test_where_warnings_are_errors_a_bomb_is_no_less_bad(folder, saved, monkeypatch):
+def test_with_warnings_as_errors_a_bomb_is_refused(folder, saved, monkeypatch):
     saved("bomb.png", NOISE)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1200)
     with pytest.raises(DataError, match="^'bomb.png' in .*: it has more pixels than Pillow considers safe"):
         read_images(folder)
 
 
-def test_a_folder_without_images_is_told(tmp_path):
+def test_a_folder_without_images_is_an_error(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DataError, match="There is no image in '.*'. Files named .png, .jpg, .*.webp are looked for"):
         read_images(tmp_path)
 
 
-def test_a_folder_that_must_not_be_listed_is_told(folder, monkeypatch):
+def test_a_folder_without_permission_is_an_error(folder, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -266,7 +266,7 @@ def test_a_folder_that_must_not_be_listed_is_told(folder, monkeypatch):
         read_images(folder)
 
 
-def test_a_file_that_must_not_be_read_is_bad(folder, monkeypatch):
+def test_a_file_without_permission_is_an_error(folder, monkeypatch):
     def refuse(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -286,7 +286,7 @@ def test_no_second_copy_is_held(saved):
     assert most < 1.2 * pixels.nbytes
 
 
-def test_more_than_memory_holds_is_told(folder, monkeypatch):
+def test_too_many_images_for_memory_are_an_error(folder, monkeypatch):
     def refuse(_):
         raise MemoryError
 

@@ -48,7 +48,7 @@ def test_values_are_clipped_and_rounded(tmp_path):
     assert picture(tmp_path / "grid.png")[2, 2:-2].tolist() == [0, 0, 0, 1, 255, 255, 255, 0]
 
 
-def test_the_pixels_given_are_left_as_they_are(tmp_path):
+def test_writing_does_not_change_the_pixels(tmp_path):
     values = np.array([[-0.5, 2.0]])
     write_image_grid(tmp_path / "grid.png", values, (1, 1, 2))
     assert values.tolist() == [[-0.5, 2.0]]
@@ -79,10 +79,10 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("pixels, shape, columns, told", REFUSED.values(), ids=REFUSED)
-def test_what_is_no_grid_of_images_is_told_and_the_old_file_stays(tmp_path, pixels, shape, columns, told):
+@pytest.mark.parametrize("pixels, shape, columns, message", REFUSED.values(), ids=REFUSED)
+def test_pixels_that_are_no_images_are_an_error_and_the_old_file_stays(tmp_path, pixels, shape, columns, message):
     (tmp_path / "grid.png").write_text("old")
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         write_image_grid(tmp_path / "grid.png", pixels, shape, columns)
     assert (tmp_path / "grid.png").read_text() == "old"
     assert os.listdir(tmp_path) == ["grid.png"]
@@ -108,7 +108,7 @@ def test_a_run_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["grid.png"]
 
 
-def test_a_missing_folder_is_told(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(DataError, match="Create it first"):
         write_image_grid(tmp_path / "absent" / "grid.png", FOUR, (1, 2, 3))
 

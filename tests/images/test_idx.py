@@ -19,7 +19,7 @@ def written(folder, content, name="images.idx"):
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda b: gzip.compress(b[:9]) + gzip.compress(b[9:])])
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "images.gz", "images.png"])
-def test_gray_images_are_told_by_their_content(tmp_path, idx, pack, name):
+def test_gray_images_are_recognised_by_their_content(tmp_path, idx, pack, name):
     images = read_images(written(tmp_path, pack(idx(GRAY)), name))
     assert images.pixels.dtype == np.float64
     np.testing.assert_array_equal(images.pixels, GRAY.reshape(2, 12) / 255.0)
@@ -79,16 +79,16 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-@pytest.mark.parametrize("make, told", REFUSED.values(), ids=REFUSED)
-def test_what_holds_no_images_is_told_in_one_sentence_with_the_files_name(tmp_path, idx, make, told, pack):
+@pytest.mark.parametrize("make, message", REFUSED.values(), ids=REFUSED)
+def test_a_file_without_images_is_an_error_in_one_sentence_with_the_files_name(tmp_path, idx, make, message, pack):
     path = written(tmp_path, pack(make(idx)))
-    with pytest.raises(DataError, match=told) as error:
+    with pytest.raises(DataError, match=message) as error:
         read_images(path)
     assert str(error.value).startswith(repr(str(path)))
     assert "\n" not in str(error.value)
 
 
-def test_damaged_compression_is_told(tmp_path, idx, rng):
+def test_damaged_compression_is_an_error(tmp_path, idx, rng):
     packed = gzip.compress(idx(rng.integers(256, size=(9, 20, 20), dtype=np.uint8)))
     flipped = packed[:2000] + bytes([packed[2000] ^ 1]) + packed[2001:]
     wrong_checksum = packed[:-8] + bytes(4) + packed[-4:]
@@ -97,7 +97,7 @@ def test_damaged_compression_is_told(tmp_path, idx, rng):
             read_images(written(tmp_path, content))
 
 
-def test_other_compressed_content_is_told(tmp_path):
+def test_other_compressed_content_is_an_error(tmp_path):
     with pytest.raises(DataError, match="is not an IDX file: it begins with 0x612c620a"):
         read_images(written(tmp_path, gzip.compress(b"a,b\n1,2\n"), "table.csv.gz"))
 
@@ -121,7 +121,7 @@ def test_no_second_copy_is_held(tmp_path, idx):
     assert most < 1.2 * pixels.nbytes
 
 
-def test_more_than_memory_holds_is_told(tmp_path, idx, monkeypatch):
+def test_too_many_images_for_memory_are_an_error(tmp_path, idx, monkeypatch):
     def refuse(_):
         raise MemoryError
 

@@ -18,7 +18,7 @@ def mode_of(path):
 
 
 @pytest.fixture
-def usual_mode(tmp_path):
+def default_mode(tmp_path):
     probe = tmp_path / "probe"
     probe.touch()
     mode = mode_of(probe)
@@ -26,7 +26,7 @@ def usual_mode(tmp_path):
     return mode
 
 
-def test_a_new_file_appears_when_all_is_written(tmp_path, usual_mode):
+def test_a_new_file_appears_when_all_is_written(tmp_path, default_mode):
     target = tmp_path / "out.csv"
     with whole_file(target) as path:
         path.write_text("new")
@@ -34,7 +34,7 @@ def test_a_new_file_appears_when_all_is_written(tmp_path, usual_mode):
         assert mode_of(path) == 0o600
         assert not target.exists()
     assert target.read_text() == "new"
-    assert mode_of(target) == usual_mode
+    assert mode_of(target) == default_mode
     assert os.listdir(tmp_path) == ["out.csv"]
 
 
@@ -87,7 +87,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     assert target.read_text() == "old"
 
 
-def test_two_writers_do_not_meet(tmp_path):
+def test_two_writers_do_not_mix(tmp_path):
     target = tmp_path / "out.csv"
     with whole_file(target) as first, whole_file(target) as second:
         assert first != second
@@ -115,7 +115,7 @@ def test_devices_are_written_directly(device):
         assert str(path) == device
 
 
-def test_no_such_folder(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with (
         pytest.raises(DataError, match="no folder .*absent.* Create it first"),
         whole_file(tmp_path / "absent" / "a.csv"),
@@ -123,12 +123,12 @@ def test_no_such_folder(tmp_path):
         pass
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_cannot_be_written_as_a_file(tmp_path):
     with pytest.raises(DataError, match="is a folder"), whole_file(tmp_path):
         pass
 
 
-def test_links_in_a_circle(tmp_path):
+def test_circular_links_are_an_error(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with pytest.raises(DataError, match="Choose another name"), whole_file(tmp_path / "a"):
@@ -144,7 +144,7 @@ def test_names_that_no_file_can_have(tmp_path, name):
 def test_a_write_protected_file_is_not_replaced(tmp_path, monkeypatch):
     target = tmp_path / "out.csv"
     target.write_text("old")
-    monkeypatch.setattr(files.os, "access", lambda *_: False)  # the tests may run as root, whom nothing is refused
+    monkeypatch.setattr(files.os, "access", lambda *_: False)  # the tests may run as root, who has every permission
     with pytest.raises(DataError, match="write-protected"), whole_file(target):
         pass
     assert target.read_text() == "old"
@@ -153,23 +153,23 @@ def test_a_write_protected_file_is_not_replaced(tmp_path, monkeypatch):
 REFUSED = [(PermissionError(13, "Permission denied"), "no permission"), (OSError(36, "File name too long"), "too long")]
 
 
-@pytest.mark.parametrize("error, told", REFUSED)
-def test_a_folder_that_takes_no_files(tmp_path, monkeypatch, error, told):
+@pytest.mark.parametrize("error, message", REFUSED)
+def test_a_folder_that_refuses_new_files_is_an_error(tmp_path, monkeypatch, error, message):
     def refuse(*_):
         raise error
 
     monkeypatch.setattr(files.os, "open", refuse)
-    with pytest.raises(DataError, match=told), whole_file(tmp_path / "out.csv"):
+    with pytest.raises(DataError, match=message), whole_file(tmp_path / "out.csv"):
         pass
 
 
-def test_a_full_disk_is_told_in_a_sentence(tmp_path):
+def test_a_full_disk_is_an_error_in_a_sentence(tmp_path):
     with pytest.raises(DataError, match="disk is full"), whole_file(tmp_path / "out.csv"):
         raise OSError(28, "No space left on device")
     assert not os.listdir(tmp_path)
 
 
-def test_a_disk_that_fills_up_at_the_last_moment_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_disk_that_is_full_at_the_end_leaves_the_old_file(tmp_path, monkeypatch):
     target = tmp_path / "out.csv"
     target.write_text("old")
 
@@ -201,14 +201,14 @@ def test_a_small_disk_keeps_the_old_file_and_says_what_is_wrong(tmp_path):
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_the_longest_name_that_a_disk_takes_can_be_written_and_claimed(tmp_path):
+def test_the_longest_possible_name_can_be_written_and_claimed(tmp_path):
     target = tmp_path / ("x" * 255)
     with claimed(target, "busy"), whole_file(target) as path:
         path.write_text("new")
     assert os.listdir(tmp_path) == [target.name]
 
 
-def test_a_name_is_claimed_by_one_at_a_time(tmp_path):
+def test_only_one_claim_at_a_time(tmp_path):
     target = tmp_path / "out.csv"
     with claimed(target, "it is busy"):
         with pytest.raises(OutputError, match="it is busy"), claimed(target, "it is busy"):
@@ -225,7 +225,7 @@ def test_a_name_is_claimed_by_one_at_a_time(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(tmp_path):
+def test_a_claim_ends_with_its_process_and_leftovers_are_removed(tmp_path):
     target = tmp_path / "out.csv"
     script = (
         "import os, sys\nfrom vae_anomaly.io.atomic import claimed, whole_file\n"
@@ -240,7 +240,7 @@ def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(tmp_path):
     assert os.listdir(tmp_path) == [f".out.csv.bak.{'0' * 24}.tmp"]
 
 
-def test_an_error_in_the_block_of_a_claim_is_passed_on(tmp_path):
+def test_an_error_in_the_block_of_a_claim_is_raised(tmp_path):
     with pytest.raises(BlockingIOError, match="of the block"), claimed(tmp_path / "out.csv", "it is busy"):
         raise BlockingIOError("of the block")
     assert os.listdir(tmp_path) == []
@@ -250,7 +250,7 @@ NO_LOCKS = [(37, "No locks available"), (95, "Operation not supported"), (22, "I
 
 
 @pytest.mark.parametrize("error", NO_LOCKS)
-def test_on_a_disk_without_locks_nobody_is_kept_out(tmp_path, monkeypatch, error):
+def test_on_a_disk_without_locks_claims_do_not_exclude_each_other(tmp_path, monkeypatch, error):
     def refuse(*_):
         raise OSError(*error)
 
@@ -284,6 +284,6 @@ def test_a_lock_that_cannot_be_made_is_an_error_in_a_sentence(tmp_path, monkeypa
     assert victim.read_text() == "precious"
 
 
-def test_what_is_no_file_cannot_be_claimed():
+def test_claiming_a_device_does_nothing():
     with claimed("/dev/null", "it is busy"), claimed("/dev/null", "it is busy"):
         pass

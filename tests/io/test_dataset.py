@@ -47,7 +47,7 @@ def rows_a_piece(monkeypatch):
 
 @st.composite
 def tables_of_text(draw, tokens):
-    """Lines of CSV, of every kind of column; its first cells, and any others, may all be missing."""
+    """CSV text with every kind of column; any cells can be missing, also the first of a column."""
     gaps = st.sampled_from([[], [""] * 4])
     cells = {name: st.lists(st.sampled_from(pool), min_size=ROWS, max_size=ROWS) for name, pool in tokens.items()}
     columns = [[*draw(gaps), *draw(of_name)][:ROWS] for of_name in cells.values()]
@@ -107,7 +107,7 @@ def test_rows_read_for_a_schema_are_those_of_the_whole_file(tmp_path_factory, kn
 
 @pytest.mark.parametrize("rows", [1, 8, 1000])
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "table.parquet", "table.zst"])
-def test_every_kind_of_file_comes_in_pieces_as_it_comes_whole(tmp_path, rows_a_piece, name, rows):
+def test_pieces_of_every_format_are_the_rows_of_the_whole_file(tmp_path, rows_a_piece, name, rows):
     path = tmp_path / name
     if path.suffix == ".parquet":
         mixed().to_parquet(path, row_group_size=25)
@@ -143,7 +143,7 @@ def test_pieces_of_parquet_have_the_types_of_the_whole_file(tmp_path, rows_a_pie
     pd.testing.assert_frame_equal(found, read_table(tmp_path / "table.parquet"))
 
 
-def test_pandas_own_types_and_index_come_in_pieces(tmp_path, rows_a_piece):
+def test_pieces_have_pandas_types_and_index(tmp_path, rows_a_piece):
     frame = pd.DataFrame({"a": pd.array([1, None, 3], "Int64"), "b": pd.Categorical(["x", "y", "x"], ["z", "y", "x"])})
     frame.index = pd.Index(["p", "q", "r"], name="key")
     frame.to_parquet(tmp_path / "table.parquet")
@@ -154,7 +154,7 @@ def test_pandas_own_types_and_index_come_in_pieces(tmp_path, rows_a_piece):
     assert list(whole(dataset.without(["key"])).columns) == dataset.without(["key"]).columns
 
 
-def test_wide_tables_come_in_fewer_rows(tmp_path, monkeypatch):
+def test_pieces_of_wide_tables_have_fewer_rows(tmp_path, monkeypatch):
     np.savetxt(
         tmp_path / "wide.csv", np.zeros((50, 20)), delimiter=",", header=",".join("abcdefghijklmnopqrst"), comments=""
     )
@@ -166,7 +166,7 @@ def test_wide_tables_come_in_fewer_rows(tmp_path, monkeypatch):
 
 @pytest.fixture
 def parts(tmp_path):
-    """Three files of a table, in a folder with what is no data."""
+    """Three files of a table, in a folder with other files."""
     folder = tmp_path / "logs"
     folder.mkdir()
     for number, part in ((1, mixed(10)), (2, mixed(20)[["truth", *mixed(20).columns.drop("truth")]]), (10, mixed(5))):
@@ -177,7 +177,7 @@ def parts(tmp_path):
     return folder
 
 
-def test_the_files_of_a_folder_are_one_table_in_the_order_of_their_numbers(parts):
+def test_files_of_a_folder_are_one_table_sorted_by_number(parts):
     dataset = Dataset(parts)
     names = [f"part-{number}.csv" for number in (1, 2, 10)]
     assert dataset.files == [str(parts / name) for name in names]
@@ -190,25 +190,25 @@ def test_the_files_of_a_folder_are_one_table_in_the_order_of_their_numbers(parts
     assert dataset.bytes_read == dataset.n_bytes == sum((parts / name).stat().st_size for name in names)
 
 
-def test_a_pattern_and_a_list_name_files_too(parts, tmp_path):
+def test_a_pattern_or_a_list_of_files_is_a_table(parts, tmp_path):
     assert Dataset(f"{parts}/part-?.csv").files == [str(parts / "part-1.csv"), str(parts / "part-2.csv")]
     assert Dataset(f"{tmp_path}/**/*.csv").files == Dataset(parts).files
     chosen = [parts / "part-2.csv", str(parts / "part-1.csv")]
     assert Dataset(chosen).files == [str(path) for path in chosen]
 
 
-def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
+def test_a_file_with_the_name_of_a_pattern_is_read(tmp_path):
     (tmp_path / "a[1].csv").write_text("x\n1\n")
     assert whole(Dataset(tmp_path / "a[1].csv"))["x"].tolist() == [1]
 
 
-def test_a_column_has_one_type_over_all_files(tmp_path):
+def test_a_column_has_one_type_in_all_files(tmp_path):
     for number, cells in enumerate(("1\n2\n", "", "x\n")):
         (tmp_path / f"{number}.csv").write_text(f"a,b\n{cells.replace(chr(10), ',1' + chr(10))}")
     assert whole(Dataset(tmp_path))["a"].tolist() == ["1", "2", "x"]
 
 
-def test_a_column_has_one_type_over_all_parquet_files(tmp_path):
+def test_a_column_has_one_type_in_all_parquet_files(tmp_path):
     columns = (
         [pa.array([1, 2]), pa.array([1.5]), pa.nulls(2)],
         [pa.array(["a", "b"]), pa.array(["c"]), pa.array(["a", "b"])],
@@ -279,11 +279,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("make, told", REFUSED.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_what_is_no_table_is_told_with_the_name_of_the_file(tmp_path, rows_a_piece, make, told):
+@pytest.mark.parametrize("make, message", REFUSED.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_errors_name_the_file(tmp_path, rows_a_piece, make, message):
     make(tmp_path)
     rows_a_piece(10 if make is bad_line else 10**5)
-    with pytest.raises(DataError, match=told) as error:
+    with pytest.raises(DataError, match=message) as error:
         list(Dataset(tmp_path))
     assert "\n" not in str(error.value)
 
@@ -291,14 +291,14 @@ def test_what_is_no_table_is_told_with_the_name_of_the_file(tmp_path, rows_a_pie
 @pytest.mark.skipif(
     tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1), reason="pandas 2 cuts the first line of a piece"
 )
-def test_the_first_line_of_a_piece_is_checked_as_the_others_are(tmp_path, rows_a_piece):
+def test_the_first_line_of_a_piece_is_checked_like_the_others(tmp_path, rows_a_piece):
     (tmp_path / "a.csv").write_text("x,y\n" + "1,2\n" * 8 + "1,2,3\n" + "1,2\n" * 8)
     rows_a_piece(8)
     with pytest.raises(DataError, match="3 fields in line 10"):
         list(Dataset(tmp_path / "a.csv"))
 
 
-def test_a_pattern_that_fits_no_file_is_told():
+def test_a_pattern_without_files_is_an_error():
     with pytest.raises(DataError, match=r"No file fits 'nowhere/\*.csv'"):
         list(Dataset("nowhere/*.csv"))
 
@@ -309,7 +309,7 @@ def encode(schema, pieces):
             schema.encode(piece.frame)
 
 
-def test_errors_tell_of_the_row_of_the_file(tmp_path, rows_a_piece):
+def test_errors_name_the_row_of_the_file(tmp_path, rows_a_piece):
     (tmp_path / "a.csv").write_text("x,y\n" + "1,2\n3,5\n" * 20)
     (tmp_path / "b.csv").write_text("x,y\n" + "1,2\n" * 33 + "1,inf\n")
     schema = Schema.learn(read_table(tmp_path / "a.csv"))
@@ -319,7 +319,7 @@ def test_errors_tell_of_the_row_of_the_file(tmp_path, rows_a_piece):
         encode(schema, pieces)
 
 
-def test_numbers_beside_truth_values_are_refused_as_they_are_in_one_read(tmp_path, rows_a_piece):
+def test_numbers_mixed_with_booleans_are_refused_as_in_one_read(tmp_path, rows_a_piece):
     (tmp_path / "known.csv").write_text("x,y\n1,2\n2.5,3\n")
     (tmp_path / "new.csv").write_text("x,y\nTrue,1\nFalse,1\n3,1\n")
     schema = Schema.learn(read_table(tmp_path / "known.csv"))
@@ -330,7 +330,7 @@ def test_numbers_beside_truth_values_are_refused_as_they_are_in_one_read(tmp_pat
         list(Dataset(tmp_path / "new.csv").as_fitted(schema))
 
 
-def test_columns_are_kept_as_they_stand_beside_those_of_the_schema(tmp_path, rows_a_piece):
+def test_columns_outside_the_schema_can_be_kept(tmp_path, rows_a_piece):
     (tmp_path / "known.csv").write_text("x,t\n1,a\n2.5,b\n")
     (tmp_path / "new.csv").write_text("id,x,t,more\n007,1,a,0\n008,,b,0\n")
     schema = Schema.learn(read_table(tmp_path / "known.csv"))
@@ -344,7 +344,7 @@ def test_columns_are_kept_as_they_stand_beside_those_of_the_schema(tmp_path, row
     assert [piece["x"].dtype for piece in kept] == [np.float64] * 2  # the type of the column as a whole
 
 
-def test_a_table_that_lacks_a_column_of_the_schema_is_told_before_a_row_is_read(tmp_path):
+def test_a_missing_column_of_the_schema_is_an_error_before_reading(tmp_path):
     (tmp_path / "known.csv").write_text("x,t\n1,a\n2.5,b\n")
     (tmp_path / "new.csv").write_text("x\n1\n")
     schema = Schema.learn(read_table(tmp_path / "known.csv"))
@@ -357,7 +357,7 @@ def piped(monkeypatch, data):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_standard_input_comes_as_often_as_it_is_asked_for(monkeypatch, rows_a_piece, pack):
+def test_standard_input_can_be_iterated_repeatedly(monkeypatch, rows_a_piece, pack):
     text = mixed().to_csv(index=False).encode()
     piped(monkeypatch, pack(text))
     rows_a_piece(7)
@@ -368,14 +368,14 @@ def test_standard_input_comes_as_often_as_it_is_asked_for(monkeypatch, rows_a_pi
     assert all(one.equals(other) for one, other in zip(dataset, dataset, strict=True))
 
 
-def test_parquet_comes_over_standard_input_too(monkeypatch):
+def test_standard_input_can_be_parquet(monkeypatch):
     buffer = io.BytesIO()
     mixed().to_parquet(buffer)
     piped(monkeypatch, buffer.getvalue())
     assert len(whole(Dataset("-"))) == 60
 
 
-def test_for_a_schema_standard_input_is_read_once_and_not_kept(tmp_path, monkeypatch, rows_a_piece):
+def test_with_a_schema_standard_input_is_read_once_and_not_kept(tmp_path, monkeypatch, rows_a_piece):
     text = mixed(20_000).to_csv(index=False).encode()
     schema = Schema.learn(mixed())
     piped(monkeypatch, text)
@@ -391,7 +391,7 @@ def test_for_a_schema_standard_input_is_read_once_and_not_kept(tmp_path, monkeyp
         list(dataset)
 
 
-def test_a_frame_is_a_dataset_and_what_comes_only_once_is_none():
+def test_a_frame_is_a_dataset_and_a_generator_is_not():
     frame = pd.DataFrame({"x": [1, 2]})
     assert whole(Dataset(frame)).equals(frame)
     with pytest.raises(DataError, match="or a function that returns them, not generator"):

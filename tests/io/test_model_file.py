@@ -1,4 +1,4 @@
-"""What a model file promises: the same scores again, or one clear ModelFileError. Nothing in it is executed."""
+"""Model files: loading gives the same scores, or one clear ModelFileError, and executes nothing."""
 
 import copy
 import hashlib
@@ -88,7 +88,7 @@ def read(content, tmp_path):
 
 
 def refused(content, tmp_path, match=None):
-    """The file is refused by a sentence, whatever is in it."""
+    """Loading raises a ModelFileError with a sentence."""
     with pytest.raises(ModelFileError, match=match) as caught:
         read(content, tmp_path)
     assert len(str(caught.value)) > 20
@@ -103,7 +103,7 @@ def parts(content, tmp_path):
 
 
 def forged(document, tensors, tmp_path):
-    """A file with this content whose digests are all right."""
+    """A file with this content and correct digests."""
     digests = {name: persistence._digest(np.ascontiguousarray(array)) for name, array in tensors.items()}
     text = json.dumps({**document, "digests": digests})
     path = tmp_path / "forged.vae"
@@ -112,7 +112,7 @@ def forged(document, tensors, tmp_path):
     return path.read_bytes()
 
 
-# The same again
+# Loading what was saved
 
 
 def test_scores_are_the_same_bit_for_bit(fitted, table, tmp_path):
@@ -150,7 +150,7 @@ def test_a_model_saved_again_has_the_same_content(content, tmp_path):
         np.testing.assert_array_equal(array, tensors_before[name])
 
 
-def test_a_digest_tells_models_apart_and_not_files(content, tmp_path):
+def test_a_digest_identifies_the_model_and_not_the_file(content, tmp_path):
     (tmp_path / "first.vae").write_bytes(content)
     load(tmp_path / "first.vae").save(tmp_path / "again.vae")
     other = load(tmp_path / "first.vae")
@@ -199,22 +199,27 @@ def test_an_array_stays_an_array(tmp_path):
 
 def test_parameters_of_numpys_types_are_saved(tmp_path):
     X = np.random.default_rng(0).normal(size=(20, 3))
-    odd = {"n_estimators": np.int64(1), "beta": np.float32(0.5), "novelty": np.bool_(True), "n_components": np.int32(2)}
-    odd |= {"hidden_layer_sizes": np.array([3, 2]), "random_state": np.random.RandomState(0)}
-    VAEDetector(max_iter=2, **odd).fit(X).save(tmp_path / "model.vae")
+    given = {
+        "n_estimators": np.int64(1),
+        "beta": np.float32(0.5),
+        "novelty": np.bool_(True),
+        "n_components": np.int32(2),
+    }
+    given |= {"hidden_layer_sizes": np.array([3, 2]), "random_state": np.random.RandomState(0)}
+    VAEDetector(max_iter=2, **given).fit(X).save(tmp_path / "model.vae")
     loaded = load(tmp_path / "model.vae")
     assert (loaded.n_estimators, loaded.beta, loaded.novelty, loaded.random_state) == (1, 0.5, True, None)
     assert list(loaded.hidden_layer_sizes) == [3, 2]
 
 
-def test_a_device_that_is_not_there_is_an_error_of_the_device(content, tmp_path):
+def test_a_missing_device_is_a_device_error(content, tmp_path):
     path = tmp_path / "model.vae"
     path.write_bytes(content)
     with pytest.raises(DeviceError, match="nonsense"):
         load(path, device="nonsense")
 
 
-# Written whole or not at all
+# Complete or not at all
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(detector, content, tmp_path, monkeypatch):
@@ -232,7 +237,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(detector, content, 
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.vae"]
 
 
-def test_what_could_not_be_read_again_is_not_written(detector, content, tmp_path, monkeypatch):
+def test_a_file_that_could_not_be_read_again_is_not_written(detector, content, tmp_path, monkeypatch):
     path = tmp_path / "model.vae"
     path.write_bytes(b"old")
     monkeypatch.setattr(persistence, "MAX_HEADER_BYTES", 1000)
@@ -241,7 +246,7 @@ def test_what_could_not_be_read_again_is_not_written(detector, content, tmp_path
     assert path.read_bytes() == b"old"
 
 
-def test_a_folder_that_is_not_there_is_one_clear_error(detector, tmp_path):
+def test_a_missing_folder_is_one_clear_error(detector, tmp_path):
     with pytest.raises(DataError, match="no folder"):
         detector.save(tmp_path / "nowhere" / "model.vae")
 
@@ -291,7 +296,7 @@ def test_a_truncated_file_is_found(content, tmp_path, share):
 
 @FUZZ
 @given(more=st.binary(min_size=1, max_size=40))
-def test_bytes_too_many_are_found(content, tmp_path, more):
+def test_extra_bytes_are_found(content, tmp_path, more):
     refused(content + more, tmp_path)
 
 
@@ -329,7 +334,7 @@ def test_declared_sizes_take_no_memory(content, tmp_path):
         tracemalloc.stop()
 
 
-def test_a_header_larger_than_any_of_ours_is_not_even_parsed(content, tmp_path, monkeypatch):
+def test_a_header_above_the_limit_is_not_parsed(content, tmp_path, monkeypatch):
     monkeypatch.setattr(persistence, "MAX_HEADER_BYTES", 100)
     refused(content, tmp_path, match="truncated or not a model file")
 
@@ -357,7 +362,7 @@ def test_swapped_tensors_are_found(content, tmp_path):
         refused(struct.pack("<Q", len(text)) + text + content[8 + size :], tmp_path)
 
 
-# Foreign files
+# Files that are not ours
 
 
 def test_a_missing_file_a_folder_and_an_impossible_name_are_one_clear_error(tmp_path):
@@ -379,9 +384,9 @@ def test_tensors_of_types_that_numpy_lacks_are_refused(tmp_path):
     for dtype in (torch.bfloat16, torch.float8_e4m3fn):
         text = json.dumps({"format": 1, "digests": {}})
         metadata = {"vae_anomaly": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-        save_torch({"noise": torch.zeros(4).to(dtype)}, tmp_path / "odd.vae", metadata)
+        save_torch({"noise": torch.zeros(4).to(dtype)}, tmp_path / "other.vae", metadata)
         with pytest.raises(ModelFileError):
-            load(tmp_path / "odd.vae")
+            load(tmp_path / "other.vae")
 
 
 class Bomb:
@@ -409,8 +414,8 @@ def test_an_unknown_format_is_an_error_that_names_it(content, tmp_path, number):
     refused(forged({**document, "format": number}, tensors, tmp_path), tmp_path, match="format")
 
 
-def test_the_format_is_told_before_damage_is(content, tmp_path):
-    """A later version may digest otherwise: its file is of an unknown format, not damaged."""
+def test_an_unknown_format_is_reported_before_damage(content, tmp_path):
+    """A later version can compute digests differently: its file has an unknown format, but is not damaged."""
     document, tensors = parts(content, tmp_path)
     text = json.dumps({**document, "format": 2})
     save_file(tensors, tmp_path / "later.vae", {"vae_anomaly": text, "sha256": "another kind of digest"})
@@ -421,7 +426,7 @@ def test_the_format_is_told_before_damage_is(content, tmp_path):
 # Behind the digests
 
 
-def test_the_forger_of_these_tests_forges_well(content, table, detector, tmp_path):
+def test_the_forged_files_of_these_tests_are_readable(content, table, detector, tmp_path):
     loaded = read(forged(*parts(content, tmp_path), tmp_path), tmp_path)
     np.testing.assert_array_equal(loaded.score_samples(table), detector.score_samples(table))
 
@@ -470,7 +475,7 @@ def legal(document, place, value):
 
 
 @pytest.mark.parametrize("place", FIELDS, ids=".".join)
-def test_a_field_that_is_not_what_it_must_be_is_refused(content, table, tmp_path, place):
+def test_a_field_of_the_wrong_type_is_refused(content, table, tmp_path, place):
     document, tensors = parts(content, tmp_path)
     for value in JUNK:
         if legal(document, place, value):
@@ -540,7 +545,7 @@ def test_a_field_that_is_missing_is_refused(content, tmp_path, place):
     ],
     ids=lambda value: ".".join(value) if isinstance(value, tuple) else str(value)[:30],
 )
-def test_a_description_that_cannot_be_is_refused(content, tmp_path, place, value):
+def test_an_impossible_description_is_refused(content, tmp_path, place, value):
     document, tensors = parts(content, tmp_path)
     tracemalloc.start()
     try:
@@ -551,13 +556,13 @@ def test_a_description_that_cannot_be_is_refused(content, tmp_path, place, value
 
 
 def test_indicators_out_of_order_are_refused(content, tmp_path):
-    """As many as the weights want, so that nothing else can tell."""
+    """As many as the weights need, so that no other check fails."""
     document, tensors = parts(content, tmp_path)
     assert len(document["indicators"]) > 1
     refused(forged({**document, "indicators": document["indicators"][::-1]}, tensors, tmp_path), tmp_path)
 
 
-def test_tensors_that_do_not_fit_are_refused(content, tmp_path):
+def test_tensors_of_the_wrong_shape_or_type_are_refused(content, tmp_path):
     document, tensors = parts(content, tmp_path)
     for name, array in tensors.items():
         others = [
@@ -586,7 +591,7 @@ def test_numbers_that_are_not_finite_are_refused(content, tmp_path, value):
         refused(forged(document, {**tensors, name: array}, tmp_path), tmp_path, match="not finite")
 
 
-def test_exemplars_that_cannot_be_are_refused(content, tmp_path):
+def test_impossible_exemplars_are_refused(content, tmp_path):
     document, tensors = parts(content, tmp_path)
     keys, counts, codes = (tensors[f"exemplars.{name}"] for name in ("keys", "counts", "codes"))
     for change in (
@@ -600,7 +605,7 @@ def test_exemplars_that_cannot_be_are_refused(content, tmp_path):
         refused(forged(document, {**tensors, **change}, tmp_path), tmp_path)
 
 
-def test_a_forged_schema_is_held_against_the_weights(content, tmp_path):
+def test_a_forged_schema_is_compared_with_the_weights(content, tmp_path):
     document, tensors = parts(content, tmp_path)
     kind = next(n for n, c in enumerate(document["schema"]["columns"]) if c["name"] == "kind")
     more = changed(document, ("schema", "columns", kind, "levels"), ["a", "b", "c", "d"])
@@ -610,7 +615,7 @@ def test_a_forged_schema_is_held_against_the_weights(content, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_fitted_on_a_gpu_scores_alike_here(table, tmp_path, kind):
+def test_a_model_fitted_on_a_gpu_scores_the_same_on_the_cpu(table, tmp_path, kind):
     fitted = fit(table, device="cuda", **KINDS[kind])
     assert fitted.device_.type == "cuda"
     fitted.save(tmp_path / "model.vae")

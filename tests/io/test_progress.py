@@ -7,7 +7,7 @@ from vae_anomaly.io.dataset import Dataset, reading_bar
 
 
 class Terminal(io.StringIO):
-    """Standard error that somebody watches."""
+    """Standard error that is a terminal."""
 
     def isatty(self):
         return True
@@ -34,11 +34,11 @@ def test_a_terminal_shows_how_many_bytes_were_read(file, monkeypatch):
     assert f"{file.stat().st_size / 1000:.1f}/{file.stat().st_size / 1000:.1f} kB" in shown
 
 
-def test_rows_are_counted_where_bytes_are_not_known(monkeypatch):
+def test_rows_are_counted_if_bytes_are_unknown(monkeypatch):
     frames = [pd.DataFrame({"x": range(600)}), pd.DataFrame({"x": range(700)})]
     assert "1,300 rows" in watched(Dataset(frames), monkeypatch, Terminal())
 
 
-def test_nothing_is_drawn_where_nobody_watches(file, monkeypatch):
+def test_without_a_terminal_nothing_is_drawn(file, monkeypatch):
     assert watched(Dataset(file), monkeypatch, io.StringIO()) == ""
     assert watched(Dataset(file), monkeypatch, Terminal(), shown=False) == ""

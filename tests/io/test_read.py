@@ -72,12 +72,12 @@ READ = {
 
 
 @pytest.mark.parametrize("content, expected", READ.values(), ids=READ)
-def test_a_file_is_read_for_what_it_is(tmp_path, content, expected):
+def test_delimiter_decimal_sign_and_encoding_are_recognised(tmp_path, content, expected):
     assert cells(read_table(written(tmp_path, content, "table.dat"))) == expected
 
 
 @pytest.mark.parametrize("content, expected", READ.values(), ids=READ)
-def test_standard_input_is_read_the_same(monkeypatch, content, expected):
+def test_standard_input_is_read_like_a_file(monkeypatch, content, expected):
     data = content.encode() if isinstance(content, str) else content
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
     assert cells(read_table("-")) == expected
@@ -98,7 +98,7 @@ def test_the_encoding_can_be_named(tmp_path, encoding):
     assert cells(read_table(path, encoding=encoding)) == {"größe": [1], "b": ["é"]}
 
 
-def test_parquet_is_told_by_its_content(tmp_path):
+def test_parquet_is_recognised_by_its_content(tmp_path):
     frame = pd.DataFrame({"x": [1.5, None], "t": ["a", None], "d": pd.to_datetime(["2024-01-01", None])})
     frame.to_parquet(tmp_path / "table.csv")
     pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), frame)
@@ -118,12 +118,12 @@ def test_floats_are_read_exactly(tmp_path):
     np.testing.assert_array_equal(read_table(path)["a"], numbers)
 
 
-def test_a_column_is_of_one_kind_however_long_the_file(tmp_path):
+def test_a_column_of_a_long_file_has_one_type(tmp_path):
     path = written(tmp_path, "a\n" + "1\n" * 300_000 + "x\n")
     assert read_table(path)["a"].map(type).nunique() == 1
 
 
-def test_the_kinds_of_a_file_are_those_of_a_frame(tmp_path):
+def test_column_kinds_of_a_file_are_those_of_a_frame(tmp_path):
     text = "n,f,b,t,d,z\n" + "".join(
         f"{k * k},{k % 2},{k % 3 == 0},{'xyz'[k % 3]},2024-01-{k + 1:02},0{k}a\n" for k in range(9)
     )
@@ -161,16 +161,16 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("content, told", REFUSED.values(), ids=REFUSED)
-def test_what_is_no_table_is_told_in_one_sentence_with_the_files_name(tmp_path, content, told):
+@pytest.mark.parametrize("content, message", REFUSED.values(), ids=REFUSED)
+def test_an_unreadable_table_is_an_error_in_one_sentence_with_the_files_name(tmp_path, content, message):
     path = written(tmp_path, content)
-    with pytest.raises(DataError, match=told) as error:
+    with pytest.raises(DataError, match=message) as error:
         read_table(path)
     assert str(error.value).startswith(repr(str(path)))
     assert "\n" not in str(error.value)
 
 
-def test_damaged_parquet_is_told(tmp_path):
+def test_damaged_parquet_is_an_error(tmp_path):
     path = tmp_path / "table.parquet"
     pd.DataFrame({"x": np.arange(5000.0)}).to_parquet(path)
     whole = path.read_bytes()
@@ -186,12 +186,12 @@ def test_standard_input_has_a_name_too(monkeypatch):
         read_table("-")
 
 
-def test_no_such_file(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(DataError, match="There is no file '.*absent.csv'"):
         read_table(tmp_path / "absent.csv")
 
 
-def test_a_folder_is_no_table(tmp_path):
+def test_a_folder_is_not_one_table(tmp_path):
     with pytest.raises(DataError, match="is a folder"):
         read_table(tmp_path)
 
@@ -202,7 +202,7 @@ def test_no_permission(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refuse)  # the tests may run as root, whom nothing is refused
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # the tests may run as root, who has every permission
     with pytest.raises(DataError, match="No permission to read"):
         read_table(path)
 
@@ -218,7 +218,7 @@ def test_an_unknown_encoding(tmp_path):
         read_table(written(tmp_path, "a\n1\n"), encoding="klingon")
 
 
-def test_the_file_is_left_as_it_is(tmp_path):
+def test_reading_does_not_change_the_file(tmp_path):
     path = written(tmp_path, LONG)
     before = path.stat()
     read_table(path)

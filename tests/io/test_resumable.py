@@ -16,7 +16,7 @@ LINES = [f"line {number}\n".encode() * (number + 1) for number in range(6)]
 
 
 def run(target, plan=PLAN, die=lambda done, moment: None):
-    """Write all lines, going on where a run before was safe; ``die`` is told of every moment between two steps."""
+    """Write all lines, from the last commit of an earlier run; ``die`` is called between all steps."""
     with partial_file(target, plan) as partial:
         for number in range(partial.state.get("done", 0), len(LINES)):
             partial.write(LINES[number][:5])
@@ -29,7 +29,7 @@ def run(target, plan=PLAN, die=lambda done, moment: None):
 
 
 def in_a_child(work):
-    """Do it in another process; returns the signal that ended it, 0 if none did."""
+    """Call ``work`` in another process; returns the signal that ended it, or 0."""
     if (child := os.fork()) == 0:
         work()
         os._exit(0)
@@ -46,7 +46,7 @@ def kill_at(number, moment):
 
 @pytest.mark.parametrize("moment", ["in the middle of a write", "after a write", "after a commit"])
 @pytest.mark.parametrize("number", [0, 1, 5])
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, number, moment):
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(tmp_path, number, moment):
     target = tmp_path / "out.csv"
     target.write_text("old")
     assert in_a_child(lambda: run(target, die=kill_at(number, moment))) == signal.SIGKILL
@@ -60,7 +60,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, number, mom
 
 @pytest.mark.parametrize("step", ["os.replace", "os.fsync"])
 @pytest.mark.parametrize("time", [1, 2, 5])
-def test_a_run_killed_while_it_makes_itself_safe_goes_on_too(tmp_path, monkeypatch, step, time):
+def test_a_run_killed_during_a_commit_resumes(tmp_path, monkeypatch, step, time):
     target, calls = tmp_path / "out.csv", []
 
     def last(*_):
@@ -88,13 +88,13 @@ def interrupted(target, plan=PLAN):
         run(target, plan, die)
 
 
-def test_the_part_is_hidden_and_private(tmp_path):
+def test_the_partial_file_is_hidden_and_private(tmp_path):
     interrupted(tmp_path / "out.csv")
     assert sorted(os.listdir(tmp_path)) == [".out.csv.journal", ".out.csv.partial"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
 
 
-def test_the_output_has_the_mode_that_files_have_or_that_of_the_old_one(tmp_path):
+def test_the_output_has_the_usual_permissions_or_those_of_the_old_file(tmp_path):
     (tmp_path / "probe").touch()
     run(tmp_path / "new.csv")
     assert (tmp_path / "new.csv").stat().st_mode == (tmp_path / "probe").stat().st_mode
@@ -104,7 +104,7 @@ def test_the_output_has_the_mode_that_files_have_or_that_of_the_old_one(tmp_path
     assert stat.S_IMODE((tmp_path / "old.csv").stat().st_mode) == 0o640
 
 
-def test_a_run_with_another_plan_begins_anew_and_says_in_what_it_differs(tmp_path):
+def test_a_run_with_another_plan_begins_anew_and_reports_the_difference(tmp_path):
     target = tmp_path / "out.csv"
     interrupted(target)
     with partial_file(target, {**PLAN, "model": "another"}) as partial:
@@ -114,11 +114,11 @@ def test_a_run_with_another_plan_begins_anew_and_says_in_what_it_differs(tmp_pat
     assert target.read_text() == "new"
 
 
-@pytest.mark.parametrize("spoil", ["truncate", "journal", "no part"])
-def test_a_part_that_is_not_what_the_journal_says_is_given_up(tmp_path, spoil):
+@pytest.mark.parametrize("damage", ["truncate", "journal", "no part"])
+def test_a_partial_file_that_contradicts_the_journal_is_discarded(tmp_path, damage):
     target = tmp_path / "out.csv"
     interrupted(target)
-    match spoil:
+    match damage:
         case "truncate":
             os.truncate(tmp_path / ".out.csv.partial", 3)
         case "journal":
@@ -141,7 +141,7 @@ def test_two_runs_do_not_write_one_file(tmp_path):
     assert os.listdir(tmp_path) == ["out.csv"]
 
 
-def test_a_part_that_became_the_output_while_the_lock_was_taken_is_left_alone(tmp_path, monkeypatch):
+def test_a_partial_file_that_became_the_output_while_the_lock_was_taken_is_not_changed(tmp_path, monkeypatch):
     target = tmp_path / "out.csv"
     interrupted(target)
     lock, calls = fcntl.flock, []
@@ -161,7 +161,7 @@ def test_a_part_that_became_the_output_while_the_lock_was_taken_is_left_alone(tm
     assert target.read_text() == "new"
 
 
-def test_where_the_disk_is_full_the_part_stays_and_the_error_says_so(tmp_path):
+def test_on_a_full_disk_the_partial_file_stays_and_the_error_reports_it(tmp_path):
     target = tmp_path / "out.csv"
     target.write_text("old")
 
@@ -180,7 +180,7 @@ def interrupt_at_once(number, moment):
     raise KeyboardInterrupt
 
 
-def test_where_the_data_is_at_fault_or_nothing_is_safe_nothing_stays(tmp_path):
+def test_after_an_error_in_the_data_or_before_a_commit_nothing_stays(tmp_path):
     def fault(number, moment):
         if (number, moment) == (3, "after a write"):
             raise DataError("row 4")
@@ -214,7 +214,7 @@ def test_a_draft_is_converted_and_stays_until_that_is_done(tmp_path):
     assert os.listdir(tmp_path) == ["out.txt"]
 
 
-def test_a_link_that_somebody_laid_is_not_followed(tmp_path):
+def test_a_planted_link_is_not_followed(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
     Path(tmp_path / ".out.csv.partial").symlink_to(victim)

@@ -28,7 +28,7 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 
 def same_table(one, other):
-    """Equality of types and values, whichever of its two ways this pandas has of saying that text is missing."""
+    """Equality of types and values; None and NaN are both missing text, depending on the version of pandas."""
     assert one.dtypes.to_dict() == other.dtypes.to_dict()
     assert one.isna().equals(other.isna())
     for name in one:
@@ -36,7 +36,7 @@ def same_table(one, other):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_is_written_reads_back_exactly(tmp_path, suffix):
+def test_written_tables_read_back_exactly(tmp_path, suffix):
     write_table(FRAME, tmp_path / f"out{suffix}")
     same_table(read_table(tmp_path / f"out{suffix}"), FRAME)
 
@@ -124,7 +124,7 @@ def test_numbers_stay_as_they_are(tmp_path):
     assert (tmp_path / "out.csv").read_text() == "x,t,o\n-1.5,-1.5,-1\n2.0,+2e5,'=a\n"
 
 
-def test_text_in_parquet_and_json_is_no_formula(tmp_path):
+def test_text_in_parquet_and_json_is_not_changed(tmp_path):
     frame = pd.DataFrame({"t": ["=1+1"]})
     for suffix in (".parquet", ".jsonl"):
         write_table(frame, tmp_path / f"out{suffix}")
@@ -132,7 +132,7 @@ def test_text_in_parquet_and_json_is_no_formula(tmp_path):
     assert json.loads((tmp_path / "out.jsonl").read_text()) == {"t": "=1+1"}
 
 
-def test_the_frame_is_left_as_it_is(tmp_path):
+def test_writing_does_not_change_the_frame(tmp_path):
     frame = pd.DataFrame({"=t": ["=1+1"], 3: [1.0]})
     before = frame.copy(deep=True)
     for suffix in (".csv", ".parquet", ".jsonl"):
@@ -173,7 +173,7 @@ class _Unclosed(io.RawIOBase):
         return self.raw.write(data)
 
 
-def test_a_closed_pipe_is_the_callers_to_handle(monkeypatch):
+def test_a_closed_pipe_raises_for_the_caller(monkeypatch):
     def refuse(*_):
         raise BrokenPipeError
 
@@ -186,18 +186,18 @@ def test_a_closed_pipe_is_the_callers_to_handle(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["out", "out.txt", "out.xlsx", "out.gz", "out.parquet.gz", ".csv"])
-def test_an_unknown_suffix_is_an_error_that_lists_the_known(tmp_path, name):
+def test_an_unknown_suffix_is_an_error_that_lists_known_ones(tmp_path, name):
     with pytest.raises(DataError, match=r"\.csv, \.tsv, \.parquet, \.pq, \.jsonl, \.ndjson.*\.gz or \.zst"):
         write_table(FRAME, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_format_is_an_error_that_lists_the_known(tmp_path):
+def test_an_unknown_format_is_an_error_that_lists_known_ones(tmp_path):
     with pytest.raises(DataError, match="no format 'xlsx'. Choose one of csv, tsv, parquet, jsonl"):
         write_table(FRAME, tmp_path / "out.csv", file_format="xlsx")
 
 
-def test_the_format_can_be_named_in_spite_of_the_suffix(tmp_path):
+def test_a_named_format_overrides_the_suffix(tmp_path):
     write_table(FRAME, tmp_path / "out.txt", file_format="csv")
     same_table(read_table(tmp_path / "out.txt"), FRAME)
 
@@ -205,11 +205,11 @@ def test_the_format_can_be_named_in_spite_of_the_suffix(tmp_path):
 @pytest.mark.parametrize(
     "name, expected", [("-", "csv"), ("a.b.CSV.GZ", "csv"), ("x.ndjson", "jsonl"), ("x.pq", "parquet")]
 )
-def test_the_suffix_says_the_format(name, expected):
+def test_the_suffix_determines_the_format(name, expected):
     assert format_of(name) == expected
 
 
-def test_what_a_format_cannot_hold_leaves_the_old_file(tmp_path):
+def test_a_table_that_a_format_cannot_hold_leaves_the_old_file(tmp_path):
     path = tmp_path / "out.parquet"
     write_table(FRAME, path)
     mixed = pd.DataFrame({"m": pd.Series([1, "a"], dtype=object)})
@@ -219,7 +219,7 @@ def test_what_a_format_cannot_hold_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_is_told(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(DataError, match="Create it first"):
         write_table(FRAME, tmp_path / "absent" / "out.csv")
 
