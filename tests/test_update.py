@@ -277,7 +277,7 @@ def test_images_and_their_convolutions():
 @pytest.mark.parametrize("calibration", ["split", "cross"])
 def test_a_calibration_that_an_update_would_spoil_is_refused_at_once(calibration):
     detector = VAEDetector(calibration=calibration)
-    with pytest.raises(DataError, match=f"calibration='{calibration}' rests on rows that it was not trained on"):
+    with pytest.raises(DataError, match=f"calibration='{calibration}' uses rows that it was not trained on"):
         detector.partial_fit(normal_rows(50, 0))
 
 

@@ -1,4 +1,4 @@
-"""The detector: a scikit-learn estimator around a variational autoencoder."""
+"""VAEDetector: a scikit-learn estimator for anomaly detection with a variational autoencoder."""
 
 import os
 from collections.abc import Sequence
@@ -34,120 +34,121 @@ from vae_anomaly.training.callbacks import CallbackRunner, ProgressBar
 from vae_anomaly.training.checkpoints import checkpoint_folder
 from vae_anomaly.update import update_model
 
-OF_ONE_FIT = ("verbose", "callbacks", "checkpoint")  # parameters that no model depends on
+NOT_SAVED = ("verbose", "callbacks", "checkpoint")  # parameters that the model does not depend on
 
 
 class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Outlier and novelty detection with a variational autoencoder.
+    """Outlier and novelty detection with a variational autoencoder (VAE).
 
-    Rows are scored by the ELBO, a lower bound of their log density in nats: the lower, the odder. The columns may hold
-    numbers, booleans, categories, text, dates and missing cells; a missing cell was not observed and adds nothing to
-    the score.
+    The score of a row is its ELBO, a lower bound of its log density in nats: the lower, the more anomalous. Columns may
+    hold numbers, booleans, categories, text, dates and missing cells. A missing cell was not observed and adds nothing
+    to the score.
 
     Parameters
     ----------
     purpose : {"detection", "representation"}, default="detection"
-        What "auto" serves: scores that find odd rows, or a code that is good for something else: features for another
-        model, new rows, missing cells, latents with a meaning. "representation" takes one member, all rows, a warmed-up
-        KL, and up to 1,000 steps that begin at principal components; convolutions for images of 16 pixels a side or
-        more.
+        What "auto" optimises for. "detection": scores that distinguish anomalous rows. "representation": latents for
+        something else, such as features for another model, new rows, or filling missing cells. A representation has one
+        member, trains on all rows for up to 1,000 steps from principal components with a warmed-up KL, and uses
+        convolutions for images of at least 16 pixels a side.
     n_components : int or "auto", default="auto"
-        Latents. "auto": 16, in novelty detection 32, never more than the encoder sees columns.
+        Number of latents. "auto": 16, in novelty detection 32, but not more than the encoder has inputs.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
-        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64). Of convolutions,
-        channels, each of which halves the sides; "auto": (16, 32).
+        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64). With convolutions they
+        are channels, and each layer halves the sides of the image; "auto" is then (16, 32).
     likelihood : {"auto", "gaussian", "student_t", "bernoulli"}, default="auto"
-        Density of numbers, with learned scales; to represent images, and tables whose prior is then exemplar, one scale
-        for all. Two-valued columns are Bernoulli, categories categorical. "auto":
-        Student-t in outlier detection, Gaussian in novelty detection and for a representation. "bernoulli" is for
-        pixels, whose gray is the probability of white: "auto" to represent images that are nearly black and white.
+        Density of numbers. "auto": Student-t in outlier detection, otherwise Gaussian; Bernoulli for a convolutional
+        representation of images that are nearly black and white. "bernoulli" is only for pixels, whose value is the
+        probability of white. Each column has a noise scale, which is learned; a representation of images, or of a table
+        under an exemplar prior, has one scale for all columns. Two-valued columns are always Bernoulli, and categories
+        categorical.
     prior : {"auto", "gaussian", "exemplar"}, default="auto"
-        What codes of normal rows look like: a standard normal, or a mixture whose components sit at the codes of
-        training rows (arXiv 2004.04795). "auto": exemplar; gaussian below 10 rows, and to represent a table unless no
-        cell is missing and most columns share their least and their largest value, as pixels and answers on one scale
-        do.
+        Density of the latents: a standard normal, or a mixture around the latent means of training rows (Exemplar VAE,
+        arXiv 2004.04795). "auto": exemplar; gaussian below 10 rows, and for a representation of a table, unless no cell
+        is missing and most columns share their smallest and largest value, as pixels do or answers on one scale.
     beta : float, default=1.0
-        Weight of the KL in training; scores always have weight 1.
+        Weight of the KL in training. Scores always have weight 1.
     bound : {"elbo", "iwae"}, default="elbo"
-        Which bound of the log density is the score, from ``fit`` on: the ELBO, or the tighter importance-weighted bound
-        (arXiv 1509.00519).
+        Bound of the log density that is the score: the ELBO, or the tighter importance-weighted bound (arXiv
+        1509.00519). It is fixed by ``fit``.
     variational : bool, default=True
-        False gives the plain autoencoder: no prior, no KL, the score is minus the squared error.
+        False fits a plain autoencoder: no prior, no KL, and the score is minus the squared error.
     image_shape : (channels, height, width), optional
-        Rows are images of this shape, flattened channel first. All pixels have one scale, and none is left out. The
-        nets of a representation are convolutional from 16 pixels a side on; all others are as for tables.
+        Rows are images of this shape, flattened with the channels first. All pixels have one scale, and none is left
+        out.
     n_estimators : int or "auto", default="auto"
-        Members of the ensemble, trained side by side; scores are means over them, codes those of the first. "auto": 3
-        in outlier detection; in novelty detection 2, that measure the columns by their deviation and by their range; 1
-        for a representation, and in novelty detection of images.
+        Members of the ensemble, trained side by side. Scores are means over the members; latents are those of the
+        first. "auto": 3 in outlier detection; 2 in novelty detection, of which one measures columns by their standard
+        deviation and one by their range; 1 in novelty detection of images and for a representation.
     novelty : bool, default=False
-        False (outlier detection): the training rows may hold anomalies; training is short and leaves the oddest rows
-        out, and a scored row that is itself in training does not explain itself. True (novelty detection): the
-        training rows are normal; the model starts at their principal directions, keeps up to 20,000 of them as
-        exemplars, and training ends when held-out rows stop gaining.
+        False (outlier detection): the training rows may contain anomalies. Training is short and leaves the most
+        anomalous rows of each batch out, and training rows get leave-one-out scores. True (novelty detection): the
+        training rows are normal. Training starts at principal components, up to 20,000 rows become exemplars, and
+        training ends when held-out rows stop improving.
     contamination : "auto" or float in (0, 0.5], default="auto"
-        Share of training rows to call odd, each judged as if it had not been in training; in outlier detection also the
-        share of each batch that training leaves out. "auto" puts the threshold at Tukey's fence of the scores, and
-        leaves out what each batch itself shows to be far off.
+        Fraction of anomalies among the training rows. It sets the threshold on leave-one-out scores and, in outlier
+        detection, the fraction of each batch that training leaves out. "auto" sets the threshold at Tukey's fence of
+        the scores, and leaves out what lies beyond such a fence in each batch.
     calibration : {"leave_one_out", "split", "cross"}, default="leave_one_out"
-        Whose scores new rows are held against, for the threshold and p-values. "leave_one_out": training rows, none of
-        which explains itself; costs nothing, and is close in tables of some hundred rows under a prior of exemplars.
-        "split": a fifth of the rows, which training never sees: p-values hold exactly, training has fewer rows.
-        "cross": all rows, each under a model fitted without its fifth: for small tables and models without exemplars;
-        fit takes five times as long again.
+        Which reference scores set the threshold and the p-values. "leave_one_out": those of training rows, none of
+        which is its own exemplar. It costs nothing, and is accurate for tables of a few hundred rows or more under an
+        exemplar prior. "split": those of a fifth of the rows, which are kept from training: p-values are exact, but
+        training has fewer rows. "cross": those of all rows, each under a model fitted without its fifth of the rows:
+        for small tables and for models without exemplars; five more models are fitted.
     max_iter : int or "auto", default="auto"
-        Steps of the optimiser, at most. "auto": 200 in outlier detection; in novelty detection 60, and 300 where
-        the prior does not rest on exemplars; 1,000 for a representation; 30 epochs to represent images, but from 1,000
-        to 5,000 steps.
+        Largest number of gradient steps. "auto": 200 in outlier detection; 60 in novelty detection, 300 with a Gaussian
+        prior; 1,000 for a representation, with convolutions 30 epochs, but from 1,000 to 5,000 steps.
     batch_size : int or "auto", default="auto"
-        Rows of a step, for each member. "auto": 256, to represent images 128.
+        Rows of a gradient step, for each member. "auto": 256, with convolutions 128.
     learning_rate : float, default=0.002
-        Peak rate of Adam.
+        Peak learning rate of Adam.
     validation_fraction : float in [0, 1), default=0.1
-        Share of the rows held out to stop in time, in novelty detection and for a representation; fewer than 10 rows
-        are not held out.
+        Fraction of the rows held out for early stopping, in novelty detection and for a representation. If it is fewer
+        than 10 rows, none are held out.
     n_draws : int, default=2
-        Draws from the posterior that are decoded to score a row: made once in ``fit``, the same for all rows; an even
-        number is in pairs of opposite sign. The KL needs none.
+        Draws from the posterior that are decoded to score a row. They are drawn once in ``fit`` and are the same for
+        all rows, in pairs of opposite sign where the number is even. The KL needs no draws.
     device : str, default="auto"
-        "auto" takes CUDA where there is one, else the processor; or a torch device such as "cpu" or "cuda:1".
+        "auto" takes CUDA if available, otherwise the CPU; or a torch device such as "cpu" or "cuda:1".
     precision : {"auto", "float32", "float64"}, default="auto"
         "auto" trains in float32 and scores in float64.
     random_state : int, RandomState or None, default=None
-        Same data and same number, same model.
+        Fits with the same data and the same number give the same model.
     verbose : int, default=0
         1 shows a progress bar on standard error.
     callbacks : list or None, default=None
         Objects with methods of `vae_anomaly.training.callbacks`.
     checkpoint : path-like or None, default=None
-        A folder in which ``fit`` keeps its state, written every few seconds. If it is killed, the same fit (same rows,
-        parameters, device and versions; ``random_state`` must be given) goes on from there and ends in the same model,
-        bit for bit; any other fit is an error that says how it differs. After a completed fit the state is removed.
-        Calibration fits have files of their own.
+        Folder in which ``fit`` saves its state every few seconds. A fit that was killed continues from there when it is
+        run again with the same rows, parameters, device and versions, and ends with the same model, bit for bit; any
+        other fit raises an error that reports the difference. It needs a ``random_state``. A completed fit removes its
+        state. Calibration fits have files of their own.
 
     Attributes
     ----------
     offset_ : float
-        Score below which a row is odd.
+        Score below which a row is anomalous.
     schema_ : Schema
         Columns in use, their kinds, and the columns left out with the reason.
     history_ : dict of lists
-        What was optimised, a number a round.
+        The objective during training, one number for each round of steps.
     n_iter_, batch_size_, n_components_, n_estimators_, hidden_layer_sizes_ : int, int, int, int, tuple
-        What "auto" chose; ``n_iter_`` steps were done.
+        Values used in place of "auto"; ``n_iter_`` is the number of steps taken.
     likelihood_, prior_ : str
-        Likewise.
+        The same for density and prior; ``prior_`` is None for a plain autoencoder.
     device_ : torch.device
-        Where scores are computed.
+        Device that computes scores.
     n_samples_fit_, n_features_in_ : int
         Rows and columns of the training table.
     latents_ : DataFrame
         A row for each latent, over the training rows: ``mean`` and ``std`` of the posterior means, the posterior's own
         standard deviation ``posterior_std``, the mean ``kl`` in nats, and ``active``: the latent distinguishes rows.
     baseline_contributions_ : list of float
-        Median contribution of each column, and of the latent term, over the training rows.
+        Mean contribution of each column, and of the latent term, in nats, over training rows that are not anomalous.
     versions_ : dict
-        Of the libraries that fitted the model.
+        Versions of Python and of the libraries that fitted the model.
+    model_ : FittedModel
+        The fitted model for other packages: schema, scorer, reference rows, and the verbs to encode and decode tables.
 
     Examples
     --------
@@ -155,7 +156,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     >>> from vae_anomaly import VAEDetector
     >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
     >>> detector = VAEDetector(random_state=0).fit(X)
-    >>> detector.predict([[1.0, 0.9], [1.0, -0.9]])  # each value usual, the second pair not
+    >>> detector.predict([[1.0, 0.9], [1.0, -0.9]])  # each value is common, the second pair is not
     array([ 1, -1])
     """
 
@@ -241,27 +242,26 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: object = None) -> Self:
-        """Learn what rows of this table look like.
+        """Fit the model to a table.
 
         Parameters
         ----------
         X : DataFrame, array-like or Dataset
-            (rows, columns): pandas, polars, pyarrow or anything narwhals reads; or numbers as scikit-learn takes them.
-            Or a `vae_anomaly.Dataset`, whose rows need not fit in memory: the model is that of the same rows in memory.
+            (rows, columns): a pandas, polars or pyarrow table, or any other that narwhals reads; an array of numbers;
+            or a `vae_anomaly.Dataset`, which may be larger than memory and gives the same model as its rows in memory.
         y : ignored
-            Present for scikit-learn's sake.
+            For compatibility with scikit-learn.
 
         Returns
         -------
         VAEDetector
-            The estimator itself. After an error or Ctrl-C it is what it was before.
+            The estimator itself. After an error or Ctrl-C it is unchanged.
 
         Notes
         -----
-        Of a table of more than 262,144 rows, or of 33.5 million cells, so many rows are drawn, uniformly, and all are
-        looked at once: for what each column is, its levels, and how many rows there are. Training draws its batches
-        from them, which are then uniform rows of the table, as exemplars and threshold are of all rows in any case.
-        A training that asks for more rows goes on with others, until all have had their turn.
+        Tables of more than 262,144 rows, or 33.5 million cells, are subsampled uniformly for training; column types,
+        levels and the row count still come from every row. If training needs more rows than the sample has, it
+        continues with other rows until all have been used.
         """
         check_parameters(self.get_params(deep=False))
         settings = Settings.of(self.get_params(deep=False))
@@ -286,37 +286,37 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: object = None) -> Self:
-        """Learn from more rows, in memory that does not grow with those seen before; the first call is ``fit``.
+        """Continue training with more rows; the first call is ``fit``. Memory does not grow with the rows seen before.
 
-        Training goes on from the weights as they are, with the rows that the model keeps (at most 4,096, a uniform
-        sample of all that it has seen) and so many of the new ones that each row seen counts alike. Steps are done as
-        the new rows are worth: their share of a fit, and up to ten times that where they score unlike the old ones;
-        small calls often need none. So a model follows a stream as its past is outweighed, and many small calls come
-        near to one large one. Exemplars, threshold, p-values, latents and ranges are then those of all rows seen; in
-        novelty detection of a long table, exemplars are fewer than after ``fit``.
+        Training continues from the current weights, on a uniform sample of all rows seen: the rows that the model keeps
+        (at most 4,096) and a fraction of the new ones. The number of steps depends on what the new rows are worth:
+        their fraction of a fit, and up to ten times as much where their scores differ from earlier ones. Small calls
+        often take no steps. A model thus follows a stream gradually, and many small calls amount to one large one.
+        Exemplars, threshold, p-values, latents and ranges are updated to all rows seen. In novelty detection of a long
+        table there are fewer exemplars than after ``fit``.
 
-        Columns stay as they were in the first call: their kinds, scales, levels and which cells can be missing. Values
-        of a category that were not seen then stay unseen ones, and numbers far beyond the range of then stay crowded
-        together. Let the first call have rows enough, and fit again where they have changed.
+        Kinds, scales and levels of the columns, and which cells can be missing, stay as in the first call. A category
+        that was unseen then stays unseen, and numbers far outside the range of the first call are log-compressed. Start
+        with enough rows, and call ``fit`` again if the columns have changed.
 
         Parameters
         ----------
         X : DataFrame or array-like
             (rows, columns), as in ``fit``.
         y : ignored
-            Present for scikit-learn's sake.
+            For compatibility with scikit-learn.
 
         Returns
         -------
         VAEDetector
-            The estimator itself. After an error or Ctrl-C it is what it was before. Same calls with the same number as
-            ``random_state``, same model, whether or not it was saved and loaded in between.
+            The estimator itself. After an error or Ctrl-C it is unchanged. The same calls with the same number as
+            ``random_state`` give the same model, also if it was saved and loaded in between.
 
         Raises
         ------
         DataError
-            The columns are not those of the first call; or the calibration is not "leave_one_out", for the others rest
-            on rows that their model was not trained on.
+            The columns are not those of the first call, or the calibration is not "leave_one_out": the others use rows
+            that the model was not trained on.
 
         Examples
         --------
@@ -330,8 +330,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         if self.calibration != "leave_one_out":
             raise DataError(
-                f"partial_fit trains on the rows that a model keeps; calibration={self.calibration!r} rests on rows "
-                "that it was not trained on. Use calibration='leave_one_out'."
+                f"partial_fit trains on the rows that a model keeps; calibration={self.calibration!r} uses rows that it "
+                "was not trained on. Use calibration='leave_one_out'."
             )
         if not self.__sklearn_is_fitted__():
             return self.fit(X)
@@ -346,48 +346,48 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """ELBO of each row, (rows,), in nats: the lower, the odder."""
+        """ELBO of each row, (rows,), in nats: the lower, the more anomalous."""
         fitted = self.model_
         return fitted.scorer.score(fitted.encode(X))
 
     def anomaly_score(self, X: Any) -> np.ndarray:
-        """Negative ELBO of each row, (rows,), in nats: the higher, the odder."""
+        """Negative ELBO of each row, (rows,), in nats: the higher, the more anomalous."""
         return -self.score_samples(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """``score_samples(X) - offset_``, (rows,): negative for odd rows."""
+        """``score_samples(X) - offset_``, (rows,): negative for anomalous rows."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> np.ndarray:
-        """-1 for odd rows, +1 for others, (rows,)."""
+        """-1 for anomalous rows, +1 for others, (rows,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def score(self, X: Any, y: object = None) -> float:
-        """Mean ELBO of the rows, in nats: what model selection makes large."""
+        """Mean ELBO of the rows, in nats, for model selection: the higher, the better."""
         return float(self.score_samples(X).mean())
 
     def explain(self, X: Any, *, long: bool = False) -> pd.DataFrame:
-        """Why each row has its score: the nats of each column, what was seen and what was expected.
+        """Contribution of each column to each row's score, with the observed and the expected value.
 
-        The columns and the latent term add up to the anomaly score. What a column adds is the negative log-likelihood
-        of its cell and what the cell carries of the KL, to first order (see `vae_anomaly.model.objectives`); its
-        surprise is what that is beyond the mean over training rows that are not odd. What is expected, and its usual
-        range, is that of the 16 training rows of the model that are most alike in the other columns; columns that are
-        themselves odd in the row have no say in that.
+        The contributions of the columns and the latent term add up to the anomaly score. A column contributes the
+        negative log-likelihood of its cell and the part of the KL that the cell carries, to first order (see
+        `vae_anomaly.model.objectives`). Its surprise is the contribution minus its mean over training rows that are not
+        anomalous. The expected value and its range are those of the 16 reference rows that are most similar in the
+        other columns; columns that are themselves anomalous in the row are left out of this comparison.
 
         Parameters
         ----------
         X : DataFrame or array-like
             (rows, columns).
         long : bool
-            A row for each cell, those of one row together, the most surprising first, and the reason in words.
+            Return one row for each cell, grouped by row, the most surprising first, with the reason in words.
 
         Returns
         -------
         DataFrame
-            Its columns have two levels: ``nats``, ``surprise``, ``value``, ``expected``, ``low`` and ``high``, and
-            below each the columns in use, in nats and surprise also "(latent)". Columns of values, not numbers, have no
-            range. The index is that of ``X``, where it has one. If ``long``, the columns are row, column, those six,
+            With two levels of columns: ``nats``, ``surprise``, ``value``, ``expected``, ``low`` and ``high``, and below
+            each the columns in use, under ``nats`` and ``surprise`` also "(latent)". Columns that are not numbers have
+            no range. The index is that of ``X``, if it has one. If ``long``, the columns are row, column, those six,
             and reason.
 
         Examples
@@ -409,15 +409,16 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return pd.Series(found.reasons(max_cells), index=found.nats.index, name="reason", dtype=object)
 
     def suggest(self, X: Any, *, max_changes: int = 5) -> pd.DataFrame:
-        """Few cells to change for each odd row to count as normal, and what to change them to.
+        """The few cells to change in each anomalous row so that it counts as normal, with suggested values.
 
-        A greedy search: the most surprising columns are set to what is expected beside the others (see `explain`), the
-        change that helps most is kept, and what turns out not to be needed is given back. The changed row is scored.
+        A greedy search: the most surprising columns are set to the value expected given the other columns (see
+        `explain`), the change that helps most is kept, and changes that turn out unnecessary are undone. Every changed
+        row is scored by the model.
 
         Parameters
         ----------
         X : DataFrame or array-like
-            (rows, columns). Rows that are not odd need no change.
+            (rows, columns). Rows that are not anomalous need no change.
         max_changes : int
             Largest number of cells to change in a row.
 
@@ -425,9 +426,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         -------
         DataFrame
             A row for each cell to change: ``row`` (from the index of ``X``, or its number from 0), ``column``,
-            ``value``, ``suggestion``, and of the whole row ``anomaly_score``, ``new_score`` after all its changes, and
-            whether it is then normal. A row that cannot be mended so has the changes that help, and ``is_normal``
-            False.
+            ``value`` and ``suggestion``; for the whole row ``anomaly_score``, the ``new_score`` after all its changes,
+            and ``is_normal``. A row that cannot be made normal has the changes that help, and ``is_normal`` False.
 
         Examples
         --------
@@ -444,29 +444,30 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return suggest_changes(self.model_, X, int(max_changes))
 
     def p_values(self, X: Any, *, contamination: float | str | None = None, extrapolate: bool = False) -> np.ndarray:
-        """How probable a score as odd as each row's is for a normal row.
+        """p-value of each row: the probability that a normal row has a score at least as anomalous.
 
-        They come from the scores of the model's reference rows, which it did not see (see `calibration`); those rows
-        and the normal ones among ``X`` must come from the same source.
+        The scores are compared with out-of-sample or leave-one-out scores of the model's reference rows (see
+        ``calibration``). These rows and the normal rows of ``X`` must come from the same distribution.
 
         Parameters
         ----------
         X : DataFrame or array-like
             (rows, columns).
         contamination : float in [0, 0.5] or "auto", optional
-            Share of the reference rows that are anomalies themselves; they are left out, by their scores, and what is
-            missing of the normal rows is made up for: an estimate, which fails where normal rows themselves score far
-            apart. "auto" estimates the share, and 0 takes all for normal, which errs on the safe side: anomalies among
-            them make others look usual. Default: 0 in novelty detection, else the detector's own contamination.
+            Fraction of anomalies among the reference rows. Rows with the most anomalous scores are left out, and the
+            tail of the normal rows that is lost with them is estimated; the estimate fails if normal rows themselves
+            have widely scattered scores. "auto" estimates the fraction. 0 treats all as normal, which is conservative:
+            anomalies among them make other rows look normal. Default: 0 in novelty detection, otherwise the detector's
+            own contamination.
         extrapolate : bool
-            Whether, where all reference rows are taken for normal, p-values go on below 1 / (reference rows + 1), in a
-            Pareto tail that was fitted to the oddest tenth. Where some are anomalies they always do.
+            If all reference rows are treated as normal, extend p-values below 1 / (reference rows + 1) by a Pareto tail
+            fitted to the most anomalous tenth. With contamination this is always done.
 
         Returns
         -------
         ndarray
-            (rows,), in (0, 1]. Without extrapolation they are conformal p-values, raised a little where that keeps the
-            order of the scores.
+            (rows,), in (0, 1]. Without extrapolation they are conformal p-values, raised slightly where that is needed
+            to keep the order of the scores.
 
         Examples
         --------
@@ -491,29 +492,29 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         contamination: float | str | None = None,
         extrapolate: bool = False,
     ) -> pd.DataFrame:
-        """Flag odd rows: by the error that may be made, or by how many can be looked at. Nothing is fitted again.
+        """Flag anomalous rows, by an acceptable error rate or by the number of alerts; nothing is fitted again.
 
         Parameters
         ----------
         X : DataFrame or array-like
             (rows, columns).
         fdr : float in (0, 1), optional
-            Flag as many rows as keep the expected share of normal ones among the flagged below this.
+            False discovery rate: the expected fraction of normal rows among the flagged ones, at most.
         alerts : int, optional
-            Flag so many rows, the oddest.
+            Number of rows to flag, the most anomalous.
         false_alarm_rate : float in (0, 1), optional
-            Flag this share of normal rows, at most.
+            Fraction of normal rows that are flagged, at most.
         method : {"bh", "by", "storey"}
-            How ``fdr`` is kept: Benjamini and Hochberg, Benjamini and Yekutieli (under any dependence, fewer flagged),
-            or Storey (the share of normal rows is estimated, more flagged).
+            Procedure that controls ``fdr``: Benjamini-Hochberg, Benjamini-Yekutieli (valid under any dependence, flags
+            fewer) or Storey (estimates the fraction of normal rows, flags more).
         contamination, extrapolate
             As in `p_values`.
 
         Returns
         -------
         DataFrame
-            (rows, 3): ``anomaly_score``, ``p_value``, ``is_anomaly``. With none of the three, rows are flagged by the
-            threshold, as `predict` has it.
+            (rows, 3): ``anomaly_score``, ``p_value``, ``is_anomaly``. Without ``fdr``, ``alerts`` or
+            ``false_alarm_rate``, rows are flagged by the threshold, as in `predict`.
 
         Examples
         --------
@@ -539,24 +540,24 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         ordered: bool = True,
         random_state: int | np.random.RandomState | None = None,
     ) -> Drift:
-        """Whether rows still come from where the training rows came from.
+        """Test whether rows still come from the distribution of the training rows.
 
-        Every column, and the score, is tested against training rows that the model keeps (at most 4,096, so that a
-        change in some 3 % of the rows is the least that can be found). The tests take rows as independent.
+        Every column and the score are compared with the training rows that the model keeps: at most 4,096, so the
+        smallest change that can be found is in about 3 % of the rows. The tests assume that rows are independent.
 
         Parameters
         ----------
         X : DataFrame or array-like
             (rows, columns).
         level : float in (0, 1)
-            Probability, at most, that anything is found where nothing has changed.
+            Probability, at most, of reporting drift if nothing has changed.
         ordered : bool
-            Whether the rows are a stream: then a martingale over the scores also sees a change that begins somewhere
-            among them, and takes half of the level. False for a table whose order means nothing, or that is sorted.
+            The rows are a stream: a martingale over the scores also detects a change that starts at some row, and uses
+            half of the level. False for a table whose order has no meaning, or that is sorted.
         random_state : int, RandomState or None
-            Breaks ties, and fits a second model: a model scores its own rows too well to compare others with, so one
-            of half of the kept rows scores the other half and ``X``. None is needed with ``calibration="split"``, nor
-            for numbers alone in more than 4,096 rows.
+            Breaks ties and fits a second model. A model scores its own training rows too well for a fair comparison, so
+            a model of half of the kept rows scores the other half and ``X``. With ``calibration="split"``, or a table
+            of numbers alone with more than 4,096 rows, there is no second model.
 
         Returns
         -------
@@ -584,11 +585,11 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return find_drift(fitted.schema, cells, x, old, new, level=level, ordered=ordered, rng=rng)
 
     def diagnose(self) -> pd.DataFrame:
-        """Whether the model is any good: what it learned, how it learned it, and what it makes of its training rows.
+        """Check the fitted model without labels: what it learned, how training went, and how it scores training rows.
 
-        Computed from the up to 4,096 training rows that the model keeps, each judged as if it had not been in
-        training. A check that has no meaning for the model, such as one of dependent columns where there is one
-        column, is left out.
+        The checks use the training rows that the model keeps, at most 4,096, with leave-one-out or out-of-sample
+        scores. Checks that have no meaning for the model, such as dependence between columns where there is one column,
+        are left out.
 
         Returns
         -------
@@ -610,29 +611,29 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return pd.DataFrame(diagnose_model(self.model_, settings))
 
     def transform(self, X: Any) -> np.ndarray:
-        """Codes of the rows: posterior means of the first member, (rows, n_components_)."""
+        """Latents of the rows: posterior means of the first member, (rows, n_components_)."""
         fitted = self.model_
         return fitted.scorer.encode(fitted.encode(X))
 
     def inverse_transform(self, Z: Any) -> pd.DataFrame | np.ndarray:
-        """Expected rows for codes (rows, n_components_), in the table's own columns and types."""
+        """Expected rows for latents ``Z`` (rows, n_components_), in the table's own columns and types."""
         fitted = self.model_
-        codes = check_array(Z, dtype=np.float64)
-        if codes.shape[1] != fitted.architecture.n_components:
+        latents = check_array(Z, dtype=np.float64)
+        if latents.shape[1] != fitted.architecture.n_components:
             raise DataError(
-                f"Codes have {codes.shape[1]} columns; this model has {fitted.architecture.n_components} latents."
+                f"Z has {latents.shape[1]} columns; this model has {fitted.architecture.n_components} latents."
             )
-        return fitted.decode(fitted.scorer.decode(codes))
+        return fitted.decode(fitted.scorer.decode(latents))
 
     def reconstruct(self, X: Any) -> pd.DataFrame | np.ndarray:
-        """What the model makes of each row: ``inverse_transform(transform(X))``, missing cells filled in."""
+        """Reconstruction of each row: ``inverse_transform(transform(X))``, missing cells filled in."""
         fitted = self.model_
         return fitted.decode(fitted.scorer.decode(fitted.scorer.encode(fitted.encode(X))), index_of(X))
 
     def impute(self, X: Any) -> pd.DataFrame | np.ndarray:
-        """The rows with every missing cell filled by what the model expects beside the observed ones.
+        """The rows with every missing cell filled by its expected value given the observed cells.
 
-        Fit with ``purpose="representation"`` for this: the other models know less of how columns depend on one another.
+        Fit with ``purpose="representation"`` for this: other models learn less about how columns depend on each other.
 
         Parameters
         ----------
@@ -642,8 +643,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         DataFrame or ndarray
-            A copy in which observed cells, and columns that the model does not use, are as they were. Filled numbers
-            stay within the range of the training rows.
+            A copy in which observed cells, and columns that the model does not use, are unchanged. Filled numbers stay
+            within the range of the training rows.
 
         Examples
         --------
@@ -671,18 +672,18 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def traverse(
         self, dimension: int, *, span: float = 3.0, n_samples: int = 11, X: Any = None
     ) -> pd.DataFrame | np.ndarray:
-        """What the model expects along one latent, the others held still.
+        """Expected rows along one latent, with the other latents fixed.
 
         Parameters
         ----------
         dimension : int
-            The latent, from 0; `latents_` tells which are in use.
+            Index of the latent, from 0; ``latents_`` reports which are active.
         span : float
-            How far the walk goes to either side of the latent's mean, in standard deviations of its codes.
+            Distance to either side of the latent's mean, in standard deviations of its values over the training rows.
         n_samples : int
-            Rows of the walk.
+            Number of rows, evenly spaced.
         X : DataFrame or array-like, optional
-            (1, columns): a row whose code holds the other latents. Without it they are at their means.
+            (1, columns): a row that sets the other latents. By default they are at their means.
 
         Returns
         -------
@@ -694,25 +695,25 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         if not isinstance(dimension, Integral) or not 0 <= dimension < n_components:
             raise DataError(f"There is no latent {dimension!r}; this model has 0 to {n_components - 1}.")
         if not isinstance(n_samples, Integral) or n_samples < 1 or not (np.isfinite(span) and span >= 0):
-            raise ValueError(f"A walk takes a span from 0 and n_samples from 1. Got {span!r} and {n_samples!r}.")
-        still = np.array([fitted.latents.mean]) if X is None else self.transform(X)
-        if len(still) != 1:
-            raise DataError(f"A walk starts at one row; X has {len(still)}.")
-        walk = np.repeat(still, n_samples, axis=0)
+            raise ValueError(f"traverse needs span >= 0 and n_samples >= 1. Got {span!r} and {n_samples!r}.")
+        fixed = np.array([fitted.latents.mean]) if X is None else self.transform(X)
+        if len(fixed) != 1:
+            raise DataError(f"X sets the other latents with one row; it has {len(fixed)} rows.")
+        latents = np.repeat(fixed, n_samples, axis=0)
         steps = np.linspace(-span, span, n_samples)
-        walk[:, dimension] = fitted.latents.mean[dimension] + steps * fitted.latents.reach[dimension]
-        index = pd.Index(walk[:, dimension], name=self.get_feature_names_out()[dimension])
-        return fitted.decode(fitted.scorer.decode(walk), index)
+        latents[:, dimension] = fitted.latents.mean[dimension] + steps * fitted.latents.reach[dimension]
+        index = pd.Index(latents[:, dimension], name=self.get_feature_names_out()[dimension])
+        return fitted.decode(fitted.scorer.decode(latents), index)
 
     def sample(self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None) -> Any:
-        """Draw new rows from the model: a code from the prior, cells from the decoder.
+        """Draw new rows from the model: latents from the prior, cells from the decoder.
 
         Parameters
         ----------
         n_samples : int
-            Rows to draw.
+            Number of rows to draw.
         random_state : int, RandomState or None
-            Same number, same rows.
+            The same number gives the same rows.
 
         Returns
         -------
@@ -749,15 +750,15 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it.
 
-        Not kept is what a fit tells and where it keeps its state: ``verbose``, ``callbacks`` and ``checkpoint``.
+        The file holds all parameters except ``verbose``, ``callbacks`` and ``checkpoint``.
         """
         document, tensors = self.model_.to_parts()
         asked = self.get_params(deep=False).items()
-        parameters = {name: as_json(value) for name, value in asked if name not in OF_ONE_FIT}
+        parameters = {name: as_json(value) for name, value in asked if name not in NOT_SAVED}
         write_model(path, {**document, "parameters": parameters}, tensors)
 
     def _calibration(self, contamination: float | str | None, extrapolate: bool) -> Calibration:
-        """From scores to p-values."""
+        """Converter of scores to p-values."""
         if contamination is None:
             contamination = 0 if self.novelty else self.contamination
         if contamination != "auto" and not (isinstance(contamination, Real) and 0 <= contamination <= 0.5):
@@ -806,7 +807,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickled as document and arrays, so that a model fitted on a GPU opens anywhere."""
+        """Pickled as a JSON document and arrays, so that a model fitted on a GPU can be unpickled anywhere."""
         state = dict(super().__getstate__())
         if "_model" in state:
             state["_model"] = self.model_.to_parts()
@@ -829,17 +830,17 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
     path : path-like
         Model file.
     device : str
-        Where to score; "auto" takes CUDA where there is one.
+        Device that computes scores; "auto" takes CUDA if available.
 
     Returns
     -------
     VAEDetector
-        Fitted; its scores are those of the detector that was saved.
+        Fitted, with the same scores as the detector that was saved.
 
     Raises
     ------
     ModelFileError
-        The file is missing, damaged, foreign, or of an unknown format.
+        The file is missing, damaged, not a model file, or in an unknown format.
     """
     document, tensors = read_model(path)
     fitted = FittedModel.from_parts(document, tensors, resolve_device(device))
