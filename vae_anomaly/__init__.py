@@ -3,8 +3,9 @@
 The names are resolved when they are first used, so that importing the package loads neither torch nor scikit-learn.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vae_anomaly.lazy import lazy_names
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector, load
@@ -25,22 +26,15 @@ __all__ = [
     "write_table",
 ]
 
-_HOMES = {
-    "Dataset": "vae_anomaly.io.dataset",
-    "VAEDetector": "vae_anomaly.detector",
-    "load": "vae_anomaly.detector",
-    "read_images": "vae_anomaly.images",
-    "read_table": "vae_anomaly.io.read",
-    "write_image_grid": "vae_anomaly.images",
-    "write_table": "vae_anomaly.io.write",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Dataset": "io.dataset",
+        "VAEDetector": "detector",
+        "load": "detector",
+        "read_images": "images",
+        "read_table": "io.read",
+        "write_image_grid": "images",
+        "write_table": "io.write",
+    },
+)

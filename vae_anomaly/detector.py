@@ -330,8 +330,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         if self.calibration != "leave_one_out":
             raise DataError(
-                f"partial_fit trains on the rows that a model keeps; calibration={self.calibration!r} uses rows that it "
-                "was not trained on. Use calibration='leave_one_out'."
+                f"partial_fit trains on the rows that a model keeps; calibration={self.calibration!r} uses rows that "
+                "it was not trained on. Use calibration='leave_one_out'."
             )
         if not self.__sklearn_is_fitted__():
             return self.fit(X)

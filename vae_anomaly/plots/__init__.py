@@ -4,8 +4,9 @@ Each ``plot_`` function returns a matplotlib ``Figure``, for `write_figure` or f
 ``pyplot`` nor matplotlib's settings are touched. The names are resolved when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vae_anomaly.lazy import lazy_names
 
 if TYPE_CHECKING:
     from vae_anomaly.plots.figures import picture_format, write_figure
@@ -28,24 +29,17 @@ __all__ = [
     "write_figure",
 ]
 
-_MODULES = {
-    "image_grid": "images",
-    "picture_format": "figures",
-    "plot_history": "history",
-    "plot_latents": "latents",
-    "plot_reconstructions": "reconstructions",
-    "plot_samples": "samples",
-    "plot_traversal": "traversal",
-    "traverse_latents": "traversal",
-    "write_figure": "figures",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "image_grid": "images",
+        "picture_format": "figures",
+        "plot_history": "history",
+        "plot_latents": "latents",
+        "plot_reconstructions": "reconstructions",
+        "plot_samples": "samples",
+        "plot_traversal": "traversal",
+        "traverse_latents": "traversal",
+        "write_figure": "figures",
+    },
+)

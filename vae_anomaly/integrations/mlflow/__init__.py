@@ -6,9 +6,10 @@ into the form of a model's signature. The names are resolved, and MLflow is impo
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vae_anomaly.errors import MissingExtraError
+from vae_anomaly.lazy import lazy_names
 
 if TYPE_CHECKING:
     from vae_anomaly.integrations.mlflow.flavor import _load_pyfunc, load_model, log_model, save_model
@@ -32,31 +33,6 @@ __all__ = [
     "store_address",
 ]
 
-_MODULES = {
-    "ComparisonTracker": "tracking",
-    "MLflowCallback": "tracking",
-    "_load_pyfunc": "flavor",
-    "as_request": "signatures",
-    "load_model": "flavor",
-    "log_model": "flavor",
-    "open_model": "registry",
-    "register": "registry",
-    "save_model": "flavor",
-    "serve": "serving",
-    "store_address": "store",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _require_mlflow()
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
 
 def _require_mlflow() -> None:
     """Raise a MissingExtraError with the install command if MLflow is missing."""
@@ -65,3 +41,22 @@ def _require_mlflow() -> None:
     except ModuleNotFoundError as error:
         message = 'Tracking and serving need MLflow, which is not installed. Run: pip install "vae-anomaly[mlflow]"'
         raise MissingExtraError(message) from error
+
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ComparisonTracker": "tracking",
+        "MLflowCallback": "tracking",
+        "_load_pyfunc": "flavor",
+        "as_request": "signatures",
+        "load_model": "flavor",
+        "log_model": "flavor",
+        "open_model": "registry",
+        "register": "registry",
+        "save_model": "flavor",
+        "serve": "serving",
+        "store_address": "store",
+    },
+    require=_require_mlflow,
+)
