@@ -19,7 +19,7 @@ NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests that have runs of their own: those of the benchmark scripts, and those of MLflow's stores."""
+    """Mark the tests that have runs of their own: benchmark scripts, MLflow stores, and ONNX, slow to load."""
     folder = Path(__file__).parent
     for item in items:
         test_file = str(item.path.relative_to(folder)) if item.path.is_relative_to(folder) else ""
@@ -27,6 +27,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.benchmarks)
         if "mlflow" in test_file or "store" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.mlflow)
+        if test_file in ("integrations/test_onnx.py", "cli/test_export.py"):
+            item.add_marker(pytest.mark.onnx)
 
 
 @pytest.fixture(scope="session")

@@ -7,25 +7,18 @@ ours, run in a shell. ``python tests/test_readme.py`` writes the output of this 
 import contextlib
 import io
 import os
-import pty
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
-import tty
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from vae_anomaly_cli.main import main
+from terminal import in_process, in_shell
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"^```(python|console|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-STYLES = re.compile(r"\x1b\[[0-9;]*m")
 ENVIRONMENT = {
     "COLUMNS": "100",
     "TERM": "xterm",
@@ -34,67 +27,18 @@ ENVIRONMENT = {
 }
 
 
-def terminal_output(write: Callable[[int], str]) -> str:
-    """What a user sees: what ``write`` writes to a terminal, given its descriptor, then the remarks that it returns."""
-    ours, theirs = pty.openpty()
-    tty.setraw(theirs)
-    shown: list[bytes] = []
-
-    def collect() -> None:
-        with contextlib.suppress(OSError):  # how Linux reports that the other end is closed
-            while chunk := os.read(ours, 65536):
-                shown.append(chunk)
-
-    reader = threading.Thread(target=collect)
-    reader.start()
-    try:
-        remarks = write(theirs)
-    finally:
-        os.close(theirs)
-        reader.join()
-        os.close(ours)
-    return STYLES.sub("", b"".join(shown).decode()) + remarks
-
-
-def in_shell(command: str) -> str:
-    def write(terminal: int) -> str:
-        ended = subprocess.run(
-            ["bash", "-c", command], stdout=terminal, stderr=subprocess.PIPE, text=True, timeout=300, check=True
-        )
-        return ended.stderr
-
-    return terminal_output(write)
-
-
-def in_process(arguments: list[str]) -> tuple[int, str]:
-    """Exit status and terminal output of one of our commands."""
-    status = 0
-
-    def write(terminal: int) -> str:
-        nonlocal status
-        remarks = io.StringIO()
-        with (
-            os.fdopen(os.dup(terminal), "w") as out,
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(remarks),
-            pytest.raises(SystemExit) as exit_,
-        ):
-            main(arguments)
-        status = exit_.value.code or 0
-        return remarks.getvalue()
-
-    shown = terminal_output(write)
-    return status, shown
-
-
 def output_of(command: str) -> str:
-    """The output of a command of the README; ``COMMAND || OTHER`` runs the other one after a failure."""
+    """Terminal output, then remarks, of a command; ``COMMAND || OTHER`` runs the other one after a failure."""
     ours, _, otherwise = command.partition(" || ")
     if not ours.startswith("vae-anomaly ") or "|" in ours:
-        return in_shell(command)
-    status, shown = in_process(shlex.split(ours)[1:])
-    assert otherwise or status == 0, shown
-    return shown + in_shell(f"(exit {status}) || {otherwise}") if otherwise else shown
+        status, shown, err = in_shell(command)
+    else:
+        status, shown, err = in_process(*shlex.split(ours)[1:])
+        if otherwise:
+            status, more, _ = in_shell(f"(exit {status}) || {otherwise}")
+            shown += more
+    assert status == 0, err
+    return shown + err
 
 
 def run(readme: str) -> str:
