@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import typer
 
 from vae_anomaly.errors import DataError, DataWarning, FitWarning
-from vae_anomaly.formatting import cell_text, printable, shorten
+from vae_anomaly.formatting import cell_text, p_value, printable, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +172,7 @@ def show_rows(ranking: pd.DataFrame, uncut: str) -> None:
             case "anomaly_score":
                 return Text(f"{value:.2f}")
             case "p_value":
-                return Text(f"{value:.2g}")
+                return Text(p_value(value))
             case "is_anomaly":
                 return Text("yes", style="bold red") if value else Text("no")
         return Text(printable(str(value)) if name == uncut else plain(value))

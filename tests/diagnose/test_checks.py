@@ -1,4 +1,4 @@
-"""Each check fires on a fault made for it, is quiet where there is none, and measures what it says."""
+"""Each check finds a fault made for it, is good without one, and measures what it documents."""
 
 import numpy as np
 import pandas as pd
@@ -58,7 +58,7 @@ def independent():
     return diagnosed(np.random.default_rng(6).normal(size=(400, 5)))
 
 
-# Of whole models
+# Whole models
 
 
 def test_a_healthy_model_is_good_throughout(healthy):
@@ -97,7 +97,7 @@ def test_training_that_diverges_is_found(rng):
         assert "learning_rate" in found.message["training"]
 
 
-def test_scores_that_are_worse_than_independent_columns_are_found(rng):
+def test_scores_worse_than_those_of_independent_columns_are_found(rng):
     found = diagnosed(correlated(rng), learning_rate=1.0)
     assert found.verdict["independent_columns"] == "bad"
     assert found.verdict["seed_stability"] == "bad"
@@ -147,7 +147,7 @@ def test_a_threshold_that_flags_too_many_is_found_unless_it_was_asked_for(rng):
     assert asked.verdict["flagged_rows"] == "good"
 
 
-def test_one_member_says_that_nothing_tells_of_other_seeds(rng):
+def test_one_member_does_not_show_what_other_seeds_give(rng):
     found = diagnosed(correlated(rng), n_estimators=1)
     assert np.isnan(found.value["seed_stability"])
     assert (found.verdict["seed_stability"], "n_estimators" in found.message["seed_stability"]) == ("look", True)
@@ -183,10 +183,10 @@ def test_the_diagnosis_of_a_loaded_model_is_the_same(rng, tmp_path):
     pd.testing.assert_frame_equal(detector.diagnose(), detector.diagnose())
 
 
-# Of arrays
+# Arrays
 
 
-def test_the_share_of_pairs_is_the_area_under_the_curve(rng):
+def test_the_fraction_of_pairs_is_the_area_under_the_curve(rng):
     scores, other = rng.normal(1, 1, 80).round(1), rng.normal(size=60).round(1)
     found = checks.shuffled_columns(scores, other, 1.0, remedy="more")
     assert_allclose(found.value, roc_auc_score(np.repeat([1, 0], [80, 60]), np.r_[scores, other]))
@@ -200,9 +200,9 @@ def test_the_gain_over_independent_columns_is_a_mean_in_nats(rng, gain, verdict)
     assert found.verdict == verdict
 
 
-def test_agreement_is_the_share_of_the_oddest_rows_in_common():
+def test_agreement_is_the_fraction_of_the_most_anomalous_rows_in_common():
     ranks = np.arange(100.0)
-    half = np.r_[ranks[:5], 0.5, 1.5, ranks[7:]]  # of the five oddest of the first, 0, 1 and 2 are left
+    half = np.r_[ranks[:5], 0.5, 1.5, ranks[7:]]  # of the five lowest of the first, 0, 1 and 2 are left
     found = checks.seed_stability(np.stack([ranks, half]))
     assert_allclose(found.value, 3 / 5)
     alike, unlike = checks.seed_stability(np.stack([ranks] * 3)), checks.seed_stability(np.stack([ranks, -ranks]))
@@ -215,7 +215,7 @@ def test_a_column_is_silent_if_it_never_leads_in_a_long_table():
     found = checks.silent_columns(["a", "b", "c", "d"], surprise)
     assert (found.value, found.verdict) == (2, "look")
     assert "('b', 'd')" in found.message
-    assert checks.silent_columns(["a", "b", "c", "d"], surprise[:70]).value == 0  # 17.5 rows a column say nothing
+    assert checks.silent_columns(["a", "b", "c", "d"], surprise[:70]).value == 0  # 17.5 rows a column are too few
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_training_diverged_if_its_end_is_far_below_the_weights_that_were_kept(la
 
 
 @pytest.mark.parametrize("contamination", [0.0, "auto"])
-def test_the_share_of_normal_rows_with_a_small_p_value_is_measured_on_rows_that_did_not_set_it(rng, contamination):
+def test_the_fraction_of_normal_rows_with_a_small_p_value_is_measured_on_rows_that_did_not_set_it(rng, contamination):
     scores = [-genpareto.rvs(CORE_SHAPE, size=300, random_state=rng) for _ in range(30)]
     found = [checks.p_values(some, contamination, rng, in_sample=False) for some in scores]
     assert np.mean([each.value for each in found]) == pytest.approx(0.05, abs=0.015)
@@ -262,7 +262,7 @@ def test_the_share_of_normal_rows_with_a_small_p_value_is_measured_on_rows_that_
 def test_p_values_that_are_too_small_too_often_are_found(rng):
     scores = np.r_[rng.normal(0, 0.1, 700), rng.normal(-3, 0.1, 300)]
     assert checks.p_values(scores, "auto", rng, in_sample=False).verdict == "good"
-    found = checks.p_values(scores, 0.5, rng, in_sample=False)  # of the rows 0.3 are odd
+    found = checks.p_values(scores, 0.5, rng, in_sample=False)  # 0.3 of the rows are anomalous
     assert found.value > 0.1
     assert (found.verdict, "contamination" in found.message) == ("look", True)
 
@@ -276,17 +276,17 @@ def test_p_values_from_rows_that_training_saw_are_to_be_looked_at(rng):
     assert "too few" in diagnosed(rng.normal(size=(30, 3))).message["p_values"]
 
 
-def test_members_that_collapsed_beside_a_living_one_are_counted(rng):
+def test_members_that_collapsed_next_to_an_active_one_are_counted(rng):
     alive = summarise_latents(rng.normal(size=(50, 3)), np.full((50, 3), 0.1), standard=True)
     dead = summarise_latents(1e-3 * rng.normal(size=(50, 3)), np.ones((50, 3)), standard=True)
     mixed, gone = checks.active_latents([dead, alive], 2.0), checks.active_latents([dead, dead], 2.0)
     assert (mixed.value, mixed.verdict) == (3, "good")
     assert "1 of 2 members" in mixed.message
     assert (gone.value, gone.verdict) == (0, "bad")
-    assert checks.active_latents([dead], 0.1).verdict == "look"  # there is nothing that latents could tell
+    assert checks.active_latents([dead], 0.1).verdict == "look"  # there is nothing to learn
 
 
-# What there is to know
+# Information that columns share
 
 
 @pytest.mark.parametrize("correlation", [0.5, 0.9])
@@ -299,7 +299,7 @@ def test_dependence_of_normal_columns_is_their_mutual_information(rng, correlati
 
 def test_independent_columns_do_not_depend_on_one_another(rng):
     found = [dependence(rng.normal(size=(60, 12)), rng) for _ in range(20)]
-    assert np.mean(found) < 0.3  # without the share of chance it would be 0.6
+    assert np.mean(found) < 0.3  # without the correction for chance it would be 0.6
     assert dependence(rng.normal(size=(2, 5)), rng) < 1
     assert dependence(np.ones((9, 3)), rng) == 0
 

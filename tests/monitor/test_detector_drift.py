@@ -1,4 +1,4 @@
-"""`VAEDetector.drift`: what it compares with what."""
+"""The samples that `VAEDetector.drift` compares."""
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def test_training_rows_are_compared_under_a_model_that_did_not_see_them(halves, 
     assert seen.sum() == 100
 
 
-def test_the_order_of_the_rows_counts_unless_told_otherwise(halves):
+def test_the_order_of_the_rows_counts_if_they_are_ordered(halves):
     train, others = halves
     fitted = tiny(novelty=True).fit(train)
     ordered = others[np.argsort(fitted.score_samples(others))]
@@ -79,8 +79,8 @@ def test_values_that_only_the_other_half_has_count_as_unseen_as_those_of_new_row
     train = pd.DataFrame({"name": np.repeat(names, 2), "size": np.random.default_rng(4).normal(size=200)})
     fitted = tiny(novelty=True).fit(train)
     settings = Settings.of(fitted.get_params(deep=False))
-    strange = train.assign(name="never seen")
-    old, new = comparable_scores(fitted.model_, fitted.model_.encode(strange), settings, 0)
+    unknown = train.assign(name="never seen")
+    old, new = comparable_scores(fitted.model_, fitted.model_.encode(unknown), settings, 0)
     kept = fitted.model_.reference.cells
     learned, others = np.array_split(np.random.default_rng(0).permutation(kept), 2)
     only_there = ~np.isin(others[:, 1], learned[:, 1])
@@ -100,7 +100,7 @@ def test_few_rows_are_no_drift_and_no_error(rows):
 
 def test_a_column_that_half_of_the_rows_do_not_have_leaves_the_kept_scores(halves):
     train = halves[0][:40].copy()
-    train[1:, 2] = np.nan  # one value: whoever learns half of the rows may not see it
+    train[1:, 2] = np.nan  # one value, which half of the rows may not have
     fitted = tiny().fit(train)
     drifts = [fitted.drift(halves[1][:20], random_state=seed) for seed in range(4)]
     assert all(drift.columns["drifted"]["x2"] for drift in drifts)

@@ -73,7 +73,7 @@ def test_among_exchangeable_streams_at_most_the_level_alarm(rng):
 
 
 def test_a_reference_that_happens_to_lie_off_is_no_drift(rng):
-    """A long stream beside ten rows: against these alone it would be certain that they are another sample."""
+    """A long stream after ten rows: compared with these alone it would certainly be another sample."""
     alarms = [follow(rng.normal(size=10), rng.normal(size=1500), 0.05, rng).alarm is not None for _ in range(40)]
     assert np.mean(alarms) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
 

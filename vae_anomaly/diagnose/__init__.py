@@ -1,1 +1,1 @@
-"""Whether a fitted model is any good."""
+"""Checks of the quality of a fitted model."""

@@ -1,1 +1,1 @@
-"""Why a row has its score, and what would make it normal."""
+"""Reasons of a score, and changes that make a row normal."""

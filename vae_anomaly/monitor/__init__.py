@@ -1,1 +1,1 @@
-"""Whether new rows still come from the distribution of the training rows."""
+"""Drift: differences between new rows and the training rows."""

@@ -212,7 +212,7 @@ def _shift_or_spread(old: np.ndarray, new: np.ndarray, effect: float, kind: str)
         plural = "" if deviations == "1" else "s"
         return f"shifted {ups if shift > 0 else downs} by {deviations} deviation{plural}"
     most_common = np.unique(old, return_counts=True)[1].max() / len(old)
-    if by_spread >= 0.5 * effect and most_common < 0.1:  # else the fraction of the common value says more
+    if by_spread >= 0.5 * effect and most_common < 0.1:  # else the fraction of the common value is more informative
         return f"spread {number(ratio, 2)} times as wide"
     return None
 

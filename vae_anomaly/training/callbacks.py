@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+from vae_anomaly.formatting import number
+
 
 @dataclass(frozen=True)
 class Context:
@@ -121,9 +123,8 @@ class ProgressBar:
 
     def on_fit_task_end(self, estimator: object, context: Context, *, metadata: Mapping[str, float]) -> None:
         if context.parent is not None:
-            figures = "  ".join(
-                f"{name} {metadata[name]:.4g}" for name in ("elbo", "held_out_elbo") if name in metadata
-            )
+            shown = [name for name in ("elbo", "held_out_elbo") if name in metadata]
+            figures = "  ".join(f"{name} {number(metadata[name])}" for name in shown)
             self._progress.update(self._task, advance=1, figures=figures)
 
     def teardown(self, estimator: object, context: Context) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from vae_anomaly.formatting import number
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import drop_columns, select_columns
@@ -82,7 +83,7 @@ def benchmark(
     else:
         write_rows(measured, output, f"{len(measured)} rows written.", quiet=quiet)
     how = "trained on half of the normal rows, all others scored" if novelty else "trained on all rows, all scored"
-    chance = f"chance gives an average precision of {comparison.anomaly_fraction:.2g}"
+    chance = f"chance gives an average precision of {number(comparison.anomaly_fraction, 2)}"
     remark(f"{is_anomaly.sum()} of {len(table)} rows are anomalous; {how}; {chance}.", quiet=quiet)
     report_run(tracker, quiet=quiet)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vae_anomaly.formatting import number, printable
+from vae_anomaly.formatting import number, p_value, printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import read_input, read_model
@@ -100,7 +100,7 @@ def _show(columns: pd.DataFrame) -> None:
 
     table = Table("column", "adjusted p", "effect", "what")
     shown = columns[:LISTED][["column", "adjusted_p_value", "effect", "message", "drifted"]]
-    for column, p_value, effect, message, drifted in shown.itertuples(index=False, name=None):
-        cells = plain(column), f"{p_value:.2g}", f"{effect:.2f}", printable(message)
+    for column, adjusted, effect, message, drifted in shown.itertuples(index=False, name=None):
+        cells = plain(column), p_value(adjusted), f"{effect:.2f}", printable(message)
         table.add_row(*(Text(cell, style="bold red" if drifted else "") for cell in cells))
     Console().print(table)
