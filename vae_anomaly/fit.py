@@ -300,7 +300,7 @@ def start_weights(
                 )
                 for member in range(n_estimators)
             ]
-    vae.start([init.to(x.device) for init in inits], x, generator)
+    vae.start(inits, x, generator)
 
 
 @dataclass(frozen=True)

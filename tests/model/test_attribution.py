@@ -28,7 +28,7 @@ def x():
     return torch.as_tensor(np.random.default_rng(1).normal(size=(5, FEATURES)))
 
 
-NOISE = torch.zeros(1, 1, 1, FEATURES).double()
+NO_DRAWS = torch.zeros(1, 1, 1, FEATURES).double()
 
 
 def test_the_terms_and_the_score_are_those_of_the_objective(rotated, x):
@@ -40,29 +40,29 @@ def test_the_terms_and_the_score_are_those_of_the_objective(rotated, x):
         assert carried.any() == (objective != Reconstruction())
 
 
-def test_under_a_standard_normal_features_carry_what_the_code_is_away_from_zero(rotated, x):
+def test_under_a_standard_normal_features_carry_the_distance_of_the_latents_from_zero(rotated, x):
     """The encoder only turns: |m|^2 / 2 is |f|^2 / 2, so each feature carries half its own square."""
-    _, carried, _ = ELBO().attributed(rotated, x, rotated.standard_normal(), NOISE)
+    _, carried, _ = ELBO().attributed(rotated, x, rotated.standard_normal(), NO_DRAWS)
     assert_allclose(carried, (0.5 * x**2).expand(MEMBERS, -1, -1), rtol=1e-9, atol=1e-12)
 
 
 def test_under_one_exemplar_features_carry_their_distance_from_it_in_bandwidths(rotated, x):
     exemplar = torch.tensor([[0.5, -1.0, 2.0, 0.0]]).double()
-    codes, _ = rotated.encode(exemplar)
+    means, _ = rotated.encode(exemplar)
     bandwidth = torch.full((MEMBERS, 1, 1), 0.4, dtype=torch.double)
-    prior = ExemplarPrior(codes, bandwidth.log(), torch.zeros(1, 1, 1).double())
-    _, carried, _ = ELBO().attributed(rotated, x, prior, NOISE)
+    prior = ExemplarPrior(means, bandwidth.log(), torch.zeros(1, 1, 1).double())
+    _, carried, _ = ELBO().attributed(rotated, x, prior, NO_DRAWS)
     wanted = 0.5 * (x - exemplar) ** 2 / 0.4**2
     assert_allclose(carried, wanted.expand(MEMBERS, -1, -1), rtol=1e-9)
 
 
-def test_between_two_exemplars_the_expected_code_is_their_weighted_mean(rotated, x):
+def test_between_two_exemplars_the_expected_row_is_their_weighted_mean(rotated, x):
     pair = torch.tensor([[1.0, 0.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0]]).double()
-    codes, _ = rotated.encode(pair)
+    means, _ = rotated.encode(pair)
     prior = ExemplarPrior(
-        codes, torch.zeros(MEMBERS, 1, 1).double(), torch.full((1, 1, 2), -np.log(2), dtype=torch.double)
+        means, torch.zeros(MEMBERS, 1, 1).double(), torch.full((1, 1, 2), -np.log(2), dtype=torch.double)
     )
-    _, carried, _ = ELBO().attributed(rotated, x, prior, NOISE)
+    _, carried, _ = ELBO().attributed(rotated, x, prior, NO_DRAWS)
     centre = torch.zeros_like(x)
-    centre[:, 0] = torch.tanh(x[:, 0])  # shares exp(+x) and exp(-x)
+    centre[:, 0] = torch.tanh(x[:, 0])  # weights exp(+x) and exp(-x)
     assert_allclose(carried, (0.5 * (x - centre) ** 2).expand(MEMBERS, -1, -1), rtol=1e-9, atol=1e-12)

@@ -17,10 +17,10 @@ def drawn(net, seed=0):
     return net
 
 
-def member(net, make, place):
+def member(net, make, index):
     """A net of one member alone."""
     alone = make().double()
-    alone.load_state_dict({name: tensor[place : place + 1] for name, tensor in net.state_dict().items()})
+    alone.load_state_dict({name: tensor[index : index + 1] for name, tensor in net.state_dict().items()})
     return alone
 
 
@@ -30,14 +30,14 @@ def test_members_do_not_see_one_another(shape):
     x, z = torch.rand(3, 6, pixels, dtype=torch.float64), torch.randn(3, 6, 5, dtype=torch.float64)
     encoder = drawn(ConvolutionalEncoder(3, shape, (4, 6), 10))
     decoder = drawn(ConvolutionalDecoder(3, 5, (4, 6), shape))
-    codes, made = encoder(x), decoder(z)
-    assert codes.shape == (3, 6, 10)
-    assert made.shape == (3, 6, pixels)
-    for place in range(3):
-        alone = member(encoder, lambda: ConvolutionalEncoder(1, shape, (4, 6), 10), place)
-        torch.testing.assert_close(alone(x[place : place + 1])[0], codes[place], rtol=1e-9, atol=1e-12)
-        alone = member(decoder, lambda: ConvolutionalDecoder(1, 5, (4, 6), shape), place)
-        torch.testing.assert_close(alone(z[place : place + 1])[0], made[place], rtol=1e-9, atol=1e-12)
+    outputs, images = encoder(x), decoder(z)
+    assert outputs.shape == (3, 6, 10)
+    assert images.shape == (3, 6, pixels)
+    for index in range(3):
+        alone = member(encoder, lambda: ConvolutionalEncoder(1, shape, (4, 6), 10), index)
+        torch.testing.assert_close(alone(x[index : index + 1])[0], outputs[index], rtol=1e-9, atol=1e-12)
+        alone = member(decoder, lambda: ConvolutionalDecoder(1, 5, (4, 6), shape), index)
+        torch.testing.assert_close(alone(z[index : index + 1])[0], images[index], rtol=1e-9, atol=1e-12)
 
 
 def test_an_encoder_is_convolutions_of_stride_two_and_two_dense_layers():
@@ -67,8 +67,8 @@ def test_every_weight_takes_part(shape):
         drawn(ConvolutionalEncoder(2, shape, (4, 6), 10)),
         drawn(ConvolutionalDecoder(2, 5, (4, 6), shape)),
     )
-    codes, _ = encoder(torch.rand(2, 6, int(np.prod(shape)), dtype=torch.float64)).chunk(2, -1)
-    decoder(codes).square().sum().backward()
+    outputs, _ = encoder(torch.rand(2, 6, int(np.prod(shape)), dtype=torch.float64)).chunk(2, -1)
+    decoder(outputs).square().sum().backward()
     for name, parameter in [*encoder.named_parameters(), *decoder.named_parameters()]:
         gradients = parameter.grad.flatten(1)
         if not name.startswith("last"):  # of which the second half is the variance, not decoded here
@@ -79,7 +79,7 @@ def test_sides_are_halved_and_rounded_down():
     assert halved_sides((3, 28, 9), 3) == [(28, 9), (14, 4), (7, 2), (3, 1)]
 
 
-def test_what_is_drawn_keeps_the_size_of_what_passes():
+def test_initial_weights_keep_the_size_of_signals():
     encoder, decoder = (
         drawn(ConvolutionalEncoder(1, (1, 28, 28), (16, 32), 32)),
         drawn(ConvolutionalDecoder(1, 16, (16, 32), (1, 28, 28))),

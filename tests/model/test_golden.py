@@ -19,7 +19,7 @@ ROWS = np.array([  # two numbers, one heavy-tailed number, a flag, a code; the l
     [1.5, NAN, NAN, 2.0, 3.0],
     [-40.0, 25.0, 60.0, NAN, 1.0],
 ])  # fmt: skip
-NOISE = np.array([[0.5, -1.2], [-0.5, 1.2], [1.7, 0.1]])
+DRAWS = np.array([[0.5, -1.2], [-0.5, 1.2], [1.7, 0.1]])
 EXEMPLARS = np.array([[0.1, 0.4], [-0.8, 0.3], [1.1, -0.9]])
 LEFT_OUT = np.array([[0.0, 2, 1], [1, 1, 1], [1, 2, 0], [1, 2, 1]])  # (rows, exemplars)
 FLOORS, T_FLOOR, FLAG_UNSEEN, CODE_UNSEEN, SPREAD = np.array([0.05, 0.3]), 0.1, 0.02, 0.03, np.log([1.0, 4.0, 2.0])
@@ -121,7 +121,7 @@ def reference(bound, leave_out):
         for i, row in enumerate(ROWS):
             mean, log_var = np.split(net("encoder", member, features(row)), 2)
             log_var = np.clip(log_var, -12, 8)
-            draws = mean + np.exp(log_var / 2) * NOISE
+            draws = mean + np.exp(log_var / 2) * DRAWS
             fits = np.array([log_likelihood(row, member, z) for z in draws])
             weights = None if leave_out is None else leave_out[i]
             scores[i] += 0.5 * bound(mean, log_var, draws, fits, member, weights)
@@ -148,12 +148,12 @@ BOUNDS = {
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_scores_are_those_of_the_numpy_model(name, vae):
-    x, noise = torch.tensor(ROWS), torch.tensor(NOISE)[:, None, None]
-    codes = torch.tensor(np.stack([EXEMPLARS, EXEMPLARS + 1]))
-    exemplar = ExemplarPrior(codes, vae.log_bandwidth, log_weights(torch.tensor(LEFT_OUT)[None]))
+    x, draws = torch.tensor(ROWS), torch.tensor(DRAWS)[:, None, None]
+    means = torch.tensor(np.stack([EXEMPLARS, EXEMPLARS + 1]))
+    exemplar = ExemplarPrior(means, vae.log_bandwidth, log_weights(torch.tensor(LEFT_OUT)[None]))
     prior = exemplar if name.startswith("exemplar") else vae.standard_normal()
     objective = ELBO() if name.endswith("elbo") else IWAE()
-    score = objective.score(vae, x, prior, noise)
+    score = objective.score(vae, x, prior, draws)
     assert_allclose(score.mean(0), reference(*BOUNDS[name]), rtol=1e-10)
     assert_allclose(score.mean(0), GOLDEN[name], rtol=1e-10)
 

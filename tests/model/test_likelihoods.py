@@ -109,7 +109,7 @@ def test_far_values_keep_a_finite_density(case):
     outputs[..., 0] = 800.0
     shared = torch.full((1, case.likelihood.n_shared), -700.0, dtype=torch.float64)
     assert case.likelihood.log_prob(far, outputs, shared).isfinite().all()
-    if case in DISCRETE_CASES:  # no cell is less probable than a value never seen, shared by those who share its code
+    if case in DISCRETE_CASES:  # at least the probability of an unseen value, divided among the values of a code
         least = np.log(UNSEEN / (3 if isinstance(case.likelihood, Bernoulli) else 5 * COUNTS.max()))
         assert case.likelihood.log_prob(far, outputs, shared).min() >= least - 1e-12
 
@@ -168,7 +168,7 @@ def test_a_missing_cell_counts_nothing_and_has_no_gradient(case, rng):
 
 
 @number_cases
-def test_a_column_never_observed_teaches_the_noise_scale_nothing(case, rng):
+def test_a_column_never_observed_leaves_the_noise_scale_without_gradient(case, rng):
     outputs, shared = (tensor(a).requires_grad_() for a in parameters(case.likelihood, rng))
     x = tensor(case.x)
     x[:, 1] = NAN
@@ -244,7 +244,7 @@ def test_the_scale_is_floor_and_learned_scale_at_right_angles():
     assert floored_scale(raw_scale(scale, floors), floors)[2] >= 3.0
 
 
-def test_the_scale_stays_within_what_a_density_can_bear():
+def test_the_scale_stays_within_the_limits_of_a_finite_density():
     log_scales = tensor([-1e4, -12.0, 8.0, 1e4]).requires_grad_()
     scales = floored_scale(log_scales, (0.0,))
     assert_allclose(scales.detach(), np.exp([-12.0, -12.0, 8.0, 8.0]))
@@ -358,16 +358,16 @@ def test_flags_start_at_their_rates(rng):
     assert shared.shape == (0,)
 
 
-def test_a_flag_that_never_varied_starts_with_half_the_unseen_share():
+def test_a_flag_that_never_varied_starts_with_half_the_unseen_probability():
     outputs, _, _ = Bernoulli(2, UNSEEN).start(tensor([[0.0, 1.0]] * 9), tensor([0.1, 0.2]))
     assert_allclose(outputs.sigmoid(), [UNSEEN / 2, 1 - UNSEEN / 2])
 
 
-def test_codes_start_at_their_shares():
+def test_category_codes_start_at_their_frequencies():
     x = tensor([[0]] * 6 + [[1]] * 3 + [[3]] * 1)
     outputs, _, shared = Categorical(4, UNSEEN, (0.0,) * 4).start(x, tensor([0.1] * 4))
-    shares = np.array([0.6, 0.3, UNSEEN, 0.1])
-    assert_allclose(outputs.softmax(-1), shares / shares.sum())
+    frequencies = np.array([0.6, 0.3, UNSEEN, 0.1])
+    assert_allclose(outputs.softmax(-1), frequencies / frequencies.sum())
     assert shared.shape == (0,)
 
 
@@ -438,13 +438,13 @@ def mixed_x():
     return x
 
 
-def side_by_side(verb, x, outputs, shared):
+def concatenated(verb, x, outputs, shared):
     """Each case's own answer on its own columns, the widths counted here by hand."""
-    cells, outs, shares = x.split([3, 3, 3, 1], -1), outputs.split([3, 3, 3, 4], -1), shared.split([3, 6, 0, 0], -1)
-    return torch.cat([verb(CASES[i].likelihood, cells[i], outs[i], shares[i]) for i in range(4)], -1)
+    cells, outs, shareds = x.split([3, 3, 3, 1], -1), outputs.split([3, 3, 3, 4], -1), shared.split([3, 6, 0, 0], -1)
+    return torch.cat([verb(CASES[i].likelihood, cells[i], outs[i], shareds[i]) for i in range(4)], -1)
 
 
-def test_mixed_is_its_blocks_side_by_side(mixed_x, rng):
+def test_mixed_is_its_blocks_concatenated(mixed_x, rng):
     assert (MIXED.n_cells, MIXED.n_outputs, MIXED.n_shared, MIXED.n_features) == (10, 13, 9, 13 + 2)
     outputs, shared = (tensor(a) for a in parameters(MIXED, rng))
     for verb, actual in [
@@ -452,17 +452,17 @@ def test_mixed_is_its_blocks_side_by_side(mixed_x, rng):
         (lambda b, x, o, s: b.expected(o), MIXED.expected(outputs)),
         (lambda b, x, o, s: b.features(x), MIXED.features(mixed_x)[:, :-2]),
     ]:
-        assert torch.equal(actual, side_by_side(verb, mixed_x, outputs, shared))
+        assert torch.equal(actual, concatenated(verb, mixed_x, outputs, shared))
     shared_generator = torch.Generator().manual_seed(5)
-    sampled = side_by_side(lambda b, x, o, s: b.sample(o, s, shared_generator), mixed_x, outputs, shared)
+    sampled = concatenated(lambda b, x, o, s: b.sample(o, s, shared_generator), mixed_x, outputs, shared)
     assert torch.equal(MIXED.sample(outputs, shared, torch.Generator().manual_seed(5)), sampled)
 
 
 def test_mixed_starts_as_its_blocks_do(mixed_x):
     noise = 0.2 + 0.1 * torch.arange(MIXED.n_features).double()  # one for each feature, indicators included
-    cells, noises = mixed_x.split([3, 3, 3, 1], -1), noise.split([3, 3, 3, 4, 2])
+    cells, block_scales = mixed_x.split([3, 3, 3, 1], -1), noise.split([3, 3, 3, 4, 2])
     for place, actual in enumerate(MIXED.start(mixed_x, noise)):
-        blocks = [CASES[i].likelihood.start(cells[i], noises[i])[place] for i in range(4)]
+        blocks = [CASES[i].likelihood.start(cells[i], block_scales[i])[place] for i in range(4)]
         assert torch.equal(actual, torch.cat(blocks))
 
 
@@ -522,7 +522,7 @@ def test_no_other_outputs_are_likelier_than_the_marginals(case, rng):
             moved[number] += step
             assert (
                 likelier(case.likelihood, x, moved, shared) <= best + 0.2
-            ).all()  # nats of 400 rows: a value never seen has a share already
+            ).all()  # nats of 400 rows: a value never seen has some probability already
 
 
 def test_mixed_has_the_marginals_of_its_blocks(mixed_x):

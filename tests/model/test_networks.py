@@ -1,4 +1,4 @@
-"""Nets with members side by side against a loop over the members, and their behaviour before training."""
+"""Nets of all members against a loop over the members, and their behaviour before training."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_skip_net_is_a_loop_over_members(net, x):
         assert_allclose(actual[member], slow_net(net, member, x[member].numpy()), rtol=1e-12)
 
 
-def test_after_training_the_numbers_are_the_same_and_the_rows_side_by_side(net, x):
+def test_after_training_the_numbers_are_the_same_and_the_columns_contiguous(net, x):
     trained, frozen = net(x).detach(), net.eval()(x).detach()
     assert_allclose(frozen, trained, rtol=1e-12)
     assert trained.stride(-1) == frozen.stride(-2) == 1

@@ -114,8 +114,8 @@ def prior_of(vae):
     return vae.standard_normal()
 
 
-def elbo_terms(vae, x, noise):
-    return ELBO().terms(vae, torch.tensor(x), prior_of(vae), noise)
+def elbo_terms(vae, x, draws):
+    return ELBO().terms(vae, torch.tensor(x), prior_of(vae), draws)
 
 
 def each(models, verb, x):
@@ -144,19 +144,19 @@ def test_with_the_exact_posterior_both_bounds_are_the_evidence(models, x, rng, s
     assert_allclose(evidence, each(models, LinearGaussian.evidence, x), rtol=1e-10)
     assert_allclose(elbo_terms(vae, x, sigma_points(LATENTS)).elbo(), evidence, rtol=1e-9)
     for k in (1, 5):  # every draw's weight is the evidence itself
-        noise = torch.tensor(rng.standard_normal((k, 1, 1, LATENTS)))
-        assert_allclose(IWAE().score(vae, torch.tensor(x), prior_of(vae), noise), evidence, rtol=1e-9)
+        draws = torch.tensor(rng.standard_normal((k, 1, 1, LATENTS)))
+        assert_allclose(IWAE().score(vae, torch.tensor(x), prior_of(vae), draws), evidence, rtol=1e-9)
 
 
 def test_the_elbo_of_many_draws_is_its_closed_form(models, x, rng):
     n = 20_000
     vae = build(*models)
-    noise = torch.tensor(rng.standard_normal((n, 1, 1, LATENTS)))
-    draws = vae.log_prob(
-        torch.tensor(x), vae.encode(torch.tensor(x))[0] + torch.tensor(models[0].log_var / 2).exp() * noise
+    draws = torch.tensor(rng.standard_normal((n, 1, 1, LATENTS)))
+    log_probs = vae.log_prob(
+        torch.tensor(x), vae.encode(torch.tensor(x))[0] + torch.tensor(models[0].log_var / 2).exp() * draws
     )
-    error = (draws.sum(-1).std(0) / n**0.5).numpy()[0]
-    elbo = elbo_terms(vae, x, noise).elbo()[0].numpy()
+    error = (log_probs.sum(-1).std(0) / n**0.5).numpy()[0]
+    elbo = elbo_terms(vae, x, draws).elbo()[0].numpy()
     assert (abs(elbo - models[0].elbo(x)) < 4 * error).all()
     assert (error < 0.05).all()
 
@@ -164,28 +164,28 @@ def test_the_elbo_of_many_draws_is_its_closed_form(models, x, rng):
 def test_bounds_rise_with_their_draws_from_the_elbo_to_the_evidence(models, x, rng):
     """ELBO <= IWAE(k) <= log p(x), each in expectation (arXiv 1509.00519, theorem 1)."""
     repeats, vae = 4000, build(models[0])
-    row = torch.tensor(x[:1]).expand(repeats, -1)  # one row many times over, each with noise of its own
+    row = torch.tensor(x[:1]).expand(repeats, -1)  # one row many times over, each with draws of its own
     evidence, elbo = models[0].evidence(x[:1]).item(), models[0].elbo(x[:1]).item()
-    means, errors = [], []
+    estimates, errors = [], []
     for k in (1, 2, 8, 64):
-        noise = torch.tensor(rng.standard_normal((k, 1, repeats, LATENTS)))
-        bounds = IWAE().score(vae, row, prior_of(vae), noise)[0]
-        means.append(bounds.mean().item())
+        draws = torch.tensor(rng.standard_normal((k, 1, repeats, LATENTS)))
+        bounds = IWAE().score(vae, row, prior_of(vae), draws)[0]
+        estimates.append(bounds.mean().item())
         errors.append(bounds.std().item() / repeats**0.5)
         if k == 64:  # the mean of the weights is unbiased: E exp(IWAE) = p(x)
             ratios = (bounds - evidence).exp()
             assert abs(ratios.mean() - 1) < 4 * ratios.std() / repeats**0.5
-    assert abs(means[0] - elbo) < 4 * errors[0], "one draw: the ELBO"
-    steps, step_errors = np.diff([*means, evidence]), np.hypot(errors, [*errors[1:], 0])
+    assert abs(estimates[0] - elbo) < 4 * errors[0], "one draw: the ELBO"
+    steps, step_errors = np.diff([*estimates, evidence]), np.hypot(errors, [*errors[1:], 0])
     assert (steps > 2 * step_errors).all(), "each bound is tighter than the one before, none passes the evidence"
-    assert evidence - means[-1] < 0.1 * (evidence - elbo)
+    assert evidence - estimates[-1] < 0.1 * (evidence - elbo)
 
 
 def test_many_draws_reach_the_evidence(models, x, rng):
     wide = [replace(model, log_var=np.full(LATENTS, 0.1)) for model in models]  # so that the weights have a variance
     vae = build(*wide)
-    noise = torch.tensor(rng.standard_normal((50_000, 1, 1, LATENTS)))
-    bound = IWAE().score(vae, torch.tensor(x), prior_of(vae), noise)
+    draws = torch.tensor(rng.standard_normal((50_000, 1, 1, LATENTS)))
+    bound = IWAE().score(vae, torch.tensor(x), prior_of(vae), draws)
     assert_allclose(bound, each(wide, LinearGaussian.evidence, x), atol=0.05)
 
 
@@ -193,16 +193,16 @@ def test_an_exemplar_model_reaches_its_evidence_too(models, x, rng):
     """Under an exemplar prior p(x) is a mixture: of Gaussians around what each exemplar's code decodes to."""
     wide = [replace(model, log_var=np.full(LATENTS, 0.5)) for model in models]
     vae, counts = build(*wide), np.array([0.0, 2, 1, 1, 3])
-    codes, scale = rng.standard_normal((2, 5, LATENTS)), np.array([[0.6], [1.0]])
+    means, scale = rng.standard_normal((2, 5, LATENTS)), np.array([[0.6], [1.0]])
     prior = ExemplarPrior(
-        torch.tensor(codes), torch.tensor(np.log(scale))[:, None], log_weights(torch.tensor(counts)[None, None])
+        torch.tensor(means), torch.tensor(np.log(scale))[:, None], log_weights(torch.tensor(counts)[None, None])
     )
-    noise = torch.tensor(rng.standard_normal((10_000, 1, 1, LATENTS)))
-    elbo = ELBO().terms(vae, torch.tensor(x), prior, noise).elbo().numpy()
-    bound = IWAE().score(vae, torch.tensor(x), prior, noise)
+    draws = torch.tensor(rng.standard_normal((10_000, 1, 1, LATENTS)))
+    elbo = ELBO().terms(vae, torch.tensor(x), prior, draws).elbo().numpy()
+    bound = IWAE().score(vae, torch.tensor(x), prior, draws)
     for member, model in enumerate(wide):
         spread = model.weights * scale[member] ** 2 @ model.weights.T + np.diag(model.noise)
-        centres = codes[member] @ model.weights.T + model.centre
+        centres = means[member] @ model.weights.T + model.centre
         densities = [stats.multivariate_normal(centre, spread).pdf(x) for centre in centres]
         evidence = np.log(counts @ np.array(densities) / counts.sum())
         assert_allclose(bound[member], evidence, atol=0.1)
@@ -239,7 +239,7 @@ def test_the_elbo_never_passes_the_evidence_of_any_net_by_integration(rng):
     z = grid[:, None, None, None].expand(-1, 3, 12, 1)
     log_joint = vae.log_prob(x, z).sum(-1) + prior.log_prob(z)
     evidence = np.log(integrate.simpson(log_joint.exp().numpy(), x=grid.numpy(), axis=0))
-    levels = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)  # evenly spread draws: Monte Carlo without the noise
+    levels = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)  # evenly spread draws: Monte Carlo without its noise
     elbo = ELBO().terms(vae, x, prior, torch.tensor(levels)[:, None, None, None]).elbo().numpy()
     assert np.isfinite(evidence).all()
     assert (elbo < evidence).all()
@@ -248,20 +248,20 @@ def test_the_elbo_never_passes_the_evidence_of_any_net_by_integration(rng):
 def test_the_bound_of_one_draw_is_the_elbo_but_for_the_kl_of_that_draw(models, x, rng):
     """With an exemplar prior the ELBO bounds its KL in closed form; the weights use the draw's own log ratio."""
     vae = build(*models)
-    codes, scale = rng.standard_normal((2, 5, LATENTS)), np.exp(-0.3)
+    means, scale = rng.standard_normal((2, 5, LATENTS)), np.exp(-0.3)
     prior = ExemplarPrior(
-        torch.tensor(codes), torch.tensor(np.full((2, 1, 1), -0.3)), log_weights(torch.ones(1, 1, 5).double())
+        torch.tensor(means), torch.tensor(np.full((2, 1, 1), -0.3)), log_weights(torch.ones(1, 1, 5).double())
     )
-    noise = rng.standard_normal((1, 1, 1, LATENTS))
-    elbo = ELBO().terms(vae, torch.tensor(x), prior, torch.tensor(noise)).elbo()
-    bound = IWAE().score(vae, torch.tensor(x), prior, torch.tensor(noise))
+    draws = rng.standard_normal((1, 1, 1, LATENTS))
+    elbo = ELBO().terms(vae, torch.tensor(x), prior, torch.tensor(draws)).elbo()
+    bound = IWAE().score(vae, torch.tensor(x), prior, torch.tensor(draws))
     for member, model in enumerate(models):
         mean, variance = model.approximate(x)
-        z = mean + np.sqrt(variance) * noise[0, 0, 0]
-        kernels = [stats.multivariate_normal(code, scale**2).logpdf(z) for code in codes[member]]
+        z = mean + np.sqrt(variance) * draws[0, 0, 0]
+        kernels = [stats.multivariate_normal(code, scale**2).logpdf(z) for code in means[member]]
         ratio = stats.norm.logpdf(z, mean, np.sqrt(variance)).sum(-1) - logsumexp(kernels, b=1 / 5, axis=0)
         square = scale**2 * np.eye(LATENTS)
-        kls = [kl_of_gaussians(mean, np.diag(variance), np.broadcast_to(c, mean.shape), square) for c in codes[member]]
+        kls = [kl_of_gaussians(mean, np.diag(variance), np.broadcast_to(c, mean.shape), square) for c in means[member]]
         kl = -logsumexp(-np.array(kls), b=1 / 5, axis=0)
         assert_allclose(bound[member] - elbo[member], kl - ratio, rtol=1e-9)
 
@@ -298,7 +298,7 @@ def test_gradients_are_finite_with_missing_cells_and_match_finite_differences(mo
     x = torch.tensor(rng.standard_normal((3, COLUMNS)))
     x[0, 1] = x[2] = torch.nan
     vae = build(models[0])
-    codes = torch.tensor(rng.standard_normal((1, 4, LATENTS)))
+    means = torch.tensor(rng.standard_normal((1, 4, LATENTS)))
     weights = torch.tensor(1 - np.eye(4)[None, :3])
     names, values = zip(
         *((n, torch.tensor(0.3 * rng.standard_normal(p.shape))) for n, p in vae.named_parameters()), strict=True
@@ -306,7 +306,7 @@ def test_gradients_are_finite_with_missing_cells_and_match_finite_differences(mo
 
     def loss(*parameters):
         state = dict(zip(names, parameters, strict=True))
-        prior = ExemplarPrior(codes, state["log_bandwidth"], log_weights(weights))
+        prior = ExemplarPrior(means, state["log_bandwidth"], log_weights(weights))
         terms = torch.func.functional_call(
             Whole(vae), {f"vae.{n}": p for n, p in state.items()}, (x, prior, sigma_points(LATENTS))
         )
@@ -322,14 +322,14 @@ class Whole(torch.nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, x, prior, noise):
-        return ELBO().terms(self.vae, x, prior, noise)
+    def forward(self, x, prior, draws):
+        return ELBO().terms(self.vae, x, prior, draws)
 
 
 # -- the plain autoencoder --
 
 
-def test_reconstruction_is_the_squared_distance_without_kl_or_noise(models, x, rng):
+def test_reconstruction_is_the_squared_distance_without_kl_or_draws(models, x, rng):
     gaussian = build(*models)
     vae = VAE(SquaredError(Gaussian((0.1,) * COLUMNS)), LATENTS, (3,), 2).double().requires_grad_(False)
     vae.encoder, vae.decoder = gaussian.encoder, gaussian.decoder
@@ -373,33 +373,33 @@ def exemplars_of(vae, x, weights):
     return ExemplarPrior(vae.encode(x)[0], vae.log_bandwidth, log_weights(weights))
 
 
-def bounds_and_gradients(vae, x, noise):
+def bounds_and_gradients(vae, x, draws):
     prior = exemplars_of(vae, x, torch.tensor(1 - np.eye(6))[None])
     vae.zero_grad()
-    elbo, iwae = ELBO().terms(vae, x, prior, noise).elbo(), IWAE().score(vae, x, prior, noise)
+    elbo, iwae = ELBO().terms(vae, x, prior, draws).elbo(), IWAE().score(vae, x, prior, draws)
     (elbo + iwae).sum().backward()
     return elbo.detach(), iwae.detach(), [parameter.grad.clone() for parameter in vae.parameters()]
 
 
 def test_members_do_not_touch_one_another(mixed_x, rng):
-    vae, noise = scrambled_vae(3, rng), torch.tensor(rng.standard_normal((4, 1, 1, LATENTS)))
-    elbo, iwae, gradients = bounds_and_gradients(vae, mixed_x, noise)
+    vae, draws = scrambled_vae(3, rng), torch.tensor(rng.standard_normal((4, 1, 1, LATENTS)))
+    elbo, iwae, gradients = bounds_and_gradients(vae, mixed_x, draws)
     with torch.no_grad():
         for parameter in vae.parameters():
             parameter[1] += 0.1
-    moved_elbo, moved_iwae, moved_gradients = bounds_and_gradients(vae, mixed_x, noise)
+    moved_elbo, moved_iwae, moved_gradients = bounds_and_gradients(vae, mixed_x, draws)
     for before, after in [(elbo, moved_elbo), (iwae, moved_iwae), *zip(gradients, moved_gradients, strict=True)]:
         assert torch.equal(after[[0, 2]], before[[0, 2]])
         assert not torch.equal(after[1], before[1])
 
 
 def test_a_member_scores_as_a_model_of_its_own(mixed_x, rng):
-    vae, noise = scrambled_vae(3, rng), torch.tensor(rng.standard_normal((4, 1, 1, LATENTS)))
-    elbo, iwae, _ = bounds_and_gradients(vae, mixed_x, noise)
+    vae, draws = scrambled_vae(3, rng), torch.tensor(rng.standard_normal((4, 1, 1, LATENTS)))
+    elbo, iwae, _ = bounds_and_gradients(vae, mixed_x, draws)
     for member in range(3):
         alone = VAE(MIXED, LATENTS, (5, 4), 1).double()
         alone.load_state_dict({name: tensor[member : member + 1] for name, tensor in vae.state_dict().items()})
-        own_elbo, own_iwae, _ = bounds_and_gradients(alone, mixed_x, noise)
+        own_elbo, own_iwae, _ = bounds_and_gradients(alone, mixed_x, draws)
         assert_allclose(own_elbo[0], elbo[member], rtol=1e-10)
         assert_allclose(own_iwae[0], iwae[member], rtol=1e-10)
 
@@ -461,11 +461,11 @@ def test_farther_rows_are_more_anomalous(numbers, prior_name, hidden, rng, gener
         vae.encoder.last.initialise(generator)
         vae.decoder.last.initialise(generator)
     prior = vae.standard_normal() if prior_name == "gaussian" else exemplars_of(vae, x, torch.ones(1, 1, 40).double())
-    noise = torch.tensor(rng.standard_normal((3, 1, 1, 3)))
+    draws = torch.tensor(rng.standard_normal((3, 1, 1, 3)))
     rays = torch.cat([torch.eye(5), -torch.eye(5), x[:4], torch.tensor(rng.standard_normal((4, 5)))])
     distances = 10.0 ** torch.arange(2, 7).double()
-    scores = torch.stack([ELBO().terms(vae, distance * rays, prior, noise).elbo() for distance in distances])
+    scores = torch.stack([ELBO().terms(vae, distance * rays, prior, draws).elbo() for distance in distances])
     assert scores.isfinite().all()
     if hidden != "no PCA":  # else it knows only the marginals, and many small deviations may outweigh a large one
-        assert (scores[0] < ELBO().terms(vae, x, prior, noise).elbo().min()).all()
+        assert (scores[0] < ELBO().terms(vae, x, prior, draws).elbo().min()).all()
     assert (scores.diff(dim=0) < -1).all()

@@ -77,14 +77,14 @@ def test_before_training_the_exemplar_model_reconstructs_as_scikit_learns_pca_of
 
 
 def test_members_measure_the_columns_by_deviation_and_by_range_in_turn(x):
-    """A column's unit decides what a step along it is worth in the code; a common factor of all units does not."""
+    """A column's unit decides what a step along it is worth in the latents; a common factor of all units does not."""
     x = x.copy()
     x[0, 2] += 30.0  # its range grows more than its deviation
-    codes = start_vae(x, 6, prior="exemplar", members=4).encode(torch.tensor(x))[0]
+    means = start_vae(x, 6, prior="exemplar", members=4).encode(torch.tensor(x))[0]
     for member in range(4):
         scaled = torch.tensor(x / units_of(x, member))
-        assert_allclose(torch.pdist(codes[member]), torch.pdist(scaled), rtol=1e-9)
-    assert not np.allclose(torch.pdist(codes[0]), torch.pdist(codes[1]), rtol=0.05)
+        assert_allclose(torch.pdist(means[member]), torch.pdist(scaled), rtol=1e-9)
+    assert not np.allclose(torch.pdist(means[0]), torch.pdist(means[1]), rtol=0.05)
 
 
 @pytest.mark.parametrize("member", [0, 1])
@@ -122,13 +122,13 @@ def test_bandwidth_posterior_and_noise_start_as_those_of_a_kernel_density(x):
     for member in range(2):
         units = units_of(x, member)
         pca = PCA(3).fit(x / units)
-        codes = pca.transform(x / units)
-        bandwidth = leave_one_out_bandwidth(torch.tensor(codes), NEAREST)
+        means = pca.transform(x / units)
+        bandwidth = leave_one_out_bandwidth(torch.tensor(means), NEAREST)
         assert_allclose(vae.log_bandwidth[member].exp(), bandwidth, rtol=1e-6)
         noise = NOISE_FRACTION * bandwidth
-        variance = 1 / (1 / bandwidth**2 + 1 / noise**2)  # of a code, given its kernel and its own noisy row
+        variance = 1 / (1 / bandwidth**2 + 1 / noise**2)  # of a latent, given its kernel and its own noisy row
         assert_allclose(vae.encode(torch.tensor(x))[1][member].exp(), np.full((60, 3), variance), rtol=1e-6)
-        residual = ((x / units - pca.inverse_transform(codes)) ** 2).mean(0)
+        residual = ((x / units - pca.inverse_transform(means)) ** 2).mean(0)
         scale = floored_scale(vae.shared[member, 0], (FLOOR,) * 6)
         assert_allclose(scale, np.sqrt(residual + noise**2) * units, rtol=1e-6)
 
@@ -213,8 +213,8 @@ def test_latents_beyond_the_rank_start_unused_at_no_cost(rng, prior):
     assert_allclose(vae.decode(moved)[0], reconstruct(vae, x), err_msg="the decoder does not look at them")
     unused = vae.log_bandwidth if prior == "exemplar" else torch.zeros(2, 1, 1).double()
     assert_allclose(log_var[..., 2:], 2 * unused.expand(2, 30, 3), atol=1e-12, err_msg="their posterior is the prior")
-    codes = vae.encode(torch.tensor(x))[0]
-    kls = [kl_at_start(vae, codes, log_var), kl_at_start(vae, codes[..., :2], log_var[..., :2])]
+    means = vae.encode(torch.tensor(x))[0]
+    kls = [kl_at_start(vae, means, log_var), kl_at_start(vae, means[..., :2], log_var[..., :2])]
     assert_allclose(kls[0], kls[1], rtol=1e-9, err_msg="so their KL is zero")
 
 
@@ -262,8 +262,8 @@ def test_degenerate_tables_start_at_their_mean(table, prior):
     for member in reconstruct(vae, centre.copy()):
         assert_allclose(member, centre)
     noise = torch.zeros(1, 1, 1, 2).double()
-    codes = vae.encode(torch.tensor(table))[0]
-    kernels = ExemplarPrior(codes, vae.log_bandwidth, log_weights(torch.ones(1, 1, len(table)).double()))
+    means = vae.encode(torch.tensor(table))[0]
+    kernels = ExemplarPrior(means, vae.log_bandwidth, log_weights(torch.ones(1, 1, len(table)).double()))
     for each in (kernels, vae.standard_normal()):
         assert ELBO().terms(vae, torch.tensor(table), each, noise).elbo().isfinite().all()
     if prior == "exemplar" and (table == table[0]).all():
@@ -272,8 +272,8 @@ def test_degenerate_tables_start_at_their_mean(table, prior):
 
 @pytest.mark.parametrize("columns", [3, 12, 33])
 @pytest.mark.parametrize("member", [0, 1])
-def test_rows_that_stand_many_times_in_a_table_do_not_draw_the_bandwidth_to_nothing(rng, columns, member):
-    """Also where rounding tells the codes of equal rows apart: the rows themselves lie at least a deviation apart."""
+def test_rows_that_occur_many_times_do_not_shrink_the_bandwidth_to_nothing(rng, columns, member):
+    """Also where the means of equal rows differ by rounding: the rows themselves lie at least a deviation apart."""
     levels = rng.integers(0, 2, (4, columns)) + np.eye(4, columns)
     rows = levels[rng.integers(0, 4, 203)]
     assert fit_exemplar_init(torch.tensor(rows), columns, member, seed=0).log_bandwidth.exp() >= 0.99 * SMALLEST

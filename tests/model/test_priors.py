@@ -1,4 +1,4 @@
-"""Priors against scipy, torch.distributions, slow double loops, Monte Carlo and numerical integration."""
+"""Priors against scipy, torch.distributions, slow nested loops, Monte Carlo and numerical integration."""
 
 from itertools import pairwise
 
@@ -27,9 +27,9 @@ def test_normal_log_prob_is_scipys(rng):
     z, mean, log_var = rng.standard_normal((3, 4, 2, 5, 3))
     actual = normal_log_prob(tensor(z), tensor(mean), tensor(log_var))
     assert actual.shape == (4, 2, 5)
-    for place in np.ndindex(4, 2, 5):
-        reference = stats.multivariate_normal(mean[place], np.diag(np.exp(log_var[place])))
-        assert actual[place] == pytest.approx(reference.logpdf(z[place]), rel=1e-12)
+    for index in np.ndindex(4, 2, 5):
+        reference = stats.multivariate_normal(mean[index], np.diag(np.exp(log_var[index])))
+        assert actual[index] == pytest.approx(reference.logpdf(z[index]), rel=1e-12)
 
 
 # -- the standard normal prior --
@@ -77,15 +77,15 @@ def test_gaussian_samples_are_standard_normal(generator):
 # -- the exemplar prior --
 
 
-def slow_log_prob(z, codes, log_bandwidth, weights):
+def slow_log_prob(z, means, log_bandwidth, weights):
     """Log of the weighted mean of Gaussians, one exemplar and one row at a time."""
     draws, members, rows, latents = z.shape
-    exemplars = codes.shape[1]
+    exemplars = means.shape[1]
     weights = np.broadcast_to(weights, (members, rows, exemplars))
     out = np.empty((draws, members, rows))
     for d, m, r in np.ndindex(draws, members, rows):
         scale = np.exp(log_bandwidth[m, 0])
-        logs = [stats.norm.logpdf(z[d, m, r], codes[m, e], scale).sum() for e in range(exemplars)]
+        logs = [stats.norm.logpdf(z[d, m, r], means[m, e], scale).sum() for e in range(exemplars)]
         out[d, m, r] = logsumexp(logs, b=weights[m, r] / weights[m, r].sum())
     return out
 
@@ -101,62 +101,62 @@ WEIGHTS = {
 
 @pytest.fixture
 def exemplars(rng):
-    """Draws, codes and bandwidths of 3 members with 5 exemplars in 2 latents, 4 rows, 2 draws."""
+    """Draws, means and bandwidths of 3 members with 5 exemplars in 2 latents, 4 rows, 2 draws."""
     return rng.standard_normal((2, 3, 4, 2)), rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 1, 1)) * 0.5 - 0.5
 
 
-def exemplar_prior(codes, log_bandwidth, weights):
-    return ExemplarPrior(tensor(codes), tensor(log_bandwidth), log_weights(tensor(weights)))
+def exemplar_prior(means, log_bandwidth, weights):
+    return ExemplarPrior(tensor(means), tensor(log_bandwidth), log_weights(tensor(weights)))
 
 
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
-def test_exemplar_log_prob_is_the_slow_double_loop(exemplars, weights):
-    z, codes, log_bandwidth = exemplars
-    actual = exemplar_prior(codes, log_bandwidth, weights).log_prob(tensor(z))
+def test_exemplar_log_prob_is_the_slow_nested_loop(exemplars, weights):
+    z, means, log_bandwidth = exemplars
+    actual = exemplar_prior(means, log_bandwidth, weights).log_prob(tensor(z))
     assert actual.shape == (2, 3, 4)
-    assert_allclose(actual, slow_log_prob(z, codes, log_bandwidth, weights), rtol=1e-10)
+    assert_allclose(actual, slow_log_prob(z, means, log_bandwidth, weights), rtol=1e-10)
 
 
 @pytest.mark.parametrize("weights", ["counts", "one left out per row"])
 @pytest.mark.parametrize("rows_at_once", [1, 3])
 def test_the_density_does_not_depend_on_how_many_rows_are_taken_at_once(exemplars, weights, rows_at_once, monkeypatch):
-    z, codes, log_bandwidth = exemplars
+    z, means, log_bandwidth = exemplars
     monkeypatch.setattr("vae_anomaly.model.priors.PAIRS_AT_ONCE", rows_at_once * 3 * 5)
-    actual = exemplar_prior(codes, log_bandwidth, WEIGHTS[weights]).log_prob(tensor(z))
-    assert_allclose(actual, slow_log_prob(z, codes, log_bandwidth, WEIGHTS[weights]), rtol=1e-10)
+    actual = exemplar_prior(means, log_bandwidth, WEIGHTS[weights]).log_prob(tensor(z))
+    assert_allclose(actual, slow_log_prob(z, means, log_bandwidth, WEIGHTS[weights]), rtol=1e-10)
 
 
 @pytest.mark.parametrize("distance", [10.0, 1e3, 1e4])
-def test_far_codes_are_exact(exemplars, distance):
-    z, codes, log_bandwidth = exemplars
-    prior = exemplar_prior(codes, log_bandwidth, WEIGHTS["counts"])
+def test_far_latents_are_exact(exemplars, distance):
+    z, means, log_bandwidth = exemplars
+    prior = exemplar_prior(means, log_bandwidth, WEIGHTS["counts"])
     far = distance * z
-    assert_allclose(prior.log_prob(tensor(far)), slow_log_prob(far, codes, log_bandwidth, WEIGHTS["counts"]), rtol=1e-9)
+    assert_allclose(prior.log_prob(tensor(far)), slow_log_prob(far, means, log_bandwidth, WEIGHTS["counts"]), rtol=1e-9)
 
 
 def test_a_far_exemplar_does_not_blur_the_near_ones(exemplars):
-    z, codes, log_bandwidth = exemplars
-    codes[:, 4] = 1e3
-    prior = exemplar_prior(codes, log_bandwidth, WEIGHTS["counts"])
-    assert_allclose(prior.log_prob(tensor(z)), slow_log_prob(z, codes, log_bandwidth, WEIGHTS["counts"]), atol=1e-8)
+    z, means, log_bandwidth = exemplars
+    means[:, 4] = 1e3
+    prior = exemplar_prior(means, log_bandwidth, WEIGHTS["counts"])
+    assert_allclose(prior.log_prob(tensor(z)), slow_log_prob(z, means, log_bandwidth, WEIGHTS["counts"]), atol=1e-8)
 
 
 def test_moving_everything_leaves_the_density_as_it_was(exemplars):
-    z, codes, log_bandwidth = exemplars
-    prior, moved = (exemplar_prior(codes + shift, log_bandwidth, WEIGHTS["counts"]) for shift in (0, 1e6))
+    z, means, log_bandwidth = exemplars
+    prior, moved = (exemplar_prior(means + shift, log_bandwidth, WEIGHTS["counts"]) for shift in (0, 1e6))
     assert_allclose(moved.log_prob(tensor(z + 1e6)), prior.log_prob(tensor(z)), rtol=0, atol=1e-6)
 
 
 def test_an_exemplar_of_weight_two_is_two_exemplars(exemplars):
-    z, codes, log_bandwidth = exemplars
-    doubled = exemplar_prior(np.concatenate([codes, codes[:, 1:2]], 1), log_bandwidth, np.ones((1, 1, 6)))
-    counted = exemplar_prior(codes, log_bandwidth, np.array([[[1.0, 2, 1, 1, 1]]]))
+    z, means, log_bandwidth = exemplars
+    doubled = exemplar_prior(np.concatenate([means, means[:, 1:2]], 1), log_bandwidth, np.ones((1, 1, 6)))
+    counted = exemplar_prior(means, log_bandwidth, np.array([[[1.0, 2, 1, 1, 1]]]))
     assert_allclose(counted.log_prob(tensor(z)), doubled.log_prob(tensor(z)), rtol=1e-12)
 
 
 def test_weights_are_normalised_here(exemplars):
-    z, codes, log_bandwidth = exemplars
-    once, thrice = (exemplar_prior(codes, log_bandwidth, k * WEIGHTS["counts"]).log_prob(tensor(z)) for k in (1, 3))
+    z, means, log_bandwidth = exemplars
+    once, thrice = (exemplar_prior(means, log_bandwidth, k * WEIGHTS["counts"]).log_prob(tensor(z)) for k in (1, 3))
     assert_allclose(once, thrice, rtol=1e-12)
 
 
@@ -168,33 +168,33 @@ def test_exemplar_density_integrates_to_one():
 
 
 def test_gradients_of_the_exemplar_density_match_finite_differences(exemplars):
-    z, codes, log_bandwidth = (tensor(a).requires_grad_() for a in exemplars)
+    z, means, log_bandwidth = (tensor(a).requires_grad_() for a in exemplars)
     weights = tensor(WEIGHTS["one left out per row"])
     assert torch.autograd.gradcheck(
-        lambda *a: ExemplarPrior(a[1], a[2], log_weights(weights)).log_prob(a[0]), (z, codes, log_bandwidth)
+        lambda *a: ExemplarPrior(a[1], a[2], log_weights(weights)).log_prob(a[0]), (z, means, log_bandwidth)
     )
 
 
 def test_an_exemplar_left_out_has_no_gradient(exemplars):
-    z, codes, log_bandwidth = exemplars
+    z, means, log_bandwidth = exemplars
     weights = np.array([[[1.0, 0, 1, 1, 1]]])
-    codes = tensor(codes).requires_grad_()
-    ExemplarPrior(codes, tensor(log_bandwidth), log_weights(tensor(weights))).log_prob(tensor(z)).sum().backward()
-    kept = codes.grad[:, [0, 2, 3, 4]]
+    means = tensor(means).requires_grad_()
+    ExemplarPrior(means, tensor(log_bandwidth), log_weights(tensor(weights))).log_prob(tensor(z)).sum().backward()
+    kept = means.grad[:, [0, 2, 3, 4]]
     assert kept.isfinite().all()
     assert (kept != 0).all()
     # Its only pull is through the centre, which cancels: the density does not depend on the centre.
-    assert_allclose(codes.grad[:, 1], 0, atol=1e-12)
+    assert_allclose(means.grad[:, 1], 0, atol=1e-12)
 
 
-def slow_kl(mean, log_var, codes, log_bandwidth, weights):
+def slow_kl(mean, log_var, means, log_bandwidth, weights):
     """-log sum_k w_k exp(-KL(q || p_k)), each KL that of two Gaussians, one exemplar and one row at a time."""
     members, rows, _ = mean.shape
-    weights = np.broadcast_to(weights, (members, rows, codes.shape[1]))
+    weights = np.broadcast_to(weights, (members, rows, means.shape[1]))
     out = np.empty((members, rows))
     for m, r in np.ndindex(members, rows):
         variance, square = np.exp(log_var[m, r]), np.exp(2 * log_bandwidth[m, 0])
-        away = (mean[m, r] - codes[m]) ** 2
+        away = (mean[m, r] - means[m]) ** 2
         kls = 0.5 * (variance / square + away / square - 1 - np.log(variance / square)).sum(-1)
         out[m, r] = -logsumexp(-kls, b=weights[m, r] / weights[m, r].sum())
     return out
@@ -203,21 +203,21 @@ def slow_kl(mean, log_var, codes, log_bandwidth, weights):
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 @pytest.mark.parametrize("distance", [1.0, 1e3])
 def test_exemplar_kl_is_the_slow_mixture_of_kls(exemplars, rng, weights, distance):
-    z, codes, log_bandwidth = exemplars
+    z, means, log_bandwidth = exemplars
     mean, log_var = distance * z[0], rng.standard_normal((3, 4, 2))
-    actual = exemplar_prior(codes, log_bandwidth, weights).kl(tensor(mean), tensor(log_var))
+    actual = exemplar_prior(means, log_bandwidth, weights).kl(tensor(mean), tensor(log_var))
     assert actual.shape == (3, 4)
-    assert_allclose(actual, slow_kl(mean, log_var, codes, log_bandwidth, weights), rtol=1e-10)
+    assert_allclose(actual, slow_kl(mean, log_var, means, log_bandwidth, weights), rtol=1e-10)
 
 
 POSTERIORS = [(0.0, -1.0), (2.0, -3.0), (-4.0, 0.5), (0.5, -0.8), (1.0, 2.0)]  # mean, log variance
 
 
-def integrated_kl(mean, log_var, codes, scale, weights):
+def integrated_kl(mean, log_var, means, scale, weights):
     """KL from a Gaussian to a mixture of Gaussians on a line, by numerical integration."""
     q = stats.norm(mean, np.exp(log_var / 2))
     grid = np.linspace(*q.ppf([1e-13, 1 - 1e-13]), 8001)
-    log_p = logsumexp(stats.norm(codes, scale).logpdf(grid[:, None]), b=weights / weights.sum(), axis=-1)
+    log_p = logsumexp(stats.norm(means, scale).logpdf(grid[:, None]), b=weights / weights.sum(), axis=-1)
     return integrate.simpson(q.pdf(grid) * (q.logpdf(grid) - log_p), x=grid)
 
 
@@ -225,9 +225,9 @@ def integrated_kl(mean, log_var, codes, scale, weights):
 @pytest.mark.parametrize("weights", [(1.0, 2.0, 1.0), (0.0, 1.0, 1.0), (5.0, 0.1, 0.0)])
 @pytest.mark.parametrize("log_bandwidth", [-1.5, -0.4, 0.7])
 def test_exemplar_kl_is_never_below_the_integral(mean, log_var, weights, log_bandwidth):
-    codes, weights = np.array([-1.0, 0.5, 3.0]), np.array(weights)
-    prior = exemplar_prior(codes[None, :, None], [[[log_bandwidth]]], weights[None, None])
-    exact = integrated_kl(mean, log_var, codes, np.exp(log_bandwidth), weights)
+    means, weights = np.array([-1.0, 0.5, 3.0]), np.array(weights)
+    prior = exemplar_prior(means[None, :, None], [[[log_bandwidth]]], weights[None, None])
+    exact = integrated_kl(mean, log_var, means, np.exp(log_bandwidth), weights)
     bound = prior.kl(tensor([[[mean]]]), tensor([[[log_var]]])).item()
     assert bound >= exact - 1e-9
     assert exact > 0
@@ -235,9 +235,9 @@ def test_exemplar_kl_is_never_below_the_integral(mean, log_var, weights, log_ban
 
 @pytest.mark.parametrize("mean, log_var", POSTERIORS)
 def test_exemplar_kl_is_the_integral_where_one_exemplar_counts(mean, log_var):
-    for codes, weights in [([0.7], [1.0]), ([0.7, -2.0, 9.0], [3.0, 0.0, 0.0]), ([0.7, 0.7], [1.0, 2.0])]:
-        prior = exemplar_prior(np.array(codes)[None, :, None], [[[-0.4]]], np.array(weights)[None, None])
-        exact = integrated_kl(mean, log_var, np.array(codes), np.exp(-0.4), np.array(weights))
+    for means, weights in [([0.7], [1.0]), ([0.7, -2.0, 9.0], [3.0, 0.0, 0.0]), ([0.7, 0.7], [1.0, 2.0])]:
+        prior = exemplar_prior(np.array(means)[None, :, None], [[[-0.4]]], np.array(weights)[None, None])
+        exact = integrated_kl(mean, log_var, np.array(means), np.exp(-0.4), np.array(weights))
         assert prior.kl(tensor([[[mean]]]), tensor([[[log_var]]])).item() == pytest.approx(exact, abs=1e-8)
 
 
@@ -251,11 +251,11 @@ def test_exemplar_kl_is_tight_where_the_exemplars_lie_far_apart_and_loose_betwee
 
 
 def test_gradients_of_the_exemplar_kl_match_finite_differences(exemplars, rng):
-    z, codes, log_bandwidth = (tensor(a).requires_grad_() for a in exemplars)
+    z, means, log_bandwidth = (tensor(a).requires_grad_() for a in exemplars)
     log_var = tensor(rng.standard_normal((3, 4, 2))).requires_grad_()
-    share = log_weights(tensor(WEIGHTS["one left out per row"]))
+    log_weight = log_weights(tensor(WEIGHTS["one left out per row"]))
     assert torch.autograd.gradcheck(
-        lambda *a: ExemplarPrior(a[1], a[2], share).kl(a[0][0], a[3]), (z, codes, log_bandwidth, log_var)
+        lambda *a: ExemplarPrior(a[1], a[2], log_weight).kl(a[0][0], a[3]), (z, means, log_bandwidth, log_var)
     )
 
 
@@ -270,22 +270,25 @@ def test_one_exemplar_at_zero_is_the_standard_normal(exemplars):
 # -- of many exemplars, the nearest --
 
 
-def gathered(codes, log_bandwidth, weights, places):
-    """The prior of rows that see the exemplars at ``places`` (members, rows, nearest)."""
-    weights = np.broadcast_to(weights, (*places.shape[:2], codes.shape[1]))
-    shares = np.take_along_axis(weights / weights.sum(-1, keepdims=True), places, -1)
-    near = np.take_along_axis(codes[:, None], places[..., None], 2)
-    return NearestPrior(tensor(near), tensor(log_bandwidth), tensor(shares).log())
+def gathered(means, log_bandwidth, weights, indices):
+    """The prior of rows that see the exemplars at ``indices`` (members, rows, nearest)."""
+    weights = np.broadcast_to(weights, (*indices.shape[:2], means.shape[1]))
+    fractions = np.take_along_axis(weights / weights.sum(-1, keepdims=True), indices, -1)
+    near = np.take_along_axis(means[:, None], indices[..., None], 2)
+    return NearestPrior(tensor(near), tensor(log_bandwidth), tensor(fractions).log())
 
 
-def places_of(rng, members=3, rows=4, exemplars=5):
+def indices_of(rng, members=3, rows=4, exemplars=5):
     return np.stack([[rng.permutation(exemplars) for _ in range(rows)] for _ in range(members)])
 
 
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 def test_with_all_exemplars_in_any_order_the_nearest_prior_is_the_exemplar_prior(exemplars, rng, weights):
-    z, codes, log_bandwidth = exemplars
-    whole, near = exemplar_prior(codes, log_bandwidth, weights), gathered(codes, log_bandwidth, weights, places_of(rng))
+    z, means, log_bandwidth = exemplars
+    whole, near = (
+        exemplar_prior(means, log_bandwidth, weights),
+        gathered(means, log_bandwidth, weights, indices_of(rng)),
+    )
     log_var = rng.standard_normal((3, 4, 2))
     for distance in (1.0, 1e3):
         far = tensor(distance * z)
@@ -296,9 +299,9 @@ def test_with_all_exemplars_in_any_order_the_nearest_prior_is_the_exemplar_prior
 
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 def test_fewer_exemplars_only_lower_the_density_and_raise_the_kl(exemplars, rng, weights):
-    z, codes, log_bandwidth = exemplars
-    places, log_var = places_of(rng), tensor(rng.standard_normal((3, 4, 2)))
-    nested = [gathered(codes, log_bandwidth, weights, places[..., :count]) for count in (5, 4, 3, 1)]
+    z, means, log_bandwidth = exemplars
+    indices, log_var = indices_of(rng), tensor(rng.standard_normal((3, 4, 2)))
+    nested = [gathered(means, log_bandwidth, weights, indices[..., :count]) for count in (5, 4, 3, 1)]
     for more, fewer in pairwise(nested):
         assert (fewer.log_prob(tensor(z)) <= more.log_prob(tensor(z)) + 1e-12).all()
         assert (fewer.kl(tensor(z[0]), log_var) >= more.kl(tensor(z[0]), log_var) - 1e-12).all()
@@ -307,19 +310,19 @@ def test_fewer_exemplars_only_lower_the_density_and_raise_the_kl(exemplars, rng,
 
 def test_the_nearest_keep_the_weights_that_they_have_among_all(exemplars, rng):
     """The sum is over those that a row sees, their weights are not normalised again."""
-    z, codes, log_bandwidth = exemplars
-    weights, places = WEIGHTS["per member"], places_of(rng)[..., :2]
-    actual = gathered(codes, log_bandwidth, weights, places).log_prob(tensor(z))
+    z, means, log_bandwidth = exemplars
+    weights, indices = WEIGHTS["per member"], indices_of(rng)[..., :2]
+    actual = gathered(means, log_bandwidth, weights, indices).log_prob(tensor(z))
     for d, m, r in np.ndindex(2, 3, 4):
-        shares, scale = weights[m, 0] / weights[m, 0].sum(), np.exp(log_bandwidth[m, 0])
-        density = sum(shares[k] * stats.norm.pdf(z[d, m, r], codes[m, k], scale).prod() for k in places[m, r])
+        fractions, scale = weights[m, 0] / weights[m, 0].sum(), np.exp(log_bandwidth[m, 0])
+        density = sum(fractions[k] * stats.norm.pdf(z[d, m, r], means[m, k], scale).prod() for k in indices[m, r])
         assert actual[d, m, r].item() == pytest.approx(np.log(density) if density else -np.inf, rel=1e-10)
 
 
 def test_far_from_zero_the_nearest_prior_is_as_it_was(exemplars, rng):
-    z, codes, log_bandwidth = exemplars
-    places = places_of(rng)[..., :3]
-    here, there = (gathered(codes + shift, log_bandwidth, WEIGHTS["counts"], places) for shift in (0, 1e6))
+    z, means, log_bandwidth = exemplars
+    indices = indices_of(rng)[..., :3]
+    here, there = (gathered(means + shift, log_bandwidth, WEIGHTS["counts"], indices) for shift in (0, 1e6))
     assert_allclose(there.log_prob(tensor(z + 1e6)), here.log_prob(tensor(z)), atol=1e-6)
 
 
@@ -328,31 +331,31 @@ def test_far_from_zero_the_nearest_prior_is_as_it_was(exemplars, rng):
 
 def test_exemplar_samples_follow_the_weights_and_the_bandwidth(generator):
     n, weights = 20_000, np.array([[[1.0, 0, 3, 4]], [[2, 2, 0, 1]]])
-    codes = np.stack([np.arange(4.0)[:, None] * [1000, 1], -np.arange(4.0)[:, None] * [1000, 1]])
+    means = np.stack([np.arange(4.0)[:, None] * [1000, 1], -np.arange(4.0)[:, None] * [1000, 1]])
     log_bandwidth = np.log([[[0.5]], [[2.0]]])
-    z = exemplar_prior(codes, log_bandwidth, weights).sample(2, n, generator).numpy()
+    z = exemplar_prior(means, log_bandwidth, weights).sample(2, n, generator).numpy()
     assert z.shape == (2, n, 2)
     for member in range(2):
         nearest = abs(np.rint(z[member, :, 0] / 1000)).astype(int)
-        share = weights[member, 0] / weights[member].sum()
+        fraction = weights[member, 0] / weights[member].sum()
         frequency = np.bincount(nearest, minlength=4) / n
-        assert (abs(frequency - share) <= 4 * np.sqrt(share * (1 - share) / n)).all()
-        around = (z[member] - codes[member, nearest]) / np.exp(log_bandwidth[member])
+        assert (abs(frequency - fraction) <= 4 * np.sqrt(fraction * (1 - fraction) / n)).all()
+        around = (z[member] - means[member, nearest]) / np.exp(log_bandwidth[member])
         assert stats.kstest(around[:, 0], stats.norm.cdf).pvalue > 0.01
         assert stats.kstest(around[:, 1], stats.norm.cdf).pvalue > 0.01
 
 
-def test_shared_weights_serve_every_member_its_own_codes(exemplars, generator):
-    _, codes, _ = exemplars
+def test_shared_weights_serve_every_member_with_its_own_means(exemplars, generator):
+    _, means, _ = exemplars
     tight = np.full((3, 1, 1), -20.0)
-    z = exemplar_prior(codes, tight, [[[0.0, 0, 0, 1, 0]]]).sample(3, 7, generator)
-    assert_allclose(z, np.broadcast_to(codes[:, 3:4], (3, 7, 2)), atol=1e-7)
+    z = exemplar_prior(means, tight, [[[0.0, 0, 0, 1, 0]]]).sample(3, 7, generator)
+    assert_allclose(z, np.broadcast_to(means[:, 3:4], (3, 7, 2)), atol=1e-7)
 
 
 def test_samples_come_from_the_generator_alone(exemplars):
-    _, codes, log_bandwidth = exemplars
+    _, means, log_bandwidth = exemplars
     before = torch.get_rng_state()
-    for prior in (standard_normal(3, 2), exemplar_prior(codes, log_bandwidth, WEIGHTS["counts"])):
+    for prior in (standard_normal(3, 2), exemplar_prior(means, log_bandwidth, WEIGHTS["counts"])):
         first, again, other = (prior.sample(3, 9, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
         assert torch.equal(first, again)
         assert not torch.equal(first, other)

@@ -38,7 +38,7 @@ def test_p_values_keep_the_order_of_the_scores_also_beyond_all_reference_rows(rn
 def test_p_values_of_rows_like_the_reference_are_super_uniform(rng):
     """Whichever of eleven exchangeable rows is the new one: exactly, not on average."""
     for rows in (rng.normal(size=11), rng.integers(3, size=11).astype(float), rng.standard_cauchy(size=11)):
-        found = [Conformal(np.delete(rows, place)).p_values(rows[[place]])[0] for place in range(11)]
+        found = [Conformal(np.delete(rows, index)).p_values(rows[[index]])[0] for index in range(11)]
         for level in np.linspace(0, 1, 201):
             assert np.mean(np.array(found) <= level) <= level + 1e-12
 
@@ -121,13 +121,13 @@ def test_adjusted_p_values_are_those_of_their_definitions(rng):
 @pytest.mark.parametrize("level", [0.05, 0.2])
 def test_the_false_discovery_rate_is_kept_on_average_over_many_tables(rng, method, level):
     flag = detection_rule(fdr=level, method=method)
-    shares, found = [], []
+    fractions, found = [], []
     for _ in range(300):
         scores = np.concatenate([rng.normal(size=180), rng.normal(-5.0, 1.0, size=20)])
         flagged = flag(scores, Conformal(rng.normal(size=5_000)).p_values(scores))
-        shares.append(flagged[:180].sum() / max(1, flagged.sum()))
+        fractions.append(flagged[:180].sum() / max(1, flagged.sum()))
         found.append(flagged[180:].mean())
-    assert np.mean(shares) <= level + 3 * np.std(shares) / np.sqrt(300)
+    assert np.mean(fractions) <= level + 3 * np.std(fractions) / np.sqrt(300)
     assert np.mean(found) > (0.9 if method != "by" else 0.6)
 
 

@@ -131,7 +131,7 @@ LOG_BANDWIDTH = torch.tensor([-0.5, 0.2]).double()[:, None, None]
 
 @pytest.fixture
 def many(rng):
-    """Forty exemplars, the last twelve of them with doubles, and their keys as rows to score."""
+    """Forty exemplars, the last twelve of them with duplicates, and their keys as rows to score."""
     keys = np.sort(rng.integers(0, 2**63, ROWS).astype(np.uint64))
     counts = torch.tensor([1] * 28 + [3] * 12)
     return Exemplars(keys, counts, torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS))))
@@ -145,17 +145,17 @@ def few_are_five(monkeypatch):
 
 
 def slow_prior(found, nearest, keys, z):
-    """Log density of each row, by the definition: shares of all counts but the row's own one, the nearest summed."""
-    codes, counts = found.means.numpy(), found.counts.numpy()
+    """Log density of each row, by the definition: the nearest, weighted among all counts but the row's own one."""
+    means, counts = found.means.numpy(), found.counts.numpy()
     out = np.empty(z.shape[:2])
     for member, row in np.ndindex(*z.shape[:2]):
         own = counts.astype(float)
         if keys is not None:
             own[found.keys == keys[row]] -= 1
-        distances = np.linalg.norm(codes[member] - z[member, row], axis=-1)
+        distances = np.linalg.norm(means[member] - z[member, row], axis=-1)
         near = np.argsort(distances)[:nearest]
         scale = np.exp(LOG_BANDWIDTH[member, 0, 0].item())
-        kernels = stats.norm.logpdf(z[member, row], codes[member, near], scale).sum(-1)
+        kernels = stats.norm.logpdf(z[member, row], means[member, near], scale).sum(-1)
         out[member, row] = logsumexp(kernels, b=own[near] / own.sum())
     return out
 
@@ -169,7 +169,7 @@ def test_of_many_exemplars_the_prior_is_the_sum_over_the_nearest(many, few_are_f
     assert_allclose(prior.log_prob(z[None])[0], slow_prior(many, 4, keys, z.numpy()), rtol=1e-10)
 
 
-def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_doubles(many, few_are_five):
+def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_duplicates(many, few_are_five):
     z = many.means  # each row is an exemplar
     seen, left_out = (many.nearest_prior(LOG_BANDWIDTH, keys, z).log_weights.exp() for keys in (None, many.keys))
     total = many.counts.sum().item()
@@ -183,8 +183,8 @@ def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_doubles(many,
 
 
 def test_of_many_exemplars_rows_that_are_none_of_them_see_all_counts(many, few_are_five):
-    strangers = many.keys + np.uint64(1)
-    priors = [many.nearest_prior(LOG_BANDWIDTH, keys, many.means) for keys in (strangers, None)]
+    unknown = many.keys + np.uint64(1)
+    priors = [many.nearest_prior(LOG_BANDWIDTH, keys, many.means) for keys in (unknown, None)]
     assert torch.equal(priors[0].log_prob(many.means[None]), priors[1].log_prob(many.means[None]))
 
 

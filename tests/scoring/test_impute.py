@@ -49,8 +49,8 @@ def test_with_one_round_a_missing_cell_is_decoded_from_the_latent_means_by_all_m
     monkeypatch.setattr(impute, "ROUNDS", 1)
     vae = scorer.vae
     with torch.no_grad():
-        codes, _ = vae.encode(torch.tensor(table))
-        expected = vae.decode(codes[None])[0].mean(0).numpy()
+        means, _ = vae.encode(torch.tensor(table))
+        expected = vae.decode(means[None])[0].mean(0).numpy()
     missing = np.isnan(table)
     assert_allclose(fill_missing(scorer, table, *EVERYWHERE)[missing], expected[missing], rtol=1e-12)
 

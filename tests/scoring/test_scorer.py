@@ -47,12 +47,12 @@ def test_the_size_of_chunks_does_not_change_scores(scorer_of, rng, monkeypatch, 
             assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
-def test_chunks_side_by_side_score_as_one_after_the_other_and_leave_threads_as_they_are(scorer_of, rng, monkeypatch):
+def test_parallel_chunks_score_as_sequential_ones_and_leave_threads_as_they_are(scorer_of, rng, monkeypatch):
     x = rng.normal(size=(90, 3))
     scorer = scorer_of(x, leave_one_out=True)
     wanted, n_threads = scorer.score(x), torch.get_num_threads
     monkeypatch.setattr(scoring, "CHUNK_ROWS", 7)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)  # so many chunks at once
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)  # chunks at once
 
     def score(_):
         before = n_threads()
@@ -71,18 +71,18 @@ def test_chunks_side_by_side_score_as_one_after_the_other_and_leave_threads_as_t
 def test_rows_that_repeat_are_scored_once_each(scorer_of, rng, monkeypatch, objective):
     distinct = rng.normal(size=(12, 3))
     distinct[3, 1] = np.nan
-    scorer, places = replace(scorer_of(distinct[:3]), objective=objective), rng.integers(12, size=300)
+    scorer, positions = replace(scorer_of(distinct[:3]), objective=objective), rng.integers(12, size=300)
     wanted, scored = scorer.score(distinct), []
     monkeypatch.setattr(
         scoring, "in_pieces", lambda work, chunks, _: [scored.append(len(c[0])) or work(c) for c in chunks]
     )
     monkeypatch.setattr(scoring, "CHUNK_ROWS", 100)
-    assert_allclose(scorer.score(distinct[places]), wanted[places], rtol=1e-12)
+    assert_allclose(scorer.score(distinct[positions]), wanted[positions], rtol=1e-12)
     assert scored == [12]
 
 
 @pytest.mark.parametrize("n_rows", [40, 3000])
-def test_equal_rows_have_the_very_same_score_wherever_they_stand(scorer_of, rng, n_rows):
+def test_equal_rows_have_exactly_the_same_score_at_any_position(scorer_of, rng, n_rows):
     few = rng.normal(size=(7, 3))
     scores = scorer_of(few, exemplars=False).score(few[np.arange(n_rows) % 7])
     assert_array_equal(scores, scores[np.arange(n_rows) % 7])
@@ -125,23 +125,23 @@ def test_an_exemplar_that_counts_twice_is_two_exemplars(scorer_of, rng):
     x = rng.normal(size=(9, 3))
     doubled = scorer_of(np.vstack([x, x[:1]]))
     own = doubled.exemplars
-    place = int(own.counts.argmax())
-    assert own.counts[place] == 2
+    index = int(own.counts.argmax())
+    assert own.counts[index] == 2
     spread = replace(
         own,
         counts=torch.ones(10, dtype=torch.int64),
-        means=torch.cat([own.means, own.means[:, [place]]], 1),
+        means=torch.cat([own.means, own.means[:, [index]]], 1),
         keys=np.append(own.keys, np.uint64(2**64 - 1)),
     )
     assert_allclose(doubled.score(x), replace(doubled, exemplars=spread).score(x), rtol=1e-10)
 
 
-def test_the_oddest_rows_of_a_dirty_table_are_no_exemplars(scorer_of, rng):
+def test_the_most_anomalous_rows_of_a_contaminated_table_are_no_exemplars(scorer_of, rng):
     x = rng.normal(size=(100, 3))
     x[:5] += 30
-    dirty, clean = scorer_of(x, leave_one_out=True), scorer_of(x, leave_one_out=False)
+    contaminated, clean = scorer_of(x, leave_one_out=True), scorer_of(x, leave_one_out=False)
     keys = set(row_keys(x[:5]).tolist())
-    assert not keys & set(dirty.exemplars.keys.tolist())
+    assert not keys & set(contaminated.exemplars.keys.tolist())
     assert keys <= set(clean.exemplars.keys.tolist())
     declared = scorer_of(x, leave_one_out=True, contamination=0.4)
     assert len(declared.exemplars.keys) == 60
@@ -159,7 +159,7 @@ def test_clean_rows_are_exemplars_as_far_as_they_go_and_the_bandwidth_is_theirs(
             assert torch.equal(tensor, scorer.vae.state_dict()[name]) == (name != "log_bandwidth"), name
 
 
-def test_dirty_rows_give_few_exemplars_and_leave_the_bandwidth_as_it_was_trained(scorer_of, vae, rng, monkeypatch):
+def test_contaminated_rows_give_few_exemplars_and_keep_the_trained_bandwidth(scorer_of, vae, rng, monkeypatch):
     monkeypatch.setattr(scoring, "FEW", 50)
     scorer = scorer_of(rng.normal(size=(200, 3)), leave_one_out=True)
     assert len(scorer.exemplars.keys) == 50
@@ -211,7 +211,7 @@ def test_samples_come_from_all_members_and_follow_their_seed(scorer_of, rng):
 
 
 def test_a_bandwidth_is_fitted_to_the_exemplars_only_of_a_model_that_starts_at_pca(scorer_of, vae, rng):
-    """Elsewhere posteriors may be wider than the gaps between codes: a kernel of that width costs all."""
+    """Elsewhere posteriors may be wider than the gaps between latent means: so wide a kernel would blur everything."""
     x = rng.normal(size=(50, 3))
     trained, fitted = (scorer_of(x, starts_at_pca=at_pca).vae.log_bandwidth for at_pca in (False, True))
     torch.testing.assert_close(trained, vae.log_bandwidth.data)

@@ -6,7 +6,7 @@ principal component analysis (Gaussian prior; Tipping and Bishop 1999).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -36,7 +36,10 @@ UNITS: tuple[Unit, ...] = (deviations, ranges)
 
 @dataclass(frozen=True)
 class PCAInit:
-    """An affine encoder ``(f - centre) @ encode`` with log variances, and its inverse, the decoder ``z @ decode``."""
+    """An affine encoder ``(f - centre) @ encode`` with log variances, and its inverse, the decoder ``z @ decode``.
+
+    All tensors are float64, in the processor's memory.
+    """
 
     centre: Tensor  # (features,)
     encode: Tensor  # (features, latents)
@@ -44,10 +47,6 @@ class PCAInit:
     log_var: Tensor  # (latents,)
     log_bandwidth: Tensor  # ()
     noise_scale: Tensor  # (features,)
-
-    def to(self, device: torch.device) -> "PCAInit":
-        """The same on another device."""
-        return PCAInit(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
 def fit_exemplar_init(

@@ -112,11 +112,11 @@ class VAE(nn.Module):
             assert isinstance(self.encoder, SkipNet)
             assert isinstance(self.decoder, SkipNet)
             encoder, decoder = self.encoder.linear, self.decoder.linear
-            outputs, gains, shared = self.likelihood.start(x, init.noise_scale.to(x.dtype))
+            outputs, gains, shared = self.likelihood.start(x, init.noise_scale.to(x))
             encoder.weight[member, :, : self.n_components] = init.encode
             encoder.bias[member, :, : self.n_components] = -init.centre @ init.encode
             encoder.bias[member, :, self.n_components :] = init.log_var
-            decoder.weight[member] = init.decode[:, : len(outputs)] * gains  # from features to outputs
+            decoder.weight[member] = init.decode[:, : len(outputs)].to(x.device) * gains  # from features to outputs
             decoder.bias[member] = outputs
             self.shared[member] = shared
             self.log_bandwidth[member] = init.log_bandwidth
