@@ -250,14 +250,14 @@ def test_reasons_add_up_to_the_anomaly_score(detector, table):
         assert (nats["(latent)"].abs() < 1e-12).all()
 
 
-def test_surprise_is_measured_from_the_means_of_training_rows_that_are_not_odd(train, table):
+def test_surprise_is_measured_from_the_means_of_training_rows_that_are_not_anomalous(train, table):
     fitted = tiny(novelty=True, prior="gaussian").fit(train)  # no row of training is scored otherwise than a new one
     usual = fitted.explain(train)["nats"][fitted.score_samples(train) >= fitted.offset_].mean()
     explained = fitted.explain(table)
     pd.testing.assert_frame_equal(explained["surprise"], explained["nats"] - usual, rtol=1e-9, atol=1e-9)
 
 
-def test_a_wrong_cell_leads_the_reasons_and_is_told_what_was_expected():
+def test_a_wrong_cell_leads_the_reasons_with_the_expected_value():
     mix = [[1.0, 2.0, 0.0, 1.0, 0.5], [0.0, 1.0, 1.0, -1.0, 1.0]]
     x = np.random.default_rng(0).normal(size=(600, 2)) @ mix
     table, rows = (pd.DataFrame(part, columns=list("abcde")) for part in (x[:500], x[500:]))
@@ -309,7 +309,7 @@ def test_a_value_never_seen_costs_more_than_any_seen_one(detectors, train, kind)
     assert np.isfinite(costs).all()
 
 
-def test_a_float_contamination_flags_that_share_of_the_training_rows(X):
+def test_a_float_contamination_flags_that_fraction_of_the_training_rows(X):
     for share in (0.05, 0.1, 0.25, 0.5):
         flagged = tiny(contamination=share).fit_predict(X) == -1
         assert flagged.sum() == share * len(X)
@@ -317,7 +317,7 @@ def test_a_float_contamination_flags_that_share_of_the_training_rows(X):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("contamination", ["auto", 0.1])
-def test_rows_that_tie_with_the_threshold_are_not_odd(kind, contamination):
+def test_rows_that_tie_with_the_threshold_are_not_anomalous(kind, contamination):
     """Where all rows are alike none is odd; where most are, they are not, though rounding tells scores apart."""
     for seed in range(3):
         row = np.random.default_rng(seed).normal(size=(1, 5))
@@ -330,7 +330,7 @@ def test_rows_that_tie_with_the_threshold_are_not_odd(kind, contamination):
 
 
 @pytest.mark.parametrize("novelty", [False, True])
-def test_a_planted_row_is_found_also_beside_one_that_dwarfs_it(X, novelty):
+def test_a_planted_row_is_found_also_next_to_one_that_dwarfs_it(X, novelty):
     scale = X.std(axis=0)
     planted = np.vstack([X, X.mean(0) + 30 * scale, X.mean(0) + 1e6 * scale])
     clean = X if novelty else planted
@@ -375,7 +375,7 @@ def test_a_training_row_does_not_explain_itself_but_its_double_does(X, bound):
 
 
 @pytest.mark.parametrize("few", [FEW, 20])
-def test_novelty_detection_takes_rows_as_new_but_sets_its_threshold_honestly(X, few, monkeypatch):
+def test_novelty_detection_takes_rows_as_new_but_sets_its_threshold_by_leave_one_out_scores(X, few, monkeypatch):
     monkeypatch.setattr(exemplars, "FEW", few)
     fitted = tiny(novelty=True, contamination=0.25).fit(X)
     scorer = fitted.model_.scorer
@@ -404,7 +404,7 @@ def test_a_row_among_many_does_not_explain_itself_where_the_threshold_is_set(X, 
     assert (scorer.score(encoded) > honest).all()
 
 
-def test_the_threshold_auto_is_tukeys_fence_of_the_honest_training_scores(X):
+def test_the_threshold_auto_is_tukeys_fence_of_the_leave_one_out_scores(X):
     fitted = tiny().fit(X)
     low, high = np.quantile(fitted.score_samples(X), [0.25, 0.75])
     assert_allclose(fitted.offset_, low - 1.5 * (high - low), rtol=1e-8)
@@ -515,7 +515,7 @@ def test_in_a_column_transformer_it_gives_codes(train):
     assert list(found.columns) == ["code__vaedetector0", "code__vaedetector1", "keep__flag"]
 
 
-def test_codes_come_in_the_container_that_was_asked_for(train):
+def test_latents_come_in_the_container_that_was_asked_for(train):
     fitted = tiny(n_components=3).fit(train)
     names = ["vaedetector0", "vaedetector1", "vaedetector2"]
     assert fitted.get_feature_names_out().tolist() == names
@@ -784,7 +784,7 @@ def test_arrays_that_must_not_be_written_to_are_taken(plain, X):
     assert_array_equal(plain.score_samples(rows), plain.score_samples(X))
 
 
-def test_codes_of_another_width_are_refused(plain):
+def test_latents_of_another_width_are_refused(plain):
     with pytest.raises(DataError, match="3 columns; this model has 4 latents"):
         plain.inverse_transform(np.zeros((2, 3)))
 
@@ -982,7 +982,7 @@ def test_detect_flags_by_what_was_asked(detectors, table):
     assert_array_equal(fitted.detect(table, fdr=0.3)["is_anomaly"], false_discovery_control(p_values) <= 0.3)
 
 
-def test_contamination_of_the_reference_is_that_of_the_setting_unless_told(detectors, table):
+def test_contamination_of_the_reference_is_that_of_the_detector_unless_given(detectors, table):
     clean, dirty = detectors["novelty"], detectors["elbo"]
     assert_array_equal(clean.p_values(table), clean.p_values(table, contamination=0))
     assert_array_equal(dirty.p_values(table), dirty.p_values(table, contamination="auto"))

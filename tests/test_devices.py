@@ -19,7 +19,7 @@ def test_a_device_that_was_asked_for_is_taken_as_it_is():
 
 
 @pytest.mark.parametrize("device", ["nonsense", "", "cuda:99", "meta", "cpu:-2"])
-def test_a_device_that_is_not_to_be_had_is_an_error_that_names_it(device):
+def test_a_device_that_is_not_available_is_an_error_that_names_it(device):
     with pytest.raises(DeviceError, match=f"device={device!r}.*device='auto'"):
         resolve_device(device)
 

@@ -58,7 +58,7 @@ SETTINGS = pytest.mark.parametrize(
 @SETTINGS
 @pytest.mark.parametrize("prior", ["exemplar", "gaussian"])
 @pytest.mark.parametrize("name", ["two clusters", "uniform", "nearly a line"])
-def test_the_farther_out_the_odder(name, novelty, prior, likelihood):
+def test_the_farther_out_the_more_anomalous(name, novelty, prior, likelihood):
     check(name, 0, novelty, prior, likelihood)
 
 
@@ -67,5 +67,5 @@ def test_the_farther_out_the_odder(name, novelty, prior, likelihood):
 @SETTINGS
 @pytest.mark.parametrize("prior", ["exemplar", "gaussian"])
 @pytest.mark.parametrize("name", TABLES)
-def test_the_farther_out_the_odder_on_many_tables(name, novelty, prior, likelihood, seed):
+def test_the_farther_out_the_more_anomalous_on_many_tables(name, novelty, prior, likelihood, seed):
     check(name, seed, novelty, prior, likelihood)

@@ -15,7 +15,7 @@ N = 1000
 
 
 @pytest.fixture
-def short_shares(monkeypatch):
+def short_shards(monkeypatch):
     """Shares of 400 rows."""
     monkeypatch.setattr(sampling, "TRAINING_ROWS", 400)
     monkeypatch.setattr(sampling, "FEWEST_ROWS", 100)
@@ -67,7 +67,7 @@ def test_a_dataset_gives_the_model_of_the_same_rows_in_memory(mode, bound, monke
         assert streamed.n_samples_fit_ == N
 
 
-def test_files_give_the_model_of_the_table_read_at_once(tmp_path, short_shares):
+def test_files_give_the_model_of_the_table_read_at_once(tmp_path, short_shards):
     frame = table_of()
     frame[:400].to_csv(tmp_path / "part-2.csv", index=False)
     frame[400:].to_csv(tmp_path / "part-10.csv", index=False)
@@ -75,7 +75,7 @@ def test_files_give_the_model_of_the_table_read_at_once(tmp_path, short_shares):
     assert_same(VAEDetector(**QUICK).fit(Dataset(tmp_path)), VAEDetector(**QUICK).fit(whole))
 
 
-def test_arrays_that_are_long_are_not_changed_and_may_be_of_any_kind(short_shares):
+def test_arrays_that_are_long_are_not_changed_and_may_be_of_any_kind(short_shards):
     x = table_of()[list("abcd")].to_numpy()
     before = x.copy()
     fitted = VAEDetector(**QUICK).fit(x)
@@ -84,7 +84,7 @@ def test_arrays_that_are_long_are_not_changed_and_may_be_of_any_kind(short_share
     assert_same(fitted, VAEDetector(**QUICK).fit(np.ma.masked_invalid(x)))
 
 
-def test_the_model_knows_how_long_the_table_is_and_what_it_holds(short_shares):
+def test_the_model_knows_how_long_the_table_is_and_what_it_holds(short_shards):
     frame = table_of()
     undrawn = np.setdiff1d(np.arange(N), drawn_places(frame))[:2]
     frame.loc[undrawn, "t"] = "rare"
@@ -101,7 +101,7 @@ def drawn_places(frame):
     return sampling.draw(frame, seed, split=False).rows
 
 
-def test_a_longer_training_sees_all_rows_once_before_it_sees_one_again(short_shares, monkeypatch):
+def test_a_longer_training_sees_all_rows_once_before_it_sees_one_again(short_shards, monkeypatch):
     frame, seen = table_of()[["a", "row"]].fillna(0.0), []
     monkeypatch.setattr("vae_anomaly.training.trainer.Trainer._gradient_step", spied(seen))
     VAEDetector(**{**QUICK, "max_iter": 2 * N // 50, "batch_size": 50}).fit(in_pieces(frame))
@@ -127,21 +127,21 @@ def spied(seen):
     return noted
 
 
-def test_a_training_within_one_share_does_not_read_on(short_shares):
+def test_a_training_within_one_shard_does_not_read_on(short_shards):
     frame, passes = table_of(), []
     dataset = Dataset(lambda: passes.append(1) or iter([frame]))
     VAEDetector(**{**QUICK, "batch_size": 40, "max_iter": 10}).fit(dataset)
     assert len(passes) == 1
 
 
-def test_held_out_rows_stay_those_of_the_first_share(short_shares):
+def test_held_out_rows_stay_those_of_the_first_shard(short_shards):
     long = {**QUICK, "novelty": True, "batch_size": 100, "max_iter": 20}
     in_memory, streamed = VAEDetector(**long).fit(table_of()), VAEDetector(**long).fit(in_pieces(table_of()))
     assert len(streamed.history_["held_out_elbo"]) > 4  # beyond the first share
     assert_same(streamed, in_memory)
 
 
-def test_images_may_come_in_pieces(short_shares):
+def test_images_may_come_in_pieces(short_shards):
     rng = np.random.default_rng(0)
     pixels = pd.DataFrame(rng.integers(0, 200, size=(900, 16)))
     pixels.iloc[np.setdiff1d(np.arange(900), drawn_places(pixels))[0], 0] = 255
@@ -152,7 +152,7 @@ def test_images_may_come_in_pieces(short_shares):
         VAEDetector(**QUICK, image_shape=(1, 4, 5)).fit(in_pieces(pixels))
 
 
-def test_an_error_in_the_middle_leaves_the_detector_as_it_was(short_shares):
+def test_an_error_in_the_middle_leaves_the_detector_as_it_was(short_shards):
     frame = table_of()
     detector = VAEDetector(**QUICK).fit(frame)
     before = detector.anomaly_score(frame)
@@ -164,13 +164,13 @@ def test_an_error_in_the_middle_leaves_the_detector_as_it_was(short_shares):
         detector.fit(Dataset([]))
 
 
-def test_scoring_a_dataset_at_once_is_refused_with_the_way_to_do_it(short_shares):
+def test_scoring_a_dataset_at_once_is_refused_with_the_way_to_do_it(short_shards):
     dataset = in_pieces(table_of())
     with pytest.raises(DataError, match=r"piece by piece: .* for piece in dataset.as_fitted\(detector.schema_\)"):
         VAEDetector(**QUICK).fit(dataset).anomaly_score(dataset)
 
 
-def test_callbacks_are_told_of_the_rows_at_hand(short_shares):
+def test_callbacks_get_the_rows_in_memory(short_shards):
     told = []
 
     class Over:
@@ -193,7 +193,7 @@ def planted(n, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("novelty", [False, True])
-def test_a_share_finds_anomalies_as_well_as_all_rows_do(novelty, monkeypatch):
+def test_a_shard_finds_anomalies_as_well_as_all_rows_do(novelty, monkeypatch):
     frame, odd = planted(60_000, 0)
     train = frame[~odd] if novelty else frame
     areas = {}

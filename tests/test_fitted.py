@@ -24,7 +24,7 @@ def test_under_a_standard_normal_prior_the_kl_of_each_latent_is_that_of_its_post
     assert_allclose(summarise_latents(means, variances, standard=True).kl, np.mean(each, 0), rtol=1e-6)
 
 
-def test_under_exemplars_it_is_the_kl_to_a_normal_density_of_the_codes_own_moments(posterior):
+def test_under_exemplars_it_is_the_kl_to_a_normal_density_of_the_latents_own_moments(posterior):
     means, variances = posterior
     centre, total = means.mean(0), means.var(0) + variances.mean(0)
     each = [
@@ -37,12 +37,12 @@ def test_under_exemplars_it_is_the_kl_to_a_normal_density_of_the_codes_own_momen
     assert_allclose(found.mean, centre)
 
 
-def test_a_latent_is_active_if_its_code_tells_rows_apart(rng):
+def test_a_latent_is_active_if_it_distinguishes_rows(rng):
     means, noise = rng.normal(size=(200, 3)) * [1.0, 0.2, 0.01], np.tile([0.1, 0.9, 1.0], (200, 1))
     assert summarise_latents(means, noise, standard=True).active.tolist() == [True, True, False]
 
 
-def test_a_plain_autoencoder_has_no_noise_and_no_kl(rng):
+def test_a_plain_autoencoder_has_no_posterior_deviation_and_no_kl(rng):
     means = np.column_stack([rng.normal(size=20), np.full(20, 3.0)])
     found = summarise_latents(means, np.zeros((20, 2)), standard=False)
     assert found.kl == found.posterior_std == [0.0, 0.0]

@@ -60,7 +60,7 @@ def model(request, model_of):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "outlier detection"])  # which sees few of each bar
-def test_images_of_another_kind_are_odd(model_of, kind):
+def test_images_of_another_kind_are_anomalous(model_of, kind):
     model = model_of(kind)
     new, odd = bars(60, 1, upright=False), bars(60, 2, upright=True)
     scores = model.anomaly_score(np.vstack([new, odd]))
@@ -145,7 +145,7 @@ def test_colour_frames_and_sides_that_are_not_alike():
         assert model.hidden_layer_sizes_ == sizes
 
 
-def test_codes_of_images_tell_classes_apart(train):
+def test_latents_of_images_distinguish_classes(train):
     images = np.vstack([train, bars(300, 9, upright=True)])
     labels = np.repeat([0, 1], 300)
     features = VAEDetector(

@@ -68,7 +68,7 @@ def test_the_figures_of_the_latents_are_those_of_the_codes(model, train):
     assert_allclose(model.latents_["std"], codes.std(0), rtol=1e-6)
 
 
-def test_in_a_union_of_features_codes_stand_beside_others(train):
+def test_in_a_union_of_features_latents_stand_next_to_others(train):
     numbers = train[["height", "weight", "age", "income"]]
     codes = VAEDetector(purpose="representation", n_components=3, max_iter=20, random_state=0)
     union = FeatureUnion([("components", PCA(2)), ("codes", codes)]).fit(numbers)
@@ -130,7 +130,7 @@ def test_arrays_are_imputed_as_arrays_and_other_frames_as_pandas(train):
     assert list(frame.impute(pl.DataFrame(gone, schema=list("abc")).fill_nan(None)).columns) == list("abc")
 
 
-def test_a_walk_changes_one_latent_and_decodes_it(model):
+def test_traverse_changes_one_latent_and_decodes_it(model):
     walk = model.traverse(1, span=2, n_samples=5)
     figures = model.latents_.iloc[1]
     reach = np.hypot(figures["deviation"], figures["noise"])

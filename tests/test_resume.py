@@ -144,7 +144,7 @@ def tiny(folder, *callbacks, **parameters):
     return VAEDetector(**{**TINY, "n_estimators": 1, **parameters}, checkpoint=folder, callbacks=list(callbacks))
 
 
-def test_rounds_that_were_done_are_neither_done_nor_told_again(X, tmp_path):
+def test_rounds_that_were_done_are_neither_repeated_nor_reported_again(X, tmp_path):
     witness = Witness()
     detector = tiny(interrupted(X, tmp_path / "kept"), witness).fit(X)
     assert witness.done == 7
@@ -302,7 +302,7 @@ def test_without_a_number_to_start_from_there_is_no_checkpoint(X, tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_a_fit_goes_on_as_well(X, tmp_path):
+def test_on_a_gpu_a_fit_continues_as_well(X, tmp_path):
     """Not bit for bit: sums may come in another order there."""
     whole = tiny(None, device="cuda").fit(X)
     resumed = tiny(interrupted(X, tmp_path / "kept", device="cuda"), device="cuda").fit(X)
@@ -310,7 +310,7 @@ def test_on_a_gpu_a_fit_goes_on_as_well(X, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_command_that_is_killed_by_the_clock_goes_on(tmp_path):
+def test_a_command_that_is_killed_by_the_clock_continues(tmp_path):
     """Whole processes, killed wherever it falls, also while they start or calibrate."""
     pd.DataFrame(np.random.default_rng(0).normal(size=(3000, 30))).to_csv(tmp_path / "data.csv", index=False)
     script = (

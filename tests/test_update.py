@@ -25,7 +25,7 @@ def normal_rows(n, seed, shift=0.0):
     return rng.normal(size=(n, 2)) @ MIXING + 0.1 * rng.normal(size=(n, 5)) + shift
 
 
-def spoilt(X, seed=1):
+def corrupted(X, seed=1):
     """The same rows, one cell of each off the plane."""
     rng, X = np.random.default_rng(seed), X.copy()
     X[np.arange(len(X)), rng.integers(5, size=len(X))] += rng.choice([-1.5, 1.5], len(X))
@@ -104,7 +104,7 @@ def test_score_difference_is_kolmogorovs_distance_and_nothing_where_there_is_non
 
 
 @pytest.mark.parametrize("novelty", [False, True])
-def test_after_a_shift_the_new_rows_stop_being_odd_and_the_old_ones_do_not_become_so(novelty):
+def test_after_a_shift_new_rows_stop_being_anomalous_and_old_ones_do_not_become_so(novelty):
     old, new = normal_rows(600, 0), normal_rows(600, 1, shift=4.0)
     detector = VAEDetector(novelty=novelty, **SMALL).fit(old)
     assert flagged(detector, normal_rows(300, 2, shift=4.0)) == 1.0
@@ -113,10 +113,10 @@ def test_after_a_shift_the_new_rows_stop_being_odd_and_the_old_ones_do_not_becom
     for shift, seed in ((0.0, 3), (4.0, 4)):
         fresh = normal_rows(300, seed, shift)
         assert flagged(detector, fresh) < 0.25
-        assert roc_auc_score(np.repeat([0, 1], 300), detector.anomaly_score(np.vstack([fresh, spoilt(fresh)]))) > 0.9
+        assert roc_auc_score(np.repeat([0, 1], 300), detector.anomaly_score(np.vstack([fresh, corrupted(fresh)]))) > 0.9
 
 
-def test_a_few_rows_of_another_kind_stay_odd():
+def test_a_few_rows_of_another_kind_stay_anomalous():
     detector = VAEDetector(**SMALL).fit(normal_rows(600, 0)).partial_fit(normal_rows(6, 1, shift=4.0))
     assert flagged(detector, normal_rows(300, 2, shift=4.0)) == 1.0
     assert flagged(detector, normal_rows(300, 3)) < 0.15
@@ -126,14 +126,14 @@ def test_a_few_rows_of_another_kind_stay_odd():
 def test_parts_of_a_table_one_after_the_other_come_near_to_the_whole(novelty):
     X = normal_rows(1000, 0)
     if not novelty:
-        X[::20] = spoilt(X[::20])
+        X[::20] = corrupted(X[::20])
     whole, parted = (VAEDetector(novelty=novelty, **SMALL) for _ in range(2))
     whole.fit(X)
     for part in np.array_split(np.random.default_rng(0).permutation(X), 5):
         parted.partial_fit(part)
     assert parted.n_samples_fit_ == whole.n_samples_fit_ == 1000
     fresh = normal_rows(500, 7)
-    truth, rows = np.repeat([0, 1], 500), np.vstack([fresh, spoilt(fresh)])
+    truth, rows = np.repeat([0, 1], 500), np.vstack([fresh, corrupted(fresh)])
     found = [roc_auc_score(truth, detector.anomaly_score(rows)) for detector in (whole, parted)]
     assert found[1] > found[0] - 0.03
     assert flagged(parted, fresh) == pytest.approx(flagged(whole, fresh), abs=0.05)
@@ -167,7 +167,7 @@ def test_ranges_and_rows_are_merged():
     assert detector.n_samples_fit_ == detector.schema_.n_rows == 150
 
 
-def test_the_history_goes_on():
+def test_the_history_continues():
     detector = VAEDetector(**TINY).fit(normal_rows(300, 0))
     before, steps = detector.history_["elbo"], detector.n_iter_
     detector.partial_fit(normal_rows(300, 1))
@@ -275,7 +275,7 @@ def test_images_and_their_convolutions():
 
 
 @pytest.mark.parametrize("calibration", ["split", "cross"])
-def test_a_calibration_that_an_update_would_spoil_is_refused_at_once(calibration):
+def test_a_calibration_that_an_update_would_invalidate_is_refused_at_once(calibration):
     detector = VAEDetector(calibration=calibration)
     with pytest.raises(DataError, match=f"calibration='{calibration}' uses rows that it was not trained on"):
         detector.partial_fit(normal_rows(50, 0))

@@ -50,7 +50,7 @@ def fail(error):
     return act
 
 
-def test_a_fit_is_told_in_order(X):
+def test_a_fit_is_reported_in_order(X):
     recorder = Recorder()
     tiny(recorder).fit(X)
     rounds = [f"{what} {number}" for number in range(4) for what in ("begin", "end")]
@@ -87,7 +87,7 @@ def test_any_other_answer_does_not(X, answer):
     assert tiny(Recorder("end 1", lambda: answer)).fit(X).n_iter_ == 4
 
 
-def test_all_callbacks_are_told_though_the_first_asks_to_stop(X):
+def test_all_callbacks_are_called_though_the_first_asks_to_stop(X):
     stopper, other = Recorder("end 0", lambda: True), Recorder()
     tiny(stopper, other).fit(X)
     assert stopper.places == other.places
@@ -163,7 +163,7 @@ def test_on_a_terminal_the_bar_shows_the_latest_figures(monkeypatch, capsys):
     assert captured.out == ""
 
 
-def test_the_bar_of_a_fit_that_goes_on_starts_where_it_was(monkeypatch):
+def test_the_bar_of_a_fit_that_continues_starts_where_it_was(monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     bar, root = ProgressBar(), Context("VAEDetector", "fit", 0, 20, done=12)
     bar.setup(object(), root)
@@ -191,7 +191,7 @@ class Witness:
 
 
 @pytest.mark.parametrize("calibration", ["leave_one_out", "cross"])
-def test_when_all_of_a_fit_is_over_the_fitted_estimator_is_told_with_its_table(X, calibration):
+def test_when_all_of_a_fit_is_over_callbacks_get_the_fitted_estimator_and_its_table(X, calibration):
     witness = Witness()
     detector = tiny(witness, calibration=calibration).fit(X)
     [(fitted, table)] = witness.told

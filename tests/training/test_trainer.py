@@ -220,7 +220,7 @@ def test_with_nothing_held_out_all_steps_are_done(make_trainer, x):
     assert make_trainer(x, max_iter=37).run(ALONE)["step"][-1] == 37
 
 
-def test_running_out_of_memory_halves_the_batch_and_goes_on(make_trainer, x, monkeypatch):
+def test_running_out_of_memory_halves_the_batch_and_continues(make_trainer, x, monkeypatch):
     real, failures = Trainer._gradient_step, [3, 4]
 
     def sometimes(self, step):

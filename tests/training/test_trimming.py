@@ -15,7 +15,7 @@ def elbo():
 
 
 @pytest.mark.parametrize("share, kept", [(0.0, 10), (0.05, 10), (0.15, 9), (0.2, 8), (0.5, 5)])
-def test_a_share_leaves_out_the_worst_rows_of_each_members_batch(elbo, share, kept):
+def test_a_fraction_leaves_out_the_worst_rows_of_each_members_batch(elbo, share, kept):
     weights = FixedTrimming(share).weights(elbo)
     for member in range(3):
         order = elbo[member].detach().argsort(descending=True)
