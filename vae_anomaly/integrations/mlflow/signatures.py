@@ -15,7 +15,7 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from vae_anomaly.data.columns import CategoryColumn, Column, FlagColumn, NumberColumn
+from vae_anomaly.data.columns import CategoryColumn, Column, DurationColumn, FlagColumn, NumberColumn
 from vae_anomaly.data.parse import Level, Values
 from vae_anomaly.data.pixels import PixelColumn
 from vae_anomaly.detector import VAEDetector
@@ -126,7 +126,7 @@ def _forms(detector: VAEDetector) -> dict[str | int, Form]:
 
 def _form_of(column: Column | PixelColumn) -> Form:
     match column:
-        case NumberColumn() if column.is_duration:
+        case DurationColumn():
             return _DURATION
         case FlagColumn(storage="bool" | "boolean" | "object" | "bool[pyarrow]"):
             return _TRUTH
