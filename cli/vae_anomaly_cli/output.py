@@ -167,7 +167,7 @@ def show_rows(ranking: pd.DataFrame, uncut: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    def shown(name: str, value: object) -> Text:
+    def shown(name: str, value: Any) -> Text:
         match name:
             case "anomaly_score":
                 return Text(f"{value:.2f}")
