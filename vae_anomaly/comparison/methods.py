@@ -17,6 +17,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from vae_anomaly.data.columns import CategoryColumn
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.detector import VAEDetector
 
@@ -33,7 +34,7 @@ class PlainNumbers(TransformerMixin, BaseEstimator):
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
         """Learn the columns of a table."""
         self.schema_ = Schema.learn(X)
-        categories = [kind == "category" for kind in self.schema_.kinds]
+        categories = [isinstance(column, CategoryColumn) for column in self.schema_.columns]
         numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
         self.columns_ = make_column_transformer(
             (OneHotEncoder(handle_unknown="ignore"), categories), remainder=numbers

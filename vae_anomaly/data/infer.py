@@ -181,9 +181,11 @@ class Survey:
 
 def _nominal_columns(piece: pd.DataFrame) -> list[int]:
     """Indices of the columns that hold no numbers, dates or durations."""
-    dtypes = piece.dtypes.tolist()
-    nominal = {dtype: not holds_numbers(dtype) and getattr(dtype, "kind", "O") not in "mM" for dtype in set(dtypes)}
-    return [index for index, dtype in enumerate(dtypes) if nominal[dtype]]
+    return [
+        index
+        for index, dtype in enumerate(piece.dtypes.tolist())
+        if not holds_numbers(dtype) and getattr(dtype, "kind", "O") not in "mM"
+    ]
 
 
 EMPTY = "has no values"
@@ -261,22 +263,16 @@ def _learn_number_columns(
     sample = NumberSummary(names, in_pieces_of_rows(frame, rows))
     known = sample if survey is None else survey.numbers
     dtypes = frame.dtypes.tolist()
-    facts = {
-        dtype: (
-            holds_numbers(dtype),
-            pd.api.types.is_bool_dtype(dtype),
-            pd.api.types.is_integer_dtype(dtype),
-            str(dtype) if isinstance(dtype, np.dtype) else None,
-        )
-        for dtype in set(dtypes)
-    }
+    facts: dict[Any, tuple[bool, bool, str]] = {}
     columns: dict[Name, Column] = {}
     left_out: dict[Name, str] = {}
-    for index, (name, dtype) in enumerate(zip(names, dtypes, strict=True)):
-        is_number, is_truth, is_whole, storage = facts[dtype]
-        if not is_number:
-            continue
-        storage = storage or storage_of(Values(name, frame.iloc[:, index]))
+    for index in np.flatnonzero(number_columns(frame)).tolist():
+        name, dtype = names[index], dtypes[index]
+        if dtype not in facts:
+            series: Any = frame.iloc[:, index]
+            storage = storage_of(Values(name, series))
+            facts[dtype] = pd.api.types.is_bool_dtype(dtype), pd.api.types.is_integer_dtype(dtype), storage
+        is_truth, is_whole, storage = facts[dtype]
         is_flag = known.flags[index] or is_truth
         columns[name] = FlagColumn(name, storage) if is_flag else NumberColumn(name, storage)
         if np.isnan(sample.lows[index]):

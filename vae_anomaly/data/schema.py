@@ -114,9 +114,9 @@ class Schema:
         frame = numbered(frame) if survey is None else frame
         columns, left_out = learn_columns(frame, names, rows, survey)
         n_rows = len(frame if rows is None else rows)
-        with_numbers = [column for column in columns if isinstance(column, NumberColumn | DateColumn)]
-        step = max(1, PIECE_CELLS // n_rows)  # columns scaled at a time
-        pieces = (with_numbers[first : first + step] for first in range(0, len(with_numbers), step))
+        scaled = [column for column in columns if isinstance(column, NumberColumn | DateColumn)]
+        step = max(1, PIECE_CELLS // n_rows)  # a few columns at a time
+        pieces = (scaled[first : first + step] for first in range(0, len(scaled), step))
         tables = ((piece, frame[[column.name for column in piece]]) for piece in pieces)
         scaling = Scaling.learn(
             _raw_cells(part if rows is None else part.iloc[rows], piece, [[index] for index in range(len(piece))])
