@@ -76,7 +76,7 @@ Table = Annotated[
 ComparedFile = Annotated[
     str | None,
     typer.Argument(
-        metavar="[FILE]",
+        metavar="FILE",
         help="Data to compare the samples with: a table (CSV, TSV or Parquet; - is standard input), or images (a "
         "folder, an image file, or an IDX file).",
         show_default=False,
