@@ -38,7 +38,7 @@ from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.model.pca_init import PCAInit, fit_exemplar_init, fit_gaussian_init, pca_rows
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.decide import threshold
-from vae_anomaly.scoring.scorer import Scorer, baseline_contributions, column_contributions, make_scorer
+from vae_anomaly.scoring.scorer import Scorer, column_contributions, make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.checkpoints import SUFFIX, Checkpoint
 from vae_anomaly.training.trainer import Trainer
@@ -349,7 +349,8 @@ def measure(
     scores = leave_one_out.score(some)
     limit = threshold(scores, settings.contamination)
     nats = column_contributions(leave_one_out, some[:BASELINE_ROWS], schema.cells)
-    baseline = baseline_contributions(nats, scores[:BASELINE_ROWS] < limit).tolist()
+    normal = scores[:BASELINE_ROWS] >= limit
+    baseline = nats[normal].mean(0).tolist() if normal.any() else nats.mean(0).tolist()
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)
     return Measured(latents, choose_reference(some, scores, rng), limit, baseline)

@@ -366,8 +366,3 @@ def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -
     columns = np.zeros((max(cell.column for cell in cells) + 1, len(nats)))
     np.add.at(columns, [cell.column for cell in cells], nats.T)
     return np.column_stack([columns.T, totals - columns.T.sum(1)])
-
-
-def baseline_contributions(nats: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    """Mean nats of each column over the training rows that are not ``anomalous``, (columns + 1,)."""
-    return nats[~anomalous].mean(0) if not anomalous.all() else nats.mean(0)
