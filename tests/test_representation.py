@@ -133,7 +133,7 @@ def test_arrays_are_imputed_as_arrays_and_other_frames_as_pandas(train):
 def test_traverse_changes_one_latent_and_decodes_it(model):
     walk = model.traverse(1, span=2, n_samples=5)
     figures = model.latents_.iloc[1]
-    reach = np.hypot(figures["deviation"], figures["noise"])
+    reach = np.hypot(figures["std"], figures["posterior_std"])
     assert_allclose(walk.index, figures["mean"] + reach * np.linspace(-2, 2, 5))
     assert walk.index.name == "vaedetector1"
     codes = np.tile(model.latents_["mean"], (5, 1))

@@ -269,7 +269,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         frame, table = learn_table(X, settings, seed, verbose=bool(self.verbose))
         bars = [ProgressBar()] if self.verbose else []
         callbacks = CallbackRunner(self, [*(self.callbacks or []), *bars])
-        fitting = self._copy()  # learns in place of this one, so that an error leaves this one as it was
+        fitting = object.__new__(type(self))  # learns in place of this one, so that an error leaves this one unchanged
+        fitting.__dict__.update(self.__dict__)
         checkpoints = nullcontext() if self.checkpoint is None else checkpoint_folder(self.checkpoint)
         with checkpoints as folder, callbacks.whole_fit(fitting, frame if isinstance(X, Dataset) else X):
             fitted = fit_calibrated(
@@ -339,7 +340,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         settings = Settings.of(self.get_params(deep=False))
         x, seed = self.model_.encode(X), check_random_state(self.random_state).randint(2**31 - 1)
         callbacks = CallbackRunner(self, [*(self.callbacks or []), *([ProgressBar()] if self.verbose else [])])
-        fitting = self._copy()
+        fitting = object.__new__(type(self))
+        fitting.__dict__.update(self.__dict__)
         with callbacks.whole_fit(fitting, X):
             fitting._expose(update_model(self.model_, x, settings=settings, seed=seed, callbacks=callbacks))
         self.__dict__ = fitting.__dict__
@@ -765,12 +767,6 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             raise ValueError(f"contamination must be 'auto' or a number from 0 to 0.5. Got {contamination!r}.")
         return calibrate(self.model_.reference.scores, contamination=contamination, extrapolate=extrapolate)
 
-    def _copy(self) -> Self:
-        """A shallow copy."""
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        return copy
-
     def _expose(self, fitted: FittedModel) -> None:
         """Set the public attributes."""
         record, architecture = fitted.record, fitted.architecture
@@ -792,9 +788,9 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.hidden_layer_sizes_ = architecture.hidden_layer_sizes
         self.prior_ = architecture.prior if architecture.variational else None
         self._n_features_out = architecture.n_components
-        self.latents_ = pd.DataFrame(asdict(fitted.latents), index=self.get_feature_names_out()).assign(
-            active=fitted.latents.active
-        )
+        prefix = type(self).__name__.lower()
+        names = [f"{prefix}{i}" for i in range(architecture.n_components)]  # as in get_feature_names_out
+        self.latents_ = pd.DataFrame(asdict(fitted.latents), index=names).assign(active=fitted.latents.active)
         self.device_ = fitted.scorer.device
         self.n_samples_fit_ = fitted.schema.n_rows
 

@@ -266,19 +266,14 @@ def load_rows(x: EncodedMatrix, dtype: torch.dtype, device: torch.device) -> tup
         rows = torch.empty(n_rows, n_cells, dtype=dtype, device=device)
     else:  # pixels are stored column by column
         rows = torch.empty(n_cells, n_rows, dtype=dtype, device=device).T
-    ranges, missing, first = np.full((2, n_cells), np.nan), np.zeros(n_cells, dtype=bool), 0
+    low, high = np.full((2, n_cells), np.nan)
+    missing, first = np.zeros(n_cells, dtype=bool), 0
     for part in parts(x):
         rows[first : first + len(part)] = torch.as_tensor(part, dtype=dtype)
-        ranges = widen_ranges(ranges, part)
+        low, high = np.fmin(low, np.fmin.reduce(part)), np.fmax(high, np.fmax.reduce(part))
         missing |= np.isnan(part).any(0)
         first += len(part)
-    return rows, ranges, tuple(np.flatnonzero(missing).tolist())
-
-
-def widen_ranges(ranges: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Smallest and largest value of each cell, (2, cells), after more rows ``x`` (rows, cells)."""
-    low, high = ranges
-    return np.stack([np.fmin(low, np.fmin.reduce(x)), np.fmax(high, np.fmax.reduce(x))])
+    return rows, np.stack([low, high]), tuple(np.flatnonzero(missing).tolist())
 
 
 def start_weights(

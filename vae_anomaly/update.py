@@ -13,7 +13,7 @@ import torch
 from scipy.stats import ks_2samp
 
 from vae_anomaly.config import REFERENCE_ROWS, Settings, make_plan
-from vae_anomaly.fit import library_versions, measure, widen_ranges
+from vae_anomaly.fit import library_versions, measure
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.scoring.scorer import make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
@@ -64,13 +64,14 @@ def update_model(
         rng=rng,
         draws=scorer.draws,
     )
+    low, high = fitted.ranges
     measured = measure(scorer, rows, schema, architecture, settings, rng)
     return replace(
         fitted,
         schema=schema,
         scorer=scorer,
         latents=measured.latents,
-        ranges=widen_ranges(fitted.ranges, x),
+        ranges=np.stack([np.fmin(low, np.fmin.reduce(x)), np.fmax(high, np.fmax.reduce(x))]),
         reference=measured.reference,
         record=replace(record, offset=measured.offset, baseline=measured.baseline, versions=library_versions()),
     )
