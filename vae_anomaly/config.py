@@ -249,9 +249,7 @@ def choose_architecture(
     if n_estimators == "auto":
         n_estimators = recipe.n_estimators if image_shape is None else recipe.image_estimators
     prior = settings.prior
-    if (
-        prior == "auto"
-    ):  # under exemplars, latents of comparable columns tell classes apart better (results/features.md)
+    if prior == "auto":  # latents of comparable columns separate classes better under exemplars (representation.md)
         prior = "exemplar" if one_measure else recipe.mixed_prior
         prior = prior if len(x) >= MIN_EXEMPLAR_ROWS else "gaussian"
     likelihood = settings.likelihood

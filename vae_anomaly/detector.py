@@ -791,7 +791,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         prefix = type(self).__name__.lower()
         names = [f"{prefix}{i}" for i in range(architecture.n_components)]  # as in get_feature_names_out
         self.latents_ = pd.DataFrame(asdict(fitted.latents), index=names).assign(active=fitted.latents.active)
-        self.device_ = fitted.scorer.device
+        self.device_ = fitted.scorer.draws.device
         self.n_samples_fit_ = fitted.schema.n_rows
 
     def __sklearn_is_fitted__(self) -> bool:

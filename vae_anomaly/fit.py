@@ -30,7 +30,7 @@ from vae_anomaly.config import (
 from vae_anomaly.data.parse import as_frame, is_frame, unmasked
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.sampling import HELD_OUT, RemainingShards, draw
-from vae_anomaly.data.schema import EncodedMatrix, Schema, encoded, parts, selected
+from vae_anomaly.data.schema import EncodedMatrix, Schema, TableForm, encoded, parts, selected
 from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.fitted import FitRecord, FittedModel, LatentSummary, ReferenceRows
 from vae_anomaly.io.dataset import Dataset, reading_bar
@@ -45,17 +45,14 @@ from vae_anomaly.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class TrainingTable:
+class TrainingTable(TableForm):
     """An encoded training table.
 
     ``x`` (rows, cells) are the rows to train on, or the first shard of them, and ``others`` the remaining shards;
-    ``held_out`` are rows for calibration alone. ``inputs`` are all columns, those left out included.
+    ``held_out`` are rows for calibration alone.
     """
 
-    schema: Schema | PixelSchema
     x: EncodedMatrix
-    inputs: list[str | int]
-    is_frame: bool
     held_out: EncodedMatrix | None = None
     others: RemainingShards | None = None
 
@@ -121,7 +118,7 @@ def learn_table(X: Any, settings: Settings, seed: int, *, verbose: bool) -> tupl
             raise X.located(error) from error
         raise
     return frame, TrainingTable(
-        schema,
+        schema=schema,
         x=encoded(schema, frame, rows),
         inputs=list(frame.columns),
         is_frame=has_names,

@@ -1,23 +1,18 @@
 """The result of a fit, and the same as a JSON document and named arrays, for model files and pickles."""
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from sklearn.utils.validation import check_array
 
 from vae_anomaly.config import TYPES, Architecture
 from vae_anomaly.data import documents
-from vae_anomaly.data.parse import as_frame, index_of, is_frame, unmasked
 from vae_anomaly.data.pixels import PixelSchema
-from vae_anomaly.data.schema import Schema
-from vae_anomaly.errors import DataError, ModelFileError
-from vae_anomaly.io.dataset import Dataset
+from vae_anomaly.data.schema import Schema, TableForm
+from vae_anomaly.errors import ModelFileError
 from vae_anomaly.model.convolutions import halved_sides
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.model.objectives import OBJECTIVES
@@ -82,7 +77,7 @@ class FitRecord:
 
 
 @dataclass(frozen=True)
-class FittedModel:
+class FittedModel(TableForm):
     """A fitted model, as `VAEDetector.model_` gives it.
 
     Attributes
@@ -109,9 +104,6 @@ class FittedModel:
         Threshold, history and versions.
     """
 
-    schema: Schema | PixelSchema
-    inputs: list[str | int]
-    is_frame: bool
     architecture: Architecture
     weight_type: torch.dtype
     scorer: Scorer
@@ -119,49 +111,6 @@ class FittedModel:
     ranges: np.ndarray
     reference: ReferenceRows
     record: FitRecord
-
-    def frame_of(self, X: Any) -> pd.DataFrame:
-        """Rows as a frame; the columns of an array are named as in the fit.
-
-        The result may be ``X`` itself or share its memory: it is only to be read.
-
-        Raises
-        ------
-        DataError
-            ``X`` is a data set, or a frame without rows.
-        ValueError
-            An array does not have the number of columns of the training table.
-        """
-        if isinstance(X, Dataset):
-            way = "[detector.anomaly_score(piece) for piece in dataset.as_fitted(detector.schema_)]"
-            raise DataError(f"A data set may be longer than its scores can be held. Score it piece by piece: {way}.")
-        if self.is_frame and is_frame(X):
-            frame = as_frame(X)
-            if not len(frame):
-                raise DataError("The table to score has no rows; at least one is needed.")
-            return frame
-        if is_frame(X) and not self.is_frame:
-            warnings.warn("X has feature names, but VAEDetector was fitted without feature names", stacklevel=2)
-        elif self.is_frame and all(isinstance(name, str) for name in self.inputs):
-            message = "X does not have valid feature names, but VAEDetector was fitted with feature names"
-            warnings.warn(message, stacklevel=2)
-        array = check_array(unmasked(X), dtype=np.float64, ensure_all_finite=False, estimator="VAEDetector")
-        if array.shape[1] != len(self.inputs):
-            raise ValueError(
-                f"X has {array.shape[1]} features, but VAEDetector is expecting {len(self.inputs)} features as input."
-            )
-        return pd.DataFrame(array, columns=self.inputs, index=index_of(X), copy=False)
-
-    def encode(self, X: Any) -> np.ndarray:
-        """Encoded rows, (rows, cells) float64: what ``scorer`` takes; a missing cell is NaN."""
-        return self.schema.encode(self.frame_of(X))
-
-    def decode(self, cells: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame | np.ndarray:
-        """Rows of encoded ``cells`` (rows, cells): a frame with that index, or an array if the fit was to an array."""
-        frame = self.schema.decode(cells)
-        if not self.is_frame:
-            return frame.to_numpy(dtype=np.float64)
-        return frame if index is None else frame.set_axis(index)
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """JSON document and named arrays, from which `from_parts` rebuilds the same model."""

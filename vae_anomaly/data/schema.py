@@ -1,13 +1,15 @@
 """The schema of a table, learned in fit and checked in scoring, and the encoded table, a float matrix."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.validation import check_array
 
 from vae_anomaly.data import documents
 from vae_anomaly.data.columns import (
@@ -24,13 +26,18 @@ from vae_anomaly.data.infer import Survey, learn_columns
 from vae_anomaly.data.parse import (
     PIECE_CELLS,
     Values,
+    as_frame,
     column_names,
+    index_of,
     infinite,
+    is_frame,
     number_columns,
     number_matrix,
     numbered,
     slices_of_rows,
+    unmasked,
 )
+from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.scaling import LARGEST, LEAST_FLOOR, MOST_FLOOR, Scaling
 from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.formatting import listed, listed_names
@@ -249,6 +256,62 @@ class Schema:
         if {len(part) for part in (scaling.exponents, scaling.centres, scaling.scales, scaling.floors)} != {n_numbers}:
             raise documents.damaged("centres", "one number for each column of numbers")
         return cls(columns, scaling, left_out, documents.whole(document, "n_rows", 1, 2**63))
+
+
+@dataclass(frozen=True)
+class TableForm:
+    """The form of a training table, and with it the way from rows to cells and back.
+
+    ``inputs`` are the names of all its columns, those left out included. ``is_frame`` says that it came with names: as
+    a frame or a data set, not as an array.
+    """
+
+    schema: Schema | PixelSchema
+    inputs: list[Name]
+    is_frame: bool
+
+    def frame_of(self, X: Any) -> pd.DataFrame:
+        """Rows as a frame; the columns of an array are named as in the fit.
+
+        The result may be ``X`` itself or share its memory: it is only to be read.
+
+        Raises
+        ------
+        DataError
+            ``X`` is a data set, or a frame without rows.
+        ValueError
+            An array does not have the number of columns of the training table.
+        """
+        if isinstance(X, Iterable) and not hasattr(X, "__len__") and not hasattr(X, "__array__"):  # a `Dataset`
+            way = "[detector.anomaly_score(piece) for piece in dataset.as_fitted(detector.schema_)]"
+            raise DataError(f"A data set may be longer than its scores can be held. Score it piece by piece: {way}.")
+        if self.is_frame and is_frame(X):
+            frame = as_frame(X)
+            if not len(frame):
+                raise DataError("The table to score has no rows; at least one is needed.")
+            return frame
+        if is_frame(X) and not self.is_frame:
+            warnings.warn("X has feature names, but VAEDetector was fitted without feature names", stacklevel=2)
+        elif self.is_frame and all(isinstance(name, str) for name in self.inputs):
+            message = "X does not have valid feature names, but VAEDetector was fitted with feature names"
+            warnings.warn(message, stacklevel=2)
+        array = check_array(unmasked(X), dtype=np.float64, ensure_all_finite=False, estimator="VAEDetector")
+        if array.shape[1] != len(self.inputs):
+            raise ValueError(
+                f"X has {array.shape[1]} features, but VAEDetector is expecting {len(self.inputs)} features as input."
+            )
+        return pd.DataFrame(array, columns=self.inputs, index=index_of(X), copy=False)
+
+    def encode(self, X: Any) -> np.ndarray:
+        """Encoded rows, (rows, cells) float64: what ``scorer`` takes; a missing cell is NaN."""
+        return self.schema.encode(self.frame_of(X))
+
+    def decode(self, cells: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame | np.ndarray:
+        """Rows of encoded ``cells`` (rows, cells): a frame with that index, or an array if the fit was to an array."""
+        frame = self.schema.decode(cells)
+        if not self.is_frame:
+            return frame.to_numpy(dtype=np.float64)
+        return frame if index is None else frame.set_axis(index)
 
 
 def _raw_cells(frame: pd.DataFrame, columns: Sequence[Column], cells_of: Sequence[list[int]]) -> np.ndarray:

@@ -75,7 +75,7 @@ def comparable_scores(
     if settings.calibration == "split" or settings.recipe.convolutional or many or not possible:
         return reference.scores, fitted.scorer.score(x)
     second = fit_model(
-        TrainingTable(schema, learned, fitted.inputs, fitted.is_frame),
+        TrainingTable(schema, fitted.inputs, fitted.is_frame, x=learned),
         settings=replace(settings, device=str(fitted.scorer.device)),
         seed=seed,
         callbacks=CallbackRunner(None, []),
