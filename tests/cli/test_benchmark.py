@@ -101,6 +101,7 @@ def test_a_comparison_that_fails_leaves_a_failed_run(cli, labelled, store):
     assert run.info.status == "FAILED"
 
 
+@pytest.mark.mlflow
 def test_a_store_that_is_away_costs_the_tracking_and_not_the_figures(cli, labelled, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     arguments = ["benchmark", labelled, *LABEL]

@@ -104,8 +104,8 @@ def test_scores_worse_than_those_of_independent_columns_are_found(rng):
 
 
 def test_training_that_is_cut_short_is_found():
-    digits = load_digits().images[:400].repeat(2, axis=1).repeat(2, axis=2).reshape(400, -1) / 16
-    short = diagnosed(digits, purpose="representation", image_shape=(1, 16, 16), max_iter=200)
+    digits = load_digits().images[:200].repeat(2, axis=1).repeat(2, axis=2).reshape(200, -1) / 16
+    short = diagnosed(digits, purpose="representation", image_shape=(1, 16, 16), max_iter=100)
     assert (short.verdict["held_out_elbo"], "max_iter" in short.message["held_out_elbo"]) == ("look", True)
 
 
