@@ -21,7 +21,7 @@ NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
 def pytest_collection_modifyitems(items):
     """Mark the tests that have runs of their own: benchmark scripts, MLflow stores, and ONNX, slow to load."""
     folder = Path(__file__).parent
-    items.sort(key=lambda item: item.path.name != "test_readme.py")  # the longest one first: no worker waits for it
+    items.sort(key=lambda item: item.path.name not in ("test_readme.py", "test_detector.py"))  # the longest files first
     for item in items:
         test_file = str(item.path.relative_to(folder)) if item.path.is_relative_to(folder) else ""
         if test_file.startswith("benchmarks"):

@@ -74,6 +74,7 @@ def _in_a_folder_with_the_examples(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.readme
 @pytest.mark.usefixtures("_in_a_folder_with_the_examples")
 def test_what_the_readme_shows_is_what_comes_out(assert_shows):
     readme = README.read_text()
