@@ -1,9 +1,11 @@
-"""Public names of a package that are imported when they are first used, so that importing the package loads little."""
+"""Imports at first use: public names of a package, so that importing it loads little, and packages of extras."""
 
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
+
+from vae_anomaly.errors import MissingExtraError
 
 
 def lazy_names(
@@ -38,3 +40,23 @@ def lazy_names(
         return sorted({*vars(sys.modules[package]), *modules})
 
     return get, names
+
+
+def require_extra(extra: str, need: str, *modules: str) -> None:
+    """Import optional ``modules``; if one is missing, raise a MissingExtraError with the ``need`` and the remedy.
+
+    A ``{}`` in the need stands for the name of the missing package.
+
+    Examples
+    --------
+    >>> from vae_anomaly.lazy import require_extra
+    >>> require_extra("x", "X needs {}", "nothing")
+    Traceback (most recent call last):
+    vae_anomaly.errors.MissingExtraError: X needs nothing, which is not installed. Run: pip install "vae-anomaly[x]"
+    """
+    try:
+        for module in modules:
+            import_module(module)
+    except ModuleNotFoundError as error:
+        message = f'{need.format(error.name)}, which is not installed. Run: pip install "vae-anomaly[{extra}]"'
+        raise MissingExtraError(message) from error

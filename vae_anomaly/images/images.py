@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vae_anomaly.errors import DataError, MissingExtraError
+from vae_anomaly.errors import DataError
+from vae_anomaly.lazy import require_extra
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -45,8 +46,4 @@ def empty_pixels(count: int, shape: Shape, source: str) -> np.ndarray:
 
 def require_pillow() -> None:
     """Raise a MissingExtraError with the install command if Pillow is missing."""
-    try:
-        import PIL  # noqa: F401
-    except ModuleNotFoundError as error:
-        message = 'Image files need Pillow, which is not installed. Run: pip install "vae-anomaly[images]"'
-        raise MissingExtraError(message) from error
+    require_extra("images", "Image files need Pillow", "PIL")

@@ -7,14 +7,14 @@ distinguish; sizes are in inches, and in points for text.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_anomaly.errors import DataError, DataWarning, MissingExtraError
+from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.formatting import tick_label
 from vae_anomaly.io.atomic import whole_file
+from vae_anomaly.lazy import require_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,11 +33,7 @@ _METADATA = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  #
 
 def require_matplotlib() -> None:
     """Raise a MissingExtraError with the install command if matplotlib is missing."""
-    try:
-        import_module("matplotlib.figure")
-    except ModuleNotFoundError as error:
-        message = 'Figures need matplotlib, which is not installed. Run: pip install "vae-anomaly[plots]"'
-        raise MissingExtraError(message) from error
+    require_extra("plots", "Figures need matplotlib", "matplotlib.figure")
 
 
 def new_figure(title: str, height: float, width: float = WIDTH) -> "Figure":

@@ -6,12 +6,12 @@ and `write_report` is resolved when it is first used, so that the command line c
 anything heavy.
 """
 
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vae_anomaly.errors import DataError, MissingExtraError
+from vae_anomaly.errors import DataError
+from vae_anomaly.lazy import lazy_names, require_extra
 
 if TYPE_CHECKING:
     from vae_anomaly.report.page import write_report
@@ -19,19 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["check_path", "require_jinja", "write_report"]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "write_report":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("vae_anomaly.report.page").write_report
+__getattr__, __dir__ = lazy_names(__name__, {"write_report": "page"})
 
 
 def require_jinja() -> None:
     """Raise a MissingExtraError with the install command if Jinja2 is missing."""
-    try:
-        import_module("jinja2")
-    except ModuleNotFoundError as error:
-        message = 'The report needs Jinja2, which is not installed. Run: pip install "vae-anomaly[report]"'
-        raise MissingExtraError(message) from error
+    require_extra("report", "The report needs Jinja2", "jinja2")
 
 
 def check_path(path: str | PathLike[str]) -> None:

@@ -5,11 +5,9 @@ of MLflow, around the file that `VAEDetector.save` writes: no pickle is written 
 into the form of a model's signature. The names are resolved, and MLflow is imported, when they are first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from vae_anomaly.errors import MissingExtraError
-from vae_anomaly.lazy import lazy_names
+from vae_anomaly.lazy import lazy_names, require_extra
 
 if TYPE_CHECKING:
     from vae_anomaly.integrations.mlflow.flavor import _load_pyfunc, load_model, log_model, save_model
@@ -36,11 +34,7 @@ __all__ = [
 
 def _require_mlflow() -> None:
     """Raise a MissingExtraError with the install command if MLflow is missing."""
-    try:
-        import_module("mlflow.pyfunc")
-    except ModuleNotFoundError as error:
-        message = 'Tracking and serving need MLflow, which is not installed. Run: pip install "vae-anomaly[mlflow]"'
-        raise MissingExtraError(message) from error
+    require_extra("mlflow", "Tracking and serving need MLflow", "mlflow.pyfunc")
 
 
 __getattr__, __dir__ = lazy_names(

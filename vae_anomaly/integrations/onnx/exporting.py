@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +29,11 @@ from vae_anomaly.data.columns import (
 )
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.detector import VAEDetector
-from vae_anomaly.errors import ExportError, MissingExtraError
+from vae_anomaly.errors import ExportError
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.integrations.onnx.graph import trace
 from vae_anomaly.io.atomic import whole_file
+from vae_anomaly.lazy import require_extra
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -71,12 +71,7 @@ def export(detector: VAEDetector, path: str | os.PathLike[str]) -> float:
     MissingExtraError
         onnx, onnxscript or onnxruntime is not installed.
     """
-    try:
-        for package in ("onnx", "onnxscript", "onnxruntime"):
-            import_module(package)
-    except ModuleNotFoundError as error:
-        message = f'ONNX needs {error.name}, which is not installed. Run: pip install "vae-anomaly[onnx]"'
-        raise MissingExtraError(message) from error
+    require_extra("onnx", "ONNX needs {}", "onnx", "onnxscript", "onnxruntime")
     fitted = detector.model_
     if fitted.architecture.convolutional:
         raise ExportError("Convolutional networks are not exported. Fit with purpose='detection' to score images.")
