@@ -39,7 +39,7 @@ class RowError(DataError):
 
 
 class DeviceError(VaeAnomalyError, ValueError):
-    """The requested device or precision is not available on this machine."""
+    """The requested device or precision is not available on this machine, or the device has too little memory."""
 
 
 class ModelFileError(VaeAnomalyError, ValueError):
@@ -67,4 +67,4 @@ class DataWarning(UserWarning):
 
 
 class FitWarning(UserWarning):
-    """The fit continued, but differently than planned: the message reports what changed."""
+    """The fit, or the scoring, continued, but differently than planned: the message reports what changed."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vae_anomaly.data.columns import Cell
 from vae_anomaly.fitted import ReferenceRows
+from vae_anomaly.memory import InHalves
 from vae_anomaly.parallel import in_pieces
 from vae_anomaly.scoring.scorer import row_keys
 
@@ -70,7 +71,8 @@ class SimilarRows:
         most_rows, most_values = 2048, 2**21  # at a time, of rows and of cells of similar rows
         size = max(1, min(most_rows, most_values // (NEAREST * x.shape[1])))
         chunks = [(x[a : a + size], informative[a : a + size]) for a in range(0, len(x), size)]
-        found = in_pieces(lambda chunk: self._expected_of_chunk(*chunk), chunks, torch.get_num_threads())
+        work = InHalves(self._expected_of_chunk, self._features.device)
+        found = [result for results in in_pieces(work, chunks, torch.get_num_threads()) for result in results]
         return Expected(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
     def _expected_of_chunk(self, x: np.ndarray, informative: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from vae_anomaly.data.columns import Cell
 from vae_anomaly.data.schema import EncodedMatrix
+from vae_anomaly.errors import FitWarning
+from vae_anomaly.memory import InHalves, memory_errors
 from vae_anomaly.model.nearest import NEAREST, MemberSearch, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import ELBO, Objective
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_weights
@@ -134,7 +137,7 @@ class Scorer:
 
         if len(x) == 1:
             scores = np.empty(1)
-            with torch.no_grad():
+            with torch.no_grad(), memory_errors(self.device, "one row"):
                 fill(scores, x, None)
             return scores
         keys = row_keys(x)
@@ -208,24 +211,39 @@ class Scorer:
         vae, generator = self.vae, torch.Generator(self.device).manual_seed(seed)
         rows = np.empty((n_rows, vae.likelihood.n_cells))
         for part in np.array_split(rows, range(SAMPLE_ROWS, n_rows, SAMPLE_ROWS)):
-            z = self.prior.sample(vae.n_estimators, len(part), generator)
-            cells = vae.likelihood.sample(vae.decode(z[None])[0], vae.shared, generator)
-            member = torch.randint(vae.n_estimators, (len(part),), generator=generator, device=self.device)
-            part[:] = _numpy(cells[member, torch.arange(len(part), device=self.device)])
+            with memory_errors(self.device, f"{len(part)} sampled rows"):
+                z = self.prior.sample(vae.n_estimators, len(part), generator)
+                cells = vae.likelihood.sample(vae.decode(z[None])[0], vae.shared, generator)
+                member = torch.randint(vae.n_estimators, (len(part),), generator=generator, device=self.device)
+                part[:] = _numpy(cells[member, torch.arange(len(part), device=self.device)])
         return rows
 
     def by_chunk(self, work: Callable[..., Result], *arrays: np.ndarray) -> list[Result]:
         """Results of ``work``, without gradients, on chunks of rows: in parallel on a processor, in turn on a GPU.
 
-        The arrays are sliced alike; ``work`` takes a slice of each.
+        The arrays are sliced alike; ``work`` takes a slice of each. Where memory runs out, chunks are halved.
+
+        Warns
+        -----
+        FitWarning
+            Once, if chunks were halved.
+
+        Raises
+        ------
+        DeviceError
+            There is not enough memory for one row.
         """
         vae, likelihood, on_cpu = self.vae, self.vae.likelihood, self.draws.device.type == "cpu"
         widest = max(likelihood.n_cells, likelihood.n_features, likelihood.n_outputs, vae.n_components)
         size = CHUNK_BYTES // (8 * vae.n_estimators * len(self.draws) * widest)
         size = max(1, min(CHUNK_ROWS, size) if on_cpu else 16 * size)  # enough at once to keep a GPU busy
         chunks = [[array[first : first + size] for array in arrays] for first in range(0, len(arrays[0]), size)]
-        work = torch.no_grad()(work)
-        return in_pieces(lambda chunk: work(*chunk), chunks, torch.get_num_threads() if on_cpu else 1)
+        halving = InHalves(torch.no_grad()(work), self.device)
+        found = in_pieces(halving, chunks, torch.get_num_threads() if on_cpu else 1)
+        if halving.most < size:
+            message = f"Not enough memory for {size} rows at a time: at most {halving.most} were taken."
+            warnings.warn(message, FitWarning, stacklevel=3)
+        return [result for results in found for result in results]
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """The array in the type and on the device of the arithmetic."""

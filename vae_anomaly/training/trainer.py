@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_anomaly.errors import DataError, DeviceError, FitWarning
+from vae_anomaly.memory import is_out_of_memory
 from vae_anomaly.model.objectives import Objective
 from vae_anomaly.model.priors import ExemplarPrior, Prior
 from vae_anomaly.model.vae import VAE
@@ -167,7 +168,9 @@ class Trainer:
                 figures = self._gradient_step(step)
                 self._used += self.plan.batch_size
                 return figures
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 batch = self.plan.batch_size // 2
                 if batch == 0:
                     raise DeviceError(
