@@ -1,0 +1,1 @@
+"""Errors in tables of mixed columns, planted and real: ``python -m benchmarks.errors``."""
