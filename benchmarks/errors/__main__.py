@@ -10,6 +10,7 @@ the page; delete rows of the file to measure them again.
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -71,9 +72,12 @@ def plan(options: argparse.Namespace, done: pd.DataFrame) -> Iterator[Run]:
                 yield wanted
 
 
+read_once = lru_cache(maxsize=1)(read)  # the methods follow one another on a table; planting takes up to 20 s
+
+
 def figures_of(run: Run, data: Path, code: str) -> list[Figure]:
     """Figures of one run."""
-    table = read(data, run.setting, run.table, run.rate, run.seed, run.most)
+    table = read_once(data, run.setting, run.table, run.rate, run.seed, run.most)
     return [Figure(*run, *value, code) for value in measure(run.method, table, run.seed)]
 
 

@@ -82,13 +82,19 @@ def ecod(table: Table, seed: int) -> Findings:
 
 
 def value_frequency(table: Table, seed: int) -> Findings:
-    """Negative logarithm of the frequency of each value in its own column; a row's score is the sum over its cells."""
-    nats = {}
+    """Frequency of each value in its own column; a row's score is its most surprising cell.
+
+    A cell's score is the negative logarithm of the frequency minus its mean over the column's training cells. Missing
+    is a value.
+    """
+    n, cells = len(table.train), {}
     for name, values in table.rows.items():
-        counts = table.train[name].astype(str).value_counts()
-        nats[name] = -np.log((values.astype(str).map(counts).fillna(0) + 1) / (len(table.train) + 1))
-    cells = pd.DataFrame(nats, index=table.rows.index)
-    return Findings(cells.sum(axis=1).to_numpy(), cells)
+        counts = table.train[name].astype(str).fillna("").value_counts()
+        nats = -np.log((counts + 1) / (n + 1))
+        seen = values.astype(str).fillna("").map(nats)
+        cells[name] = seen.fillna(np.log(n + 1)) - (counts * nats).sum() / n
+    surprise = pd.DataFrame(cells, index=table.rows.index)
+    return Findings(surprise.max(axis=1).to_numpy(), surprise)
 
 
 METHODS: dict[str, Method] = {

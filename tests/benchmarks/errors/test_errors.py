@@ -204,9 +204,16 @@ def test_ecod_adds_the_smaller_tail_of_each_column():
     assert_allclose(METHODS["ECOD"](table, 0).scores, -np.log(tails).sum(1))
 
 
-def test_a_new_value_is_the_most_surprising_by_frequency(data):
-    findings = METHODS["value frequency"](labelled(data, "beers", novelty_seed=0), 0)
-    assert (findings.scores[-10:] > findings.scores[:-10].max() - 1e-12).all()
+def test_a_rare_or_new_value_is_surprising_only_in_a_column_of_frequent_ones():
+    train = pd.DataFrame({"kind": ["a"] * 7 + ["b"], "id": list("12345678"), "gap": [None] * 8})
+    rows = pd.DataFrame({"kind": ["a", "b", "c"], "id": ["1", "2", "9"], "gap": [None, "x", None]})
+    table = Table(rows, np.zeros(3, bool), rows.isna(), pd.DataFrame(), train)
+    findings = METHODS["value frequency"](table, 0)
+    mean = 7 / 8 * np.log(9 / 8) + 1 / 8 * np.log(9 / 2)
+    assert_allclose(findings.cells["kind"], [np.log(9 / 8) - mean, np.log(9 / 2) - mean, np.log(9) - mean])
+    assert_allclose(findings.cells["id"], [0, 0, np.log(2)], atol=1e-12)
+    assert_allclose(findings.cells["gap"], [0, np.log(9), 0], atol=1e-12)
+    assert_allclose(findings.scores, findings.cells.max(axis=1))
 
 
 def test_the_command_writes_figures_and_a_page_and_resumes(start, tmp_path, monkeypatch):
