@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from benchmarks.errors.methods import METHODS, Findings
+from benchmarks.errors.methods import Findings, findings_of
 from benchmarks.errors.tables import Table
 
 AP, AUROC, CELLS = "average precision", "AUROC", "average precision of cells"
@@ -36,6 +36,7 @@ class Figure:
     value: float
     of: int  # number of rows, cells or reasons of which the value is a fraction or an average
     commit: str  # of the measured code
+    error: str  # message in one line if the method failed, else ''
 
 
 class Value(NamedTuple):
@@ -46,14 +47,14 @@ class Value(NamedTuple):
     of: int
 
 
-def measure(method: str, table: Table, seed: int) -> list[Value]:
-    """All values of a method on a table; the warnings of libraries are not shown."""
+def measure(method: str, table: Table, seed: int) -> tuple[list[Value], str]:
+    """All values of a method on a table, and its error if it failed; the warnings of libraries are not shown."""
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        findings = METHODS[method](table, seed)
+        findings, error = findings_of(method, table, seed)
         seconds = Value(SECONDS, time.perf_counter() - begin, len(table.rows))
-        return [*values(findings, table), seconds]
+        return [*values(findings, table), seconds], error
 
 
 def values(findings: Findings, table: Table) -> Iterator[Value]:

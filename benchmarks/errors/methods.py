@@ -17,7 +17,7 @@ from benchmarks.errors.tables import NOVELTY, Table
 from benchmarks.shared.peers import BASELINE, OURS, Neighbours, Peer, SklearnPeer
 from vae_anomaly import VAEDetector
 
-OURS_NOVELTY = f"{OURS}, novelty=True"
+OURS_NOVELTY, FREQUENCY = f"{OURS}, novelty=True", "value frequency"
 MOST_LEVELS = 50
 
 
@@ -66,19 +66,18 @@ def stated_cells(detector: VAEDetector, rows: pd.DataFrame, positions: np.ndarra
 
 def peer(table: Table, seed: int, *, make: Callable[[int], Peer]) -> Findings:
     """A peer on one-hot columns; if rows are scored that were learned from, each leaves itself out."""
-    model, is_same = make(seed), table.train is table.rows
-    model.fit(one_hot_with_flags(table.train))
-    index = np.arange(len(table.rows)) if is_same else np.full(len(table.rows), -1)
-    return Findings(model.score(one_hot_with_flags(table.rows, table.train), index))
+    model, (train, rows) = make(seed), features(table)
+    model.fit(train)
+    index = np.arange(len(rows)) if table.train is table.rows else np.full(len(rows), -1)
+    return Findings(model.score(rows, index))
 
 
 def ecod(table: Table, seed: int) -> Findings:
     """Sum over one-hot columns of the larger of both tails' negative logarithm, ECOD as PyOD computes it."""
-    x = one_hot_with_flags(table.rows, table.train)
-    if table.train is not table.rows:
-        x = np.concatenate([x, one_hot_with_flags(table.train)])
+    train, rows = features(table)
+    x = rows if table.train is table.rows else np.concatenate([rows, train])
     tail = np.minimum(rankdata(x, "max", axis=0), rankdata(-x, "max", axis=0)) / len(x)
-    return Findings(-np.log(tail).sum(1)[: len(table.rows)])
+    return Findings(-np.log(tail).sum(1)[: len(rows)])
 
 
 def value_frequency(table: Table, seed: int) -> Findings:
@@ -103,7 +102,7 @@ METHODS: dict[str, Method] = {
     "5 neighbours": partial(peer, make=lambda seed: Neighbours()),
     BASELINE: partial(peer, make=lambda seed: SklearnPeer(IsolationForest(random_state=seed))),
     "ECOD": ecod,
-    "value frequency": value_frequency,
+    FREQUENCY: value_frequency,
 }
 
 
@@ -112,16 +111,34 @@ def methods_of(setting: str, chosen: list[str]) -> list[str]:
     return [name for name in chosen if (setting, name) != (NOVELTY, OURS)]
 
 
+def findings_of(method: str, table: Table, seed: int) -> tuple[Findings, str]:
+    """What a method says; if it fails, a constant score and its error in one line."""
+    try:
+        return METHODS[method](table, seed), ""
+    except Exception as error:  # noqa: BLE001 - libraries raise anything; the method failed on this table
+        same = pd.DataFrame(0.0, index=table.rows.index, columns=table.rows.columns)
+        cells = same if method in (OURS, OURS_NOVELTY, FREQUENCY) else None
+        return Findings(np.zeros(len(table.rows)), cells), " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def features(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows and rows as `one_hot_with_flags`, with the same features."""
+    if table.train is table.rows:
+        return (both := one_hot_with_flags(table.rows)), both
+    both = one_hot_with_flags(pd.concat([table.train, table.rows]), table.train)
+    return both[: len(table.train)], both[len(table.train) :]
+
+
 def one_hot_with_flags(frame: pd.DataFrame, train: pd.DataFrame | None = None) -> np.ndarray:
     """Matrix (rows, features) for detectors that need numbers without gaps, by the training rows (default: ``frame``).
 
     Numbers and dates are standardised, with the median for missing cells. Text and flags are 0 or 1 for each of the 50
     most frequent levels and for all others together; text of which most cells differ is left out. A column with missing
-    cells adds a flag for them.
+    cells, here or among the training rows, adds a flag for them.
     """
     train = frame if train is None else train
-    features = [block for name in frame for block in _features(frame[name], train[name])]
-    return np.concatenate(features, axis=1) if features else np.zeros((len(frame), 1))
+    blocks = [block for name in frame for block in _features(frame[name], train[name])]
+    return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(frame), 1))
 
 
 def _features(values: pd.Series, train: pd.Series) -> list[np.ndarray]:

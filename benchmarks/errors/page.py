@@ -16,6 +16,7 @@ from benchmarks.errors.measure import (
     KIND,
     SECONDS,
 )
+from benchmarks.errors.methods import METHODS
 from benchmarks.errors.tables import NOVELTY, OUTLIER, PLANTED
 from benchmarks.shared.page import markdown, provenance_section
 
@@ -64,6 +65,9 @@ def write_page(figures: pd.DataFrame, facts: Sequence[str]) -> str:
             parts += ["Average precision of rows:", by_table(chosen, AP)]
         if (chosen["measure"] == CELLS).any():
             parts += ["Average precision of cells:", by_table(chosen, CELLS)]
+    if failed := sorted(set(figures.loc[figures["error"] != "", ["method", "table", "error"]].itertuples(index=False))):
+        lines = [f"- {row.method} on {row.table}: {row.error}" for row in failed]
+        parts += ["## Failures", "A method that fails gets the figures of a constant score.", "\n".join(lines)]
     most = sorted(set(figures["most"]) - {0})
     facts = [*facts, *(f"at most {rows:,} rows of each table: for development only" for rows in most)]
     return "\n\n".join([*parts, provenance_section(facts, figures)]) + "\n"
@@ -83,7 +87,13 @@ def averages(figures: pd.DataFrame) -> pd.DataFrame:
     weight = figures["of"].where(is_pooled, 1)
     weighed = figures.assign(weight=weight, value=figures["value"] * weight)
     sums = weighed.groupby(["method", "measure"], sort=False)[["value", "weight"]].sum()
-    return (sums["value"] / sums["weight"]).unstack().reindex(figures["method"].unique())
+    return (sums["value"] / sums["weight"]).unstack().reindex(methods_in(figures))
+
+
+def methods_in(figures: pd.DataFrame) -> list[str]:
+    """Methods with figures, in the order of `METHODS`."""
+    names = [*METHODS, *figures["method"].unique()]
+    return [name for name in dict.fromkeys(names) if (figures["method"] == name).any()]
 
 
 def means_table(figures: pd.DataFrame, columns: dict[str, str]) -> str:
@@ -108,5 +118,5 @@ def by_table(figures: pd.DataFrame, measure: str) -> str:
     """A row for each table, a column for each method."""
     shown = figures[figures["measure"] == measure]
     wide = shown.pivot_table(index="table", columns="method", values="value", sort=False)
-    wide = wide[[method for method in figures["method"].unique() if method in wide]]
+    wide = wide[[method for method in methods_in(figures) if method in wide]]
     return markdown(wide, [".3f"] * wide.shape[1], "table")

@@ -19,7 +19,7 @@ from benchmarks.errors.measure import (
     ranks,
     values,
 )
-from benchmarks.errors.methods import METHODS, Findings, one_hot_with_flags, stated_cells
+from benchmarks.errors.methods import METHODS, Findings, features, one_hot_with_flags, stated_cells
 from benchmarks.errors.page import averages, write_page
 from benchmarks.errors.tables import Table, labelled, names, planted
 from benchmarks.shared.results_file import ResultsFile
@@ -125,13 +125,24 @@ def test_features_are_standardised_numbers_levels_and_flags():
     assert_allclose(one_hot_with_flags(new, frame), [[3 / deviation, 0, 3, 0, 0, 1, 0]])
 
 
+def test_rows_and_training_rows_have_the_same_features():
+    train = pd.DataFrame({"number": [1.0, 2, 3], "text": ["a", "b", "a"]})
+    rows = pd.DataFrame({"number": [None, 2.0], "text": ["a", None]})
+    table = Table(rows, np.zeros(2, bool), rows.isna(), pd.DataFrame(), train)
+    known, new = features(table)
+    assert known.shape == (3, 6)
+    assert_allclose(new[:, [1, 5]], [[1, 0], [0, 1]])  # the flags of missing cells
+    for name in ("5 neighbours", "IsolationForest", "ECOD"):
+        assert METHODS[name](table, 0).scores.shape == (2,)
+
+
 def test_text_of_which_most_cells_differ_gives_no_levels():
     ids = pd.DataFrame({"id": [f"no {i}" for i in range(60)], "usual": ["x"] * 60})
     assert one_hot_with_flags(ids).shape == (60, 2)
     common = pd.DataFrame({"city": [f"city {i % 70}" for i in range(210)]})
-    features = one_hot_with_flags(common)
-    assert features.shape == (210, 51)
-    assert features[:, -1].sum() == 60  # the 20 cities beyond the 50 most frequent
+    levels = one_hot_with_flags(common)
+    assert levels.shape == (210, 51)
+    assert levels[:, -1].sum() == 60  # the 20 cities beyond the 50 most frequent
 
 
 def test_the_measures_can_be_counted_by_hand():
@@ -238,15 +249,16 @@ def test_a_trial_on_few_rows_is_never_mixed_with_whole_tables(start, tmp_path):
     assert "for development only" not in (tmp_path / "results" / "errors.md").read_text()
 
 
-def test_a_run_that_fails_is_reported_and_tried_again(start, data, capsys):
-    path = data / "data" / "tables" / "wide.parquet"
-    path.rename(path.with_suffix(".away"))
-    asked = ["--settings", "outlier", "--tables", "wide", "loans"]
-    with pytest.raises(SystemExit, match="1"):
-        start(*asked)
-    assert "wide.parquet does not exist" in capsys.readouterr().err
-    path.with_suffix(".away").rename(path)
-    assert set(start(*asked)["table"]) == {"wide", "loans"}
+def test_a_method_that_fails_gets_the_figures_of_a_constant_score(start, tmp_path, monkeypatch):
+    def fail(table, seed):
+        raise ValueError("no\nway")
+
+    monkeypatch.setitem(METHODS, "value frequency", fail)
+    figures = start("--settings", "outlier", "--tables", "beers").query("method == 'value frequency'")
+    assert set(figures["error"]) == {"ValueError: no way"}
+    found = figures.set_index("measure")["value"]
+    assert found[["AUROC", AP, CELLS]].to_list() == [0.5, pytest.approx(10 / 60), pytest.approx(10 / 120)]
+    assert "- value frequency on beers: ValueError: no way" in (tmp_path / "results" / "errors.md").read_text()
 
 
 def test_unknown_tables_and_folders_are_one_sentence(start, tmp_path, capsys):
@@ -262,7 +274,7 @@ def test_fractions_of_few_cases_are_pooled_and_others_averaged_over_tables():
     figures = pd.DataFrame(
         [("one", KIND + "unit", 1.0, 1), ("two", KIND + "unit", 0.0, 3), ("one", AP, 1.0, 1), ("two", AP, 0.0, 3)],
         columns=["table", "measure", "value", "of"],
-    ).assign(method="m", setting="planted", rate=10.0, seed=0, most=0, commit="abc")
+    ).assign(method="m", setting="planted", rate=10.0, seed=0, most=0, commit="abc", error="")
     assert averages(figures).loc["m"].to_dict() == {KIND + "unit": 0.25, AP: 0.5}
     text = write_page(figures, ["machine: one"])
     assert "### 10 wrong rows" in text
