@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     listed = f"from: {', '.join(map(repr, METHODS))} (default: all)"
     add("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD", help=listed)
     add("--most", type=int, default=0, metavar="N", help="most rows of each table; for development only")
-    add("--quick", action="store_true", help="the same as --rates 0.01 --seeds 1 --most 500")
+    add("--quick", action="store_true", help="the same as --settings planted --rates 0.01 --seeds 1 --most 500")
     add("--output", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
     return parser
 
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(argv)
     if options.quick:
-        options.rates, options.seeds, options.most = [0.01], 1, 500
+        options.settings, options.rates, options.seeds, options.most = [PLANTED], [0.01], 1, 500
     facts, code = provenance("benchmarks.errors", argv), commit()
     try:
         known = {name for setting in options.settings for name in names(options.data, setting)}

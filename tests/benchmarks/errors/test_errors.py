@@ -242,7 +242,7 @@ def test_the_command_writes_figures_and_a_page_and_resumes(start, tmp_path, monk
 
 
 def test_a_trial_on_few_rows_is_never_mixed_with_whole_tables(start, tmp_path):
-    start("--settings", "planted", "--tables", "bills", "--quick", methods=["value frequency"])
+    start("--tables", "bills", "--quick", methods=["value frequency"])
     assert "for development only" in (tmp_path / "results" / "errors.md").read_text()
     figures = start("--settings", "planted", "--tables", "bills", "--rates", 0.01, methods=["value frequency"])
     assert set(figures["most"]) == {0, 500}
