@@ -10,9 +10,10 @@ from sklearn.metrics import roc_auc_score
 from vae_anomaly import VAEDetector, load
 from vae_anomaly import fit as fitting
 from vae_anomaly import update as updating
+from vae_anomaly.data.columns import CodeCell, NumberCell
 from vae_anomaly.errors import DataError
 from vae_anomaly.scoring.scorer import row_keys
-from vae_anomaly.update import score_difference, steps_between, uniform_rows
+from vae_anomaly.update import recoded, score_difference, steps_between, uniform_rows
 
 MIXING = np.random.default_rng(5).normal(size=(2, 5))
 SMALL = {"hidden_layer_sizes": (32,), "random_state": 0}
@@ -262,6 +263,99 @@ def test_tables_with_values_and_gaps_that_the_first_call_had_not(parameters, tmp
     assert_array_equal(load(tmp_path / "model.vae").score_samples(rows), scores)
     assert len(detector.diagnose()) > 3
     assert np.isfinite(detector.explain(rows)["nats"].to_numpy(dtype=float)).all()
+
+
+# Levels that the first call had not
+
+
+def sites(n, levels, seed):
+    """Two measurements that go together, at one of several sites."""
+    rng = np.random.default_rng(seed)
+    first = rng.normal(size=n)
+    return pd.DataFrame({"site": rng.choice(levels, n), "a": first, "b": first + 0.1 * rng.normal(size=n)})
+
+
+@pytest.mark.parametrize("novelty", [False, True])
+def test_a_level_seen_since_the_fit_is_normal_and_another_one_is_not(novelty):
+    """With one code for all unseen levels, D became normal with C: "site 'D', seen in 75 %"."""
+    detector = VAEDetector(novelty=novelty, random_state=0).fit(sites(600, ["A", "B"], 0))
+    assert flagged(detector, sites(200, ["C"], 1)) == 1.0
+    detector.partial_fit(sites(1800, ["C"], 2))
+    shares = {site: flagged(detector, sites(200, [site], 3)) for site in "ABCD"}
+    assert max(shares[site] for site in "ABC") < 0.25
+    assert shares["D"] == 1.0
+    reasons = detector.reasons(sites(20, ["D"], 4))
+    assert reasons.str.contains("site 'D', not seen in training").all()
+    assert not detector.reasons(sites(20, ["C"], 4)).str.contains("not seen in training").any()
+
+
+@pytest.mark.parametrize("novelty", [False, True])
+def test_a_few_rows_of_a_new_level_have_a_place_but_stay_rare(novelty):
+    detector = VAEDetector(novelty=novelty, random_state=0).fit(sites(600, ["A", "B"], 0))
+    before = detector.score_samples(sites(200, ["A", "B"], 1))
+    detector.partial_fit(sites(3, ["C"], 2))
+    c, d = (detector.score_samples(sites(200, [site], 3)).mean() for site in "CD")
+    assert c > d + 2
+    assert flagged(detector, sites(200, ["C"], 3)) > 0.9
+    assert np.abs(detector.score_samples(sites(200, ["A", "B"], 1)) - before).mean() < 0.5
+    (reason,) = detector.reasons(sites(1, ["C"], 3))
+    assert "not seen in training" not in reason
+
+
+def test_levels_that_only_rows_no_longer_kept_had_are_not_called_unseen(monkeypatch):
+    monkeypatch.setattr(fitting, "REFERENCE_ROWS", 40)
+    monkeypatch.setattr(updating, "REFERENCE_ROWS", 40)
+    detector = VAEDetector(**TINY).fit(sites(600, ["A", "B"], 0)).partial_fit(sites(1, ["C"], 1))
+    code = detector.schema_.columns[0].codes["C"]
+    assert code not in detector.model_.reference.cells[:, -1]
+    assert "site 'C', seen in 0.17 %" in detector.reasons(sites(1, ["C"], 2))[0]
+
+
+def test_codes_of_earlier_unseen_values_follow_the_new_levels():
+    before, after = ([NumberCell(0), CodeCell(1, n, (0.0,) * n), CodeCell(2, 2, (0.0, 0.0))] for n in (3, 5))
+    x = np.array([[3.0, 3, 2], [4, 2, 0], [5, np.nan, np.nan], [6, np.inf, 1]])
+    wanted = np.array([[3.0, 5, 2], [4, 2, 0], [5, np.nan, np.nan], [6, np.inf, 1]])
+    assert_array_equal(recoded(x, before, after), wanted)
+    assert_array_equal(recoded(wanted, after, before), x)
+    assert_array_equal(recoded(np.array([[0.0, 4, 1]]), after, before), [[0, 3, 1]])
+
+
+@pytest.mark.parametrize("kind", ["text", "category", "mixed"])
+def test_grown_models_keep_their_promises_also_through_a_file(kind, tmp_path):
+    def table(n, levels, seed):
+        rows = sites(n, levels, seed)
+        match kind:
+            case "category":
+                rows["site"] = pd.Categorical(rows["site"], categories=levels)
+            case "mixed":
+                rows["site"] = rows["site"].astype(object).where(rows["site"] != "A", 1)
+        return rows
+
+    parts = [table(80, ["A", "B"], 0), table(80, ["A", "C"], 1), table(60, ["D", "B", "C"], 2)]
+    first, filed = (VAEDetector(**TINY).fit(parts[0]) for _ in range(2))
+    for part in parts[1:]:
+        first.partial_fit(part)
+        filed.save(tmp_path / "between.vae")
+        filed = load(tmp_path / "between.vae").partial_fit(part)
+    assert contents(first, tmp_path / "first.vae") == contents(filed, tmp_path / "filed.vae")
+    levels = ["1" if kind == "mixed" else "A", "B", "C", "D"]
+    assert sorted(first.schema_.columns[0].levels) == levels
+    assert_array_equal(first.model_.ranges[:, -1], [0, 3])
+    sample = first.sample(300)["site"]
+    assert set(sample) == set(levels)
+    if kind == "category":
+        assert set(first.reconstruct(parts[2])["site"].cat.categories) == set(levels)
+    rows = table(50, ["A", "B", "C", "D", "E"], 3)
+    scores = first.score_samples(rows)
+    np.testing.assert_allclose([first.score_samples(rows.iloc[[i]])[0] for i in range(5)], scores[:5])
+    np.testing.assert_allclose(first.explain(rows)["nats"].sum(axis=1), -scores, rtol=1e-6)
+
+
+def test_a_flag_with_a_third_value_stays_a_flag():
+    flags = sites(100, ["A", "B"], 0).assign(flag=np.arange(100) % 2)
+    detector = VAEDetector(**TINY).fit(flags).partial_fit(flags.assign(flag=2))
+    assert detector.schema_.kinds == ["category", "number", "number", "flag"]
+    assert detector.model_.encode(flags.assign(flag=2))[0, 2] == 2
 
 
 def test_images_and_their_convolutions():

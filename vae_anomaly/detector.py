@@ -296,9 +296,9 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Exemplars, threshold, p-values, latents and ranges are updated to all rows seen. In novelty detection of a long
         table there are fewer exemplars than after ``fit``.
 
-        Kinds, scales and levels of the columns, and which cells can be missing, stay as in the first call. A category
-        that was unseen then stays unseen, and numbers far outside the range of the first call are log-compressed. Start
-        with enough rows, and call ``fit`` again if the columns have changed.
+        Kinds and scales of the columns, and which cells can be missing, stay as in the first call; numbers far outside
+        its range are log-compressed. Levels of categories that are new are learned. Start with enough rows, and call
+        ``fit`` again if the columns have changed.
 
         Parameters
         ----------
@@ -338,12 +338,12 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             return self.fit(X)
         check_parameters(self.get_params(deep=False))
         settings = Settings.of(self.get_params(deep=False))
-        x, seed = self.model_.encode(X), check_random_state(self.random_state).randint(2**31 - 1)
+        frame, seed = self.model_.frame_of(X), check_random_state(self.random_state).randint(2**31 - 1)
         callbacks = CallbackRunner(self, [*(self.callbacks or []), *([ProgressBar()] if self.verbose else [])])
         fitting = object.__new__(type(self))
         fitting.__dict__.update(self.__dict__)
         with callbacks.whole_fit(fitting, X):
-            fitting._expose(update_model(self.model_, x, settings=settings, seed=seed, callbacks=callbacks))
+            fitting._expose(update_model(self.model_, frame, settings=settings, seed=seed, callbacks=callbacks))
         self.__dict__ = fitting.__dict__
         return self
 

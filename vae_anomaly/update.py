@@ -6,15 +6,19 @@ this sample, and exemplars, threshold and p-values come from it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.stats import ks_2samp
 
 from vae_anomaly.config import REFERENCE_ROWS, Settings, make_plan
+from vae_anomaly.data.columns import Cell, CodeCell
 from vae_anomaly.fit import library_versions, measure
 from vae_anomaly.fitted import FittedModel
+from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.scorer import make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.trainer import Plan, Trainer
@@ -24,24 +28,28 @@ LEAST_PART = 0.25  # of a fit: updates of an eighth left a stream that had moved
 
 
 def update_model(
-    fitted: FittedModel, x: np.ndarray, *, settings: Settings, seed: int, callbacks: CallbackRunner
+    fitted: FittedModel, frame: pd.DataFrame, *, settings: Settings, seed: int, callbacks: CallbackRunner
 ) -> FittedModel:
-    """Continue training with new encoded rows ``x`` (rows, cells).
+    """Continue training with new rows.
 
-    The weights move on from their present values, in as many steps as the new rows are worth. Kinds, scales and levels
-    of the columns stay. ``seed`` and the number of rows seen decide all randomness.
+    The weights move on from their present values, in as many steps as the new rows are worth. Kinds and scales of the
+    columns stay; levels that are new get codes. ``seed`` and the number of rows seen decide all randomness.
     """
-    n_old, architecture, scorer = fitted.schema.n_rows, fitted.architecture, fitted.scorer
-    schema, record = fitted.schema.with_rows(n_old + len(x)), fitted.record
+    n_old, architecture, scorer, record = fitted.schema.n_rows, fitted.architecture, fitted.scorer, fitted.record
+    schema = fitted.schema.grown(frame)
+    x, before, after = schema.encode(frame), fitted.schema.cells, schema.cells
     rng = np.random.default_rng([seed, n_old])
     generator = torch.Generator(scorer.device).manual_seed(int(rng.integers(2**31 - 1)))
-    rows = uniform_rows(fitted.reference.cells, n_old, x, rng)
+    rows = uniform_rows(recoded(fitted.reference.cells, before, after), n_old, x, rng)
     some = x[rng.permutation(len(x))[:REFERENCE_ROWS]]
-    difference = score_difference(fitted.reference.scores, scorer.score(some))
+    difference = score_difference(fitted.reference.scores, scorer.score(recoded(some, after, before)))
     plan = plan_update(fitted, n_old + len(x), len(rows), difference, settings)
 
     vae = architecture.build(schema.cells, schema.n_rows, scorer.device).to(fitted.weight_type)
-    vae.load_state_dict(scorer.vae.state_dict())
+    if after == before:
+        vae.load_state_dict(scorer.vae.state_dict())
+    else:
+        take_weights(vae, fitted, x, after)
     if plan.max_iter:
         tensor = torch.as_tensor(rows, dtype=fitted.weight_type, device=scorer.device)
         trainer = Trainer(vae, tensor, plan, scorer.objective, exemplars=architecture.exemplars, generator=generator)
@@ -64,7 +72,7 @@ def update_model(
         rng=rng,
         draws=scorer.draws,
     )
-    low, high = fitted.ranges
+    low, high = recoded(fitted.ranges, before, after)
     measured = measure(scorer, rows, schema, architecture, settings, rng)
     return replace(
         fitted,
@@ -75,6 +83,35 @@ def update_model(
         reference=measured.reference,
         record=replace(record, offset=measured.offset, baseline=measured.baseline, versions=library_versions()),
     )
+
+
+def recoded(x: np.ndarray, before: Sequence[Cell], after: Sequence[Cell]) -> np.ndarray:
+    """Encoded rows (rows, cells) with the codes of the cells ``after`` instead of those ``before``.
+
+    The cells differ in their number of category codes: codes that they do not share become unseen values.
+    """
+    x = x.copy()
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        if isinstance(old, CodeCell) and isinstance(new, CodeCell) and old != new:
+            codes = x[:, index]
+            codes[np.isfinite(codes) & (codes >= min(old.unseen, new.unseen))] = new.unseen
+    return x
+
+
+def take_weights(vae: VAE, fitted: FittedModel, x: np.ndarray, cells: Sequence[Cell]) -> None:
+    """Give ``vae``, a model of the ``cells``, the weights of a model with fewer category codes.
+
+    The new codes are those among the new rows ``x`` (rows, cells); their shares are counted there.
+    """
+    most_rows = 1024  # to set the outputs of the new codes by
+    scorer, known = fitted.scorer, fitted.reference.cells
+    n_seen = fitted.schema.n_rows * (~np.isnan(known)).mean(0) + (~np.isnan(x)).sum(0)
+    shares = {}
+    for index, (old, new) in enumerate(zip(fitted.schema.cells, cells, strict=True)):
+        if isinstance(old, CodeCell) and isinstance(new, CodeCell) and new.n_codes > old.n_codes:
+            counts = [(x[:, index] == code).sum() for code in range(old.n_codes, new.n_codes)]
+            shares[index] = scorer.tensor(np.array(counts) / (n_seen[index] + 1))
+    vae.grow_from(scorer.vae, scorer.tensor(known[:most_rows]), shares)
 
 
 def uniform_rows(kept: np.ndarray, n_rows: int, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -17,6 +17,16 @@ def test_update_writes_the_model_that_partial_fit_gives(cli, csv, model, tmp_pat
     assert model.read_bytes() == before
 
 
+def test_levels_of_the_second_file_are_learned(cli, frame, model, tmp_path):
+    frame.drop(columns="name").assign(colour="green").to_csv(tmp_path / "green.csv", index=False)
+    assert cli("update", tmp_path / "green.csv", "--model", model, "--output", tmp_path / "new.vae").status == 0
+    rows = frame.drop(columns="name").assign(colour=["green"] * 20 + ["grey"] * 20)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    told = cli("explain", tmp_path / "rows.csv", "--model", tmp_path / "new.vae", "--top", "40").out
+    assert "colour 'grey', not seen in training" in told
+    assert "colour 'green', not seen" not in told
+
+
 def test_a_model_can_take_its_own_place(cli, csv, model, tmp_path):
     own = tmp_path / "own.vae"
     own.write_bytes(model.read_bytes())

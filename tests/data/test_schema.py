@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vae_anomaly.data import columns
 from vae_anomaly.data.columns import HOUR_OF_DAY, WEEKDAY, CodeCell, FlagCell, NumberCell
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, DataWarning
@@ -500,3 +501,87 @@ def test_numpy_settings_of_the_caller_do_not_matter():
         schema = Schema.learn(frame)
         np.testing.assert_array_equal(schema.encode(frame), expected)
         schema.decode(expected)
+
+
+# Levels of rows that come after the fit
+
+
+def grown(series, more):
+    """Schemas of a column before and after more rows."""
+    before = Schema.learn(series.rename("c").to_frame())
+    after = before.grown(more.rename("c").to_frame())
+    return before, after
+
+
+def test_new_levels_get_codes_after_the_old_ones_and_stay_in_a_file():
+    old, new = pd.Series([*"aaabbc"] * 5), pd.Series([*"ddddabeef"])
+    before, after = grown(old, new)
+    assert before.columns[0].levels == ("a", "b", "c")
+    assert after.columns[0].levels == ("a", "b", "c", "d", "e", "f")  # the new ones by frequency too
+    assert (before.n_rows, after.n_rows) == (30, 39)
+    frame = pd.DataFrame({"c": [*"abcdef", "z", None]})
+    assert before.encode(frame)[:, 0].tolist() == pytest.approx([0, 1, 2, 3, 3, 3, 3, np.nan], nan_ok=True)
+    assert after.encode(frame)[:, 0].tolist() == pytest.approx([0, 1, 2, 3, 4, 5, 6, np.nan], nan_ok=True)
+    again = Schema.from_json(json.loads(json.dumps(after.to_json())))
+    assert again.to_json() == after.to_json()
+    pd.testing.assert_frame_equal(again.decode(after.encode(frame))[:6], frame[:6])
+
+
+def test_without_new_levels_the_columns_stay():
+    before, after = grown(pd.Series([*"aab"] * 5), pd.Series(["b", None, "a"]))
+    assert after.columns[0] is before.columns[0]
+    assert after.cells == before.cells
+
+
+CATEGORIES = {
+    "the old order and the new one agree": (["low", "mid", "high"], ["low", "high"], ("low", "mid", "high")),
+    "they do not": (["mid", "high", "low"], ["low", "high"], ("low", "high", "mid")),
+    "nothing is known of the order": (None, ["low", "high"], ("low", "high", "mid")),
+}
+
+
+@pytest.mark.parametrize("given, known, expected", CATEGORIES.values(), ids=CATEGORIES)
+def test_new_pandas_categories_join_the_old_ones(given, known, expected):
+    old = pd.Series(pd.Categorical([*known] * 10, categories=known, ordered=True))
+    new = pd.Series(["mid", "low"] if given is None else pd.Categorical(["mid", "low"], categories=given, ordered=True))
+    _, after = grown(old, new)
+    assert after.columns[0].categories == expected
+    decoded = after.decode(after.encode(pd.DataFrame({"c": ["mid", "high"]})))["c"]
+    assert decoded.tolist() == ["mid", "high"]
+    assert decoded.cat.ordered
+
+
+def test_values_of_several_types_are_new_levels_as_their_texts():
+    old, new = objects(*["a", 1, True] * 5), objects("b", 2.0, 1)
+    _, after = grown(old, new)
+    assert set(after.columns[0].levels) == {"a", "1", "True", "b", "2.0"}
+
+
+def test_a_value_of_another_kind_is_no_level():
+    before = Schema.learn(pd.DataFrame({"c": [*"aab"] * 5}))
+    frame = pd.DataFrame({"c": objects("c", 3)})
+    after = before.grown(frame)
+    assert after.columns[0].levels == ("a", "b", "c")
+    with pytest.raises(DataError, match="found number 3 in row 2"):
+        after.encode(frame)
+
+
+def test_new_levels_beyond_the_last_code_share_it(monkeypatch):
+    old = pd.Series([f"s{i:03}" for i in range(253)] * 2)
+    _, after = grown(old, pd.Series([f"t{i}" for i in range(5)]))
+    (cell,) = after.cells
+    assert cell.n_codes == 255
+    assert cell.spread[-2:] == (0.0, pytest.approx(np.log(4)))  # t1 to t4
+    codes = after.encode(pd.DataFrame({"c": ["s000", "s252", "t0", "t1", "t4", "new"]}))[:, 0]
+    assert codes.tolist() == [0, 252, 253, 254, 254, 255]
+    monkeypatch.setattr(columns, "MOST_LEVELS", 256)
+    assert len(grown(old, pd.Series([f"t{i}" for i in range(5)]))[1].columns[0].levels) == 256
+
+
+def test_other_columns_do_not_grow():
+    frame = frame_of(
+        number=np.arange(12) % 5 + 0.5, flag=np.arange(12) % 2, day=pd.date_range("2024-01-01", periods=12)
+    )
+    schema = Schema.learn(frame)
+    after = schema.grown(frame_of(number=[99.0], flag=[7], day=[pd.Timestamp("2030-01-01")]))
+    assert (after.cells, after.n_rows) == (schema.cells, 13)

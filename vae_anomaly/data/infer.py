@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.data.columns import CategoryColumn, Column, FlagColumn, NumberColumn, learn_column, may_be_numbers
+from vae_anomaly.data.columns import (
+    MOST_LEVELS,
+    CategoryColumn,
+    Column,
+    FlagColumn,
+    NumberColumn,
+    learn_column,
+    may_be_numbers,
+)
 from vae_anomaly.data.parse import (
     Values,
     column_names,
@@ -27,8 +35,7 @@ from vae_anomaly.data.parse import (
 from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.formatting import listed
 
-MOST_LEVELS = 2**17  # distinct values that are kept of a column
-ALL_LEVELS = 2**20  # and of all columns together,
+ALL_LEVELS = 2**20  # distinct values that are kept of all columns together,
 FEWEST_LEVELS = 2**8  # but at least these of a column
 FEWEST_COUNTED = 20  # rows; fewer may rise by one by chance
 

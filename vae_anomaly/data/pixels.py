@@ -116,10 +116,10 @@ class PixelSchema:
         """True: pixels have the same range."""
         return True
 
-    def with_rows(self, n_rows: int) -> Self:
-        """The same schema for a table of ``n_rows`` images."""
+    def grown(self, frame: pd.DataFrame) -> Self:
+        """The same schema after the images of another table, which are counted."""
         grown = copy(self)
-        grown.n_rows = n_rows
+        grown.n_rows += len(frame)
         return grown
 
     def to_json(self) -> dict[str, Any]:

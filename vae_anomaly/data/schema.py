@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Protocol, Self
@@ -13,6 +12,7 @@ from sklearn.utils.validation import check_array
 
 from vae_anomaly.data import documents
 from vae_anomaly.data.columns import (
+    CategoryColumn,
     Cell,
     CodeCell,
     Column,
@@ -219,11 +219,16 @@ class Schema:
         near = 2 * tolerance * (largest / 2 - least / 2)  # the difference itself may be more than a float holds
         return bool(np.sum((lows <= least + near) & (highs >= largest - near)) > len(self.names) / 2)
 
-    def with_rows(self, n_rows: int) -> Self:
-        """The same schema for a table of ``n_rows`` rows."""
-        grown = copy(self)
-        grown.n_rows = n_rows
-        return grown
+    def grown(self, frame: pd.DataFrame) -> Self:
+        """The schema after the rows of another table: they are counted, and new levels of categories have codes."""
+        given = set(column_names(frame))
+        columns: list[Column] = [
+            column.grown(Values(column.name, frame[column.name]))
+            if isinstance(column, CategoryColumn) and column.name in given
+            else column
+            for column in self.columns
+        ]
+        return type(self)(columns, self._scaling, self.left_out, self.n_rows + len(frame))
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""

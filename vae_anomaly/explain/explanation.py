@@ -112,7 +112,7 @@ def explain(fitted: FittedModel, X: Any) -> Explanation:
     expected, low, high = (
         rounded(schema.decode(cells)).set_axis(value.index) for cells in (found.cells, found.low, found.high)
     )
-    frequency = _frequencies(reference.cells, x, schema.cells)
+    frequency = _frequencies(reference.cells, x, schema.cells, schema.n_rows)
     without_range = [name for name, has in zip(schema.names, ~np.isnan(frequency[0]), strict=True) if has]
     low[without_range] = high[without_range] = None
     return Explanation(nats, surprise, value, expected, low, high, frequency)
@@ -143,13 +143,18 @@ def _quoted(value: object) -> str:
     return f"'{cell_text(value)}'" if isinstance(value, str) else cell_text(value)
 
 
-def _frequencies(reference: np.ndarray, x: np.ndarray, cells: Sequence[Cell]) -> np.ndarray:
-    """Fraction of the reference rows with a value that hold the value seen, (rows, columns); NaN for numbers."""
+def _frequencies(reference: np.ndarray, x: np.ndarray, cells: Sequence[Cell], n_rows: int) -> np.ndarray:
+    """Fraction of the reference rows with a value that hold the value seen, (rows, columns); NaN for numbers.
+
+    A value that only other training rows hold counts as one in ``n_rows``, a value never seen in training as none.
+    """
     frequencies = np.full((len(x), 1 + max(cell.column for cell in cells)), np.nan)
     first_cells = {cell.column: index for index, cell in reversed([*enumerate(cells)])}  # of a date the number is first
     for column, index in first_cells.items():
-        if not cells[index].is_number:
+        cell = cells[index]
+        if not cell.is_number:
             seen, counts = np.unique(reference[~np.isnan(reference[:, index]), index], return_counts=True)
             known = dict(zip(seen.tolist(), (counts / max(1, counts.sum())).tolist(), strict=True))
-            frequencies[:, column] = [known.get(value, 0.0) for value in x[:, index].tolist()]
+            values = x[:, index].tolist()
+            frequencies[:, column] = [known.get(value, (value < cell.unseen) / n_rows) for value in values]
     return frequencies

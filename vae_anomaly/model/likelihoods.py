@@ -7,7 +7,7 @@ noise scale of each column.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -66,6 +66,13 @@ class Likelihood(ABC):
     def log_prob(self, x: Tensor, outputs: Tensor, shared: Tensor) -> Tensor:
         """Log density of each cell; unobserved cells count 0."""
         return self.density(shared)(x, outputs)
+
+    def offsets(self, outputs: Tensor, shares: Tensor) -> Tensor:
+        """Outputs (members, codes) of new category codes that have these ``shares`` (codes,) of the rows.
+
+        ``outputs`` (members, rows, n_outputs) are those of some rows with the known codes.
+        """
+        raise TypeError("Only categories have codes.")
 
     @abstractmethod
     def expected(self, outputs: Tensor) -> Tensor:
@@ -272,6 +279,11 @@ class Categorical(Likelihood):
         gains = torch.full_like(frequency, DISCRETE_GAIN)
         return frequency.clamp_min(self.unseen).log(), gains, frequency.new_zeros(0)
 
+    def offsets(self, outputs: Tensor, shares: Tensor) -> Tensor:
+        """Logits: the log odds, beside the known codes of an average row."""
+        odds = shares / (1 - shares.sum())
+        return outputs.logsumexp(-1).mean(1, keepdim=True) + odds.log()
+
     def density(self, shared: Tensor) -> Density:
         log_any, log_known = math.log(self.unseen / (self.n_codes + 1)), math.log1p(-self.unseen)
 
@@ -310,6 +322,10 @@ class SquaredError(Likelihood):
         means = self.features(x).mean(0)
         return means, torch.ones_like(means), means.new_zeros(0)
 
+    def offsets(self, outputs: Tensor, shares: Tensor) -> Tensor:
+        """The mean of their features."""
+        return shares.expand(len(outputs), -1)
+
     def density(self, shared: Tensor) -> Density:
         def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
             error = ((self.cells.features(x) - outputs) ** 2).unflatten(-1, (self.n_cells, -1)).sum(-1)
@@ -343,6 +359,31 @@ class Mixed(Likelihood):
             cells, outputs, shared = ends
         self.n_cells, self.n_outputs, self.n_shared = cells, outputs, shared
         self.n_features = sum(block.n_features for block in blocks) + len(indicators)
+
+    def growth(self, fewer: "Mixed", means: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and outputs here in terms of those with fewer category codes, two matrices (here, with fewer).
+
+        A new code is the average of the known ones as a feature, and nothing as an output. ``means`` (features,) are
+        those of the features with fewer codes.
+        """
+        inputs, outputs = [], []
+        averages = means[: len(means) - len(self.indicators)].split([block.n_features for block in fewer.blocks])
+        for block, other, known in zip(self.blocks, fewer.blocks, averages, strict=True):
+            added = block.n_features - other.n_features
+            average = known / known.sum().clamp_min(1e-12) if added else known
+            inputs.append(torch.cat([torch.eye(len(known)).to(known), average.expand(added, -1)]))
+            outputs.append(torch.eye(block.n_outputs, other.n_outputs).to(known))
+        return torch.block_diag(*inputs, torch.eye(len(self.indicators)).to(means)), torch.block_diag(*outputs)
+
+    def new_offsets(self, outputs: Tensor, shares: Mapping[int, Tensor]) -> Tensor:
+        """What `offsets` gives for the cells in ``shares``, behind the known codes; 0 for all that is not new."""
+        parts = []
+        for block, cells, part, _ in self._parts:
+            known = outputs[..., part]
+            parts.append(torch.zeros_like(known[:, 0]))
+            if cells.start in shares:
+                parts.append(block.offsets(known, shares[cells.start]))
+        return torch.cat(parts, -1)
 
     def features(self, x: Tensor) -> Tensor:
         parts = [block.features(x[..., cells]) for block, cells, _, _ in self._parts]

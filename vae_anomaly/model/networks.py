@@ -30,6 +30,12 @@ class MemberLinear(nn.Module):
         return torch.baddbmm(self.bias.mT, self.weight.mT, x.mT).mT
 
     @torch.no_grad()
+    def take(self, other: "MemberLinear", inputs: Tensor, outputs: Tensor) -> None:
+        """Take the weights of another layer, given each input and output in terms of the other's, (own, other's)."""
+        self.weight[:] = inputs @ other.weight @ outputs.T
+        self.bias[:] = other.bias @ outputs.T
+
+    @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Uniform weights of variance 1 / (3 inputs), torch's own default for a linear layer."""
         bound = 1 / math.sqrt(max(1, self.weight.shape[1]))
@@ -42,6 +48,7 @@ class SkipNet(nn.Module):
 
     def __init__(self, members: int, inputs: int, hidden: Sequence[int], outputs: int):
         super().__init__()
+        self.widths = list(hidden)
         self.linear = MemberLinear(members, inputs, outputs)
         self.hidden = nn.ModuleList(MemberLinear(members, a, b) for a, b in pairwise([inputs, *hidden]))
         self.last = MemberLinear(members, hidden[-1], outputs)
@@ -58,6 +65,14 @@ class SkipNet(nn.Module):
     def offset(self) -> nn.Parameter:
         """Constant term of the outputs, (members, 1, outputs)."""
         return self.linear.bias
+
+    def take(self, other: "SkipNet", inputs: Tensor, outputs: Tensor) -> None:
+        """Take the weights of another net, given each input and output in terms of the other's, (own, other's)."""
+        self.linear.take(other.linear, inputs, outputs)
+        inner = [torch.eye(width).to(inputs) for width in self.widths]
+        pairs = zip([*self.hidden, self.last], [*other.hidden, other.last], strict=True)
+        for (own, others), ends in zip(pairs, pairwise([inputs, *inner, outputs]), strict=True):
+            own.take(others, *ends)
 
     def initialise(self, generator: torch.Generator, *, last: bool) -> None:
         """Draw the hidden layers, and the last one only if ``last``: at zero it leaves the linear path alone."""

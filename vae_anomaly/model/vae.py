@@ -4,14 +4,14 @@ Shapes: x (members or 1, rows, cells), mean and log variance of q (members, rows
 latents).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from vae_anomaly.model.convolutions import ConvolutionalDecoder, ConvolutionalEncoder, Shape
-from vae_anomaly.model.likelihoods import START_SCALE, Density, Likelihood
+from vae_anomaly.model.likelihoods import START_SCALE, Density, Likelihood, Mixed
 from vae_anomaly.model.networks import SkipNet
 from vae_anomaly.model.pca_init import PCAInit
 from vae_anomaly.model.priors import GaussianPrior
@@ -91,6 +91,39 @@ class VAE(nn.Module):
         self.eval().requires_grad_(False)
         self._density = self.likelihood.density(self.shared)
         return self
+
+    @torch.no_grad()
+    def grow_from(self, smaller: "VAE", x: Tensor, shares: Mapping[int, Tensor]) -> None:
+        """Take the weights of a model of the same table with fewer category codes.
+
+        Until training moves them, the encoder sees a new code as the average of the known ones, so that it is no place
+        for unseen values, and the decoder gives it the same probability in every row. All else is as in the smaller
+        model.
+
+        Parameters
+        ----------
+        smaller : VAE
+            The model with fewer codes.
+        x : Tensor
+            (rows, cells), some rows of its training.
+        shares : mapping of int to Tensor
+            For each cell with new codes, (codes,): the fraction of all rows that have each of them.
+        """
+        own, other = self.likelihood, smaller.likelihood
+        assert isinstance(own, Mixed)
+        assert isinstance(other, Mixed)
+        assert isinstance(self.encoder, SkipNet)
+        assert isinstance(self.decoder, SkipNet)
+        assert isinstance(smaller.encoder, SkipNet)
+        assert isinstance(smaller.decoder, SkipNet)
+        mean, _ = smaller.encode(x)
+        inputs, outputs = own.growth(other, other.features(x).mean(0))
+        latents, posterior = (torch.eye(n * self.n_components).to(inputs) for n in (1, 2))
+        self.encoder.take(smaller.encoder, inputs, posterior)
+        self.decoder.take(smaller.decoder, latents, outputs)
+        self.decoder.offset[:, 0] += other.new_offsets(smaller.decode(mean[None])[0], shares)
+        self.shared[:] = smaller.shared
+        self.log_bandwidth[:] = smaller.log_bandwidth
 
     @torch.no_grad()
     def start(self, inits: Sequence[PCAInit], x: Tensor, generator: torch.Generator) -> None:

@@ -30,8 +30,8 @@ def update(
 ) -> None:
     """Continue the training of a model with the rows or images of FILE.
 
-    They weigh as much as the earlier training rows, which are not needed. Column kinds, scales and category levels stay
-    unchanged. The --output may be the --model itself.
+    They weigh as much as the earlier training rows, which are not needed. Column kinds and scales stay unchanged;
+    category levels that are new are learned. The --output may be the --model itself.
     """
     check_output(output, inputs=(file,))
     with only_writer(output), plain_warnings(quiet=quiet):
