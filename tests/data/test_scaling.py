@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vae_anomaly.data.scaling import Scaling
+from vae_anomaly.errors import DataWarning
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 MAGNITUDES = [1e300, 1e-300, 1.7e308, 1e9, 1.0, 5e-324]
@@ -20,17 +22,21 @@ def encoded(numbers):
     return Scaling.learn([numbers]).apply(numbers)[:, 0]
 
 
+UNITS = {7.0: 1.0, 0.3: 0.003, 0.0: 1.0, 3.0: 1.0}  # of columns that are mostly this number
+
+
 def slowly(values):
     """Centre and scale as they are defined, one column, in Python's own arithmetic."""
-    ordered = sorted(values)
+    ordered, spreads = sorted(values), []
     trimmed = math.ceil(0.01 * (len(ordered) - 1)) if len(ordered) >= 5 else 0
     for dropped in (trimmed, min(trimmed, 1), 0):
         middle = ordered[dropped : len(ordered) - dropped]
-        centre = math.fsum(middle) / len(middle)
-        scale = math.sqrt(math.fsum((value - centre) ** 2 for value in middle) / len(middle))
-        if scale > 8 * np.finfo(float).eps * abs(centre):
-            return centre, scale
-    return centre, 1.0 if all(value == round(value) for value in values) else abs(centre) or 1.0
+        mean = math.fsum(middle) / len(middle)
+        spreads.append((mean, math.sqrt(math.fsum((value - mean) ** 2 for value in middle) / len(middle))))
+    centre, scale = spreads[0]
+    if scale > 1e-13 * abs(centre):
+        return centre, scale
+    return centre, min(UNITS[centre], *(spread for _, spread in spreads if spread > 1e-13 * abs(centre)), math.inf)
 
 
 CASES = {
@@ -41,6 +47,9 @@ CASES = {
     "two hundred rows": [math.sin(k) * k for k in range(200)],
     "mostly constant": [0.0] * 999 + [1.0],
     "mostly constant, with an outlier": [0.0] * 985 + [1.0] * 14 + [1e9],
+    "mostly constant, with a number far off": [0.3] * 999 + [1e6],
+    "mostly constant, with a number nearby": [7.0] * 999 + [7.001],
+    "mostly constant, with two numbers": [7.0] * 300 + [8.0, 1e6],
     "constant whole": [7.0] * 9,
     "constant fraction": [0.3] * 9,
     "zero": [0.0] * 9,
@@ -165,3 +174,52 @@ def test_undo_clips_to_what_a_float_holds():
     assert np.isfinite(numbers[[0, 1, 3]]).all()
     assert numbers[0, 0] == -numbers[1, 0] == np.finfo(float).max
     assert np.isnan(numbers[2, 0])
+
+
+CONSTANTS = [  # the number and the unit by which it is compared
+    (7.0, 1.0),
+    (600.0, 1.0),
+    (1e9, 1.0),
+    (0.0, 1.0),
+    (-0.37, 0.0037),  # 1 % of it: below the last digit, which is 0.01
+    (123.456, 0.001),
+    (123456.789, 0.001),
+    (1 / 3, 1e-6 / 3),
+    (float(np.float32(0.37)), 0.37e-6),  # 0.37000000476837: more digits than single precision has
+    (-2.5e-7, 2.5e-9),
+    (1e300, 1e291),
+    (1e-300, 1e-302),
+]
+
+
+@pytest.mark.parametrize("value, unit", CONSTANTS)
+def test_the_scale_of_a_constant_is_what_its_digits_distinguish(value, unit):
+    """It was the number itself, if this is not whole: 0.40 was 0.08 deviations from 0.37."""
+    scaling = Scaling.learn([column(*[value] * 9)])
+    assert math.ldexp(scaling.scales[0], int(scaling.exponents[0])) == pytest.approx(unit, rel=1e-6)
+    assert abs(scaling.apply(column(value * (1 + 1e-12)))[0, 0]) < 0.01, "rounding is near"
+
+
+@pytest.mark.parametrize("stray", [[1e6], [1e6, 2e6], [-1e300], [0.370001]])
+def test_a_few_numbers_far_off_do_not_hide_others_in_a_column_that_is_otherwise_constant(stray):
+    scaling = Scaling.learn([column(*[0.37] * 400, *stray)])
+    assert scaling.apply(column(0.40))[0, 0] > 5
+
+
+@pytest.mark.parametrize(
+    "size, spread, warns",
+    [(1.0, 1e-14, True), (1e9, 1e-5, True), (0.3, 5e-17, False), (1.0, 0.0, False), (1e9, 1e-2, False)],
+)
+def test_a_spread_near_the_rounding_of_floats_counts_as_constant_with_a_warning(size, spread, warns):
+    """Rounding noise of another size was 350 nats a row before."""
+    values = size + spread * np.random.default_rng(0).standard_normal((300, 1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        scaling = Scaling.learn([values], ["temperature"])
+    assert [warning.category for warning in caught] == [DataWarning] * warns
+    if warns:
+        assert "'temperature'" in str(caught[0].message)
+        assert "subtract" in str(caught[0].message)
+    is_constant = spread < 1e-12 * size
+    assert (np.abs(scaling.apply(size + 10 * (values - size))).max() < 0.1) == is_constant
+    assert scaling.apply(column(size + 3))[0, 0] > 2.9

@@ -7,15 +7,23 @@ beyond 10 deviations becomes ``10 + log1p(z - 10)``, likewise below -10. All of 
 do not depend on other rows.
 """
 
-from collections.abc import Iterable
+import math
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Self
 
 import numpy as np
 
+from vae_anomaly.errors import DataWarning
+from vae_anomaly.formatting import listed_names
+
 LINEAR = 10.0  # deviations within which a cell is proportional to its value
 LEAST_FLOOR, MOST_FLOOR = 0.05, 1.0  # deviations; range of the smallest noise scale
 LARGEST = np.finfo(np.float64).max
+ROUNDING = 1e-13  # of a column's size: a standard deviation up to it is taken for rounding
+UNITS_IN_LAST_PLACE = 8  # of rounding without a warning
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +36,7 @@ class Scaling:
     floors: np.ndarray
 
     @classmethod
-    def learn(cls, parts: Iterable[np.ndarray]) -> Self:
+    def learn(cls, parts: Iterable[np.ndarray], names: Sequence[str | int] = ()) -> Self:
         """
         Learn from a table, given a few columns at a time, so that little memory is needed.
 
@@ -36,9 +44,28 @@ class Scaling:
         ----------
         parts
             Matrices (rows, columns) without infinite values, in which every column has at least one value.
+        names
+            Names of the columns, for the warning.
+
+        Warns
+        -----
+        DataWarning
+            If columns vary so little for their size that they are taken for constant.
         """
         learned = [_learn_columns(np.ascontiguousarray(part.T)) for part in parts]
-        return cls(*map(np.concatenate, zip(*learned, strict=True))) if learned else cls(*np.empty((4, 0)))
+        if not learned:
+            return cls(*np.empty((4, 0)))
+        *scaling, rounded = map(np.concatenate, zip(*learned, strict=True))
+        if rounded.any():
+            columns = listed_names([names[index] if names else index for index in np.flatnonzero(rounded).tolist()])
+            warnings.warn(
+                "These columns count as constant, because they vary by less than 1e-13 of their size, which is little "
+                f"more than the rounding of floats: {columns}. If the differences have a meaning, subtract a constant "
+                "from the column before the table is written.",
+                DataWarning,
+                stacklevel=2,
+            )
+        return cls(*scaling)
 
     def apply(self, numbers: np.ndarray) -> np.ndarray:
         """Standardise and compress the tails: strictly increasing in each column, finite for every finite number."""
@@ -65,30 +92,51 @@ class Scaling:
         return np.clip(np.where(reach > 700.0, far, near), -LARGEST, LARGEST)
 
 
-def _learn_columns(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _learn_columns(columns: np.ndarray) -> tuple[np.ndarray, ...]:
     """
-    Exponents, centres, scales and noise floors of (columns, rows).
+    Exponents, centres, scales and noise floors of (columns, rows), and which columns vary by little more than rounding.
 
-    From five values on, the outer 1 % on each side, and at least one value, are trimmed. If the rest is constant, only
-    one value on each side is trimmed, and if need be none. A column that is constant as a whole gets the scale 1 if its
-    numbers are whole (as far as floats count them one by one), otherwise its own size.
+    From five values on, the outer 1 % on each side, and at least one value, are trimmed. If the rest is constant up to
+    rounding, it is the centre, and its ``_unit`` the scale. The scale is smaller if the column varies by less than that
+    with one value trimmed on each side, or, if that is constant as well, with none.
     """
     ordered = np.sort(columns, axis=1)  # missing values last
     counts = ordered.shape[1] - np.isnan(ordered).sum(axis=1)
-    constant = np.ones(len(ordered), dtype=bool)
-    exponents, centres, scales = np.zeros(len(ordered), dtype=np.int64), *np.zeros((2, len(ordered)))
-    for trimmed in (np.ceil(0.01 * (counts - 1)).astype(np.int64), np.ones_like(counts), np.zeros_like(counts)):
-        trimmed = np.where(counts >= 5, trimmed, 0)[constant]
-        exponents[constant], centres[constant], scales[constant] = _middle(ordered[constant], counts[constant], trimmed)
-        constant = scales <= 8 * np.finfo(np.float64).eps * np.abs(centres)
-        if not constant.any():
-            break
-    else:
-        values, powers = ordered[constant], exponents[constant]
-        whole = ((values == np.rint(values)) | np.isnan(values)).all(axis=1) & (powers <= 53)
-        size = np.where(centres[constant] == 0, 1.0, np.abs(centres[constant]))
-        scales[constant] = np.where(whole, np.exp2(-np.clip(powers, 0, 53).astype(np.float64)), size)
-    return exponents, centres, scales, _noise_floors(ordered, exponents, centres, scales)
+    one = np.where(counts >= 5, 1, 0)
+    exponents, centres, scales = _middle(ordered, counts, one * np.ceil(0.01 * (counts - 1)).astype(np.int64))
+    negligible = ROUNDING * np.abs(centres)
+    rounded = (scales > UNITS_IN_LAST_PLACE * np.finfo(np.float64).eps * np.abs(centres)) & (scales <= negligible)
+    constant = np.flatnonzero(scales <= negligible)
+    whole = ((ordered[constant] == np.rint(ordered[constant])) | np.isnan(ordered[constant])).all(axis=1)
+    facts = centres[constant].tolist(), exponents[constant].tolist(), whole.tolist()
+    scales[constant] = [_unit(*each) for each in zip(*facts, strict=True)]
+    for trimmed in (one, np.zeros_like(one)):
+        powers, _, spreads = _middle(ordered[constant], counts[constant], trimmed[constant])
+        with np.errstate(over="ignore", under="ignore"):
+            spreads = np.ldexp(spreads, powers - exponents[constant])
+        varies = spreads > negligible[constant]
+        scales[constant[varies]] = np.minimum(scales[constant[varies]], spreads[varies])
+        constant = constant[~varies]
+    return exponents, centres, scales, _noise_floors(ordered, exponents, centres, scales), rounded
+
+
+def _unit(centre: float, exponent: int, whole: bool) -> float:
+    """
+    Difference that is large in a column that is always ``centre``; both in units of ``2**exponent``.
+
+    In a column of ``whole`` numbers it is 1, as far as floats count them one by one. For other numbers of up to nine
+    digits it is one of the last digit, but at most 1 % of the number: 0.003 for 0.3, 0.001 for 123.456. Longer numbers
+    are computed, and their last digits are rounding, in single precision from the eighth on: the unit is a millionth of
+    the number.
+    """
+    if centre == 0 or (whole and exponent <= 53):
+        return math.ldexp(1.0, -max(exponent, 0))
+    longest, size = 9, abs(centre)
+    _, digits, last = Decimal(f"{math.ldexp(size, exponent):.12g}").normalize().as_tuple()
+    if len(digits) > longest:
+        return 1e-6 * size
+    last_digit = math.ldexp(10.0 ** min(int(last), 0), -exponent)
+    return min(max(last_digit, 10.0**-longest * size), 0.01 * size)
 
 
 def _noise_floors(ordered: np.ndarray, exponents: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> np.ndarray:

@@ -108,7 +108,8 @@ class Schema:
         Warns
         -----
         DataWarning
-            If columns are left out, or text is nearly all numbers: names them and gives the reason.
+            If columns are left out, text is nearly all numbers, or numbers vary by little more than rounding: names
+            them and gives the reason.
 
         Raises
         ------
@@ -126,8 +127,11 @@ class Schema:
         pieces = (scaled[first : first + step] for first in range(0, len(scaled), step))
         tables = ((piece, frame[[column.name for column in piece]]) for piece in pieces)
         scaling = Scaling.learn(
-            _raw_cells(part if rows is None else part.iloc[rows], piece, [[index] for index in range(len(piece))])
-            for piece, part in tables
+            (
+                _raw_cells(part if rows is None else part.iloc[rows], piece, [[index] for index in range(len(piece))])
+                for piece, part in tables
+            ),
+            [column.name for column in scaled],
         )
         return cls(columns, scaling, left_out, n_rows if survey is None else survey.n_rows)
 
