@@ -744,9 +744,8 @@ def test_an_error_of_the_table_names_the_column(bad, words):
     [
         (lambda t: t.drop(columns="weight"), "'weight'"),
         (lambda t: t.rename(columns={"weight": "Weight"}), "'weight' .did you mean 'Weight'"),
-        (lambda t: t.assign(size="ten"), "'size'.*'ten'.*row 1"),
         (lambda t: t.assign(size=-np.inf), "'size' is infinite"),
-        (lambda t: t.assign(when="yesterday"), "'when'.*yesterday"),
+        (lambda t: t.assign(when=7.5), "'when' held dates in fit; found number 7.5 in row 1"),
         (lambda t: t[:0], "no rows"),
         (lambda t: t[:0].drop(columns="weight"), "no rows|'weight'"),
     ],

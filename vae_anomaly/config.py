@@ -193,12 +193,12 @@ class Architecture:
     def build(self, cells: Sequence[Cell], n_rows: int, device: torch.device | str) -> VAE:
         """The model with all weights zero, for an encoded table with these ``cells``: numbers, then flags, then codes.
 
-        A value never seen in training starts with the weight of one row among ``n_rows``.
+        A value never seen in training, or unreadable, starts with the weight of one row among ``n_rows``.
         """
         unseen = 1 / (n_rows + 1)
         floors = tuple(cell.floor for cell in cells if isinstance(cell, NumberCell))
         n_flags = sum(isinstance(cell, FlagCell) for cell in cells)
-        blocks: list[Likelihood] = [NUMBER_LIKELIHOODS[self.number_likelihood](floors)] if floors else []
+        blocks: list[Likelihood] = [NUMBER_LIKELIHOODS[self.number_likelihood](floors, unseen)] if floors else []
         blocks += [Bernoulli(n_flags, unseen)] if n_flags else []
         blocks += [Categorical(cell.n_codes, unseen, cell.spread) for cell in cells if isinstance(cell, CodeCell)]
         if not self.variational:

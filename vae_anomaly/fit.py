@@ -27,7 +27,7 @@ from vae_anomaly.config import (
     resolve_device,
     resolve_precision,
 )
-from vae_anomaly.data.parse import as_frame, is_frame, unmasked
+from vae_anomaly.data.parse import as_frame, as_missing, is_frame, unmasked
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.sampling import HELD_OUT, RemainingShards, draw
 from vae_anomaly.data.schema import EncodedMatrix, Schema, TableForm, encoded, parts, selected
@@ -167,7 +167,7 @@ def out_of_fold_scores(
     folds = np.array_split(np.random.default_rng(seed).permutation(n_rows), FOLDS)
     for number, fold in enumerate(folds, 1):
         rest = selected(table.x, np.delete(np.arange(n_rows), fold))
-        if np.all([np.isnan(part).all(0) for part in parts(rest)], axis=0).any():
+        if np.all([~np.isfinite(part).any(0) for part in parts(rest)], axis=0).any():
             raise DataError(
                 "A column has so few values that calibration='cross' leaves it without any in a fifth of its fits. "
                 "Use calibration='leave_one_out', or leave the column out."
@@ -267,7 +267,8 @@ def load_rows(x: EncodedMatrix, dtype: torch.dtype, device: torch.device) -> tup
     missing, first = np.zeros(n_cells, dtype=bool), 0
     for part in parts(x):
         rows[first : first + len(part)] = torch.as_tensor(part, dtype=dtype)
-        low, high = np.fmin(low, np.fmin.reduce(part)), np.fmax(high, np.fmax.reduce(part))
+        values = as_missing(part)
+        low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
         missing |= np.isnan(part).any(0)
         first += len(part)
     return rows, np.stack([low, high]), tuple(np.flatnonzero(missing).tolist())

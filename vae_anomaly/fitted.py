@@ -50,7 +50,8 @@ class LatentSummary:
 class ReferenceRows:
     """Encoded rows and their scores, each scored as if it had not been in training.
 
-    ``cells`` are (rows, cells), NaN where a cell is missing; ``scores`` (rows,) are in nats: low is anomalous.
+    ``cells`` are (rows, cells), NaN where a cell is missing and inf where it is unreadable; ``scores`` (rows,) are in
+    nats: low is anomalous.
     """
 
     cells: np.ndarray
@@ -284,7 +285,7 @@ def _check_arrays(
             f"The model file does not hold the model that it describes: {', '.join(wrong[:5])} differ."
         )
     finite = all(np.isfinite(array).all() for name, array in tensors.items() if name != "reference.cells")
-    if not finite or np.isinf(tensors["reference.cells"]).any() or not len(tensors["noise"]):
+    if not finite or np.isneginf(tensors["reference.cells"]).any() or not len(tensors["noise"]):
         raise ModelFileError("The model file holds numbers that are not finite.")
     if architecture.exemplars and not (
         n and (tensors["exemplars.counts"] > 0).all() and (np.diff(tensors["exemplars.keys"].astype(object)) > 0).all()

@@ -16,6 +16,8 @@ from scipy.stats import ks_2samp
 
 from vae_anomaly.config import REFERENCE_ROWS, Settings, make_plan
 from vae_anomaly.data.columns import Cell, CodeCell
+from vae_anomaly.data.parse import as_missing
+from vae_anomaly.data.schema import encode_batch
 from vae_anomaly.fit import library_versions, measure
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.model.vae import VAE
@@ -37,7 +39,7 @@ def update_model(
     """
     n_old, architecture, scorer, record = fitted.schema.n_rows, fitted.architecture, fitted.scorer, fitted.record
     schema = fitted.schema.grown(frame)
-    x, before, after = schema.encode(frame), fitted.schema.cells, schema.cells
+    x, before, after = encode_batch(schema, frame), fitted.schema.cells, schema.cells
     rng = np.random.default_rng([seed, n_old])
     generator = torch.Generator(scorer.device).manual_seed(int(rng.integers(2**31 - 1)))
     rows = uniform_rows(recoded(fitted.reference.cells, before, after), n_old, x, rng)
@@ -72,14 +74,14 @@ def update_model(
         rng=rng,
         draws=scorer.draws,
     )
-    low, high = recoded(fitted.ranges, before, after)
+    (low, high), values = recoded(fitted.ranges, before, after), as_missing(x)
     measured = measure(scorer, rows, schema, architecture, settings, rng)
     return replace(
         fitted,
         schema=schema,
         scorer=scorer,
         latents=measured.latents,
-        ranges=np.stack([np.fmin(low, np.fmin.reduce(x)), np.fmax(high, np.fmax.reduce(x))]),
+        ranges=np.stack([np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))]),
         reference=measured.reference,
         record=replace(record, offset=measured.offset, baseline=measured.baseline, versions=library_versions()),
     )

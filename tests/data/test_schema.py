@@ -400,9 +400,39 @@ def test_a_row_index_is_kept_where_there_is_nothing_else():
 def test_one_text_among_numbers_is_reported():
     values = [str(k % 7) for k in range(N)]
     values[41] = "n/k"
-    with pytest.warns(DataWarning, match=r"'c' \(row 42 holds text 'n/k'\)"):
+    with pytest.warns(DataWarning, match=r"'c' \(1 of 60 values are no numbers; row 42 holds text 'n/k'\)"):
         schema = Schema.learn(frame_of(c=values))
-    assert kinds(schema, "c") == ["code"]
+    assert kinds(schema, "c") == ["number"]
+    alone = Schema.learn(frame_of(c=[None if value == "n/k" else value for value in values]))
+    np.testing.assert_array_equal(  # the scaling is that of the readable values
+        schema.encode(frame_of(c=["0", "6"])), alone.encode(frame_of(c=["0", "6"]))
+    )
+
+
+MOSTLY = {
+    "numbers with text": ([k / 8 for k in range(54)] + ["12.0 oz"] * 6, "number"),
+    "too much text": ([k / 8 for k in range(53)] + ["12.0 oz"] * 7, "code"),
+    "dates with text": ([f"2024-01-{k % 9 + 1:02}" for k in range(54)] + ["31.31.2020"] * 6, "number"),
+    "flags with text": (["0", "1"] * 28 + ["yes"] * 4, "flag"),
+    "leading zeros": ([f"{k:03}" for k in range(57)] + ["x"] * 3, None),
+}
+
+
+@pytest.mark.parametrize("values, kind", MOSTLY.values(), ids=MOSTLY)
+@pytest.mark.filterwarnings("ignore::vae_anomaly.errors.DataWarning")
+def test_at_most_a_tenth_of_a_column_is_unreadable(values, kind):
+    schema = Schema.learn(frame_of(c=values, d=range(60, 0, -1)))
+    assert kinds(schema, "c")[:1] == ([] if kind is None else [kind])  # identifiers are left out
+
+
+def test_one_frequent_text_is_proposed_as_a_marker_of_missing_cells():
+    numbers = [str(k % 7 / 8) for k in range(1000)]
+    few, many = (["?"] * n + numbers[n:] for n in (40, 400))
+    with pytest.warns(DataWarning, match=r"'\?' stands in 40 of 1,000 cells of 'c', else numbers; .* --missing '\?'"):
+        assert kinds(Schema.learn(frame_of(c=few)), "c") == ["number"]
+    with pytest.warns(DataWarning, match="^'\\?' stands in 400 of 1,000 cells of 'c', else numbers; .* --missing"):
+        assert kinds(Schema.learn(frame_of(c=many)), "c") == ["code"]
+    Schema.learn(frame_of(c=["other" if value == "?" else value for value in many]))  # a level: no warning
 
 
 @pytest.mark.parametrize("strays", [7, N])

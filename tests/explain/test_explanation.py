@@ -20,6 +20,7 @@ def explanation():
         low=pd.DataFrame({"size": [100.0, 1.0], "kind": [None, None], "big": [None, None]}, index),
         high=pd.DataFrame({"size": [4000.0, 1.0], "kind": [None, None], "big": [None, None]}, index),
         frequency=np.array([[np.nan, 0.001, 0.4], [np.nan, 0.0, np.nan]]),
+        nouns=np.full((2, 3), "", dtype=object),
     )
 
 

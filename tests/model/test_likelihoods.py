@@ -102,6 +102,60 @@ def test_log_prob_is_the_density(case, rng):
     assert_allclose(actual, np.log(case.density(np.array(case.x), outputs, shared)), rtol=1e-11, atol=1e-12)
 
 
+@number_cases
+def test_an_unreadable_number_has_its_fraction_and_the_others_have_the_rest(case, rng):
+    """Unreadable: any number that a float can hold, whose cells lie within 720 deviations, all equally likely."""
+    likelihood = type(case.likelihood)(FLOORS, UNSEEN)
+    outputs, shared = (tensor(part) for part in parameters(likelihood, rng))
+    x = tensor(case.x)
+    readable = case.likelihood.log_prob(x, outputs, shared)
+    x[1, 0], x[2, 1] = torch.inf, NAN
+    actual = likelihood.log_prob(x, outputs, shared)
+    assert_allclose(actual[..., 1, 0], np.log(UNSEEN / 1440))
+    assert (actual[..., 2, 1] == 0).all()
+    kept = torch.isfinite(x)
+    assert_allclose(actual[..., kept], readable[..., kept] + np.log(1 - UNSEEN))
+    assert_allclose(likelihood.log_prob(x, outputs.requires_grad_(), shared).detach(), actual)
+
+
+@every_case
+def test_an_unreadable_cell_has_no_gradient_and_the_features_of_a_missing_one(case, rng):
+    likelihood, x = case.likelihood, tensor(case.x)
+    if case in NUMBER_CASES:
+        likelihood = type(likelihood)(FLOORS, UNSEEN)
+    elif isinstance(likelihood, Categorical):
+        return  # a text that is no level has the code of a level never seen
+    x[1] = torch.inf
+    for density in (likelihood, SquaredError(likelihood)):
+        outputs, shared = (tensor(part).requires_grad_() for part in parameters(density, rng))
+        log_prob = density.log_prob(x, outputs, shared)
+        assert (log_prob < 0)[..., 1, :].all()
+        log_prob[..., 1, :].sum().backward()
+        assert outputs.grad.isfinite().all()
+        assert shared.grad is None or (shared.grad == 0).all()
+    assert torch.equal(likelihood.features(x)[1], likelihood.features(torch.full_like(x, NAN))[1])
+    mixed = Mixed((likelihood,), indicators=(0,))
+    assert mixed.features(x)[:, -1].tolist() == [0, 1, 0, 0]
+
+
+@number_cases
+def test_an_unreadable_number_does_not_move_the_start(case, rng):
+    likelihood, x = type(case.likelihood)(FLOORS, UNSEEN), tensor(rng.standard_normal((40, 3)))
+    x[3] = NAN
+    unreadable = x.clone()
+    unreadable[3] = torch.inf
+    for begin in (likelihood.marginals, lambda rows: likelihood.start(rows, tensor([0.3] * 3))):
+        for expected, actual in zip(begin(x), begin(unreadable), strict=True):
+            assert_allclose(actual, expected)
+
+
+def test_the_squared_error_of_an_unreadable_number_is_that_of_ten_deviations(rng):
+    error = SquaredError(Gaussian(FLOORS)).log_prob(
+        tensor([[torch.inf, 1.0, NAN]]), tensor(rng.standard_normal((2, 1, 3))), torch.zeros(1, 0)
+    )
+    assert (error[..., 0] == -100).all()
+
+
 @every_case
 def test_far_values_keep_a_finite_density(case):
     far = tensor(case.x) * (1e6 if case in NUMBER_CASES else 1)

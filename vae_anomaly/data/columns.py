@@ -3,7 +3,8 @@ Kinds of table columns (numbers, durations, flags, categories, dates) and of the
 
 Every kind of column is a small class with the same verbs. ``encode`` returns raw cells, one float array for each entry
 of ``cells``: numbers not yet standardised, flags with other numbers unchanged (the schema handles both for all columns
-at once), and category codes. ``decode`` converts such arrays back to the column's type.
+at once), and category codes. ``decode`` converts such arrays back to the column's type. Text that no value of the kind
+can be read from is the raw cell ``UNREADABLE``, which decodes to a missing value.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from vae_anomaly.data.parse import (
     NO_INSTANT,
     TEXT,
     TEXT_DTYPES,
+    UNREADABLE,
     Level,
     Reading,
     Values,
@@ -156,6 +158,7 @@ class Column(Protocol):
     """A column of the table, as seen in training."""
 
     kind: ClassVar[str]
+    noun: ClassVar[str]  # for one of its values
     takes_numbers: ClassVar[bool]  # numbers and truth values are its raw cells unchanged
 
     @property
@@ -174,7 +177,7 @@ class Column(Protocol):
         """List the column's cells, given its index in the schema."""
 
     def encode(self, values: Values) -> list[np.ndarray]:
-        """Raw cells, one array for each of ``cells``; a value of another kind is a DataError."""
+        """Raw cells, one array for each of ``cells``; a value of another kind that is no text is a DataError."""
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Convert raw cells back to the column's own type."""
@@ -191,6 +194,7 @@ class NumberColumn:
     storage: str
 
     kind: ClassVar[str] = "number"
+    noun: ClassVar[str] = "number"
     takes_numbers: ClassVar[bool] = True
     origin: ClassVar[int] = 0
     reading: ClassVar[str] = "numbers"
@@ -201,7 +205,7 @@ class NumberColumn:
 
     def encode(self, values: Values) -> list[np.ndarray]:
         """The numbers."""
-        return [_checked(values.numbers, values, "numbers")]
+        return [_readable(values.numbers, values, "numbers")]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Store the numbers."""
@@ -223,11 +227,12 @@ class NumberColumn:
 class DurationColumn(NumberColumn):
     """Durations, in seconds. Plain numbers are refused, as their unit is unknown."""
 
+    noun: ClassVar[str] = "duration"
     takes_numbers: ClassVar[bool] = False
 
     def encode(self, values: Values) -> list[np.ndarray]:
         """The seconds."""
-        return [_checked(values.durations, values, "durations")]
+        return [_readable(values.durations, values, "durations")]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Store the durations."""
@@ -242,6 +247,7 @@ class FlagColumn:
     storage: str
 
     kind: ClassVar[str] = "flag"
+    noun: ClassVar[str] = "truth value"
     takes_numbers: ClassVar[bool] = True
     origin: ClassVar[int] = 0
     reading: ClassVar[str] = "numbers"
@@ -252,7 +258,7 @@ class FlagColumn:
 
     def encode(self, values: Values) -> list[np.ndarray]:
         """0 for false, 1 for true, other numbers unchanged."""
-        return [_checked(values.numbers, values, "truth values (or 0 and 1)")]
+        return [_readable(values.truths, values, "truth values (or 0 and 1)")]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Store the flags; a cell that is neither 0 nor 1 is missing."""
@@ -302,6 +308,7 @@ class CategoryColumn:
     ordered: bool = False
 
     kind: ClassVar[str] = "category"
+    noun: ClassVar[str] = "level"
     takes_numbers: ClassVar[bool] = False
     origin: ClassVar[int] = 0
 
@@ -359,7 +366,9 @@ class CategoryColumn:
             codes[index] = self.codes.get(scalar(value), self.n_codes)
             misfits[index] = not self._is_comparable(value)
         reading = Reading(codes[indices], np.flatnonzero(misfits[indices]))
-        return [_checked(reading, values, "text" if True in self._are_text else "numbers")]
+        if len(reading.misfits):
+            raise _misfit(values, int(reading.misfits[0]), "text" if True in self._are_text else "numbers")
+        return [reading.values]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Store the levels: the most frequent one for a shared code, and missing for a value never seen."""
@@ -420,6 +429,7 @@ class DateColumn:
     hour: bool
 
     kind: ClassVar[str] = "date"
+    noun: ClassVar[str] = "date"
     reading: ClassVar[str] = "text"
     takes_numbers: ClassVar[bool] = False
 
@@ -445,10 +455,11 @@ class DateColumn:
         return cells + [CodeCell(column, len(part.names), (0.0,) * len(part.names), part) for part in self.parts]
 
     def encode(self, values: Values) -> list[np.ndarray]:
-        """Microseconds since the origin, then the codes of the parts."""
-        instants = _checked(values.instants, values, "dates")
-        cells = [instants - self.origin, *(part.codes(instants) for part in self.parts)]
-        return [np.where(instants == NO_INSTANT, np.nan, cell.astype(np.float64)) for cell in cells]
+        """Microseconds since the origin, then the codes of the parts; those of an unreadable date are missing."""
+        instants, misfits = values.instants
+        raw = [instants - self.origin, *(part.codes(instants) for part in self.parts)]
+        elapsed, *parts = (np.where(instants == NO_INSTANT, np.nan, cell.astype(np.float64)) for cell in raw)
+        return [_readable(Reading(elapsed, misfits), values, "dates"), *parts]
 
     def decode(self, parts: list[np.ndarray]) -> pd.Series:
         """Store the dates, from the time elapsed alone."""
@@ -534,10 +545,19 @@ def column_from_json(document: Any) -> Column:
     return column
 
 
-def _checked(reading: Reading, values: Values, expected: str) -> np.ndarray:
-    """The values of a reading; a misfit is a DataError that names what the column held in fit."""
-    if len(reading.misfits):
-        row = int(reading.misfits[0])
-        fault = f"Column {values.name!r} held {expected} in fit; found {values.found(row)}"
-        raise RowError.at(fault, values.position(row), ". Convert it, or refit with the new table.")
-    return reading.values
+def _readable(reading: Reading, values: Values, expected: str) -> np.ndarray:
+    """The values of a reading, ``UNREADABLE`` where one is text of another kind; any other misfit is a DataError."""
+    infinities = np.flatnonzero(np.isinf(reading.values))
+    if len(infinities):
+        raise infinite(values.name, values.position(int(infinities[0])))
+    for row in reading.misfits.tolist():
+        if not isinstance(values.series.iloc[row], str):
+            raise _misfit(values, row, expected)
+    cells = reading.values.copy()
+    cells[reading.misfits] = UNREADABLE
+    return cells
+
+
+def _misfit(values: Values, row: int, expected: str) -> RowError:
+    fault = f"Column {values.name!r} held {expected} in fit; found {values.found(row)}"
+    return RowError.at(fault, values.position(row), ". Convert it, or refit with the new table.")

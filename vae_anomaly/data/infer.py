@@ -3,10 +3,14 @@ Learning what the columns of a table are, and which are left out: from all rows,
 
 A survey reads a long table once, piece by piece. It keeps what a sample alone would get wrong: whether a column holds
 only 0 and 1, a row index, every level of a category, and single values of another kind.
+
+A column of text is one of numbers, or of dates, if at most a tenth of its values are no such thing: these are its
+unreadable cells.
 """
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,8 @@ from vae_anomaly.data.columns import (
     may_be_numbers,
 )
 from vae_anomaly.data.parse import (
+    NO_MISFITS,
+    TEXT,
     Values,
     column_names,
     holds_numbers,
@@ -33,11 +39,16 @@ from vae_anomaly.data.parse import (
     storage_of,
 )
 from vae_anomaly.errors import DataError, DataWarning
-from vae_anomaly.formatting import listed
+from vae_anomaly.formatting import listed, shorten
 
 ALL_LEVELS = 2**20  # distinct values that are kept of all columns together,
 FEWEST_LEVELS = 2**8  # but at least these of a column
 FEWEST_COUNTED = 20  # rows; fewer may rise by one by chance
+NUMBERS, DATES = "numbers", "dates"
+MARKERS = frozenset(  # what people write in a cell that has no value, in lower case
+    ("?", "??", "-", "--", "---", ".", "..", "*", "/", "na", "n/a", "n.a.", "n.a", "#n/a", "#value!", "nan", "nil")
+    + ("none", "null", "unknown", "unk", "missing", "undefined", "not available", "not applicable", "no data")
+)
 
 Name = str | int
 
@@ -109,22 +120,28 @@ class LevelSummary:
         Number of distinct values that are kept at most.
     n_values
         Number of values that are not missing.
-    too_many
-        True if there are more distinct values than are kept, and they are neither all numbers nor all dates.
+    n_misfits
+        Number of values that are no numbers, and of those that are no dates.
     """
 
     def __init__(self, name: Name, most: int) -> None:
-        self.most, self.n_values, self.too_many = most, 0, False
+        self.most, self.n_values, self.n_misfits = most, 0, {NUMBERS: 0, DATES: 0}
         self._name = name
         self._known: set[object] = set()
         self._kept: list[pd.Series] = []  # the first occurrence of each distinct value
-        self._exceptions: dict[str, pd.Series] = {}  # the first value that is no number, and the first infinite one
-        self._overflows, self._numbers, self._dates = False, True, True
+        self._exceptions: dict[str, pd.Series] = {}  # the first value that is no number, no date, and infinite
+        self._misfits: dict[str, set[object]] = {NUMBERS: set(), DATES: set()}  # distinct ones, of each possible kind
+        self._overflows = False
+
+    @property
+    def too_many(self) -> bool:
+        """True if there are more distinct values than are kept, and too many are neither numbers nor dates."""
+        return self._overflows and not any(are_few(self.n_misfits[kind], self.n_values) for kind in self._misfits)
 
     def see(self, series: pd.Series) -> None:
         """Include the values of a piece."""
         self.n_values += int(series.notna().sum())
-        if self.too_many:
+        if self._overflows and not self._misfits:
             return
         values = Values(self._name, series, series.index)
         indices, distinct = values.factors
@@ -133,26 +150,42 @@ class LevelSummary:
         rows = np.sort(first[np.logical_not(known)])
         new = series.iloc[rows]
         self._classify(Values(self._name, new, new.index))
+        for kind, misfits in self._misfits.items():
+            of_kind = np.array([*(value in misfits for value in distinct), False])  # the last is for missing values
+            self.n_misfits[kind] += int(of_kind[indices].sum())
         if not self._overflows:
             self._known.update(distinct[indices[rows]])
             self._kept.append(new)
             if len(self._known) > self.most:
                 self._overflows, self._known, self._kept = True, set(), []
-        self.too_many = self._overflows and not (self._numbers or self._dates)
 
     def _classify(self, new: Values) -> None:
-        """Check whether values seen for the first time may be numbers or dates."""
-        self._dates = self._dates and not len(new.instants.misfits)
-        self._numbers = self._numbers and may_be_numbers(new)
-        for kind, rows in ("text", new.numbers.misfits), ("infinite", np.flatnonzero(np.isinf(new.numbers.values))):
+        """Check which values seen for the first time are neither numbers nor dates."""
+        infinities = np.flatnonzero(np.isinf(new.numbers.values))
+        rows_of = {NUMBERS: new.numbers.misfits, DATES: new.instants.misfits, "infinite": infinities}
+        for kind, rows in rows_of.items():
             if len(rows) and kind not in self._exceptions:
                 self._exceptions[kind] = new.series.iloc[rows[:1]]
+        for kind, misfits in [*self._misfits.items()]:
+            misfits.update(new.series.iloc[rows_of[kind]].tolist())
+            if len(misfits) > self.most or not may_be(kind, new, rows_of[kind]):
+                del self._misfits[kind]
 
     def joined(self, sample: pd.Series) -> Values:
         """The values of a sample, followed by those that it may lack."""
         lacking = self._exceptions.values() if self._overflows else self._kept
         whole = stacked([part.to_frame() for part in [sample, *lacking]])
         return Values(self._name, whole.iloc[:, 0], whole.index)
+
+
+def are_few(n_misfits: int, n_values: int) -> bool:
+    """True if so few values of a column are of another kind that they are unreadable cells."""
+    return n_misfits <= n_values // 10
+
+
+def may_be(kind: str, values: Values, misfits: np.ndarray) -> bool:
+    """True if values without those in the rows ``misfits`` may be numbers, or dates."""
+    return kind == DATES or may_be_numbers(values.without(misfits) if len(misfits) else values)
 
 
 class Survey:
@@ -220,7 +253,7 @@ def learn_columns(
     Warns
     -----
     DataWarning
-        If columns are left out, or text is nearly all numbers.
+        If columns are left out or have unreadable cells, or a text may be a marker of missing cells.
 
     Raises
     ------
@@ -228,7 +261,8 @@ def learn_columns(
         If every column is left out. A table of nothing but row indices keeps the first.
     """
     columns, left_out = _learn_number_columns(frame, names, rows, survey)
-    strays = []
+    unreadable: list[str] = []
+    markers: list[str] = []
     for index in np.flatnonzero(~number_columns(frame)).tolist():
         name: Name = names[index]
         sample: Any = frame.iloc[:, index] if rows is None else frame.iloc[rows, index]
@@ -237,12 +271,17 @@ def learn_columns(
             left_out[name] = EMPTY if survey is None or (levels is not None and not levels.n_values) else EMPTY_SAMPLE
             continue
         values = Values(name, sample, sample.index) if levels is None else levels.joined(sample)
-        columns[name] = column = learn_column(values)
-        n_values = int(values.series.notna().sum())
-        if values.is_text and n_values >= 10 and 0 < len(values.numbers.misfits) <= n_values // 10:
-            row = int(values.numbers.misfits[0])
-            strays.append(f"{name!r} (row {values.position(row) + 1} holds {values.found(row)})")
-        n_values = n_values if levels is None else levels.n_values
+        n_values = int(values.series.notna().sum()) if levels is None else levels.n_values
+        kind, misfits = _unreadable(values, levels)
+        column = learn_column(values.without(misfits) if kind else values)
+        if kind:
+            row, count = int(misfits[0]), len(misfits) if levels is None else levels.n_misfits[kind]
+            found = f"row {values.position(row) + 1} holds {values.found(row)}"
+            unreadable.append(f"{name!r} ({count:,} of {n_values:,} values are no {kind}; {found})")
+            if isinstance(column, NumberColumn | FlagColumn) and column.storage == TEXT:  # only because of the misfits
+                column = replace(column, storage="float64")
+        columns[name] = column
+        markers += _markers(values)
         if levels is not None and levels.too_many:
             left_out[name] = f"identifier or free text: more than {levels.most:,} distinct of {n_values:,}"
         elif isinstance(column, CategoryColumn) and column.storage != "category":
@@ -257,10 +296,43 @@ def learn_columns(
         del left_out[kept]
     if left_out:
         warnings.warn(f"Columns left out: {_reasons(left_out)}.", DataWarning, stacklevel=3)
-    if strays:
-        message = f"Columns that are text, though nearly all numbers: {', '.join(strays)}; the first row is 1."
-        warnings.warn(message, DataWarning, stacklevel=3)
+    if unreadable or markers:
+        message = f"Columns with unreadable cells, which count as anomalous: {listed(unreadable)}; the first row is 1. "
+        message = message if unreadable else ""
+        warnings.warn(f"{message}{' '.join(markers)}".strip(), DataWarning, stacklevel=3)
     return [columns[name] for name in names if name in columns and name not in left_out], left_out
+
+
+def _unreadable(values: Values, levels: LevelSummary | None) -> tuple[str, np.ndarray]:
+    """What a column holds but for a few texts, numbers or dates, and the rows of these; "" if there are none."""
+    n_values = int(values.series.notna().sum())
+    for kind, reading in (NUMBERS, values.numbers), (DATES, values.instants):
+        rows = reading.misfits
+        few = are_few(len(rows), n_values) if levels is None else are_few(levels.n_misfits[kind], levels.n_values)
+        if values.is_category or not 0 < len(rows) < n_values or not few or not may_be(kind, values, rows):
+            continue
+        if all(isinstance(value, str) for value in values.series.iloc[rows]):
+            return kind, rows
+    return "", NO_MISFITS
+
+
+def _markers(values: Values) -> list[str]:
+    """A sentence that proposes the most frequent text of a column of numbers or dates as a marker of missing cells."""
+    n_values, fewest = int(values.series.notna().sum()), 3
+    if values.is_category:
+        return []
+    for kind, reading in (NUMBERS, values.numbers), (DATES, values.instants):
+        texts = values.series.iloc[reading.misfits].astype(object).map(str)
+        if len(texts) < fewest:
+            continue
+        text, count = texts.value_counts().index[0], int(texts.value_counts().iloc[0])
+        frequent = count >= fewest and count > 0.01 * n_values and count > len(texts) / 2
+        others_few = are_few(len(texts) - count, n_values - count)
+        if frequent and others_few and (are_few(count, n_values) or text.strip().lower() in MARKERS):
+            quoted = f"'{shorten(text)}'"
+            where = f"{quoted} stands in {count:,} of {len(values.series):,} cells of {values.name!r}, else {kind}"
+            return [f"{where}; if it marks a missing cell, say --missing {quoted} (missing=[{quoted}] in Python)."]
+    return []
 
 
 def _learn_number_columns(

@@ -9,7 +9,7 @@ and ``store_numbers``, ``store_durations``, ``store_instants`` and ``store_text`
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from numbers import Complex, Real
@@ -183,6 +183,13 @@ Level = str | int | float | bool
 NO_INSTANT = int(np.iinfo(np.int64).min)  # NaT, as numpy stores it
 LAST_INSTANT = 2**61  # µs; sums and differences of two instants still are int64
 NO_MISFITS = np.empty(0, dtype=np.int64)
+UNREADABLE = np.inf  # cell of a text that is no number, no duration, no truth value or no date
+TRUTH_WORDS = {"true": 1.0, "false": 0.0}
+
+
+def as_missing(cells: np.ndarray) -> np.ndarray:
+    """Encoded cells with NaN where one is unreadable; the array itself if none is."""
+    return np.where(unreadable, np.nan, cells) if (unreadable := np.isposinf(cells)).any() else cells
 
 
 class Reading(NamedTuple):
@@ -261,10 +268,29 @@ class Values:
         return Reading(numbers[indices], np.flatnonzero(misfits[indices]))
 
     @cached_property
+    def truths(self) -> Reading:
+        """The values as 1 and 0, also where a text file has them in words; other numbers are unchanged."""
+        numbers, misfits = self.numbers
+        if self.is_number or not len(misfits):
+            return self.numbers
+        indices, distinct = self.factors
+        words = [TRUTH_WORDS.get(value.lower(), np.nan) if isinstance(value, str) else np.nan for value in distinct]
+        found = np.array([*words, np.nan])[indices]
+        return Reading(np.where(np.isnan(found), numbers, found), misfits[np.isnan(found[misfits])])
+
+    @cached_property
     def durations(self) -> Reading:
         """The values as seconds in float64."""
-        if not self.is_duration:
+        if not self.is_duration and (self.is_number or self.is_date):
             return Reading(np.full(len(self.series), np.nan), np.flatnonzero(self.series.notna()))
+        if not self.is_duration:  # objects, not all of which are durations
+            indices, distinct = self.factors
+            known = [isinstance(value, timedelta | np.timedelta64) for value in distinct]
+            seconds = [
+                pd.Timedelta(value).total_seconds() if k else np.nan for value, k in zip(distinct, known, strict=True)
+            ]
+            misfits = np.flatnonzero(~np.array([*known, True])[indices])
+            return Reading(np.array([*seconds, np.nan])[indices], misfits)
         return Reading(self.series.dt.total_seconds().to_numpy(np.float64, na_value=np.nan), NO_MISFITS)
 
     @cached_property
@@ -284,6 +310,12 @@ class Values:
     def as_text(self) -> "Values":
         """Every value as its own text, so that 1 and True, or 1 and 1.0, stay two values."""
         return Values(self.name, self.series.astype(object).map(str, na_action="ignore"), self._rows)
+
+    def without(self, rows: np.ndarray) -> "Values":
+        """The values except those in some rows of the series."""
+        kept = np.delete(np.arange(len(self.series)), rows)
+        positions = pd.RangeIndex(len(self.series)) if self._rows is None else self._rows
+        return Values(self.name, self.series.iloc[kept], positions[kept])
 
     def position(self, row: int) -> int:
         """Position in the whole table, from 0, of a row of the series."""

@@ -25,6 +25,7 @@ class PixelColumn:
     name: Name
 
     kind: ClassVar[str] = "pixel"
+    noun: ClassVar[str] = "number"
 
 
 class PixelSchema:

@@ -16,6 +16,7 @@ from typing import Self
 
 import numpy as np
 
+from vae_anomaly.data.parse import as_missing
 from vae_anomaly.errors import DataWarning
 from vae_anomaly.formatting import listed_names
 
@@ -68,7 +69,10 @@ class Scaling:
         return cls(*scaling)
 
     def apply(self, numbers: np.ndarray) -> np.ndarray:
-        """Standardise and compress the tails: strictly increasing in each column, finite for every finite number."""
+        """Standardise and compress the tails: strictly increasing in each column, finite for every finite number.
+
+        Plus infinity, an unreadable cell, stays what it is.
+        """
         with np.errstate(over="ignore", under="ignore"):
             cells = _times_power(numbers, -self.exponents)
             cells -= self.centres
@@ -83,7 +87,8 @@ class Scaling:
         return cells
 
     def undo(self, cells: np.ndarray) -> np.ndarray:
-        """The numbers that ``apply`` turns into these cells, clipped to the range of a float."""
+        """The numbers that ``apply`` turns into these cells, clipped to the range of a float; infinite ones are NaN."""
+        cells = as_missing(cells)
         reach = np.abs(cells) - LINEAR
         with np.errstate(over="ignore", under="ignore"):
             z = np.where(reach > 0, np.copysign(LINEAR + np.expm1(np.maximum(reach, 0.0)), cells), cells)

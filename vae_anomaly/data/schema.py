@@ -27,6 +27,7 @@ from vae_anomaly.data.parse import (
     PIECE_CELLS,
     Values,
     as_frame,
+    as_missing,
     column_names,
     index_of,
     infinite,
@@ -39,7 +40,7 @@ from vae_anomaly.data.parse import (
 )
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.scaling import LARGEST, LEAST_FLOOR, MOST_FLOOR, Scaling
-from vae_anomaly.errors import DataError, DataWarning
+from vae_anomaly.errors import DataError, DataWarning, RowError
 from vae_anomaly.formatting import listed, listed_names
 
 Name = str | int
@@ -49,8 +50,10 @@ class Schema:
     """
     The columns of a table and their encoding.
 
-    An encoded table is a C-contiguous float64 matrix (rows, cells) in which NaN is a missing cell: first all numbers,
-    then all flags, then all category codes. The cells of a row do not depend on other rows.
+    An encoded table is a C-contiguous float64 matrix (rows, cells): first all numbers, then all flags, then all
+    category codes. NaN is a missing cell and plus infinity an unreadable one: text in a column of numbers, truth values
+    or durations, or text that is no date, whose further cells are then missing. The cells of a row do not depend on
+    other rows.
 
     Attributes
     ----------
@@ -108,8 +111,8 @@ class Schema:
         Warns
         -----
         DataWarning
-            If columns are left out, text is nearly all numbers, or numbers vary by little more than rounding: names
-            them and gives the reason.
+            If columns are left out, have unreadable cells, hold a text that may mark a missing cell, or numbers vary by
+            little more than rounding: names them and gives the reason.
 
         Raises
         ------
@@ -128,7 +131,9 @@ class Schema:
         tables = ((piece, frame[[column.name for column in piece]]) for piece in pieces)
         scaling = Scaling.learn(
             (
-                _raw_cells(part if rows is None else part.iloc[rows], piece, [[index] for index in range(len(piece))])
+                as_missing(
+                    _raw_cells(part if rows is None else part.iloc[rows], piece, [[k] for k in range(len(piece))])
+                )
                 for piece, part in tables
             ),
             [column.name for column in scaled],
@@ -140,7 +145,7 @@ class Schema:
         Encode a table as a matrix (rows, cells).
 
         Columns may come in any order; those that training never saw are ignored with a DataWarning. A missing column, a
-        column of another kind than in training, or an infinite value is a DataError that names it.
+        column of another kind than in training that is not text, or an infinite value is a DataError that names it.
         """
         rows_at_once = 2**14  # standardised: temporary arrays stay smaller than the table
         raw = self._encode_raw(frame)
@@ -154,7 +159,7 @@ class Schema:
         Convert a table to plain numbers, (rows, columns): one for each column in use, not standardised.
 
         Durations are seconds, flags 0 and 1, categories codes, dates microseconds since 1970 in UTC; NaN is a missing
-        value. Errors and warnings are those of ``encode``.
+        value and plus infinity an unreadable one. Errors and warnings are those of ``encode``.
         """
         raw = self._encode_raw(frame)
         return raw[:, [cells[0] for cells in self._cells_of]] + [column.origin for column in self.columns]
@@ -165,7 +170,7 @@ class Schema:
         frame = frame if given == self.names else frame[self.choose(given)]
         raw = _raw_cells(frame, self.columns, self._cells_of)
         flags = raw[:, self._flags]
-        flags[(flags != 0) & (flags != 1) & ~np.isnan(flags)] = FlagCell.unseen
+        flags[(flags != 0) & (flags != 1) & np.isfinite(flags)] = FlagCell.unseen
         return raw
 
     def choose(self, given: list[Name]) -> list[Name]:
@@ -207,6 +212,23 @@ class Schema:
     def missing(self, cells: np.ndarray) -> np.ndarray:
         """Mask (rows, columns) of the missing values, given an encoded table."""
         return np.isnan(cells[:, [cells_of[0] for cells_of in self._cells_of]])
+
+    def refuse_unreadable(self, frame: pd.DataFrame, cells: np.ndarray) -> None:
+        """
+        Raise a DataError for a column with too many unreadable cells, given a table and the same encoded.
+
+        At most a tenth of a column may be unreadable. In a table of few rows up to three cells may, if they are at most
+        half; a single row may have any.
+        """
+        n_rows = len(cells)
+        most = max(n_rows // 10, min(3, n_rows // 2), 1)
+        unreadable = np.isposinf(cells[:, [cells_of[0] for cells_of in self._cells_of]])
+        for index in np.flatnonzero(unreadable.sum(0) > most).tolist():
+            column, row = self.columns[index], int(unreadable[:, index].argmax())
+            found = Values(column.name, frame[column.name]).found(row)
+            fault = f"Column {column.name!r} held {column.noun}s in fit; found {found}"
+            count = f"{unreadable[:, index].sum():,} of {n_rows:,} cells are no {column.noun}s"
+            raise RowError.at(fault, row, f"; {count}. Convert it, or refit with the new table.")
 
     def has_one_measure(self, cells: np.ndarray) -> bool:
         """
@@ -312,8 +334,14 @@ class TableForm:
         return pd.DataFrame(array, columns=self.inputs, index=index_of(X), copy=False)
 
     def encode(self, X: Any) -> np.ndarray:
-        """Encoded rows, (rows, cells) float64: what ``scorer`` takes; a missing cell is NaN."""
-        return self.schema.encode(self.frame_of(X))
+        """Encoded rows, (rows, cells) float64: what ``scorer`` takes; a missing cell is NaN, an unreadable one inf.
+
+        Raises
+        ------
+        DataError
+            The rows do not fit the schema, or more than a tenth of a column cannot be read.
+        """
+        return encode_batch(self.schema, self.frame_of(X))
 
     def decode(self, cells: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame | np.ndarray:
         """Rows of encoded ``cells`` (rows, cells): a frame with that index, or an array if the fit was to an array."""
@@ -321,6 +349,14 @@ class TableForm:
         if not self.is_frame:
             return frame.to_numpy(dtype=np.float64)
         return frame if index is None else frame.set_axis(index)
+
+
+def encode_batch(schema: Schema | PixelSchema, frame: pd.DataFrame) -> np.ndarray:
+    """Encoded rows, (rows, cells); a DataError if more than a tenth of a column cannot be read."""
+    cells = schema.encode(frame)
+    if isinstance(schema, Schema) and np.isposinf(cells).any():
+        schema.refuse_unreadable(frame, cells)
+    return cells
 
 
 def _raw_cells(frame: pd.DataFrame, columns: Sequence[Column], cells_of: Sequence[list[int]]) -> np.ndarray:
@@ -334,16 +370,16 @@ def _raw_cells(frame: pd.DataFrame, columns: Sequence[Column], cells_of: Sequenc
     numeric = number_columns(frame) & np.array([column.takes_numbers for column in columns], dtype=bool)
     first = np.array([cells[0] for cells in cells_of], dtype=np.int64)[numeric]
     in_order = np.array_equal(first, np.arange(len(first)))
-    raw[:, slice(0, len(first)) if in_order else first] = number_matrix(frame, numeric)
+    numbers = number_matrix(frame, numeric)
+    if np.isinf(numbers).any():
+        row, column = np.argwhere(np.isinf(numbers))[0]
+        raise infinite(columns[np.flatnonzero(numeric)[column]].name, int(row))
+    raw[:, slice(0, len(first)) if in_order else first] = numbers
     for index in np.flatnonzero(~numeric).tolist():
         series: Any = frame.iloc[:, index]
         values = Values(columns[index].name, series)
         for cell, part in zip(cells_of[index], columns[index].encode(values), strict=False):
             raw[:, cell] = part
-    if np.isinf(raw).any():
-        row, cell = np.argwhere(np.isinf(raw))[0]
-        column = next(column for column, cells in zip(columns, cells_of, strict=True) if cell in cells)
-        raise infinite(column.name, int(row))
     return raw
 
 

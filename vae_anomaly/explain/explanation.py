@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.pixels import PixelSchema
+from vae_anomaly.data.schema import Schema
 from vae_anomaly.explain.neighbours import SimilarRows, informative_columns
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.formatting import cell_text, is_missing, percent
@@ -30,6 +32,8 @@ class Explanation:
         (rows, columns): the value seen, the one expected, and the ends of the expected range of numbers.
     frequency : ndarray
         (rows, columns): fraction of the training rows that hold the value seen; NaN for numbers.
+    nouns : ndarray
+        (rows, columns): what an unreadable value is not, such as "number"; "" for other values.
     """
 
     nats: pd.DataFrame
@@ -39,6 +43,7 @@ class Explanation:
     low: pd.DataFrame
     high: pd.DataFrame
     frequency: np.ndarray
+    nouns: np.ndarray
 
     def wide(self) -> pd.DataFrame:
         """A row for each row of the table, with two levels of columns: the figure, and the column of the table."""
@@ -91,7 +96,9 @@ class Explanation:
         frequency = self.frequency[row, column]
         if np.isnan(frequency):
             low, high = cell_text(self.low.iat[row, column]), cell_text(self.high.iat[row, column])
-            return f"{name} {cell_text(value)}, expected {low if low == high else f'{low} to {high}'}"
+            noun = self.nouns[row, column]
+            fault = f"{_quoted(value)} is not a {noun}" if noun else cell_text(value)
+            return f"{name} {fault}, expected {low if low == high else f'{low} to {high}'}"
         reason = f"{name} {_quoted(value)}, {f'seen in {percent(frequency)}' if frequency else 'not seen in training'}"
         expected = self.expected.iat[row, column]
         if is_missing(expected) or _quoted(expected) == _quoted(value):
@@ -115,7 +122,7 @@ def explain(fitted: FittedModel, X: Any) -> Explanation:
     frequency = _frequencies(reference.cells, x, schema.cells, schema.n_rows)
     without_range = [name for name, has in zip(schema.names, ~np.isnan(frequency[0]), strict=True) if has]
     low[without_range] = high[without_range] = None
-    return Explanation(nats, surprise, value, expected, low, high, frequency)
+    return Explanation(nats, surprise, value, expected, low, high, frequency, _unreadable(schema, x))
 
 
 def rounded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -141,6 +148,15 @@ def cells_of(frame: pd.DataFrame, rows: np.ndarray, columns: np.ndarray) -> pd.S
 
 def _quoted(value: object) -> str:
     return f"'{cell_text(value)}'" if isinstance(value, str) else cell_text(value)
+
+
+def _unreadable(schema: Schema | PixelSchema, x: np.ndarray) -> np.ndarray:
+    """What an unreadable value is not, (rows, columns) of text; "" for other values."""
+    nouns = np.full((len(x), len(schema.names)), "", dtype=object)
+    for row, cell in np.argwhere(np.isposinf(x)).tolist():
+        column = schema.cells[cell].column
+        nouns[row, column] = schema.columns[column].noun
+    return nouns
 
 
 def _frequencies(reference: np.ndarray, x: np.ndarray, cells: Sequence[Cell], n_rows: int) -> np.ndarray:

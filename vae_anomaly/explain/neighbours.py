@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vae_anomaly.data.columns import Cell
+from vae_anomaly.data.parse import as_missing
 from vae_anomaly.fitted import ReferenceRows
 from vae_anomaly.memory import InHalves
 from vae_anomaly.parallel import in_pieces
@@ -32,6 +33,8 @@ class Expected:
 class SimilarRows:
     """Reference rows of a model, searched for those that are similar to a row in some of its columns.
 
+    An unreadable cell counts as missing.
+
     Parameters
     ----------
     reference : ReferenceRows
@@ -50,7 +53,7 @@ class SimilarRows:
         self._cells = cells
         self._is_number = np.array([cell.is_number for cell in cells])
         self._feature_columns = np.repeat(self.columns, [1 if cell.is_number else cell.unseen for cell in cells])
-        self._rows = reference.cells[:: -(-len(reference.cells) // MOST_ROWS)]
+        self._rows = as_missing(reference.cells[:: -(-len(reference.cells) // MOST_ROWS)])
         self._keys = row_keys(self._rows)
         features = self._features_of(self._rows)
         missing = features.isnan()
@@ -68,6 +71,7 @@ class SimilarRows:
         informative : ndarray
             (rows, columns) bool, the columns in which similar rows are to be similar.
         """
+        x = as_missing(x)
         most_rows, most_values = 2048, 2**21  # at a time, of rows and of cells of similar rows
         size = max(1, min(most_rows, most_values // (NEAREST * x.shape[1])))
         chunks = [(x[a : a + size], informative[a : a + size]) for a in range(0, len(x), size)]

@@ -1,8 +1,9 @@
 """Densities of table cells given the decoder's outputs, in nats.
 
-Arrays end in cells: ``x`` is (..., n_cells); a NaN cell was not observed and counts 0. ``outputs`` (..., n_outputs)
-come from the decoder for each row, ``shared`` (..., n_shared) are parameters learned once for all rows, such as the
-noise scale of each column.
+Arrays end in cells: ``x`` is (..., n_cells); a NaN cell was not observed and counts 0, a cell of plus infinity is one
+that no value could be read from, such as text in a column of numbers. ``outputs`` (..., n_outputs) come from the
+decoder for each row, ``shared`` (..., n_shared) are parameters learned once for all rows, such as the noise scale of
+each column.
 """
 
 import math
@@ -18,6 +19,8 @@ from torch.nn.functional import log_softmax, logsigmoid, one_hot, softplus
 START_SCALE = 0.3  # noise scale of a standardised number before training, without a PCA initialisation
 DISCRETE_GAIN = 4.0  # slope of the logit at one half: how a linear path starts to move a probability
 LEAST_SCALE = 1e-3  # noise scale of a marginal fit, of a standardised number: no division by zero
+CELL_RANGE = 1440.0  # the logarithm of the largest float is 710, so standardised numbers lie between -720 and 720
+UNREADABLE_ERROR = 10.0**2  # squared error of an unreadable number: it counts as 10 deviations away
 
 
 Density = Callable[[Tensor, Tensor], Tensor]  # cells and outputs to the log density of each cell
@@ -84,12 +87,17 @@ class Likelihood(ABC):
 
 
 class Numbers(Likelihood):
-    """Base of the densities of standardised numbers: one output a cell, its location, and a floor for the scale."""
+    """Base of the densities of standardised numbers: one output a cell, its location, and a floor for the scale.
+
+    With probability ``unseen`` a cell is unreadable: it stands for any number that a cell can hold, all equally likely.
+    A readable number has the rest of the probability.
+    """
 
     shared_per_cell: ClassVar[int]
 
-    def __init__(self, floors: tuple[float, ...]) -> None:
-        self.floors = floors
+    def __init__(self, floors: tuple[float, ...], unseen: float = 0.0) -> None:
+        self.floors, self.unseen = floors, unseen
+        self.log_unseen = math.log(unseen / CELL_RANGE) if unseen else -math.inf
         self.n_cells = self.n_features = self.n_outputs = len(floors)
         self.n_shared = self.shared_per_cell * len(floors)
 
@@ -120,12 +128,12 @@ class Gaussian(Numbers):
 
     def density(self, shared: Tensor) -> Density:
         scale = floored_scale(shared, self.floors)
-        log_scale, half_log_two_pi = scale.log(), 0.5 * math.log(2 * math.pi)
+        norm = math.log1p(-self.unseen) - scale.log() - 0.5 * math.log(2 * math.pi)
 
         def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
             value, seen = _observed(x)
-            log_density = -0.5 * ((value - outputs) / scale) ** 2 - log_scale - half_log_two_pi
-            return torch.where(seen, log_density, 0.0)
+            log_density = norm - 0.5 * ((value - outputs) / scale) ** 2
+            return torch.where(seen, log_density, torch.zeros_like(x).masked_fill(x.isinf(), self.log_unseen))
 
         return log_prob
 
@@ -147,7 +155,8 @@ class StudentT(Numbers):
     def marginals(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Location and scale by parameter-expanded EM (Liu, Rubin and Wu 1998), the best of a few dfs."""
         rounds = 12
-        (value, seen), loc = _observed(x), x.nanmedian(0).values.nan_to_num(0.0)
+        value, seen = _observed(x)
+        loc = torch.where(seen, x, torch.nan).nanmedian(0).values.nan_to_num(0.0)
         scale = ((value - loc).abs() * seen).sum(0) / seen.sum(0).clamp_min(1) + LEAST_SCALE
         found: list[tuple[Tensor, Tensor]] = []
         for df in (2.1, 3.0, 4.5, 8.0, 20.0, 100.0):
@@ -167,6 +176,7 @@ class StudentT(Numbers):
         log_scale, raw_df = shared.chunk(2, -1)
         scale, df = floored_scale(log_scale, self.floors), 2 + softplus(raw_df)
         norm = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - 0.5 * (df * math.pi).log() - scale.log()
+        norm = norm + math.log1p(-self.unseen)
         power, rate = (df + 1) / 2, 1 / (scale * df.sqrt())
 
         def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
@@ -175,7 +185,7 @@ class StudentT(Numbers):
                 log_density = norm - power * torch.log1p(((value - outputs) / scale) ** 2 / df)
             else:  # the same in fewer passes
                 log_density = (value - outputs).mul_(rate).square_().log1p_().mul_(-power).add_(norm)
-            return torch.where(seen, log_density, 0.0)
+            return torch.where(seen, log_density, torch.zeros_like(x).masked_fill(x.isinf(), self.log_unseen))
 
         return log_prob
 
@@ -220,8 +230,8 @@ class BernoulliPixels(Numbers):
 class Bernoulli(Likelihood):
     """Columns of two values, 0 and 1; the decoder gives the logit of 1.
 
-    Any other value was never seen in training. With probability ``unseen`` a cell is one of three values, all equally
-    likely, so nothing is impossible and no cell outweighs a row.
+    Any other value, an unreadable one included, was never seen in training. With probability ``unseen`` a cell is one
+    of three values, all equally likely, so nothing is impossible and no cell outweighs a row.
     """
 
     def __init__(self, n_cells: int, unseen: float) -> None:
@@ -240,7 +250,7 @@ class Bernoulli(Likelihood):
         log_any, log_known = math.log(self.unseen / 3), math.log1p(-self.unseen)
 
         def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
-            value, seen = _observed(x)
+            value, seen = x, ~x.isnan()
             one, zero = logsigmoid(outputs), logsigmoid(-outputs)
             chosen = torch.where(value == 1, one, zero) + log_known
             known = (value == 0) | (value == 1)
@@ -308,7 +318,8 @@ class Categorical(Likelihood):
 class SquaredError(Likelihood):
     """The plain autoencoder's term: minus the squared distance of the encoder's features from their reconstruction.
 
-    It is not a density. The squares of a category code's features, one for each category, are summed.
+    It is not a density. The squares of a category code's features, one for each category, are summed. An unreadable
+    number counts as one that is 10 deviations away, where the log-compressed tails begin.
     """
 
     def __init__(self, cells: Likelihood) -> None:
@@ -327,8 +338,12 @@ class SquaredError(Likelihood):
         return shares.expand(len(outputs), -1)
 
     def density(self, shared: Tensor) -> Density:
+        are_numbers = isinstance(self.cells, Numbers)
+
         def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
             error = ((self.cells.features(x) - outputs) ** 2).unflatten(-1, (self.n_cells, -1)).sum(-1)
+            if are_numbers:
+                error = torch.where(x.isinf(), UNREADABLE_ERROR, error)
             return torch.where(x.isnan(), torch.zeros_like(error), -error)
 
         return log_prob
@@ -346,7 +361,7 @@ class Mixed(Likelihood):
     """A mixed table: blocks of its columns, each with a density of its own.
 
     ``indicators`` are the cells that were missing in some training rows: the encoder gets a feature for each that is 1
-    where it is missing.
+    where it is missing or unreadable.
     """
 
     def __init__(self, blocks: tuple[Likelihood, ...], indicators: tuple[int, ...] = ()) -> None:
@@ -388,7 +403,7 @@ class Mixed(Likelihood):
     def features(self, x: Tensor) -> Tensor:
         parts = [block.features(x[..., cells]) for block, cells, _, _ in self._parts]
         if self.indicators:
-            parts.append(x[..., list(self.indicators)].isnan().to(x.dtype))
+            parts.append((~x[..., list(self.indicators)].isfinite()).to(x.dtype))
         return torch.cat(parts, -1)
 
     def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -434,16 +449,17 @@ def raw_scale(scale: Tensor, floors: tuple[float, ...]) -> Tensor:
 
 
 def _observed(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Cells with 0 where one is missing, and a mask of the observed ones."""
-    seen = ~x.isnan()
+    """Cells with 0 where one is missing or unreadable, and a mask of the others."""
+    seen = x.isfinite()
     return torch.where(seen, x, torch.zeros_like(x)), seen
 
 
 def _column_means(x: Tensor) -> Tensor:
     cells_at_once = 2**18  # all at once takes twice the memory of x
     rows = x.split(max(1, cells_at_once // max(1, x.shape[1])))
-    seen = sum((~part.isnan()).sum(0) for part in rows)
-    return x.nansum(0).div(seen).nan_to_num(0.0)
+    seen = sum(part.isfinite().sum(0) for part in rows)
+    total = sum(torch.where(part.isfinite(), part, 0.0).sum(0) for part in rows)
+    return torch.as_tensor(total / seen).nan_to_num(0.0)
 
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -71,7 +71,7 @@ def comparable_scores(
     schema, reference = fitted.schema, fitted.reference
     many = schema.n_rows > 4096 and not schema.code_cells  # from here on training rows score like others
     learned, others = np.array_split(np.random.default_rng(seed).permutation(reference.cells), 2)
-    possible = len(others) and not np.isnan(learned).all(0).any()  # a column without a value cannot be learned
+    possible = len(others) and not (~np.isfinite(learned)).all(0).any()  # a column without a value cannot be learned
     if settings.calibration == "split" or settings.recipe.convolutional or many or not possible:
         return reference.scores, fitted.scorer.score(x)
     second = fit_model(
@@ -112,7 +112,7 @@ def find_drift(
     schema : Schema or PixelSchema
         Description of the cells.
     old, new : ndarray
-        (rows, cells) encoded training rows and new rows, NaN where a cell is missing.
+        (rows, cells) encoded training rows and new rows, NaN where a cell is missing, inf where it is unreadable.
     old_scores, new_scores : ndarray
         (rows,) comparable scores of such rows: low is anomalous.
     level : float
@@ -135,8 +135,8 @@ def find_drift(
     adjusted = np.minimum(1.0, holm(p_values) / part)
     drifted = adjusted <= level
     messages = [
-        _describe_column(schema, cell, old, new, difference) if moved else NO_DRIFT
-        for (_, difference, cell), moved in zip(of_columns, drifted[:-1], strict=True)
+        _describe_column(schema, cells, cell, old, new, difference) if moved else NO_DRIFT
+        for cells, (_, difference, cell), moved in zip(cells_of_columns, of_columns, drifted[:-1], strict=True)
     ]
     messages.append(_describe_scores(old_scores, new_scores, of_scores) if drifted[-1] else NO_DRIFT)
     columns = pd.DataFrame(
@@ -158,10 +158,10 @@ def _test_column(
 ) -> tuple[float, Difference, int | None]:
     """The p-value of a column for all tests of its ``cells``, the strongest difference, and in which cell it is.
 
-    The cell is None if the missing values differ most.
+    The cell is None if the missing or unreadable values differ most.
     """
     tests: list[tuple[Difference | None, int | None]] = [
-        (compare_missing(np.isnan(old[:, cells[0]]), np.isnan(new[:, cells[0]])), None)  # all are missing together
+        (compare_missing(~np.isfinite(old[:, cells[0]]), ~np.isfinite(new[:, cells[0]])), None)  # all cells together
     ]
     for index in cells:
         cell, (before, after) = schema.cells[index], _observed(index, old, new)
@@ -173,16 +173,22 @@ def _test_column(
 
 
 def _observed(index: int, *samples: np.ndarray) -> list[np.ndarray]:
-    """Values of one cell that are not missing, of each of the samples (rows, cells)."""
-    return [rows[~np.isnan(rows[:, index]), index] for rows in samples]
+    """Values of one cell that are neither missing nor unreadable, of each of the samples (rows, cells)."""
+    return [rows[np.isfinite(rows[:, index]), index] for rows in samples]
 
 
 def _describe_column(
-    schema: Schema | PixelSchema, index: int | None, old: np.ndarray, new: np.ndarray, difference: Difference
+    schema: Schema | PixelSchema,
+    cells: list[int],
+    index: int | None,
+    old: np.ndarray,
+    new: np.ndarray,
+    difference: Difference,
 ) -> str:
     """The difference in words: how numbers shifted or spread, else where the fractions of rows differ most."""
     if index is None:
-        return f"missing in {_fractions(difference)} of the rows"
+        unreadable = np.isposinf(old[:, cells]).any() or np.isposinf(new[:, cells]).any()
+        return f"missing{' or unreadable' if unreadable else ''} in {_fractions(difference)} of the rows"
     cell = schema.cells[index]
     if cell.is_number:
         before, after = _observed(index, old, new)

@@ -19,7 +19,7 @@ from vae_anomaly.data.columns import CategoryColumn, Column, DurationColumn, Fla
 from vae_anomaly.data.parse import Level, Values
 from vae_anomaly.data.pixels import PixelColumn
 from vae_anomaly.detector import VAEDetector
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.explain.explanation import rounded
 
 PARAMETERS = {  # of predict: type and default
@@ -79,7 +79,7 @@ def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
     [{'day': '2026-01-01 00:00:00', 'count': 3.0}]
     """
     table = detector.model_.frame_of(X)
-    detector.schema_.encode(table)  # raises what the detector would raise
+    detector.model_.encode(X)  # raises what the detector would raise
     if not detector.model_.is_frame:
         return table.copy()
     forms = _forms(detector).items()
@@ -139,7 +139,12 @@ def _form_of(column: Column | PixelColumn) -> Form:
 
 
 def _floats(values: Values) -> pd.Series:
-    return pd.Series(values.numbers.values, dtype=np.float64)
+    numbers, misfits = values.truths
+    if len(misfits):
+        row = int(misfits[0])
+        fault = f"Column {values.name!r} has {values.found(row)}"
+        raise RowError.at(fault, values.position(row), "; a request has numbers there. Score the row in Python.")
+    return pd.Series(numbers, dtype=np.float64)
 
 
 def _text(values: Values) -> pd.Series:
@@ -149,15 +154,14 @@ def _text(values: Values) -> pd.Series:
 
 
 def _truths(series: pd.Series) -> pd.Series:
-    """Truth values of themselves or of their names; other values stay, and the detector raises an error."""
+    """Truth values of themselves or of their names; other values stay, as unreadable cells."""
     return series.map(lambda value: _TRUTHS.get(str(value).strip().lower(), value), na_action="ignore")
 
 
 def _durations(series: pd.Series) -> pd.Series:
-    try:
-        return pd.to_timedelta(series)
-    except ValueError as error:
-        raise DataError(f"Column {series.name!r} held durations in fit, such as '1 days 02:30:00': {error}.") from error
+    durations = pd.to_timedelta(series, errors="coerce")
+    unreadable = durations.isna() & series.notna()
+    return durations.astype(object).where(~unreadable, series) if unreadable.any() else durations
 
 
 def _levels(series: pd.Series, known: Mapping[str, Level]) -> pd.Series:
