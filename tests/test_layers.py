@@ -11,7 +11,7 @@ import vae_anomaly
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the ground up; packages of one layer do not import one another
     {"errors"},
-    {"formatting", "lazy", "memory", "parallel"},
+    {"formatting", "lazy", "parallel"},
     {"data", "model"},
     {"io"},
     {"training", "scoring"},

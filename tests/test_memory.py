@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from vae_anomaly import VAEDetector
 from vae_anomaly.errors import DeviceError, FitWarning
 from vae_anomaly.explain import neighbours
-from vae_anomaly.memory import InHalves, is_out_of_memory, memory_errors
 from vae_anomaly.model.vae import VAE
+from vae_anomaly.parallel import InHalves, is_out_of_memory, memory_errors
 from vae_anomaly.scoring import scorer as scoring
 
 CPU = torch.device("cpu")

@@ -1,17 +1,23 @@
-"""Threads for work made of many small operations: one thread for each piece, not all threads for each operation.
+"""Work in pieces: one thread for each piece, not all threads for each operation, and halves where memory runs out.
 
 torch splits even a small product over all its threads and waits for the slowest. On a shared machine that wait took
 twenty times as long as the work. Only the calling thread's settings change, and they are restored afterwards. After a
 call of ``torch.set_num_threads``, torch's built-in MKL keeps that number in spite of these settings.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from math import inf
+from typing import Any, Generic, TypeVar
 
+import numpy as np
+import torch
 from threadpoolctl import ThreadpoolController
+
+from vae_anomaly.errors import DeviceError
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -67,3 +73,71 @@ def ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
         while (piece := upcoming.result()) is not end:
             upcoming = pool.submit(next, pieces, end)
             yield piece
+
+
+SIGNS = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")  # in torch's errors; for a GPU it also has a class
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True if there was no memory left, for torch or for Python."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+@contextmanager
+def memory_errors(device: torch.device, what: str) -> Iterator[None]:
+    """Running out of memory with ``what``, such as "one row", becomes a DeviceError that names the remedy."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        place = "The processor" if device.type == "cpu" else f"Device {str(device)!r}"
+        remedy = "End other programs" if device.type == "cpu" else "Use device='cpu'"
+        smaller = "fewer n_estimators, n_draws or smaller layers"
+        raise DeviceError(f"{place} ran out of memory with {what}. {remedy}, or fit with {smaller}.") from error
+
+
+@dataclass
+class InHalves(Generic[Result]):
+    """Work on rows that continues with halves of them where memory runs out, and with no more rows later.
+
+    Parameters
+    ----------
+    work : callable
+        Takes arrays of equally many rows.
+    device : torch.device
+        Where the work is done.
+    most : float
+        Rows at a time; less once memory has run out.
+    """
+
+    work: Callable[..., Result]
+    device: torch.device
+    most: float = inf
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[Result]:
+        """Results on consecutive parts of the rows, in order; usually one.
+
+        Raises
+        ------
+        DeviceError
+            There is not enough memory for one row.
+        """
+        n_rows = len(arrays[0])
+        if n_rows <= 1:
+            with memory_errors(self.device, "one row"):
+                return [self.work(*arrays)]
+        if n_rows <= self.most:
+            try:
+                return [self.work(*arrays)]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self.most = min(self.most, -(-n_rows // 2))  # after the handler: the error holds the tensors of the work
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        middle = n_rows // 2
+        halves = [array[:middle] for array in arrays], [array[middle:] for array in arrays]
+        return [result for half in halves for result in self(half)]

@@ -587,13 +587,18 @@ def test_values_of_several_types_are_new_levels_as_their_texts():
     assert set(after.columns[0].levels) == {"a", "1", "True", "b", "2.0"}
 
 
-def test_a_value_of_another_kind_is_no_level():
+def test_a_value_of_another_kind_is_refused_as_before():
     before = Schema.learn(pd.DataFrame({"c": [*"aab"] * 5}))
     frame = pd.DataFrame({"c": objects("c", 3)})
-    after = before.grown(frame)
-    assert after.columns[0].levels == ("a", "b", "c")
     with pytest.raises(DataError, match="found number 3 in row 2"):
-        after.encode(frame)
+        before.grown(frame).encode(frame)
+
+
+def test_numbers_are_levels_where_they_were_categories():
+    old = pd.Series(pd.Categorical([1, 2] * 10))
+    _, after = grown(old, pd.Series([3, 3, 1]))
+    assert after.columns[0].levels == (1, 2, 3)
+    assert after.encode(pd.DataFrame({"c": [3, 2, 4]}))[:, 0].tolist() == [2, 1, 3]
 
 
 def test_new_levels_beyond_the_last_code_share_it(monkeypatch):

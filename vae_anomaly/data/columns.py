@@ -7,7 +7,6 @@ at once), and category codes. ``decode`` converts such arrays back to the column
 can be read from is the raw cell ``UNREADABLE``, which decodes to a missing value.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import log
@@ -325,7 +324,14 @@ class CategoryColumn:
             storage = dtype if dtype in TEXT_DTYPES else "str"
         else:
             values = values.as_text()
-        return cls(values.name, storage, _by_frequency(values, values.factors[1]), categories, ordered)
+        indices, distinct = values.factors
+        found = np.bincount(indices[indices >= 0], minlength=len(distinct))
+        counts: dict[Level, int] = {}
+        for value, count in zip(map(scalar, distinct), found.tolist(), strict=True):
+            counts[value] = counts.get(value, 0) + count
+        present = [level for level, count in counts.items() if count]
+        levels = sorted(present, key=lambda level: (-counts[level], str(level)))
+        return cls(values.name, storage, tuple(levels), categories, ordered)
 
     def __post_init__(self) -> None:
         self.n_codes = min(len(self.levels), MAX_CODES)
@@ -335,22 +341,22 @@ class CategoryColumn:
 
     def grown(self, values: Values) -> Self:
         """The column with the new levels among more values as well; codes of levels stay. Itself if there are none."""
-        values = values.as_text() if self.storage == "mixed" else values
-        found = _by_frequency(values, [value for value in values.factors[1] if self._is_comparable(value)])
-        new = [level for level in found if level not in self.codes][: MOST_LEVELS - len(self.levels)]
+        in_order = values.is_category
+        if self.storage == "mixed":
+            values = values.as_text()
+        elif self.storage == "category" and not in_order:
+            values = Values(self.name, values.series.astype("category"))
+        more = type(self).learn(values)
+        new = [level for level in more.levels if level not in self.codes and isinstance(level, str) in self._are_text]
+        new = new[: MOST_LEVELS - len(self.levels)]
         if not new:
             return self
-        levels, categories = (*self.levels, *new), self.categories
+        categories = self.categories
         if self.storage == "category":
-            given = tuple(dict.fromkeys(map(scalar, values.factors[1]))) if values.is_category else ()
-            in_order = tuple(level for level in given if level in set(categories)) == categories
-            categories = given if in_order else tuple(dict.fromkeys([*categories, *new]))
-        return replace(self, levels=levels, categories=categories)
-
-    def _is_comparable(self, value: Any) -> bool:
-        """True for a value of the levels' own kind: text, or numbers that are categories."""
-        of_a_kind = isinstance(scalar(value), str) in self._are_text
-        return of_a_kind and (isinstance(value, str) or self.storage == "category")
+            known = tuple(level for level in more.categories if level in set(categories))
+            agree = in_order and known == categories
+            categories = more.categories if agree else tuple(dict.fromkeys([*categories, *new]))
+        return replace(self, levels=(*self.levels, *new), categories=categories)
 
     def cells(self, column: int) -> list[Cell]:
         """List the one code."""
@@ -363,8 +369,10 @@ class CategoryColumn:
         indices, distinct = values.factors
         codes, misfits = np.full(len(distinct) + 1, np.nan), np.zeros(len(distinct) + 1, dtype=bool)
         for index, value in enumerate(distinct):  # the last is for missing values, whose index is -1
-            codes[index] = self.codes.get(scalar(value), self.n_codes)
-            misfits[index] = not self._is_comparable(value)
+            level = scalar(value)
+            codes[index] = self.codes.get(level, self.n_codes)
+            comparable = isinstance(value, str) or self.storage == "category"
+            misfits[index] = not comparable or isinstance(level, str) not in self._are_text
         reading = Reading(codes[indices], np.flatnonzero(misfits[indices]))
         if len(reading.misfits):
             raise _misfit(values, int(reading.misfits[0]), "text" if True in self._are_text else "numbers")
@@ -522,17 +530,6 @@ def are_flags(numbers: np.ndarray) -> np.ndarray:
     zero, one = numbers == 0, numbers == 1
     flags: np.ndarray = (zero | one | np.isnan(numbers)).all(axis=0) & zero.any(axis=0) & one.any(axis=0)
     return flags
-
-
-def _by_frequency(values: Values, distinct: Iterable[Any]) -> tuple[Level, ...]:
-    """Levels of those ``distinct`` values that occur, the most frequent first."""
-    indices, all_distinct = values.factors
-    found = np.bincount(indices[indices >= 0], minlength=len(all_distinct))
-    counts: dict[Level, int] = dict.fromkeys(map(scalar, distinct), 0)
-    for level, count in zip(map(scalar, all_distinct), found.tolist(), strict=True):
-        if level in counts:
-            counts[level] += count
-    return tuple(sorted(filter(counts.get, counts), key=lambda level: (-counts[level], str(level))))
 
 
 def column_from_json(document: Any) -> Column:

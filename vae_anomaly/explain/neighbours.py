@@ -13,8 +13,7 @@ from torch import Tensor
 from vae_anomaly.data.columns import Cell
 from vae_anomaly.data.parse import as_missing
 from vae_anomaly.fitted import ReferenceRows
-from vae_anomaly.memory import InHalves
-from vae_anomaly.parallel import in_pieces
+from vae_anomaly.parallel import InHalves, in_pieces
 from vae_anomaly.scoring.scorer import row_keys
 
 NEAREST = 16  # similar rows that set what is expected

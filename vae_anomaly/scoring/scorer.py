@@ -15,12 +15,11 @@ from torch import Tensor
 from vae_anomaly.data.columns import Cell
 from vae_anomaly.data.schema import EncodedMatrix
 from vae_anomaly.errors import FitWarning
-from vae_anomaly.memory import InHalves, memory_errors
 from vae_anomaly.model.nearest import NEAREST, MemberSearch, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import ELBO, Objective
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.parallel import in_pieces
+from vae_anomaly.parallel import InHalves, in_pieces, memory_errors
 from vae_anomaly.scoring.decide import threshold
 
 FEW = 256  # exemplars up to which every row sees all of them, as in training
@@ -238,7 +237,7 @@ class Scorer:
         size = CHUNK_BYTES // (8 * vae.n_estimators * len(self.draws) * widest)
         size = max(1, min(CHUNK_ROWS, size) if on_cpu else 16 * size)  # enough at once to keep a GPU busy
         chunks = [[array[first : first + size] for array in arrays] for first in range(0, len(arrays[0]), size)]
-        halving = InHalves(torch.no_grad()(work), self.device)
+        halving = InHalves(torch.no_grad()(work), self.draws.device)
         found = in_pieces(halving, chunks, torch.get_num_threads() if on_cpu else 1)
         if halving.most < size:
             message = f"Not enough memory for {size} rows at a time: at most {halving.most} were taken."

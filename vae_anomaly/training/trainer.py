@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from vae_anomaly.errors import DataError, DeviceError, FitWarning
-from vae_anomaly.memory import is_out_of_memory
 from vae_anomaly.model.objectives import Objective
 from vae_anomaly.model.priors import ExemplarPrior, Prior
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.parallel import one_thread
+from vae_anomaly.parallel import is_out_of_memory, one_thread
 from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.checkpoints import Checkpoint, State
 
