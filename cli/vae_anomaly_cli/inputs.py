@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 LONG_BYTES = 2**28  # `fit` reads a larger file piece by piece
 SHORTEST_SIDE = 2  # pixels; a convolution halves the sides
-TABLE_OPTIONS = {"exclude": "--exclude", "keep": "--keep", "color": "--color", "encoding": "--encoding"}
+TABLE_OPTIONS = {
+    "exclude": "--exclude",
+    "keep": "--keep",
+    "color": "--color",
+    "encoding": "--encoding",
+    "missing": "--missing",
+}
 MLFLOW_ADDRESSES = ("models:/", "runs:/", "mlflow-artifacts:/")
 IMAGE_BEGINNINGS = (  # of IDX files and of PNG, JPEG, GIF and TIFF; no text begins like these
     *(bytes([0, 0, kind]) for kind in range(0x08, 0x0F)),
@@ -131,7 +137,14 @@ class ImageInput:
 
 
 def read_input(
-    context: typer.Context, file: str, exclude: list[str], keep: list[str], encoding: str, *, skip_bad: bool
+    context: typer.Context,
+    file: str,
+    exclude: list[str],
+    keep: list[str],
+    encoding: str,
+    missing: list[str] | None,
+    *,
+    skip_bad: bool,
 ) -> TableInput | ImageInput:
     """Read FILE; options that do not apply to its content are wrong usage, reported before it is read."""
     if skip_bad and (file == "-" or not Path(file).is_dir()):
@@ -153,7 +166,7 @@ def read_input(
     if file != "-" and (Path(file).is_dir() or is_pattern(file)):
         raise DataError(f"{file} stands for several tables. Only `score` and `fit` read these, with --stream.")
     refuse_larger_than_memory(file)
-    frame = read_table(file, encoding=encoding)
+    frame = read_table(file, encoding=encoding, missing=missing or [])
     return TableInput(drop_columns(frame, exclude, "--exclude"), select_columns(frame, keep, "--keep"))
 
 

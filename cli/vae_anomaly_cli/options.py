@@ -575,5 +575,14 @@ MaxMegabytes = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", metavar="D", help="Device for computations: auto, cpu or cuda.")]
 Encoding = Annotated[str, typer.Option("--encoding", metavar="E", help="Character encoding of a CSV file.")]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--missing",
+        metavar="TEXT",
+        help="Text that marks a missing cell, such as '?', besides NA, null, NaN and the like. Repeatable.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only: no progress, warnings or remarks.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

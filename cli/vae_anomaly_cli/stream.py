@@ -39,11 +39,14 @@ class StreamedTable:
     exclude: list[str]
     keep: list[str]
     encoding: str
+    missing: list[str]
 
     image_shape = None
 
     @classmethod
-    def read(cls, file: str, exclude: list[str], keep: list[str], encoding: str) -> StreamedTable:
+    def read(
+        cls, file: str, exclude: list[str], keep: list[str], encoding: str, missing: list[str] | None
+    ) -> StreamedTable:
         """Read the column names only; an error if named columns are not among them."""
         import pandas as pd
 
@@ -52,11 +55,11 @@ class StreamedTable:
         if holds_images(file):
             message = f"it applies to tables, and {file} holds images; leave it out."
             raise typer.BadParameter(message, param_hint="--stream")
-        dataset = Dataset(file, encoding=encoding)
+        dataset = Dataset(file, encoding=encoding, missing=missing or [])
         header = pd.DataFrame(columns=pd.Index(dataset.columns, dtype=object))
         drop_columns(header, exclude, "--exclude")
         select_columns(header, keep, "--keep")
-        return cls(dataset, exclude, list(dict.fromkeys(keep)), encoding)
+        return cls(dataset, exclude, list(dict.fromkeys(keep)), encoding, missing or [])
 
     @property
     def rows(self) -> Dataset:
@@ -257,7 +260,10 @@ def _plan_of(scorer: StreamScorer) -> dict[str, Any]:
     return {
         "model": digest,
         "input": known if source.is_rereadable else secrets.token_hex(),  # a pipe is never the same input
-        "options": [source.keep, sorted(source.exclude), scorer.rule, source.encoding, str(detector.device_)],
+        "options": [
+            *(source.keep, sorted(source.exclude), scorer.rule, source.encoding, sorted(source.missing)),
+            str(detector.device_),
+        ],
         "versions": [__version__, torch.__version__, pandas.__version__],
         "piece sizes": [sizes.MOST_ROWS, sizes.MOST_CELLS, sizes.MOST_BYTES],
     }

@@ -5,7 +5,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +27,7 @@ _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+_DECIMAL_COMMA = r"^(\s*[+-]?\d+),(\d+(?:[eE][+-]?\d+)?\s*)$"
 _SPARE = "\0"  # a name that no column can have
 _EXACT: dict[str, Any] = {}  # pandas 3.1 reads floats exactly by default, and warns if it is asked to
 if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
@@ -38,12 +39,13 @@ class DelimitedText:
     A file of delimited text with a line of column names.
 
     The delimiter (comma, semicolon or tab) and the decimal sign are found out from the first lines, the encoding from
-    the byte-order mark, if there is one.
+    the byte-order mark, if there is one. ``missing`` are texts that mark a missing cell.
     """
 
-    def __init__(self, source: ByteSource, encoding: str) -> None:
+    def __init__(self, source: ByteSource, encoding: str, missing: Sequence[str] = ()) -> None:
         head = first_bytes(source)
         self.source = source
+        self.missing = missing
         self.name = source.name
         self.size = source.size
         self.encoding = next((codec for mark, codec in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), encoding)
@@ -62,7 +64,7 @@ class DelimitedText:
     def read(self) -> pd.DataFrame:
         """All rows; a last column without name and values is left out."""
         with self._explained(), self._text() as text:
-            frame = self._without_spare(pd.read_csv(text, **self._options()), 0)
+            frame = self._with_points(self._without_spare(pd.read_csv(text, **self._options()), 0))
         return frame.iloc[:, :-1] if ends_in_delimiter(self.names) and frame.iloc[:, -1].isna().all() else frame
 
     def pieces(self, types: Mapping[str, Any], progress: Progress) -> Iterator[pd.DataFrame]:
@@ -88,7 +90,7 @@ class DelimitedText:
                     return
                 if not len(piece):
                     return
-                yield self._without_spare(piece, n_rows)
+                yield self._with_points(self._without_spare(piece, n_rows))
                 n_rows += len(piece)
                 row_bytes = text.buffer.tell() // n_rows
 
@@ -112,7 +114,8 @@ class DelimitedText:
         dialect = self._dialect
         spare = {"names": [*self.names, _SPARE], "header": 0} if dialect.has_spare else {}
         options = {"sep": dialect.delimiter, "decimal": dialect.decimal, "engine": "c", "low_memory": False}
-        return options | spare | _EXACT
+        markers = {"na_values": [*self.missing, *(f" {marker}" for marker in self.missing)]} if self.missing else {}
+        return options | spare | markers | _EXACT
 
     @contextmanager
     def _text(self, progress: Progress | None = None) -> Iterator[Any]:
@@ -129,6 +132,14 @@ class DelimitedText:
             line = self._line_of(first + int(is_filled.argmax()) + 1, self._dialect.delimiter, skip_blank=True)
             raise self._too_many_fields(line, len(self.names) + 1, len(self.names))
         return frame.iloc[:, :-1]
+
+    def _with_points(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame with decimal points in numbers that pandas left as text, because another cell is no number."""
+        if self._dialect.decimal != ",":
+            return frame
+        texts = {name: cells for name, cells in frame.items() if pd.api.types.infer_dtype(cells) == "string"}
+        pointed = {str(name): texts[name].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True) for name in texts}
+        return frame.assign(**pointed)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

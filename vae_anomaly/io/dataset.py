@@ -39,6 +39,9 @@ class Dataset:
         on each call.
     encoding
         Encoding of text that has no byte-order mark.
+    missing
+        Texts in files that mark a missing cell, such as ``"?"``, besides those of `pandas.read_csv`. In frames, replace
+        them by NaN.
 
     Attributes
     ----------
@@ -67,8 +70,14 @@ class Dataset:
     [2, 1]
     """
 
-    def __init__(self, source: Paths | Frames, *, encoding: str = "utf-8") -> None:
-        self._source: RowSource = FilesSource(source, encoding) if _are_paths(source) else FramesSource(source)
+    def __init__(self, source: Paths | Frames, *, encoding: str = "utf-8", missing: str | Sequence[str] = ()) -> None:
+        self._source: RowSource
+        if _are_paths(source):
+            self._source = FilesSource(source, encoding, missing)
+        elif missing:
+            raise DataError(f"Markers of missing cells ({missing!r}) apply to files. In frames, replace them by NaN.")
+        else:
+            self._source = FramesSource(source)
         self._without: frozenset[Name] = frozenset()
         self.rows_read = 0
         self._starts: list[tuple[int, str | None]] = []  # position of each file's first row, and the file's name

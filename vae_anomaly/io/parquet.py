@@ -1,6 +1,6 @@
 """Parquet files as frames: whole, or in pieces with the column types of the whole file."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any
@@ -18,9 +18,10 @@ MAGIC = b"PAR1"
 
 
 class ParquetTable:
-    """A Parquet file."""
+    """A Parquet file. ``missing`` are texts that mark a missing cell, in columns of text."""
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, missing: Sequence[str] = ()) -> None:
+        self.missing = missing
         self.name = source.name
         self.size = source.size
         self._source = seekable(source)
@@ -33,7 +34,7 @@ class ParquetTable:
     def read(self) -> pd.DataFrame:
         """All rows; a named index becomes a column."""
         with self._source.opened() as stream, self._explained():
-            return _with_named_index(pd.read_parquet(stream, engine="pyarrow"))
+            return self._unmarked(_with_named_index(pd.read_parquet(stream, engine="pyarrow")))
 
     def pieces(
         self, types: Mapping[str | int, Any], progress: Progress, *, only: Collection[str | int] | None = None
@@ -108,7 +109,16 @@ class ParquetTable:
 
     def _to_pandas(self, table: Any) -> pd.DataFrame:
         with self._explained():
-            return _with_named_index(table.to_pandas())
+            return self._unmarked(_with_named_index(table.to_pandas()))
+
+    def _unmarked(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame with missing values in place of the markers."""
+        if self.missing:
+            for column in frame.columns:
+                cells = frame[column]
+                if not pd.api.types.is_numeric_dtype(cells.dtype) and (marked := cells.isin(self.missing)).any():
+                    frame[column] = cells.mask(marked)
+        return frame
 
     @contextmanager
     def _opened(self, n_columns: int) -> Iterator[Any]:

@@ -29,7 +29,9 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 _IGNORED = (".", "_")  # first characters of hidden files, and of files such as _SUCCESS
 
 
-def read_table(source: str | PathLike[str], *, encoding: str = "utf-8") -> pd.DataFrame:
+def read_table(
+    source: str | PathLike[str], *, encoding: str = "utf-8", missing: str | Sequence[str] = ()
+) -> pd.DataFrame:
     """
     Read a table.
 
@@ -40,6 +42,8 @@ def read_table(source: str | PathLike[str], *, encoding: str = "utf-8") -> pd.Da
         with gzip or zstd. The format is recognised by the content.
     encoding
         Encoding of text that has no byte-order mark.
+    missing
+        Texts that mark a missing cell, such as ``"?"``, besides those of `pandas.read_csv`.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def read_table(source: str | PathLike[str], *, encoding: str = "utf-8") -> pd.Da
         If there is no such file, or it is not a table with at least one row. The message names the fault, its line and
         the remedy.
     """
-    table = _stored_table(kept_in_memory(byte_source(source)), encoding)
+    table = _stored_table(kept_in_memory(byte_source(source)), encoding, missing)
     frame = table.read()
     if frame.empty:
         raise _no_rows(table.name, frame.columns)
@@ -118,9 +122,12 @@ class FilesSource:
     Without a ``plan``, all columns are read with the types that they would have in one file.
     """
 
-    def __init__(self, source: Any, encoding: str, plan: "_Plan | None" = None) -> None:
+    def __init__(
+        self, source: Any, encoding: str, missing: str | Sequence[str] = (), plan: "_Plan | None" = None
+    ) -> None:
         self._source = source
         self._encoding = encoding
+        self._missing = missing
         self._plan = plan
         self._progress = Progress()
 
@@ -166,7 +173,7 @@ class FilesSource:
         given = names[:-1] if self._ends_in_delimiter and names[-1] not in (*schema.names, *keep) else names
         chosen = {*schema.choose([name for name in given if name not in without]), *keep}
         plan = _Plan([name for name in given if name in chosen], schema.reading, frozenset(keep))
-        fitted = FilesSource(self._source, self._encoding, plan)
+        fitted = FilesSource(self._source, self._encoding, self._missing, plan)
         cached = ("_tables", "_inferred")  # standard input cannot be read a second time
         fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in cached})
         return fitted
@@ -174,7 +181,8 @@ class FilesSource:
     @cached_property
     def _tables(self) -> list[StoredTable]:
         """The files, which all have the same format and columns."""
-        tables = [_stored_table(byte_source(name), self._encoding) for name in self.files or [STANDARD_INPUT]]
+        names = self.files or [STANDARD_INPUT]
+        tables = [_stored_table(byte_source(name), self._encoding, self._missing) for name in names]
         for table in tables[1:]:
             _check_same_columns(tables[0], table)
         return tables
@@ -198,7 +206,9 @@ class FilesSource:
     def _inferred(self) -> ColumnTypes:
         """Column types of text files, from one pass over all rows."""
         self._tables[:] = [
-            DelimitedText(kept_on_disk(table.source), table.encoding) if isinstance(table, DelimitedText) else table
+            DelimitedText(kept_on_disk(table.source), table.encoding, table.missing)
+            if isinstance(table, DelimitedText)
+            else table
             for table in self._tables
         ]
         names = [str(name) for name in self._tables[0].names]
@@ -225,8 +235,9 @@ def _no_rows(name: str, columns: Iterable[object]) -> DataError:
     return DataError(f"{name} has column names but no rows: {listed_names(columns)}. Add rows.")
 
 
-def _stored_table(source: ByteSource, encoding: str) -> StoredTable:
-    return ParquetTable(source) if first_bytes(source) == MAGIC else DelimitedText(source, encoding)
+def _stored_table(source: ByteSource, encoding: str, missing: str | Sequence[str]) -> StoredTable:
+    markers = [missing] if isinstance(missing, str) else list(missing)
+    return ParquetTable(source, markers) if first_bytes(source) == MAGIC else DelimitedText(source, encoding, markers)
 
 
 def _pieces(
@@ -285,6 +296,8 @@ class _Consistency:
             if dtypes[name].kind in "iuf" and name in self.numeric and name not in self.boolean:
                 continue
             cells = frame[name]
+            if pd.api.types.infer_dtype(cells, skipna=True) == "string":  # some cell is unreadable
+                continue
             if pd.api.types.is_bool_dtype(cells.dtype) or (
                 cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
             ):

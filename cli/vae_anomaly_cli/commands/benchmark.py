@@ -39,6 +39,7 @@ def benchmark(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     track: options.Track = False,
     experiment: options.Experiment = None,
     run_name: options.RunName = None,
@@ -63,7 +64,7 @@ def benchmark(
         from vae_anomaly import read_table
         from vae_anomaly.comparison import Comparison, anomaly_labels
 
-        table = read_table(file, encoding=encoding)
+        table = read_table(file, encoding=encoding, missing=missing or [])
         is_anomaly = anomaly_labels(select_columns(table, [label], "--label")[label], anomaly_values or [])
         rows = drop_columns(table, [label, *(exclude or [])], "--exclude")
         comparison = Comparison(rows, is_anomaly, novelty=novelty, device=device)

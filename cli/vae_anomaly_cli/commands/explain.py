@@ -43,6 +43,7 @@ def explain(
     keep: options.Keep = None,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Explain the scores of rows of FILE, cell by cell: contribution, value and expected value.
@@ -59,7 +60,7 @@ def explain(
         raise typer.BadParameter("--row and --top cannot be combined; leave one of the two out.", param_hint="--top")
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], keep or [], encoding, skip_bad=False)
+            source = read_input(context, file, [], keep or [], encoding, missing, skip_bad=False)
 
         detector = read_model(model, device)
         with naming(file):

@@ -29,6 +29,7 @@ def features(
     keep: options.Keep = None,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -44,7 +45,7 @@ def features(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], keep or [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, [], keep or [], encoding, missing, skip_bad=skip_bad)
         detector = read_model(model, device)
         refuse_output_names(keep or [], detector.get_feature_names_out())
         with naming(file):

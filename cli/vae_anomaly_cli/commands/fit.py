@@ -56,6 +56,7 @@ def fit(
     checkpoint: options.Checkpoint = None,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     stream: options.StreamFit = False,
     skip_bad: options.SkipBad = False,
     track: options.Track = False,
@@ -71,7 +72,7 @@ def fit(
     check_output(output, inputs=(file,))
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):
-        source = _read(context, file, output, exclude or [], encoding, stream=stream, skip_bad=skip_bad)
+        source = _read(context, file, output, exclude or [], encoding, missing, stream=stream, skip_bad=skip_bad)
         detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
         callbacks = [*([] if tracker is None else [tracker]), ModelWriter(output, checkpoint, quiet=quiet)]
         detector.set_params(purpose=purpose.value, image_shape=source.image_shape)
@@ -108,15 +109,23 @@ class ModelWriter:
 
 
 def _read(
-    context: typer.Context, file: str, output: str, exclude: list[str], encoding: str, *, stream: bool, skip_bad: bool
+    context: typer.Context,
+    file: str,
+    output: str,
+    exclude: list[str],
+    encoding: str,
+    missing: list[str] | None,
+    *,
+    stream: bool,
+    skip_bad: bool,
 ) -> StreamedTable | TableInput | ImageInput:
     """Read FILE, or only its column names if the fit reads it piece by piece."""
     if not (stream or is_long(file)):
-        return read_input(context, file, exclude, [], encoding, skip_bad=skip_bad)
+        return read_input(context, file, exclude, [], encoding, missing, skip_bad=skip_bad)
     refuse_given(
         context, {"skip_bad": "--skip-bad"}, f"it applies to images, and {file} is read as a table; leave it out."
     )
-    source = StreamedTable.read(file, exclude, [], encoding)
+    source = StreamedTable.read(file, exclude, [], encoding, missing)
     check_output(output, inputs=tuple(source.dataset.files))
     return source
 

@@ -43,6 +43,7 @@ def monitor(
     seed: options.DriftSeed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -60,7 +61,7 @@ def monitor(
     check_table_output(output, inputs=(file, model))
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], [], encoding, missing, skip_bad=skip_bad)
 
         detector = read_model(model, device, excluded=exclude or [])
         with naming(file):

@@ -25,7 +25,7 @@ vae-anomaly plot samples data.csv --model data.vae --output samples.png
 vae-anomaly plot reconstructions digits/ --model digits.vae --output reconstructions.svg
 
 vae-anomaly plot traversal --model data.vae --output traversal.pdf"""
-FILE_OPTIONS = {"encoding": "--encoding", "skip_bad": "--skip-bad"}
+FILE_OPTIONS = {"encoding": "--encoding", "missing": "--missing", "skip_bad": "--skip-bad"}
 
 app = typer.Typer(
     help="Draw a model, or rows or images as the model represents them.", no_args_is_help=True, epilog=EXAMPLES
@@ -61,6 +61,7 @@ def latents(
     color: options.Color = None,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -69,7 +70,7 @@ def latents(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, [], [], encoding, missing, skip_bad=skip_bad)
             if color is not None and isinstance(source, TableInput):
                 select_columns(source.rows, [color], "--color")
         detector = read_model(model, device)
@@ -96,6 +97,7 @@ def samples(
     seed: options.SampleSeed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -108,7 +110,7 @@ def samples(
         source = None
         if file is not None:
             with naming(file):
-                source = read_input(context, file, [], [], encoding, skip_bad=skip_bad)
+                source = read_input(context, file, [], [], encoding, missing, skip_bad=skip_bad)
         detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_samples
@@ -131,6 +133,7 @@ def reconstructions(
     output: options.PictureOut,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -139,7 +142,7 @@ def reconstructions(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, [], [], encoding, missing, skip_bad=skip_bad)
         detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_reconstructions

@@ -42,6 +42,7 @@ def report(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -59,7 +60,7 @@ def report(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], keep or [], encoding, missing, skip_bad=skip_bad)
         if model is not None:
             detector = read_model(model, device, excluded=exclude or [])
         with naming(file):

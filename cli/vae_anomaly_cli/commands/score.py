@@ -69,6 +69,7 @@ def score(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     stream: options.Stream = False,
     skip_bad: options.SkipBad = False,
     track: options.Track = False,
@@ -99,7 +100,7 @@ def score(
         refuse_given(context, NOT_STREAMED, "it needs all rows at once; leave out either it or --stream.")
         refuse_given(context, {"skip_bad": "--skip-bad"}, "it applies to images, and --stream to tables.")
         with plain_warnings(quiet=quiet), naming(file):
-            streamed = StreamedTable.read(file, exclude or [], keep or [], encoding)
+            streamed = StreamedTable.read(file, exclude or [], keep or [], encoding, missing)
             check_table_output(output, inputs=(*streamed.dataset.files, model))
             if model is not None:
                 detector = read_model(model, device, excluded=exclude or [])
@@ -111,7 +112,7 @@ def score(
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, exclude or [], keep or [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], keep or [], encoding, missing, skip_bad=skip_bad)
         if model is not None:
             detector = read_model(model, device, excluded=exclude or [])
         with naming(file):

@@ -27,6 +27,7 @@ def suggest(
     most: options.MaxChanges = 5,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Find the few cells to change to make each anomalous row of FILE normal, and their new values.
@@ -37,7 +38,7 @@ def suggest(
     check_table_output(output, inputs=(file, model))
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], [], encoding, skip_bad=False)
+            source = read_input(context, file, [], [], encoding, missing, skip_bad=False)
 
         detector = read_model(model, device)
         with naming(file):

@@ -25,6 +25,7 @@ def update(
     exclude: options.Exclude = None,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
+    missing: options.Missing = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -36,7 +37,7 @@ def update(
     check_output(output, inputs=(file,))
     with only_writer(output), plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, exclude or [], [], encoding, skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], [], encoding, missing, skip_bad=skip_bad)
         detector = read_model(model, device, excluded=exclude or [])
         with naming(file):
             rows = source.rows_for(detector)
