@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from vae_anomaly.data.schema import Schema
+from vae_anomaly.data.schema import Schema, encode_batch
 from vae_anomaly.errors import DataError, DataWarning, RowError
 from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.io.read import read_table
@@ -323,8 +323,8 @@ def test_numbers_mixed_with_booleans_are_refused_as_in_one_read(tmp_path, rows_a
     (tmp_path / "known.csv").write_text("x,y\n1,2\n2.5,3\n")
     (tmp_path / "new.csv").write_text("x,y\nTrue,1\nFalse,1\n3,1\n")
     schema = Schema.learn(read_table(tmp_path / "known.csv"))
-    with pytest.raises(DataError, match="found text 'True'"):
-        schema.encode(read_table(tmp_path / "new.csv"))
+    with pytest.raises(DataError, match="found text 'True'.* 2 of 3 cells are no numbers"):
+        encode_batch(schema, read_table(tmp_path / "new.csv"))
     rows_a_piece(2)
     with pytest.raises(DataError, match="'x' changes between numbers and truth values in row 3"):
         list(Dataset(tmp_path / "new.csv").as_fitted(schema))
