@@ -12,7 +12,7 @@ import pandas as pd
 
 
 def as_numbers(values: pd.Series, column: dict) -> np.ndarray:
-    """One column as input of the graph: floats, NaN for missing values."""
+    """One column as input of the graph: floats, NaN for missing values, infinity for text that is no such value."""
     match column["kind"]:
         case "category":
             codes = dict(zip(column["levels"], column["codes"], strict=True))
@@ -21,11 +21,13 @@ def as_numbers(values: pd.Series, column: dict) -> np.ndarray:
             )
             return found.to_numpy(np.float64, na_value=np.nan)
         case "date":
-            dates = pd.to_datetime(values, utc=True, format="ISO8601")
-            return ((dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(microseconds=1)).to_numpy(np.float64)
+            dates = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
+            found = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(microseconds=1)
         case "number" if column.get("unit") == "seconds":
-            return pd.to_timedelta(values).dt.total_seconds().to_numpy(np.float64)
-    return pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
+            found = pd.to_timedelta(values, errors="coerce").dt.total_seconds()
+        case _:
+            found = pd.to_numeric(values, errors="coerce")
+    return found.mask(found.isna() & values.notna(), np.inf).to_numpy(np.float64, na_value=np.nan)
 
 
 def score(graph: str, table: pd.DataFrame, rows_at_once: int = 1024) -> pd.DataFrame:

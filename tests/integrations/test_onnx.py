@@ -140,6 +140,15 @@ def test_a_training_row_explains_itself(detector, graph):
     assert (scores < detector.anomaly_score(training) - 1e-5).any()
 
 
+@pytest.mark.parametrize("name, text", [("level", "12.0 oz"), ("when", "31.31.2020")])
+def test_an_unreadable_cell_scores_as_in_the_detector(detector, graph, name, text):
+    rows = new_rows(np.random.default_rng(1))
+    rows = rows.assign(**{name: rows[name].astype(object)})
+    rows.loc[3, name] = text
+    scores, _ = run(graph, detector.schema_.as_numbers(rows))
+    assert_allclose(scores, detector.anomaly_score(rows), rtol=1e-9)
+
+
 def test_invalid_codes_count_as_unseen_and_infinity_is_anomalous(detector, graph):
     rows = detector.schema_.as_numbers(new_rows(np.random.default_rng(1))[10:11]).repeat(6, 0)
     city, on, level = (detector.schema_.names.index(name) for name in ("city", "on", "level"))
@@ -236,6 +245,8 @@ def test_the_rows_compared_have_missing_extreme_and_unseen_cells(detector):
     numbers, cells = exporting.comparison_rows(detector.model_)
     assert np.isnan(cells[400:]).mean() > np.isnan(cells[:400]).mean() + 0.05
     assert (np.abs(cells[400:, :3]) > 10).any(0).all()
+    assert np.isposinf(cells[400:, :3]).any(0).all()
+    assert_array_equal(np.isposinf(cells).sum(), np.isposinf(numbers).sum())
     for index, cell in enumerate(detector.schema_.cells):
         if isinstance(cell, FlagCell) or (isinstance(cell, CodeCell) and cell.part is None):
             assert (cells[400:, index] == cell.unseen).any()

@@ -133,7 +133,8 @@ class Gaussian(Numbers):
         def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
             value, seen = _observed(x)
             log_density = norm - 0.5 * ((value - outputs) / scale) ** 2
-            return torch.where(seen, log_density, torch.zeros_like(x).masked_fill(x.isinf(), self.log_unseen))
+            without_value = torch.where(x.isnan(), torch.zeros_like(x), torch.full_like(x, self.log_unseen))
+            return torch.where(seen, log_density, without_value)
 
         return log_prob
 
@@ -185,7 +186,8 @@ class StudentT(Numbers):
                 log_density = norm - power * torch.log1p(((value - outputs) / scale) ** 2 / df)
             else:  # the same in fewer passes
                 log_density = (value - outputs).mul_(rate).square_().log1p_().mul_(-power).add_(norm)
-            return torch.where(seen, log_density, torch.zeros_like(x).masked_fill(x.isinf(), self.log_unseen))
+            without_value = torch.where(x.isnan(), torch.zeros_like(x), torch.full_like(x, self.log_unseen))
+            return torch.where(seen, log_density, without_value)
 
         return log_prob
 

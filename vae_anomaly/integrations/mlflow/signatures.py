@@ -90,11 +90,11 @@ def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
 def example_of(detector: VAEDetector, X: Any = None) -> pd.DataFrame:
     """A row of ``X``, or of the training rows that the model keeps, in the form of the signature.
 
-    It is the first row without a missing cell, if there is one.
+    It is the first row without a missing or unreadable cell, if there is one.
     """
     if X is None:
         kept = detector.model_.reference.cells
-        X = rounded(detector.schema_.decode(kept[_first(~np.isnan(kept).any(axis=1))]))
+        X = rounded(detector.schema_.decode(kept[_first(np.isfinite(kept).all(axis=1))]))
         if not detector.model_.is_frame:  # columns that the model does not use are ignored
             X = X.reindex(columns=detector.model_.inputs, fill_value=0.0).to_numpy(dtype=np.float64)
     table = detector.model_.frame_of(X)

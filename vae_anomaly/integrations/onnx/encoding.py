@@ -1,6 +1,7 @@
 """Encoding of a table's plain numbers into the cells of a model, as torch modules: a schema's ``encode`` in a graph.
 
-Plain numbers are those of the schema's ``as_numbers``, (rows, columns) in float64, NaN where a value is missing.
+Plain numbers are those of the schema's ``as_numbers``, (rows, columns) in float64: NaN where a value is missing, plus
+infinity where one is unreadable.
 """
 
 from functools import partial
@@ -48,7 +49,7 @@ class PixelEncoding(nn.Module):
 
 
 class _Scaling(nn.Module):
-    """`Scaling.apply` of columns less their origins; infinite numbers count as the largest one."""
+    """`Scaling.apply` of columns less their origins; minus infinity counts as the smallest number."""
 
     def __init__(self, document: dict[str, Any], columns: list[int]) -> None:
         super().__init__()
@@ -69,12 +70,14 @@ class _Scaling(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Standardised numbers with log-compressed tails; the logarithm of a number that overflows does not."""
+        unreadable = values == torch.inf
         values = torch.where(values.abs() > LARGEST, values.sign() * LARGEST, values) - self.origins
         z = (values * self.powers[0] * self.powers[1] - self.centres) / self.scales
         tail = LINEAR + (1 - LINEAR + z.abs()).log()
         far = LINEAR + values.abs().log() - self.log_units
         compressed = torch.where(z.abs() > LARGEST, values.sign() * far, z.sign() * tail)
-        return torch.where(z.abs() > LINEAR, compressed, z)
+        cells = torch.where(z.abs() > LINEAR, compressed, z)
+        return torch.where(unreadable, torch.full_like(cells, torch.inf), cells)
 
 
 class _Code(nn.Module):
@@ -87,7 +90,9 @@ class _Code(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Codes (rows, 1)."""
         code = rows[:, self._column : self._column + 1]
-        if self._part is not None:  # a weekday or an hour of an instant in microseconds
+        if self._part is not None:  # of an unreadable date they are missing
+            code = torch.where(code.abs() > LARGEST, torch.full_like(code, torch.nan), code)
+            # a weekday or an hour of an instant in microseconds
             code = _remainder(_quotient(code, self._part.unit) + self._part.first, self._n_codes)
         known = (code >= 0) & (code < self._n_codes) & (code == code.floor())
         return torch.where(known | code.isnan(), code, torch.full_like(code, self._n_codes))

@@ -27,7 +27,9 @@ from vae_anomaly.data.columns import (
     FlagCell,
     NumberColumn,
 )
+from vae_anomaly.data.parse import UNREADABLE
 from vae_anomaly.data.pixels import PixelSchema
+from vae_anomaly.data.schema import Schema
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import ExportError
 from vae_anomaly.fitted import FittedModel
@@ -62,7 +64,7 @@ def export(detector: VAEDetector, path: str | os.PathLike[str]) -> float:
     float
         Largest difference between scores of the graph and of the detector, relative to the score or to one nat,
         whichever is larger. Compared are up to 512 of the training rows that the model keeps, and the same rows with
-        missing cells, extreme numbers and unseen categories.
+        missing and unreadable cells, extreme numbers and unseen categories.
 
     Raises
     ------
@@ -145,7 +147,8 @@ def comparison_rows(fitted: FittedModel) -> tuple[np.ndarray, np.ndarray]:
     """Rows to compare, as plain numbers (rows, columns) and as cells (rows, cells).
 
     The first half are up to 512 of the rows that the model keeps. The second half are the same rows, corrupted: a tenth
-    of the cells is missing, a tenth of the numbers extreme, and a tenth of the flags and categories unseen.
+    of the cells is missing, a tenth of the numbers extreme, and a tenth of the numbers unreadable, of the flags and
+    categories unseen.
     """
     schema, rng, fraction = fitted.schema, np.random.default_rng(0), 0.1
     kept = fitted.reference.cells
@@ -157,6 +160,9 @@ def comparison_rows(fitted: FittedModel) -> tuple[np.ndarray, np.ndarray]:
     table = schema.decode(np.concatenate([intact, corrupted]))
     numbers, x = schema.as_numbers(table), schema.encode(table)
     for index, cell in enumerate(schema.cells):
+        if isinstance(schema, Schema) and are_numbers[index]:
+            rows = len(intact) + np.flatnonzero(rng.random(len(corrupted)) < fraction)
+            numbers[rows, cell.column] = x[rows, index] = UNREADABLE
         if isinstance(cell, FlagCell) or (isinstance(cell, CodeCell) and cell.part is None):
             rows = len(intact) + np.flatnonzero(rng.random(len(corrupted)) < fraction)
             numbers[rows, cell.column] = x[rows, index] = cell.unseen
