@@ -205,3 +205,29 @@ def test_numbers_of_numpy_become_pythons_own(settings_of):
     assert type(architecture.n_estimators) is int
     assert all(type(width) is int for width in architecture.hidden_layer_sizes)
     assert type(settings.novelty) is bool
+
+
+def latents_of(settings, x):
+    return choose_architecture(settings, x, [NumberCell(column) for column in range(x.shape[1])]).n_components
+
+
+@pytest.mark.parametrize(
+    "asked, wide, copies",
+    [
+        ({"novelty": True}, 63, 5),  # 64 directions of equal variance; 40 columns with five directions
+        ({"novelty": True, "prior": "gaussian"}, 32, 32),  # its KL switches off what it does not use
+        ({"novelty": True, "n_components": 40}, 40, 40),
+        ({}, 16, 16),
+        ({"purpose": "representation", "prior": "exemplar"}, 16, 16),
+    ],
+)
+def test_latents_of_novelty_detection_follow_the_variance_of_the_table(settings_of, rng, asked, wide, copies):
+    directions = np.linalg.qr(rng.normal(size=(300, 64)))[0]
+    assert abs(latents_of(settings_of(**asked), directions) - wide) <= 1
+    assert latents_of(settings_of(**asked), np.repeat(directions[:, :5], 8, axis=1)) == copies
+
+
+def test_a_category_gives_one_latent_less_than_it_has_codes(settings_of, rng):
+    cells = [CodeCell(column, 6, (0.0,) * 6) for column in range(3)]
+    x = rng.integers(6, size=(500, 3)).astype(float)
+    assert choose_architecture(settings_of(novelty=True), x, cells).n_components == 15

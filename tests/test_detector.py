@@ -20,6 +20,7 @@ from scipy.stats import false_discovery_control
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -1027,3 +1028,19 @@ def test_a_column_that_a_fold_would_have_no_value_of_is_an_error_that_says_what_
     x[1:, 1] = np.nan
     with pytest.raises(DataError, match="leave_one_out"):
         tiny(calibration="cross").fit(x)
+
+
+def test_a_wide_table_has_latents_for_all_directions_in_which_neighbours_differ(rng):
+    """Rows near 80 points in 64 columns; an anomaly mixes two of them. 32 latents, the most before, miss a third."""
+    points = rng.normal(size=(80, 64))
+    train, normal, one, other = (
+        points[rng.integers(80, size=n)] + 0.3 * rng.normal(size=(n, 64)) for n in (600, 200, 100, 100)
+    )
+    mixed = np.where(rng.random((100, 64)) < 0.15, one, other)
+    auroc = {}
+    for n_components in (32, "auto"):
+        fitted = VAEDetector(novelty=True, n_components=n_components, random_state=0).fit(train)
+        scores = fitted.anomaly_score(np.concatenate([normal, mixed]))
+        auroc[n_components] = roc_auc_score(np.arange(300) >= 200, scores)
+    assert auroc["auto"] > 0.9
+    assert auroc["auto"] > auroc[32] + 0.04

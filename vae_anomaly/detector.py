@@ -52,7 +52,9 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         member, trains on all rows for up to 1,000 steps from principal components with a warmed-up KL, and uses
         convolutions for images of at least 16 pixels a side.
     n_components : int or "auto", default="auto"
-        Number of latents. "auto": 16, in novelty detection 32, but not more than the encoder has inputs.
+        Number of latents. "auto": 16, but not more than the encoder has inputs. In novelty detection under an exemplar
+        prior, 32 or as many principal components as carry 99 % of the variance of the standardised columns, up to 256,
+        but no component without variance.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. "auto": (64, 64). With convolutions they
         are channels, and each layer halves the sides of the image; "auto" is then (16, 32).

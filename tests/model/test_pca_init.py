@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KernelDensity
 
+from vae_anomaly.model import pca_init
 from vae_anomaly.model.likelihoods import START_SCALE, Bernoulli, Categorical, Gaussian, Mixed, floored_scale
 from vae_anomaly.model.nearest import NEAREST, SMALLEST, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import ELBO, IWAE
@@ -16,9 +17,11 @@ from vae_anomaly.model.pca_init import (
     MAX_ROWS,
     NOISE_FRACTION,
     UNITS,
+    count_components,
     fit_exemplar_init,
     fit_gaussian_init,
     pca_rows,
+    standardised_variances,
 )
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, log_weights
 from vae_anomaly.model.vae import START_LOG_VAR, VAE
@@ -286,8 +289,9 @@ def test_wide_tables_reconstruct_their_own_rows(rng):
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-def test_the_same_seed_gives_the_same_initialisation_and_leaves_the_callers_randomness_alone(rng, prior):
-    x = torch.tensor(rng.standard_normal((60, 600)))  # wide: scikit-learn takes its randomised solver
+def test_the_same_seed_gives_the_same_initialisation_and_leaves_the_callers_randomness_alone(rng, prior, monkeypatch):
+    monkeypatch.setattr(pca_init, "EXACT_SIDE", 59)  # above it, scikit-learn takes its randomised solver
+    x = torch.tensor(rng.standard_normal((60, 600)))
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     first, again, other = (fit_inits(x, 3, prior=prior, seed=seed)[0] for seed in (1, 1, 2))
     for name, part in vars(first).items():
@@ -379,3 +383,35 @@ def test_without_pca_the_model_starts_at_the_marginals_with_all_layers_drawn(x):
     assert_allclose(log_var.mean(), START_LOG_VAR, atol=0.7)
     assert (vae.log_bandwidth == 0).all()
     assert_allclose(vae.shared.exp() ** 2 + 1e-6, START_SCALE**2)
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (6, 40), (30, 30)])
+def test_variances_are_those_along_the_components_of_standardised_columns(rng, shape):
+    rows = rng.standard_normal(shape) * np.geomspace(1, 1000, shape[1]) + 5
+    expected = PCA().fit(rows / rows.std(0)).explained_variance_ * (len(rows) - 1) / len(rows)
+    found = standardised_variances(torch.tensor(rows))
+    assert_allclose(found[: len(expected)], expected, atol=1e-12)
+    assert_allclose(found[len(expected) :], 0, atol=1e-12)
+    raw = PCA().fit(rows).explained_variance_ * (len(rows) - 1) / len(rows)
+    assert_allclose(standardised_variances(torch.tensor(rows), one_scale=True)[: len(raw)], raw, rtol=1e-6, atol=1e-9)
+
+
+FLAT, STEEP = np.ones(100), 0.5 ** np.arange(100)
+
+
+@pytest.mark.parametrize(
+    "variances, count",
+    [
+        (FLAT, 99),  # every direction carries variance
+        (STEEP, 32),  # seven carry 99 %: the usual number
+        (np.append(FLAT[:60], np.full(40, 1e-6)), 60),
+        (np.ones(20), 20),  # a narrow table
+        (np.append(np.ones(13), np.zeros(7)), 13),  # categories: no latent where no rows differ
+        (np.append(np.ones(13), np.full(7, 1e-14)), 13),
+        (np.append(np.ones(13), np.full(7, 1e-4)), 20),  # little variance is some
+        (np.ones(1555), 256),  # the most
+        (np.ones(1), 1),
+    ],
+)
+def test_latents_are_as_many_as_carry_the_variance(variances, count):
+    assert count_components(variances, usual=32, most=256, fraction=0.99) == count

@@ -18,6 +18,9 @@ from vae_anomaly.model.nearest import NEAREST, leave_one_out_bandwidth
 NOISE_FRACTION = 0.5  # of the bandwidth: the noise scale of a cell that the latents determine
 LEAST_NOISE = 0.02  # of a standardised number
 MAX_ROWS = 10_000
+EXACT_SIDE = 2000  # rows or features up to which the principal components are exact
+RANK_TOLERANCE = 1e-10  # of the largest variance: below it lies rounding
+LEAST_VARIANCE = 1e-12  # of a column in which all rows are equal up to rounding
 
 
 def deviations(rows: np.ndarray) -> np.ndarray:
@@ -137,15 +140,56 @@ def _column_units(rows: np.ndarray, unit: Unit) -> np.ndarray:
 def _principal(features: Tensor, n_components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Centre, directions (latents, features) and variances along them; zeros and ones beyond the rank."""
     rows = features.numpy()
-    rank = min(n_components, *rows.shape)
-    if rows.std(0).max() < 1e-6:  # all rows are equal: there is no direction
-        directions, variances = torch.zeros(rank, rows.shape[1]), torch.ones(rank)
+    centre, rank = rows.mean(0), min(n_components, *rows.shape)
+    if min(rows.shape) <= EXACT_SIDE:
+        variances, directions = _eigenvectors(rows - centre, rank)
     else:
-        from sklearn.decomposition import PCA  # loads half of scikit-learn, and most fits need no PCA
+        from sklearn.decomposition import PCA  # loads half of scikit-learn, and most fits do without
 
         pca = PCA(rank, random_state=seed).fit(rows)
-        directions, variances = torch.as_tensor(pca.components_), torch.as_tensor(pca.explained_variance_)
-    pad = (0, n_components - rank)
-    directions = torch.nn.functional.pad(directions.double(), (0, 0, *pad))
-    variances = torch.nn.functional.pad(variances.double(), pad, value=1.0)
-    return torch.as_tensor(rows.mean(0)), directions, variances
+        variances, directions = pca.explained_variance_, pca.components_
+    pad = (0, n_components - len(variances))
+    padded = torch.nn.functional.pad(torch.as_tensor(directions), (0, 0, *pad))
+    return torch.as_tensor(centre), padded, torch.nn.functional.pad(torch.as_tensor(variances), pad, value=1.0)
+
+
+def _eigenvectors(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Largest variances and their directions (directions, features), at most ``most`` and only those above rounding.
+
+    The largest entry of a direction is positive.
+    """
+    n_rows, of_rows = len(centred), len(centred) < centred.shape[1]
+    squares, vectors = np.linalg.eigh(_products(centred))  # ascending
+    kept = np.flatnonzero((squares > RANK_TOLERANCE * squares[-1]) & (squares > n_rows * LEAST_VARIANCE))[::-1][:most]
+    squares, vectors = squares[kept], vectors[:, kept].T
+    directions = (vectors @ centred) / np.sqrt(squares)[:, None] if of_rows else vectors
+    largest = np.abs(directions).argmax(1)[:, None]
+    return squares / max(1, n_rows - 1), directions * np.sign(np.take_along_axis(directions, largest, 1))
+
+
+def _products(rows: np.ndarray) -> np.ndarray:
+    """Products of the columns, or of the rows if they are fewer: both have the same eigenvalues, except for zeros."""
+    products: np.ndarray = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    return products
+
+
+def standardised_variances(features: Tensor, *, one_scale: bool = False) -> np.ndarray:
+    """Variances along the principal components of the standardised features (rows, features), the largest first.
+
+    With ``one_scale`` the features have one unit already, as pixels have, and keep it.
+    """
+    rows = features.numpy()
+    rows = rows - rows.mean(0)
+    rows = rows if one_scale else rows / _column_units(rows, deviations)
+    return np.linalg.eigvalsh(_products(rows))[::-1].clip(0.0) / len(rows)
+
+
+def count_components(variances: np.ndarray, *, usual: int, most: int, fraction: float) -> int:
+    """Number of principal components to use, given the variances along them, the largest first.
+
+    They are the ``usual`` number, or as many as carry this ``fraction`` of the variance, up to ``most``, but no
+    component without variance: there all rows are alike.
+    """
+    used = np.count_nonzero(variances > RANK_TOLERANCE * variances[0])
+    carrying = 1 + np.searchsorted(variances.cumsum(), fraction * variances.sum())
+    return max(1, min(max(usual, int(carrying)), most, int(used)))
