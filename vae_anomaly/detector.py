@@ -781,7 +781,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.history_ = record.history
         self.n_iter_ = record.n_iter
         self.batch_size_ = record.batch_size
-        self.baseline_contributions_ = record.baseline
+        self.baseline_contributions_ = fitted.missing.means.tolist()
         self.versions_ = record.versions
         self.schema_ = fitted.schema
         self.n_components_ = architecture.n_components

@@ -38,6 +38,7 @@ from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.model.pca_init import PCAInit, fit_exemplar_init, fit_gaussian_init, pca_rows
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.decide import threshold
+from vae_anomaly.scoring.missing import MissingCells
 from vae_anomaly.scoring.scorer import Scorer, column_contributions, make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.checkpoints import SUFFIX, Checkpoint
@@ -238,7 +239,7 @@ def fit_model(
         is_frame=table.is_frame,
         architecture=architecture,
         weight_type=train_type,
-        scorer=scorer,
+        scorer=measured.scorer,
         latents=measured.latents,
         ranges=ranges,
         reference=measured.reference,
@@ -247,7 +248,6 @@ def fit_model(
             history=history,
             n_iter=int(history["step"][-1]),
             batch_size=batch_size,
-            baseline=measured.baseline,
             versions=library_versions(),
         ),
     )
@@ -317,12 +317,15 @@ class TableShards:
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of a trained model over training rows, each scored as if it were not its own exemplar."""
+    """Figures of a trained model over training rows, each scored as if it were not its own exemplar.
 
+    The scorer is the one measured, with the scale of incomplete rows.
+    """
+
+    scorer: Scorer
     latents: LatentSummary
     reference: ReferenceRows
     offset: float
-    baseline: list[float]
 
 
 def measure(
@@ -333,20 +336,20 @@ def measure(
     settings: Settings,
     rng: np.random.Generator,
 ) -> Measured:
-    """Threshold, reference rows, baseline contributions and latents, from up to 4,096 of the rows ``x`` (rows, cells).
-
-    Baseline contributions are means over rows above the threshold.
-    """
+    """Scale of incomplete rows, threshold, reference rows and latents, from up to 4,096 rows of ``x`` (rows, cells)."""
     some = x[:] if len(x) <= REFERENCE_ROWS else x[rng.permutation(len(x))[:REFERENCE_ROWS]]
     leave_one_out = replace(scorer, leave_one_out=True)
-    scores = leave_one_out.score(some)
+    columns = np.array([cell.column for cell in schema.cells])
+    few = some[:BASELINE_ROWS]
+    nats = column_contributions(leave_one_out, few, schema.cells)
+    typical = -nats.sum(1) >= threshold(-nats.sum(1), settings.contamination)
+    missing = MissingCells.learn(few, nats, typical | ~typical.any(), columns, scorer.masked_scores, rng)
+    scorer = replace(scorer, missing=missing)
+    scores = replace(scorer, leave_one_out=True).score(some)
     limit = threshold(scores, settings.contamination)
-    nats = column_contributions(leave_one_out, some[:BASELINE_ROWS], schema.cells)
-    normal = scores[:BASELINE_ROWS] >= limit
-    baseline = nats[normal].mean(0).tolist() if normal.any() else nats.mean(0).tolist()
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)
-    return Measured(latents, choose_reference(some, scores, rng), limit, baseline)
+    return Measured(scorer, latents, choose_reference(some, scores, rng), limit)
 
 
 def summarise_latents(means: np.ndarray, variances: np.ndarray, *, standard: bool) -> LatentSummary:

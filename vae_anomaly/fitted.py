@@ -16,6 +16,7 @@ from vae_anomaly.errors import ModelFileError
 from vae_anomaly.model.convolutions import halved_sides
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.model.objectives import OBJECTIVES
+from vae_anomaly.scoring.missing import MissingCells
 from vae_anomaly.scoring.scorer import Exemplars, Scorer
 
 
@@ -58,22 +59,17 @@ class ReferenceRows:
     scores: np.ndarray
 
 
-FILE_NAMES = {"baseline": "usual", "pca_init": "anchored"}  # fields that a model file calls by their names of 0.1.0
 TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
 @dataclass(frozen=True)
 class FitRecord:
-    """Threshold, history and versions of a fit: the attributes of `VAEDetector` of these names.
-
-    ``baseline`` is ``baseline_contributions_``.
-    """
+    """Threshold, history and versions of a fit: the attributes of `VAEDetector` of these names."""
 
     offset: float
     history: dict[str, list[float]]
     n_iter: int
     batch_size: int
-    baseline: list[float]
     versions: dict[str, str]
 
 
@@ -113,6 +109,12 @@ class FittedModel(TableForm):
     reference: ReferenceRows
     record: FitRecord
 
+    @property
+    def missing(self) -> MissingCells:
+        """What missing cells do to a score; its means are the baseline of the contributions."""
+        assert self.scorer.missing is not None
+        return self.scorer.missing
+
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """JSON document and named arrays, from which `from_parts` rebuilds the same model."""
         scorer = self.scorer
@@ -121,11 +123,11 @@ class FittedModel(TableForm):
         tensors["latents"] = np.array(astuple(self.latents))
         tensors["extent"] = self.ranges
         tensors["reference.cells"], tensors["reference.scores"] = self.reference.cells, self.reference.scores
+        tensors |= {f"missing.{name}": getattr(self.missing, name) for name in ("means", "weights", "curves")}
         if scorer.exemplars is not None:
-            tensors["exemplars.keys"] = scorer.exemplars.keys
             tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
             tensors["exemplars.codes"] = scorer.exemplars.means.cpu().numpy()
-        design = {FILE_NAMES.get(name, name): value for name, value in asdict(self.architecture).items()}
+        design = asdict(self.architecture)
         document = {
             "schema": self.schema.to_json(),
             "inputs": self.inputs,
@@ -137,7 +139,7 @@ class FittedModel(TableForm):
             "score_type": TYPE_NAMES[scorer.dtype],
             "leave_one_out": scorer.leave_one_out,
             "bound": scorer.objective.bound,
-            "record": {FILE_NAMES.get(name, name): value for name, value in asdict(self.record).items()},
+            "record": asdict(self.record),
         }
         return document, tensors
 
@@ -172,11 +174,11 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     if not rising or not all(type(cell) is int and 0 <= cell < len(schema.cells) for cell in indicators):
         raise documents.damaged("indicators", "rising positions of cells")
     architecture = replace(architecture, missing_indicators=tuple(indicators))
-    inputs, record = _inputs(document, schema), _record(document["record"], len(schema.names))
+    inputs, record = _inputs(document, schema), _record(document["record"])
     vae = architecture.build(schema.cells, schema.n_rows, "meta")  # shapes only: nothing is allocated before the checks
     weight_type, score_type = TYPES[document["weight_type"]], TYPES[document["score_type"]]
     types = str(document["weight_type"]), str(document["score_type"])
-    _check_arrays(tensors, vae.state_dict(), architecture, len(schema.cells), *types)
+    _check_arrays(tensors, vae.state_dict(), architecture, schema, *types)
     if device.type == "mps":
         score_type = torch.float32
     weights = {name: torch.tensor(tensors[f"vae.{name}"], dtype=score_type, device=device) for name in vae.state_dict()}
@@ -188,7 +190,6 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     exemplars = None
     if architecture.exemplars:
         exemplars = Exemplars(
-            keys=np.array(tensors["exemplars.keys"]),
             counts=torch.tensor(tensors["exemplars.counts"]),
             means=torch.tensor(tensors["exemplars.codes"], dtype=score_type, device=device),
         )
@@ -204,6 +205,10 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
             torch.tensor(tensors["noise"], dtype=score_type, device=device),
             exemplars,
             leave_one_out=documents.truth(document, "leave_one_out"),
+            missing=MissingCells(
+                np.unique([cell.column for cell in schema.cells], return_index=True)[1],
+                *(np.array(tensors[f"missing.{name}"]) for name in ("means", "weights", "curves")),
+            ),
         ),
         latents=LatentSummary(*tensors["latents"].tolist()),
         ranges=tensors["extent"],
@@ -220,15 +225,14 @@ def _inputs(document: Mapping[str, Any], schema: Schema | PixelSchema) -> list[s
     return inputs
 
 
-def _record(document: Any, n_columns: int) -> FitRecord:
-    names = {FILE_NAMES.get(field.name, field.name): field.name for field in fields(FitRecord)}
-    record = FitRecord(**{names.get(key, key): value for key, value in document.items()})
+def _record(document: Any) -> FitRecord:
+    record = FitRecord(**document)
     rounds = list(record.history.values())
-    figures = [record.offset, *record.baseline, *(figure for figures in rounds for figure in figures)]
+    figures = [record.offset, *(figure for figures in rounds for figure in figures)]
     finite = all(type(figure) in (int, float) and math.isfinite(figure) for figure in figures)
     counted = all(type(count) is int and count > 0 for count in (record.n_iter, record.batch_size))
     named = all(isinstance(text, str) for text in record.versions.values())
-    if not (finite and counted and named and len(record.baseline) == n_columns + 1 and len(set(map(len, rounds))) == 1):
+    if not (finite and counted and named and len(set(map(len, rounds))) == 1):
         raise documents.damaged("record", "what a fit measured")
     return record
 
@@ -241,9 +245,7 @@ def _architecture(document: Mapping[str, Any], n_tensors: int) -> Architecture:
     sizes, shape = list(design["hidden_layer_sizes"]), design["image_shape"]
     shape = None if shape is None else tuple(shape)
     design = {**design, "hidden_layer_sizes": tuple(sizes), "image_shape": shape}
-    own_names = {file_name: name for name, file_name in FILE_NAMES.items()}
-    named = {own_names.get(name, name): value for name, value in design.items()}
-    architecture = Architecture(**named, number_likelihood=likelihood, missing_indicators=())
+    architecture = Architecture(**design, number_likelihood=likelihood, missing_indicators=())
     plain = [field for field in fields(Architecture) if field.type in (int, str, bool)]
     if not all(type(getattr(architecture, field.name)) is field.type for field in plain):
         raise ModelFileError("The model file describes a model with sizes of the wrong type.")
@@ -262,20 +264,23 @@ def _check_arrays(
     tensors: Mapping[str, np.ndarray],
     weights: Mapping[str, torch.Tensor],
     architecture: Architecture,
-    n_cells: int,
+    schema: Schema | PixelSchema,
     weight_type: str,
     score_type: str,
 ) -> None:
     """Raise unless the arrays are those that the model needs."""
     wanted = {f"vae.{name}": (tuple(tensor.shape), weight_type) for name, tensor in weights.items()}
+    n_cells, n_columns = len(schema.cells), len(schema.names)
     wanted["noise"] = ((len(tensors["noise"]), architecture.n_components), score_type)
     wanted["latents"] = ((len(fields(LatentSummary)), architecture.n_components), "float64")
     wanted["extent"] = ((2, n_cells), "float64")
     wanted["reference.cells"] = ((len(tensors["reference.scores"]), n_cells), "float64")
     wanted["reference.scores"] = ((len(tensors["reference.cells"]),), "float64")
+    wanted["missing.means"] = ((n_columns + 1,), "float64")
+    wanted["missing.weights"] = ((n_columns,), "float64")
+    wanted["missing.curves"] = ((3, len(tensors["missing.curves"][0])), "float64")
     if architecture.exemplars:
-        n = len(tensors["exemplars.keys"])
-        wanted["exemplars.keys"] = ((n,), "uint64")
+        n = len(tensors["exemplars.counts"])
         wanted["exemplars.counts"] = ((n,), "int64")
         wanted["exemplars.codes"] = ((architecture.n_estimators, n, architecture.n_components), score_type)
     found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
@@ -287,7 +292,8 @@ def _check_arrays(
     finite = all(np.isfinite(array).all() for name, array in tensors.items() if name != "reference.cells")
     if not finite or np.isneginf(tensors["reference.cells"]).any() or not len(tensors["noise"]):
         raise ModelFileError("The model file holds numbers that are not finite.")
-    if architecture.exemplars and not (
-        n and (tensors["exemplars.counts"] > 0).all() and (np.diff(tensors["exemplars.keys"].astype(object)) > 0).all()
-    ):
+    fractions, _, scales = tensors["missing.curves"]
+    if (tensors["missing.weights"] < 0).any() or (np.diff(fractions) <= 0).any() or not (scales > 0).all():
+        raise ModelFileError("The model file holds a scale of missing cells that cannot be.")
+    if architecture.exemplars and not (n and (tensors["exemplars.counts"] > 0).all()):
         raise ModelFileError("The model file holds exemplars that cannot be.")

@@ -79,11 +79,11 @@ def update_model(
     return replace(
         fitted,
         schema=schema,
-        scorer=scorer,
+        scorer=measured.scorer,
         latents=measured.latents,
         ranges=np.stack([np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))]),
         reference=measured.reference,
-        record=replace(record, offset=measured.offset, baseline=measured.baseline, versions=library_versions()),
+        record=replace(record, offset=measured.offset, versions=library_versions()),
     )
 
 

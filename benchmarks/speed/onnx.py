@@ -73,7 +73,7 @@ def measure(table: LabelledTable, novelty: bool) -> dict[str, object]:
         "setting": "novelty" if novelty else "outlier",
         "rows": len(training),
         "columns": len(detector.schema_.names),
-        "exemplars": 0 if exemplars is None else len(exemplars.keys),
+        "exemplars": 0 if exemplars is None else len(exemplars.counts),
         "difference": float(difference.max()),
         "verdicts": int((flagged != (-scores < detector.offset_)).sum()),
         "KB": size / 1000,

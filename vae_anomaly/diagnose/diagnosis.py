@@ -105,7 +105,7 @@ def _check_ranking(fitted: FittedModel, settings: Settings) -> Iterator[Finding]
         most_rows = 1024  # contributions cost as much as scores
         sample = np.linspace(0, len(x) - 1, min(len(x), most_rows)).astype(int)
         of_anomalous, of_sample = (
-            (column_contributions(leave_one_out, x[rows], fitted.schema.cells) - fitted.record.baseline)[:, :-1]
+            (column_contributions(leave_one_out, x[rows], fitted.schema.cells) - fitted.missing.means)[:, :-1]
             for rows in (checks.most_anomalous(scores), sample)
         )
         yield checks.leading_column(names, of_anomalous)

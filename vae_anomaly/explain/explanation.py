@@ -113,7 +113,7 @@ def explain(fitted: FittedModel, X: Any) -> Explanation:
     x, value = schema.encode(table), table[schema.names]
     contributions = column_contributions(fitted.scorer, x, schema.cells)
     nats = pd.DataFrame(contributions, columns=[*schema.names, LATENT], index=value.index)
-    surprise = nats - fitted.record.baseline
+    surprise = nats - fitted.missing.means
     similar = SimilarRows(reference, schema.cells)
     found = similar.expected(x, informative_columns(surprise.to_numpy()[:, :-1]))
     expected, low, high = (

@@ -27,7 +27,7 @@ def suggest_changes(fitted: FittedModel, X: Any, max_changes: int) -> pd.DataFra
     """A row for each cell to change in the anomalous rows of ``X``; see `VAEDetector.suggest`."""
     scorer, schema, offset = fitted.scorer, fitted.schema, fitted.record.offset
     table = fitted.frame_of(X)
-    baseline = np.array(fitted.record.baseline[:-1])
+    baseline = fitted.missing.means[:-1]
     found = repair(
         schema.encode(table),
         score=scorer.score,

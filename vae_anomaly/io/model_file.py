@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from vae_anomaly.errors import DataError, ModelFileError, OutputError
 from vae_anomaly.io.atomic import whole_file
 
-FORMAT = 1
+FORMAT = 2
 DOCUMENT, DIGEST = "vae_anomaly", "sha256"  # keys in the header
 MAX_HEADER_BYTES = 64 * 2**20
 
@@ -124,7 +124,7 @@ def _document(metadata: dict[str, str], path: str | os.PathLike[str]) -> dict[st
     if type(found) is not int or found != FORMAT:
         raise ModelFileError(
             f"{path} has format {found!r}; this version of vae-anomaly reads format {FORMAT}. "
-            "Install the version that wrote it."
+            "Fit the model again, or install the version that wrote it."
         )
     if hashlib.sha256(metadata[DOCUMENT].encode()).hexdigest() != metadata.get(DIGEST):
         raise ModelFileError(f"{path} is damaged: its description does not match its digest. Save the model again.")

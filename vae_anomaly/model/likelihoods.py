@@ -18,6 +18,7 @@ from torch.nn.functional import log_softmax, logsigmoid, one_hot, softplus
 
 START_SCALE = 0.3  # noise scale of a standardised number before training, without a PCA initialisation
 DISCRETE_GAIN = 4.0  # slope of the logit at one half: how a linear path starts to move a probability
+MOST_EXPECTED = 10.0  # deviations; an expected number beyond would diverge if encoded and decoded again and again
 LEAST_SCALE = 1e-3  # noise scale of a marginal fit, of a standardised number: no division by zero
 CELL_RANGE = 1440.0  # the logarithm of the largest float is 710, so standardised numbers lie between -720 and 720
 UNREADABLE_ERROR = 10.0**2  # squared error of an unreadable number: it counts as 10 deviations away
@@ -82,6 +83,14 @@ class Likelihood(ABC):
         """Expected cell: the mean of a number, the most probable value of anything else."""
 
     @abstractmethod
+    def expected_features(self, outputs: Tensor) -> Tensor:
+        """Mean of the features of a cell drawn from the density."""
+
+    def observed(self, x: Tensor) -> Tensor:
+        """Mask (..., features) of the features that come from observed cells."""
+        return x.isfinite().repeat_interleave(self.n_features // self.n_cells, -1)
+
+    @abstractmethod
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         """Cells drawn from the density."""
 
@@ -106,6 +115,9 @@ class Numbers(Likelihood):
 
     def expected(self, outputs: Tensor) -> Tensor:
         return outputs
+
+    def expected_features(self, outputs: Tensor) -> Tensor:
+        return self.expected(outputs).clamp(-MOST_EXPECTED, MOST_EXPECTED)
 
 
 class Gaussian(Numbers):
@@ -265,6 +277,9 @@ class Bernoulli(Likelihood):
     def expected(self, outputs: Tensor) -> Tensor:
         return (outputs > 0).to(outputs.dtype)
 
+    def expected_features(self, outputs: Tensor) -> Tensor:
+        return outputs.sigmoid()
+
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         return (_uniform(outputs, generator) < outputs.sigmoid()).to(outputs.dtype)
 
@@ -311,6 +326,9 @@ class Categorical(Likelihood):
     def expected(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(-1, keepdim=True).to(outputs.dtype)
 
+    def expected_features(self, outputs: Tensor) -> Tensor:
+        return outputs.softmax(-1)
+
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         """Largest logit plus Gumbel noise."""
         gumbel = -(-_uniform(outputs, generator).clamp(1e-12, 1 - 1e-7).log()).log()
@@ -354,6 +372,9 @@ class SquaredError(Likelihood):
         if isinstance(self.cells, Numbers):
             return outputs
         return self.cells.expected(outputs - 0.5)  # features of two values are 0 and 1
+
+    def expected_features(self, outputs: Tensor) -> Tensor:
+        return outputs.clamp(-MOST_EXPECTED, MOST_EXPECTED)
 
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         raise TypeError("A squared error is not a density and has nothing to draw from.")
@@ -408,6 +429,12 @@ class Mixed(Likelihood):
             parts.append((~x[..., list(self.indicators)].isfinite()).to(x.dtype))
         return torch.cat(parts, -1)
 
+    def observed(self, x: Tensor) -> Tensor:
+        parts = [block.observed(x[..., cells]) for block, cells, _, _ in self._parts]
+        if self.indicators:  # a completed row has none
+            parts.append(torch.zeros_like(x[..., list(self.indicators)], dtype=torch.bool))
+        return torch.cat(parts, -1)
+
     def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         widths = [block.n_features for block in self.blocks]
         of_blocks = scales[: sum(widths)].split(widths)
@@ -428,6 +455,11 @@ class Mixed(Likelihood):
 
     def expected(self, outputs: Tensor) -> Tensor:
         return torch.cat([block.expected(outputs[..., o]) for block, _, o, _ in self._parts], -1)
+
+    def expected_features(self, outputs: Tensor) -> Tensor:
+        parts = [block.expected_features(outputs[..., o]) for block, _, o, _ in self._parts]
+        indicators = outputs.new_zeros(*outputs.shape[:-1], len(self.indicators))
+        return torch.cat([*parts, indicators], -1)
 
     def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
         return torch.cat([b.sample(outputs[..., o], shared[..., s], generator) for b, _, o, s in self._parts], -1)

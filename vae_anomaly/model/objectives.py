@@ -1,13 +1,14 @@
 """Lower bounds on the log density of each row, in nats: training maximises them, and they are the scores.
 
-They are sums over cells and latents, never averages over them. Every verb takes ``draws``, standard normal, of shape
-(draws, members or 1, rows or 1, latents).
+They are sums over cells and latents, never averages over them. Expectations over the posterior are estimated with
+``draws`` (draws, members or 1, rows or 1, latents) of mean 0 and variance 1: the figures are estimates of the bounds.
 """
 
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,9 @@ class Objective(Protocol):
 
     bound: ClassVar[str]  # the parameter of the detector, and the entry of the model file
 
+    def draws(self, rng: np.random.Generator, count: int, latents: int) -> np.ndarray:
+        """Draws (count, latents) that all rows to score share, in pairs of opposite sign: an even number has mean 0."""
+
     def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Terms:
         """Terms of each row that training maximises."""
 
@@ -52,6 +56,13 @@ class ELBO:
 
     bound: ClassVar[str] = "elbo"
 
+    def draws(self, rng: np.random.Generator, count: int, latents: int) -> np.ndarray:
+        """Signs, -1 or 1: a pair of opposite ones integrates the square of each latent exactly.
+
+        Squares of normal draws vary, and the level of all scores would vary with them.
+        """
+        return opposite_pairs(rng.choice([-1.0, 1.0], (-(-count // 2), latents)), count)
+
     def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Terms:
         """Expected log-likelihood over the draws; the KL, or its upper bound, is in closed form."""
         mean, log_var = vae.encode(x)
@@ -66,7 +77,7 @@ class ELBO:
 
         The expected row is decoded from the mean of the prior's components, weighted by how well they explain the row.
         """
-        features = vae.likelihood.features(x).expand(vae.n_estimators, -1, -1)
+        features = vae.features(x)
         with torch.enable_grad():
             inputs = features.clone().requires_grad_()
             mean, log_var = vae.posterior(inputs)
@@ -91,6 +102,10 @@ class IWAE(ELBO):
 
     bound: ClassVar[str] = "iwae"
 
+    def draws(self, rng: np.random.Generator, count: int, latents: int) -> np.ndarray:
+        """Standard normal draws: importance weights need the posterior's own distribution."""
+        return opposite_pairs(rng.standard_normal((-(-count // 2), latents)), count)
+
     def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Tensor:
         """The importance-weighted bound."""
         mean, log_var = vae.encode(x)
@@ -106,9 +121,13 @@ class IWAE(ELBO):
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Minus the squared reconstruction error of a plain autoencoder: no prior, no KL, no draws."""
+    """Minus the squared reconstruction error of a plain autoencoder: no prior and no KL, and draws are not used."""
 
     bound: ClassVar[str] = "elbo"
+
+    def draws(self, rng: np.random.Generator, count: int, latents: int) -> np.ndarray:
+        """Zeros."""
+        return np.zeros((count, latents))
 
     def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor) -> Terms:
         """Minus the squared errors, decoded from the latent means; the KL is 0."""
@@ -131,6 +150,11 @@ OBJECTIVES: dict[tuple[bool, str], Objective] = {  # by whether the model is var
     (True, "iwae"): IWAE(),
     (False, "elbo"): Reconstruction(),
 }
+
+
+def opposite_pairs(half: np.ndarray, count: int) -> np.ndarray:
+    """The first ``count`` of the draws ``half`` (draws, latents) followed by the same with the other sign."""
+    return np.concatenate([half, -half])[:count]
 
 
 def _expected_log_prob(vae: VAE, x: Tensor, mean: Tensor, log_var: Tensor, draws: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from vae_anomaly.model.pca_init import PCAInit
 from vae_anomaly.model.priors import GaussianPrior
 
 LOG_VAR_RANGE = (-12.0, 8.0)
+COMPLETION_ROUNDS = 5
 START_LOG_VAR = -2.0  # of the posterior without a PCA initialisation
 
 
@@ -64,7 +65,34 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (members, rows, latents)."""
-        return self.posterior(self.likelihood.features(x).expand(self.n_estimators, -1, -1))
+        return self.posterior(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features of x as the encoder sees them, (members, rows, features).
+
+        In training a missing cell is the centre of its column, with an indicator. In scoring it is what the model
+        expects given the observed cells: otherwise the latents, and with them the score, would depend on the centre.
+        """
+        features = self.likelihood.features(x).expand(self.n_estimators, -1, -1)
+        if self.training or x.isfinite().all():
+            return features
+        if x.ndim > 2:
+            return self.completed(x, features)
+        lacking = (~x.isfinite().all(-1)).nonzero()[:, 0]
+        return features.index_copy(1, lacking, self.completed(x[lacking], features[:, lacking]))
+
+    def completed(self, x: Tensor, features: Tensor) -> Tensor:
+        """The features with those of missing cells as each member expects them given the others.
+
+        Encoding and decoding in turn moves the latents to values that agree with the observed cells (Rezende, Mohamed
+        and Wierstra, arXiv 1401.4082, section F; here without draws).
+        """
+        observed = self.likelihood.observed(x)
+        for _ in range(COMPLETION_ROUNDS):
+            mean = self.encoder(features)[..., : self.n_components]
+            expected = self.likelihood.expected_features(self.decode(mean[None])[0])
+            features = torch.where(observed, features, expected)
+        return features
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x) for the features of x (members, rows, features)."""

@@ -21,6 +21,7 @@ from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior,
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.parallel import InHalves, in_pieces, memory_errors
 from vae_anomaly.scoring.decide import threshold
+from vae_anomaly.scoring.missing import MissingCells
 
 FEW = 256  # exemplars up to which every row sees all of them, as in training
 MOST = 20_000  # exemplars; more would add little, and megabytes to a model file
@@ -79,9 +80,8 @@ def make_scorer(
     """
     frozen = copy.deepcopy(vae).to(dtype).freeze()
     if draws is None:
-        half = rng.standard_normal((-(-n_draws // 2), vae.n_components))
-        pairs = np.concatenate([half, -half])[:n_draws]  # of opposite sign: an even number has mean 0
-        draws = torch.as_tensor(pairs, dtype=dtype, device=vae.shared.device)
+        drawn = objective.draws(rng, n_draws, vae.n_components)
+        draws = torch.as_tensor(drawn, dtype=dtype, device=vae.shared.device)
     scorer = Scorer(frozen, objective, draws, None, leave_one_out)
     if not exemplars:
         return scorer
@@ -104,7 +104,7 @@ def make_scorer(
 class Scorer:
     """A trained model with everything that its scores depend on.
 
-    ``draws`` (draws, latents) are standard normal and the same for all rows. With ``leave_one_out``, rows to score may
+    ``draws`` (draws, latents) are the same for all rows. With ``leave_one_out``, rows to score may
     be training rows, which must not explain themselves.
     """
 
@@ -113,6 +113,7 @@ class Scorer:
     draws: Tensor
     exemplars: "Exemplars | None"
     leave_one_out: bool
+    missing: MissingCells | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -131,23 +132,21 @@ class Scorer:
         the last bit, which in matrix products depends on the position in the batch.
         """
 
-        def fill(scores: np.ndarray, rows: np.ndarray, keys: np.ndarray | None) -> None:
-            scores[:] = _numpy(self.objective.score(*self.inputs(rows, keys)).mean(0))
+        def fill(scores: np.ndarray, rows: np.ndarray) -> None:
+            scores[:] = _numpy(self.objective.score(*self.inputs(rows)).mean(0))
 
-        if len(x) == 1:
-            scores = np.empty(1)
-            with torch.no_grad(), memory_errors(self.device, "one row"):
-                fill(scores, x, None)
-            return scores
-        keys = row_keys(x)
         inverse: np.ndarray | None = None
-        ordered = np.sort(keys)
-        if (ordered[1:] == ordered[:-1]).any():
-            _, first, positions = np.unique(keys, return_index=True, return_inverse=True)
-            if np.array_equal(x[first][positions], x, equal_nan=True):  # else different rows share a key
-                x, keys, inverse = x[first], keys[first], positions
+        if len(x) > 1:
+            keys = row_keys(x)
+            ordered = np.sort(keys)
+            if (ordered[1:] == ordered[:-1]).any():
+                _, first, positions = np.unique(keys, return_index=True, return_inverse=True)
+                if np.array_equal(x[first][positions], x, equal_nan=True):  # else different rows share a key
+                    x, inverse = x[first], positions
         scores = np.empty(len(x))  # written in place: many small results would leave memory in holes
-        self.by_chunk(fill, scores, x, keys)
+        self.by_chunk(fill, scores, x)
+        if self.missing is not None:
+            scores = self.missing.adjusted(scores, x)
         return scores if inverse is None else scores[inverse]
 
     def by_member(self, x: np.ndarray) -> np.ndarray:
@@ -155,24 +154,34 @@ class Scorer:
         parts = self.by_chunk(lambda rows: _numpy(self.objective.score(*self.inputs(rows))), x)
         return np.concatenate(parts, 1)
 
-    def inputs(self, rows: np.ndarray, keys: np.ndarray | None = None) -> tuple[VAE, Tensor, Prior, Tensor]:
-        """Arguments of the objective's verbs for rows of a chunk; ``keys`` are their `row_keys`, where known."""
+    def masked_scores(self, masked: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Scores (rows,) of rows ``x`` of which cells were removed, not on the scale of complete rows.
+
+        The exemplar that a row of ``x`` is does not count for it.
+        """
+        scorer = replace(self, leave_one_out=True)
+        parts = self.by_chunk(lambda m, rows: _numpy(self.objective.score(*scorer.inputs(m, rows)).mean(0)), masked, x)
+        return np.concatenate(parts)
+
+    def inputs(self, rows: np.ndarray, same: np.ndarray | None = None) -> tuple[VAE, Tensor, Prior, Tensor]:
+        """Arguments of the objective's verbs for rows of a chunk.
+
+        Exemplars that are left out are found by the rows ``same``, where given.
+        """
         vae, exemplars, x = self.vae, self.exemplars, self.tensor(rows)
         if x.device.type == "cpu":
             x = x.mT.contiguous().mT  # each column contiguous, as in the nets
-        draws, prior = self.draws[:, None, None], self.prior
-        if exemplars is None:
-            return vae, x, prior, draws
-        if not self.leave_one_out:
-            keys = None
-        elif keys is None:
-            keys = row_keys(rows)
-        if len(exemplars.keys) > FEW:
-            return vae, x, exemplars.nearest_prior(vae.log_bandwidth, keys, vae.encode(x)[0]), draws
-        if keys is not None:
-            assert isinstance(prior, ExemplarPrior)
-            prior = exemplars.leave_out(prior, keys)
-        return vae, x, prior, draws
+        prior: Prior = self.prior
+        many = exemplars is not None and len(exemplars.counts) > FEW
+        if exemplars is not None and (many or self.leave_one_out):
+            z = vae.encode(x)[0]
+            own = z if same is None else vae.encode(self.tensor(same))[0]
+            if many:
+                prior = exemplars.nearest_prior(vae.log_bandwidth, z, own if self.leave_one_out else None)
+            else:
+                assert isinstance(prior, ExemplarPrior)
+                prior = exemplars.leave_out(prior, own)
+        return vae, x, prior, self.draws[:, None, None]
 
     @cached_property
     def prior(self) -> GaussianPrior | ExemplarPrior:
@@ -254,11 +263,21 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return tensor.cpu().double().contiguous().numpy()
 
 
+SAME, DISTINCT = 0.02, 0.1  # bandwidths up to which a row is an exemplar itself, and from which it is another row
+
+
+def same_row(distances: Tensor) -> Tensor:
+    """Degree to which a row is the exemplar at this distance, in bandwidths: from 1 to 0, without a jump.
+
+    So a row that changes little, by rounding for instance, keeps its score, whether or not it was in training.
+    """
+    return ((DISTINCT - distances) / (DISTINCT - SAME)).clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class Exemplars:
-    """Distinct training rows, how often each occurs, and their posterior means in every member."""
+    """Latent means of distinct training rows in every member, and how often each row occurs."""
 
-    keys: np.ndarray  # (exemplars,) uint64, ascending
     counts: Tensor  # (exemplars,)
     means: Tensor  # (members, exemplars, latents)
 
@@ -267,51 +286,57 @@ class Exemplars:
     def drawn(cls, vae: VAE, x: EncodedMatrix, most: int, rng: np.random.Generator) -> "Exemplars":
         """The distinct rows among ``most`` rows drawn from ``x`` (rows, cells)."""
         drawn = rng.permutation(len(x))[:most]
-        keys, first, counts = np.unique(row_keys(x[drawn]), return_index=True, return_counts=True)
+        _, first, counts = np.unique(row_keys(x[drawn]), return_index=True, return_counts=True)
         means, _ = vae.encode(torch.as_tensor(x[drawn[first]], dtype=vae.shared.dtype, device=vae.shared.device))
-        return cls(keys, torch.as_tensor(counts), means.contiguous())  # as read from a file: the same rounding
+        return cls(torch.as_tensor(counts), means.contiguous())  # as read from a file: the same rounding
 
     def prior(self, log_bandwidth: Tensor) -> ExemplarPrior:
         """The prior on all exemplars."""
         return ExemplarPrior(self.means, log_bandwidth, log_weights(self.counts.to(self.means))[None, None])
 
-    def leave_out(self, prior: ExemplarPrior, keys: np.ndarray) -> ExemplarPrior:
-        """The ``prior`` on all exemplars, changed for the rows of these keys: no exemplar counts for itself.
+    def leave_out(self, prior: ExemplarPrior, z: Tensor) -> ExemplarPrior:
+        """The ``prior`` on all exemplars, changed for rows of latent means ``z`` so that none counts for itself.
 
         A duplicate of it counts, and an only exemplar stays.
         """
-        own = self._positions(keys)
-        itself = np.flatnonzero(own >= 0)
-        if not len(itself) or self.counts.sum() <= 1:
+        distances = torch.cdist(z[0], self.means[0])
+        close = (distances.amin(1) < DISTINCT * prior.log_bandwidth[0].exp()[0, 0]).nonzero()[:, 0]
+        if not len(close) or self.counts.sum() <= 1:
             return prior
-        counts = self.counts.to(self.means).repeat(len(itself), 1)
-        counts[range(len(itself)), own[itself]] -= 1
-        weights = prior.log_weights.repeat(1, len(keys), 1)
-        weights[0, itself] = log_weights(counts)
+        near = distances[close].topk(min(NEAREST, len(self.counts)), largest=False).indices
+        itself, degree = self._itself(z[:, close], near, prior.log_bandwidth)
+        counts = self.counts.to(z).repeat(len(close), 1)
+        counts.scatter_add_(1, itself, -degree)
+        weights = prior.log_weights.repeat(1, z.shape[1], 1)
+        weights[0, close] = log_weights(counts)
         return prior.reweighted(weights)
 
-    def nearest_prior(self, log_bandwidth: Tensor, keys: np.ndarray | None, z: Tensor) -> NearestPrior:
-        """The prior on the exemplars nearest to the rows' own posterior means ``z`` (members, rows, latents).
+    def nearest_prior(self, log_bandwidth: Tensor, z: Tensor, own: Tensor | None) -> NearestPrior:
+        """The prior on the exemplars nearest to the rows' latent means ``z`` (members, rows, latents).
 
-        With ``keys``, no exemplar counts for itself.
+        No exemplar counts for the row whose latent means ``own`` are its own.
         """
         near = self._search.nearest(z, NEAREST)
         means = torch.stack([means[indices] for means, indices in zip(self.means, near, strict=True)])
-        counts, total = self.counts.to(z.device)[near], self.counts.sum().to(z.device)
-        if keys is not None:
-            own = torch.as_tensor(self._positions(keys), device=z.device)
-            counts = counts - (near == own[:, None]).to(counts.dtype)
-            total = total - (own >= 0).to(total.dtype)[:, None]
-        return NearestPrior(means, log_bandwidth, counts.to(z.dtype).log() - total.to(z.dtype).log())
+        counts, total = self.counts.to(z)[near], self.counts.sum().to(z)
+        if own is not None:
+            candidates = near[0] if own is z else self._search.nearest(own, NEAREST)[0]
+            itself, degree = self._itself(own, candidates, log_bandwidth)
+            counts, total = counts - degree * (near == itself), total - degree
+        return NearestPrior(means, log_bandwidth, counts.log() - total.log())
+
+    def _itself(self, z: Tensor, near: Tensor, log_bandwidth: Tensor) -> tuple[Tensor, Tensor]:
+        """The exemplar among those at ``near`` (rows, candidates) that a row is, and to what degree, both (rows, 1).
+
+        It is the one whose latent means are the nearest in the member in which they are farthest.
+        """
+        distances = (self.means[:, near] - z[:, :, None]).square().sum(-1).sqrt() * (-log_bandwidth).exp()
+        nearest = distances.amax(0).min(1, keepdim=True)
+        return near.gather(1, nearest.indices), same_row(nearest.values)
 
     @cached_property
     def _search(self) -> MemberSearch:
         return MemberSearch(self.means)
-
-    def _positions(self, keys: np.ndarray) -> np.ndarray:
-        """Index of the exemplar that each row is, (rows,); -1 for none."""
-        index = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
-        return np.where(self.keys[index] == keys, index, -1)
 
 
 MIX, ALL_BITS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB), 2**64 - 1
@@ -382,4 +407,5 @@ def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -
     nats, totals = (np.concatenate(part) for part in zip(*parts, strict=True))
     columns = np.zeros((max(cell.column for cell in cells) + 1, len(nats)))
     np.add.at(columns, [cell.column for cell in cells], nats.T)
-    return np.column_stack([columns.T, totals - columns.T.sum(1)])
+    contributions = np.column_stack([columns.T, totals - columns.T.sum(1)])
+    return contributions if scorer.missing is None else scorer.missing.contributions(contributions, x)

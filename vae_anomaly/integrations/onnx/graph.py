@@ -16,13 +16,13 @@ from vae_anomaly.integrations.onnx.encoding import PixelEncoding, TableEncoding
 from vae_anomaly.model.nearest import NEAREST, ExactSearch
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.scoring.scorer import FEW, Exemplars
+from vae_anomaly.scoring.scorer import FEW, Exemplars, same_row
 
 
 class ScoreGraph(nn.Module):
     """Anomaly scores of plain numbers (rows, columns), and flags of those beyond the threshold, each (rows,).
 
-    Rows are taken for new ones: a training row explains itself. All arithmetic is float64.
+    All arithmetic is float64.
     """
 
     def __init__(self, fitted: FittedModel) -> None:
@@ -30,7 +30,7 @@ class ScoreGraph(nn.Module):
         schema, scorer = fitted.schema, fitted.scorer
         self.encoding = PixelEncoding(schema) if isinstance(schema, PixelSchema) else TableEncoding(schema)
         self.vae = copy.deepcopy(scorer.vae).cpu().double().freeze()
-        self.prior = _prior_of(scorer.exemplars)
+        self.prior = _prior_of(scorer.exemplars, leave_one_out=scorer.leave_one_out)
         self.draws: Tensor
         self.register_buffer("draws", scorer.draws.cpu().double()[:, None, None])
         self._objective, self._offset = scorer.objective, fitted.record.offset
@@ -60,16 +60,24 @@ class _Normal(nn.Module):
 class _AllExemplars(nn.Module):
     """The prior of few exemplars: every row is compared with all of them."""
 
-    def __init__(self, exemplars: Exemplars) -> None:
+    def __init__(self, exemplars: Exemplars, *, leave_one_out: bool) -> None:
         super().__init__()
         self.means: Tensor
-        self.log_weights: Tensor
+        self.counts: Tensor
         self.register_buffer("means", exemplars.means.cpu().double())
-        self.register_buffer("log_weights", log_weights(exemplars.counts.cpu().double())[None, None])
+        self.register_buffer("counts", exemplars.counts.cpu().double())
+        self._leave_one_out = leave_one_out and bool(exemplars.counts.sum() > 1)
 
     def forward(self, vae: VAE, x: Tensor) -> Prior:
-        """The same for all rows."""
-        return _UnsplitPrior(self.means, vae.log_bandwidth, self.log_weights)
+        """The same for all rows, except that no exemplar counts for itself."""
+        counts = self.counts[None]
+        if self._leave_one_out:
+            z, c = vae.encode(x)[0], self.means
+            squared = (z**2).sum(-1, keepdim=True) - 2 * z @ c.mT + (c**2).sum(-1)[:, None]
+            distances = (squared.clamp_min(0).sqrt() * (-vae.log_bandwidth).exp()).amax(0)
+            nearest, itself = distances.min(-1, keepdim=True)
+            counts = counts - same_row(nearest) * (torch.arange(c.shape[1]) == itself)
+        return _UnsplitPrior(self.means, vae.log_bandwidth, log_weights(counts)[None])
 
 
 class _UnsplitPrior(ExemplarPrior):
@@ -99,7 +107,9 @@ class _NearestExemplars(nn.Module):
         return NearestPrior(nearest, vae.log_bandwidth, self.log_weights[torch.stack(indices)])
 
 
-def _prior_of(exemplars: Exemplars | None) -> nn.Module:
+def _prior_of(exemplars: Exemplars | None, *, leave_one_out: bool) -> nn.Module:
     if exemplars is None:
         return _Normal()
-    return _AllExemplars(exemplars) if len(exemplars.keys) <= FEW else _NearestExemplars(exemplars)
+    if len(exemplars.counts) <= FEW:
+        return _AllExemplars(exemplars, leave_one_out=leave_one_out)
+    return _NearestExemplars(exemplars)  # of novelty detection, where every row is a new one

@@ -1,0 +1,146 @@
+"""What missing cells do to a score: rows that lack some are brought to the scale of complete rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+MASKED_ROWS = 1536  # rows with cells removed, from which the scale is learned
+MASKED_CELLS = 2**19  # of these rows at most
+LEAST_SCALE = 0.15  # of the scale of complete rows, where almost nothing is observed
+TAIL = 0.95  # quantile of anomaly scores that rows have in common whatever they lack, like the median
+
+
+@dataclass(frozen=True, eq=False)
+class MissingCells:
+    """Anomaly scores of rows with missing cells, on the scale of complete rows.
+
+    An unobserved cell adds nothing to a likelihood, so a row with missing cells has less to be anomalous with. Here a
+    missing cell adds what its column adds on average, and the deviation from the average is stretched by as much as the
+    spread of scores has shrunk. So normal rows are flagged equally often whatever they lack, and a wrong cell counts
+    the more, the less is known in addition to it. Complete rows keep their scores.
+
+    How the spread shrinks is measured on training rows from which random columns were removed, as a function of the
+    fraction of the variance that these columns contribute.
+
+    Parameters
+    ----------
+    first_cells : ndarray
+        (columns,) index of the first cell of each column.
+    means : ndarray
+        (columns + 1,) mean nats of each column where it is observed, and of the latent term, over rows that are not
+        anomalous.
+    weights : ndarray
+        (columns,) fraction of the variance of anomaly scores that each column contributes.
+    curves : ndarray
+        (3, points): missing fractions of the variance, rising from 0 to 1; at each the median of anomaly scores above
+        the mean of what is observed, and the distance from that median to the 95 % quantile.
+    """
+
+    first_cells: np.ndarray
+    means: np.ndarray
+    weights: np.ndarray
+    curves: np.ndarray
+
+    @classmethod
+    def learn(
+        cls,
+        x: np.ndarray,
+        nats: np.ndarray,
+        typical: np.ndarray,
+        columns: np.ndarray,
+        score: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        rng: np.random.Generator,
+    ) -> Self:
+        """Learn from training rows.
+
+        Parameters
+        ----------
+        x : ndarray
+            (rows, cells) encoded training rows.
+        nats : ndarray
+            (rows, columns + 1) contributions to their anomaly scores, on no common scale yet.
+        typical : ndarray
+            (rows,) mask of the rows that are not anomalous.
+        columns : ndarray
+            (cells,) index of the column of each cell.
+        score : callable
+            Scores (rows,), on no common scale yet, of encoded rows as if other rows had not been in training.
+        rng : numpy.random.Generator
+            Source of randomness.
+        """
+        first_cells, n_columns = np.unique(columns, return_index=True)[1], nats.shape[1] - 1
+        counted = np.column_stack([~np.isnan(x[:, first_cells]), np.ones(len(x), bool)]) & typical[:, None]
+        means = (nats * counted).sum(0) / np.maximum(counted.sum(0), 1)
+        deviations = np.where(counted, nats - means, 0.0)
+        shared = (deviations[:, :-1] * deviations.sum(1, keepdims=True)).mean(0).clip(0)  # covariance with the score
+        weights = shared / max(shared.sum(), np.finfo(float).tiny)
+
+        n_masked = max(1, min(MASKED_ROWS, MASKED_CELLS // x.shape[1]))
+        rows, uniform = x[np.arange(n_masked) % len(x)], rng.random((2, n_masked))
+        n_kept = n_columns * uniform[0]  # half of the rows lack any number of columns, half of them all but a few
+        n_kept[1::2] = n_columns ** uniform[1, 1::2]
+        removed = np.argsort(rng.random((n_masked, n_columns)), 1).argsort(1) >= n_kept[:, None]
+        masked = np.where(removed[:, columns], np.nan, rows)
+        scores = np.concatenate([score(x, x), score(masked, rows)])
+        lacking = np.isnan(np.concatenate([x, masked])[:, first_cells])
+        above = -scores - (means.sum() - lacking @ means[:-1])
+        return cls(first_cells, means, weights, fit_curves(lacking @ weights, above))
+
+    def adjusted(self, scores: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Scores (rows,) of the encoded rows ``x`` (rows, cells), on the scale of complete rows."""
+        lacking = np.isnan(x[:, self.first_cells])
+        rows = lacking.any(1)
+        factor, shift = self._line(lacking[rows])
+        observed = self.means.sum() - lacking[rows] @ self.means[:-1]
+        scores = scores.copy()
+        scores[rows] = -(self.means.sum() + shift + factor * (-scores[rows] - observed))
+        return scores
+
+    def contributions(self, nats: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Contributions (rows, columns + 1), on the scale of complete rows: they add up to the adjusted scores."""
+        lacking = np.isnan(x[:, self.first_cells])
+        rows = lacking.any(1)
+        factor, shift = self._line(lacking[rows])
+        nats = nats.copy()
+        nats[rows] = self.means + factor[:, None] * (nats[rows] - self.means)
+        nats[:, :-1] = np.where(lacking, self.means[:-1], nats[:, :-1])
+        nats[rows, -1] += shift
+        return nats
+
+    def _line(self, lacking: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Factor and shift (rows,) of anomaly scores above the mean, given which columns rows lack (rows, columns)."""
+        fractions, locations, scales = self.curves
+        fraction = lacking @ self.weights
+        factor = scales[0] / np.interp(fraction, fractions, scales)
+        return factor, locations[0] - factor * np.interp(fraction, fractions, locations)
+
+
+def fit_curves(fractions: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """Medians of ``above`` (rows,) and distances to its 95 % quantile, as smooth functions of ``fractions`` (rows,).
+
+    They are polynomials of a logarithm, in which spreads of sums are nearly straight, fitted to groups of rows of
+    similar fractions. The result (3, points) has the fractions first.
+    """
+    few, n_groups = 20, 16  # fewer rows have no 95 % quantile
+    order = np.argsort(fractions, kind="stable")
+    n_complete = int((fractions <= 0).sum())
+    groups = [
+        order[:n_complete],
+        *np.array_split(order[n_complete:], min(n_groups, (len(order) - n_complete) // few + 1)),
+    ]
+    groups = [group for group in groups if len(group) >= few] or [order]
+    found = np.log(1.02 - np.array([fractions[group].mean() for group in groups]))
+    locations = np.array([np.median(above[group]) for group in groups])
+    scales = np.array([np.quantile(above[group], TAIL) for group in groups]) - locations
+    weights = np.sqrt([len(group) for group in groups])
+    degree = min(3, (len(groups) - 1) // 2)
+
+    grid = np.append(np.linspace(0, 0.9, 16), np.linspace(0.92, 1, 5))
+    points = np.log(1.02 - grid).clip(found.min())
+    positive = np.maximum(scales, max(1e-3 * scales.max(), 1e-9))
+    scales = np.exp(np.polyval(np.polyfit(found, np.log(positive), degree, w=weights), points))
+    scales = np.maximum.accumulate(scales[::-1])[::-1]  # less is known, less varies
+    locations = np.polyval(np.polyfit(found, locations, degree, w=weights), points)
+    return np.stack([grid, locations, np.maximum(scales, LEAST_SCALE * scales[0])])
