@@ -16,7 +16,7 @@ from vae_anomaly.errors import ModelFileError
 from vae_anomaly.model.convolutions import halved_sides
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.model.objectives import OBJECTIVES
-from vae_anomaly.scoring.missing import MissingCells
+from vae_anomaly.scoring.missing import FRACTIONS, MissingCells
 from vae_anomaly.scoring.scorer import Exemplars, Scorer
 
 
@@ -278,7 +278,7 @@ def _check_arrays(
     wanted["reference.scores"] = ((len(tensors["reference.cells"]),), "float64")
     wanted["missing.means"] = ((n_columns + 1,), "float64")
     wanted["missing.weights"] = ((n_columns,), "float64")
-    wanted["missing.curves"] = ((3, len(tensors["missing.curves"][0])), "float64")
+    wanted["missing.curves"] = ((2, len(FRACTIONS)), "float64")
     if architecture.exemplars:
         n = len(tensors["exemplars.counts"])
         wanted["exemplars.counts"] = ((n,), "int64")
@@ -292,8 +292,7 @@ def _check_arrays(
     finite = all(np.isfinite(array).all() for name, array in tensors.items() if name != "reference.cells")
     if not finite or np.isneginf(tensors["reference.cells"]).any() or not len(tensors["noise"]):
         raise ModelFileError("The model file holds numbers that are not finite.")
-    fractions, _, scales = tensors["missing.curves"]
-    if (tensors["missing.weights"] < 0).any() or (np.diff(fractions) <= 0).any() or not (scales > 0).all():
+    if (tensors["missing.weights"] < 0).any() or (tensors["missing.curves"][1] <= 0).any():
         raise ModelFileError("The model file holds a scale of missing cells that cannot be.")
     if architecture.exemplars and not (n and (tensors["exemplars.counts"] > 0).all()):
         raise ModelFileError("The model file holds exemplars that cannot be.")

@@ -323,7 +323,7 @@ def test_a_header_that_is_no_model_is_refused(tmp_path, junk):
 
 def test_declared_sizes_take_no_memory(content, tmp_path):
     huge = {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}
-    text = json.dumps({"__metadata__": {"vae_anomaly": '{"format": 1}'}, "noise": huge}).encode()
+    text = json.dumps({"__metadata__": {"vae_anomaly": '{"format": 2}'}, "noise": huge}).encode()
     declared = [struct.pack("<Q", size) + content[8:] for size in (2**63, 2**40, 2**26, 2**64 - 1)]
     tracemalloc.start()
     try:
@@ -382,7 +382,7 @@ def test_tensors_of_types_that_numpy_lacks_are_refused(tmp_path):
     from safetensors.torch import save_file as save_torch
 
     for dtype in (torch.bfloat16, torch.float8_e4m3fn):
-        text = json.dumps({"format": 1, "digests": {}})
+        text = json.dumps({"format": 2, "digests": {}})
         metadata = {"vae_anomaly": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         save_torch({"noise": torch.zeros(4).to(dtype)}, tmp_path / "other.vae", metadata)
         with pytest.raises(ModelFileError):
@@ -408,7 +408,7 @@ def test_nothing_is_executed(detector, tmp_path):
     assert not hasattr(builtins, "exploded")
 
 
-@pytest.mark.parametrize("number", [2, 0, -1, None, "1", 1.0, True, [1]])
+@pytest.mark.parametrize("number", [1, 3, 0, -1, None, "1", 1.0, True, [1]])
 def test_an_unknown_format_is_an_error_that_names_it(content, tmp_path, number):
     document, tensors = parts(content, tmp_path)
     refused(forged({**document, "format": number}, tensors, tmp_path), tmp_path, match="format")
@@ -417,9 +417,9 @@ def test_an_unknown_format_is_an_error_that_names_it(content, tmp_path, number):
 def test_an_unknown_format_is_reported_before_damage(content, tmp_path):
     """A later version can compute digests differently: its file has an unknown format, but is not damaged."""
     document, tensors = parts(content, tmp_path)
-    text = json.dumps({**document, "format": 2})
+    text = json.dumps({**document, "format": 3})
     save_file(tensors, tmp_path / "later.vae", {"vae_anomaly": text, "sha256": "another kind of digest"})
-    with pytest.raises(ModelFileError, match="has format 2; this version of vae-anomaly reads format 1"):
+    with pytest.raises(ModelFileError, match="has format 3; this version of vae-anomaly reads format 2"):
         load(tmp_path / "later.vae")
 
 
@@ -436,8 +436,8 @@ FIELDS = [
     *[(name,) for name in ("schema", "inputs", "design", "record", "parameters")],
     *[(name,) for name in ("frame", "numbers", "indicators", "weight_type", "score_type", "leave_one_out")],
     *[("design", name) for name in ("n_components", "hidden_layer_sizes", "n_estimators", "prior", "variational")],
-    *[("design", name) for name in ("anchored", "convolutional", "image_shape")],
-    *[("record", name) for name in ("offset", "history", "n_iter", "batch_size", "usual", "versions")],
+    *[("design", name) for name in ("pca_init", "convolutional", "image_shape")],
+    *[("record", name) for name in ("offset", "history", "n_iter", "batch_size", "versions")],
     *[("parameters", name) for name in ("n_components", "hidden_layer_sizes", "bound", "novelty", "device", "beta")],
     *[("schema", name) for name in ("columns", "left_out", "n_rows", "centres", "scales", "exponents", "floors")],
 ]
@@ -461,7 +461,7 @@ def legal(document, place, value):
         return True
     may = {
         ("parameters",): [{}],
-        ("design", "anchored"): [True],  # where the weights started
+        ("design", "pca_init"): [True],  # where the weights started
         ("record", "offset"): [-1, 0.5, 10**30],
         ("record", "n_iter"): [10**30, 10**400],
         ("record", "batch_size"): [10**30, 10**400],
@@ -529,8 +529,6 @@ def test_a_field_that_is_missing_is_refused(content, tmp_path, place):
         (("inputs",), ["gap", "size", "flag", "kind", "when", "none"]),
         (("inputs",), ["size", "gap", "flag", "kind", "when", "none", "none"]),
         (("inputs",), ["size", "gap", "flag", "kind", "when", "other"]),
-        (("record", "usual"), [0.0] * 5),
-        (("record", "usual"), ["0"] * 6),
         (("record", "history"), {"elbo": [1.0], "kl": []}),
         (("record", "history"), {"elbo": [None]}),
         (("record", "offset"), "-1"),
@@ -593,14 +591,14 @@ def test_numbers_that_are_not_finite_are_refused(content, tmp_path, value):
 
 def test_impossible_exemplars_are_refused(content, tmp_path):
     document, tensors = parts(content, tmp_path)
-    keys, counts, codes = (tensors[f"exemplars.{name}"] for name in ("keys", "counts", "codes"))
+    counts, codes = tensors["exemplars.counts"], tensors["exemplars.codes"]
     for change in (
-        {"exemplars.keys": keys[::-1]},
-        {"exemplars.keys": np.full_like(keys, keys[0])},
         {"exemplars.counts": counts * 0},
         {"exemplars.counts": -counts},
-        {"exemplars.keys": keys[:0], "exemplars.counts": counts[:0], "exemplars.codes": codes[:, :0]},
+        {"exemplars.counts": counts[:0], "exemplars.codes": codes[:, :0]},
         {"noise": tensors["noise"][:0]},
+        {"missing.weights": -tensors["missing.weights"] - 1},
+        {"missing.curves": tensors["missing.curves"] * [[1], [0]]},
     ):
         refused(forged(document, {**tensors, **change}, tmp_path), tmp_path)
 

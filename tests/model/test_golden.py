@@ -77,6 +77,21 @@ def features(row):
     return np.array([*np.nan_to_num(row[:3]), flag, *(row[4] == np.arange(3)), np.isnan(row[0]), np.isnan(row[1])])
 
 
+def completed(row, member):
+    """In scoring: missing cells as the member expects them, encoded and decoded five times."""
+    found, missing = features(row), np.isnan([row[0], row[1], row[2], row[3], *3 * [row[4]]])
+    found[7:] = 0.0
+    if not missing.any():
+        return found
+    found[7:] = np.isnan(row[:2])
+    for _ in range(5):
+        out = net("decoder", member, net("encoder", member, found)[:2])
+        probabilities = np.exp(log_softmax(out[4:]))
+        expected = np.array([*out[:3].clip(-10, 10), expit(out[3]), *probabilities])
+        found = np.array([*np.where(missing, expected, found[:7]), 0.0, 0.0])
+    return found
+
+
 def log_likelihood(row, member, z):
     out, shared = net("decoder", member, z), weight("shared", (2, 1, 4))[member, 0]
     total = 0.0
@@ -114,12 +129,12 @@ def kl(mean, log_var, member, weights):
     return -logsumexp(-0.5 * (ratio + away**2 - 1 - np.log(ratio)).sum(-1), b=weights / weights.sum())
 
 
-def reference(bound, leave_out):
+def reference(bound, leave_out, frozen):
     """Mean over members of the bound on each row."""
     scores = np.zeros(len(ROWS))
     for member in range(2):
         for i, row in enumerate(ROWS):
-            mean, log_var = np.split(net("encoder", member, features(row)), 2)
+            mean, log_var = np.split(net("encoder", member, (completed(row, member) if frozen else features(row))), 2)
             log_var = np.clip(log_var, -12, 8)
             draws = mean + np.exp(log_var / 2) * DRAWS
             fits = np.array([log_likelihood(row, member, z) for z in draws])
@@ -154,13 +169,14 @@ def test_scores_are_those_of_the_numpy_model(name, vae):
     prior = exemplar if name.startswith("exemplar") else vae.standard_normal()
     objective = ELBO() if name.endswith("elbo") else IWAE()
     score = objective.score(vae, x, prior, draws)
-    assert_allclose(score.mean(0), reference(*BOUNDS[name]), rtol=1e-10)
-    assert_allclose(score.mean(0), GOLDEN[name], rtol=1e-10)
+    assert_allclose(score.mean(0), reference(*BOUNDS[name], frozen=not vae.training), rtol=1e-10)
+    if vae.training:
+        assert_allclose(score.mean(0), GOLDEN[name], rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_the_numpy_model_still_gives_the_values_written_here(name):
-    assert_allclose(reference(*BOUNDS[name]), GOLDEN[name], rtol=1e-10)
+    assert_allclose(reference(*BOUNDS[name], frozen=False), GOLDEN[name], rtol=1e-10)
 
 
 def test_the_table_exercises_what_it_should():

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior
 from vae_anomaly.scoring import scorer as exemplars
-from vae_anomaly.scoring.scorer import Exemplars, row_keys
+from vae_anomaly.scoring.scorer import DISTINCT, SAME, Exemplars, row_keys
 
 CELLS = st.sampled_from([0.0, -0.0, 1.0, -1.0, np.nan, 0.5, 2.0, 1e-3, 700.0])
 
@@ -65,8 +65,7 @@ def slow_key(row):
     return key
 
 
-def test_keys_are_the_same_on_every_machine_and_in_every_version(rng):
-    """They stand in model files."""
+def test_keys_are_those_of_the_definition(rng):
     x = np.where(rng.random((20, 4)) < 0.2, np.nan, rng.normal(size=(20, 4)))
     wanted = [slow_key(row) for row in x]
     assert row_keys(x).tolist() == wanted
@@ -76,9 +75,8 @@ def test_keys_are_the_same_on_every_machine_and_in_every_version(rng):
 def test_exemplars_are_the_distinct_rows_with_their_counts_and_means(vae, rng):
     x = rng.permutation(np.repeat(rng.normal(size=(4, 3)), [1, 2, 3, 10], axis=0))
     found = Exemplars.drawn(vae, x, 100, rng)
-    assert (np.diff(found.keys.astype(object)) > 0).all()
     assert sorted(found.counts.tolist()) == [1, 2, 3, 10]
-    for key, count, mean in zip(found.keys, found.counts, found.means.unbind(1), strict=True):
+    for key, count, mean in zip(np.unique(row_keys(x)), found.counts, found.means.unbind(1), strict=True):
         same = x[row_keys(x) == key]
         assert len(same) == count
         torch.testing.assert_close(mean, vae.encode(torch.tensor(same[:1]))[0].detach()[:, 0])
@@ -87,39 +85,59 @@ def test_exemplars_are_the_distinct_rows_with_their_counts_and_means(vae, rng):
 def test_of_many_rows_a_number_is_drawn(vae, rng):
     x = np.repeat(np.arange(100.0)[:, None], 3, axis=1)
     found = Exemplars.drawn(vae, x, 20, rng)
-    assert len(found.keys) == 20
-    assert set(found.keys) <= set(row_keys(x))
     assert (found.counts == 1).all()
-    assert set(Exemplars.drawn(vae, x, 20, rng).keys) != set(found.keys)
+    assert len(found.counts) == 20
+    means = vae.encode(torch.tensor(x))[0][0]
+    assert (torch.cdist(found.means[0], means).amin(1) < 1e-5).all()
+    assert not torch.equal(Exemplars.drawn(vae, x, 20, rng).means, found.means)
     assert Exemplars.drawn(vae, np.repeat(x, 2, 0), 20, rng).counts.sum() == 20
+
+
+THREE = torch.tensor([[0.0, 0.0], [0.0, 5.0], [5.0, 0.0]])
 
 
 @pytest.fixture
 def three():
-    return Exemplars(np.array([5, 8, 2**63], np.uint64), torch.tensor([1, 3, 2]), torch.zeros(1, 3, 2))
+    return Exemplars(torch.tensor([1, 3, 2]), torch.stack([THREE, 2 * THREE]))
 
 
-def weights_of(found, keys):
-    return found.leave_out(found.prior(torch.zeros(1, 1, 1)), keys).log_weights.exp().numpy()
+def weights_of(found, z):
+    """Weights of the exemplars for rows of these latent means in the first member, the double in the second."""
+    z = torch.tensor(z).float()
+    return found.leave_out(found.prior(torch.zeros(2, 1, 1)), torch.stack([z, 2 * z])).log_weights.exp().numpy()
 
 
 def test_a_row_among_the_exemplars_counts_once_less_for_itself(three):
-    keys = np.array([8, 5, 7, 2**63, 2**64 - 1, 0], np.uint64)
+    z = [[0.0, 5.0], [0.0, 0.0], [2.0, 2.0], [5.0, 0.0], [9.0, 9.0], [5.0, 5.0]]
     weights = np.array([[1, 2, 2], [0, 3, 2], [1, 3, 2], [1, 3, 1], [1, 3, 2], [1, 3, 2]])
-    assert_allclose(weights_of(three, keys), (weights / weights.sum(1, keepdims=True))[None], rtol=1e-6)
+    assert_allclose(weights_of(three, z), (weights / weights.sum(1, keepdims=True))[None], rtol=1e-6)
     assert three.counts.tolist() == [1, 3, 2]  # as before
 
 
 def test_rows_known_to_be_others_count_every_exemplar(three):
     whole = [[[1 / 6, 3 / 6, 2 / 6]]]
-    assert_allclose(three.prior(torch.zeros(1, 1, 1)).log_weights.exp(), whole, rtol=1e-6)
-    assert_allclose(weights_of(three, np.array([6], np.uint64)), whole, rtol=1e-6)
+    assert_allclose(three.prior(torch.zeros(2, 1, 1)).log_weights.exp(), whole, rtol=1e-6)
+    assert_allclose(weights_of(three, [[0.0, 1.0]]), whole, rtol=1e-6)
+
+
+def test_a_row_ceases_to_be_an_exemplar_without_a_jump(three):
+    """The farthest of the members counts: the second, in which distances are twice as large."""
+    distances = np.linspace(0, 2 * DISTINCT, 81)
+    weights = weights_of(three, np.column_stack([np.zeros(81), 5 + distances / 2]))[0]
+    taken = 3 - weights[:, 1] / weights[:, 0]
+    assert_allclose(taken, ((DISTINCT - distances) / (DISTINCT - SAME)).clip(0, 1), atol=1e-4)
+
+
+def test_rows_that_agree_with_an_exemplar_in_one_member_alone_are_others(three):
+    z = torch.stack([THREE, THREE.roll(1, 0)])
+    prior = three.prior(torch.zeros(2, 1, 1))
+    assert_allclose(three.leave_out(prior, z).log_weights.expand(-1, 3, -1), prior.log_weights.expand(-1, 3, -1))
 
 
 def test_an_only_exemplar_stays():
-    key = np.array([5], np.uint64)
     for count in (1, 2):
-        assert weights_of(Exemplars(key, torch.tensor([count]), torch.zeros(1, 1, 2)), key) == [[[1]]]
+        found = Exemplars(torch.tensor([count]), torch.zeros(2, 1, 2))
+        assert weights_of(found, [[0.0, 0.0]]) == [[[1]]]
 
 
 # Of many exemplars a row sees the nearest
@@ -131,10 +149,9 @@ LOG_BANDWIDTH = torch.tensor([-0.5, 0.2]).double()[:, None, None]
 
 @pytest.fixture
 def many(rng):
-    """Forty exemplars, the last twelve of them with duplicates, and their keys as rows to score."""
-    keys = np.sort(rng.integers(0, 2**63, ROWS).astype(np.uint64))
+    """Forty exemplars, the last twelve of them with duplicates."""
     counts = torch.tensor([1] * 28 + [3] * 12)
-    return Exemplars(keys, counts, torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS))))
+    return Exemplars(counts, torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS))))
 
 
 @pytest.fixture
@@ -144,14 +161,14 @@ def few_are_five(monkeypatch):
     monkeypatch.setattr(exemplars, "NEAREST", 4)
 
 
-def slow_prior(found, nearest, keys, z):
-    """Log density of each row, by the definition: the nearest, weighted among all counts but the row's own one."""
+def slow_prior(found, nearest, z, itself=None):
+    """Log density of each row, by the definition: the nearest, weighted among all counts but one of ``itself``."""
     means, counts = found.means.numpy(), found.counts.numpy()
     out = np.empty(z.shape[:2])
     for member, row in np.ndindex(*z.shape[:2]):
         own = counts.astype(float)
-        if keys is not None:
-            own[found.keys == keys[row]] -= 1
+        if itself is not None:
+            own[itself[row]] -= 1
         distances = np.linalg.norm(means[member] - z[member, row], axis=-1)
         near = np.argsort(distances)[:nearest]
         scale = np.exp(LOG_BANDWIDTH[member, 0, 0].item())
@@ -162,39 +179,47 @@ def slow_prior(found, nearest, keys, z):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_of_many_exemplars_the_prior_is_the_sum_over_the_nearest(many, few_are_five, rng, known):
-    z = many.means + 0.3 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
-    keys = many.keys if known else None
-    prior = many.nearest_prior(LOG_BANDWIDTH, keys, z)
+    z = many.means + (0.0 if known else 0.3) * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
+    prior = many.nearest_prior(LOG_BANDWIDTH, z, z if known else None)
     assert isinstance(prior, NearestPrior)
-    assert_allclose(prior.log_prob(z[None])[0], slow_prior(many, 4, keys, z.numpy()), rtol=1e-10)
+    wanted = slow_prior(many, 4, z.numpy(), np.arange(ROWS) if known else None)
+    assert_allclose(prior.log_prob(z[None])[0], wanted, rtol=1e-10)
 
 
 def test_of_many_exemplars_a_row_does_not_see_its_own_copy_but_its_duplicates(many, few_are_five):
     z = many.means  # each row is an exemplar
-    seen, left_out = (many.nearest_prior(LOG_BANDWIDTH, keys, z).log_weights.exp() for keys in (None, many.keys))
+    seen, left_out = (many.nearest_prior(LOG_BANDWIDTH, z, own).log_weights.exp() for own in (None, z))
     total = many.counts.sum().item()
     assert total == 28 + 36
     assert_allclose(seen.max(-1).values[:, 28:], 3 / total)  # its own is the nearest
     assert_allclose(left_out.sum(-1) * (total - 1), seen.sum(-1) * total - 1, rtol=1e-12)
-    own = (many.nearest_prior(LOG_BANDWIDTH, many.keys, z).means == z[:, :, None]).all(-1)
+    own = (many.nearest_prior(LOG_BANDWIDTH, z, z).means == z[:, :, None]).all(-1)
     assert own.sum() == MEMBERS * ROWS
     expected = torch.tensor([0.0] * 28 + [2.0] * 12).double() / (total - 1)
     assert_allclose(left_out[own].reshape(MEMBERS, ROWS), expected.expand(MEMBERS, -1))
 
 
 def test_of_many_exemplars_rows_that_are_none_of_them_see_all_counts(many, few_are_five):
-    unknown = many.keys + np.uint64(1)
-    priors = [many.nearest_prior(LOG_BANDWIDTH, keys, many.means) for keys in (unknown, None)]
-    assert torch.equal(priors[0].log_prob(many.means[None]), priors[1].log_prob(many.means[None]))
+    z = many.means + 0.4
+    priors = [many.nearest_prior(LOG_BANDWIDTH, z, own) for own in (z, None)]
+    assert torch.equal(priors[0].log_prob(z[None]), priors[1].log_prob(z[None]))
+
+
+def test_cells_can_be_removed_from_a_row_that_stays_known(many, few_are_five, rng):
+    """The row is found by its own latents; what it sees follows from the others."""
+    z = many.means + 0.3 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
+    prior = many.nearest_prior(LOG_BANDWIDTH, z, many.means)
+    assert_allclose(prior.log_prob(z[None])[0], slow_prior(many, 4, z.numpy(), np.arange(ROWS)), rtol=1e-10)
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_few_and_many_exemplars_agree_where_the_nearest_are_all(many, rng, monkeypatch, known):
-    z = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
-    log_var, keys = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS))), many.keys if known else None
+    z = many.means if known else torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
+    log_var = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
     monkeypatch.setattr(exemplars, "NEAREST", ROWS)
     whole = many.prior(LOG_BANDWIDTH)
-    priors = [many.leave_out(whole, keys) if known else whole, many.nearest_prior(LOG_BANDWIDTH, keys, z)]
+    left_out = many.leave_out(whole, z) if known else whole
+    priors = [left_out, many.nearest_prior(LOG_BANDWIDTH, z, z if known else None)]
     assert [type(prior) for prior in priors] == [ExemplarPrior, NearestPrior]
     assert_allclose(priors[1].log_prob(z[None]), priors[0].log_prob(z[None]), rtol=1e-10)
     assert_allclose(priors[1].kl(z, log_var), priors[0].kl(z, log_var), rtol=1e-10)
@@ -202,12 +227,12 @@ def test_few_and_many_exemplars_agree_where_the_nearest_are_all(many, rng, monke
 
 @pytest.mark.parametrize("known", [True, False])
 def test_of_many_exemplars_a_row_sees_the_same_in_whatever_batch(many, few_are_five, rng, known):
-    z = many.means + 0.1 * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
-    keys = many.keys if known else None
-    whole = many.nearest_prior(LOG_BANDWIDTH, keys, z).log_prob(z[None])[0]
+    z = many.means + (0.0 if known else 0.1) * torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
+    whole = many.nearest_prior(LOG_BANDWIDTH, z, z if known else None).log_prob(z[None])[0]
     order = rng.permutation(ROWS)
-    alone = [many.nearest_prior(LOG_BANDWIDTH, keys if keys is None else keys[[i]], z[:, [i]]) for i in order]
-    found = torch.cat([prior.log_prob(z[None, :, [i]])[0] for prior, i in zip(alone, order, strict=True)], 1)
+    rows = [z[:, [i]] for i in order]
+    alone = [many.nearest_prior(LOG_BANDWIDTH, row, row if known else None) for row in rows]
+    found = torch.cat([prior.log_prob(row[None])[0] for prior, row in zip(alone, rows, strict=True)], 1)
     assert_allclose(found, whole[:, order], rtol=1e-10)
 
 
@@ -217,4 +242,4 @@ def test_many_exemplars_give_samples_from_all_of_them(many, few_are_five, rng):
     assert isinstance(whole, ExemplarPrior)
     assert_allclose(whole.log_weights.exp(), (many.counts / many.counts.sum())[None, None].expand_as(whole.log_weights))
     z = torch.tensor(rng.standard_normal((MEMBERS, 9, LATENTS)))
-    assert_allclose(whole.log_prob(z[None])[0], slow_prior(many, ROWS, None, z.numpy()), rtol=1e-10)
+    assert_allclose(whole.log_prob(z[None])[0], slow_prior(many, ROWS, z.numpy()), rtol=1e-10)

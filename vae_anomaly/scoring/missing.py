@@ -9,7 +9,8 @@ import numpy as np
 MASKED_ROWS = 1536  # rows with cells removed, from which the scale is learned
 MASKED_CELLS = 2**19  # of these rows at most
 LEAST_SCALE = 0.15  # of the scale of complete rows, where almost nothing is observed
-TAIL = 0.95  # quantile of anomaly scores that rows have in common whatever they lack, like the median
+FRACTIONS = np.append(np.linspace(0, 0.9, 16), np.linspace(0.92, 1, 5))  # of the weight, at which curves are known
+TAIL = 0.9, 0.925, 0.95, 0.975  # quantiles of anomaly scores of which the mean is the end of a scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class MissingCells:
     the more, the less is known in addition to it. Complete rows keep their scores.
 
     How the spread shrinks is measured on training rows from which random columns were removed, as a function of the
-    fraction of the variance that these columns contribute.
+    weight of these columns.
 
     Parameters
     ----------
@@ -32,10 +33,11 @@ class MissingCells:
         (columns + 1,) mean nats of each column where it is observed, and of the latent term, over rows that are not
         anomalous.
     weights : ndarray
-        (columns,) fraction of the variance of anomaly scores that each column contributes.
+        (columns,) adding up to 1: mean of equal weights and of the fraction of the variance of anomaly scores that each
+        column contributes.
     curves : ndarray
-        (3, points): missing fractions of the variance, rising from 0 to 1; at each the median of anomaly scores above
-        the mean of what is observed, and the distance from that median to the 95 % quantile.
+        (2, fractions): at each of the `FRACTIONS` of the weight that are missing, the median of anomaly scores above
+        the mean of what is observed, and the distance from that median to the mean of the quantiles `TAIL`.
     """
 
     first_cells: np.ndarray
@@ -76,6 +78,7 @@ class MissingCells:
         deviations = np.where(counted, nats - means, 0.0)
         shared = (deviations[:, :-1] * deviations.sum(1, keepdims=True)).mean(0).clip(0)  # covariance with the score
         weights = shared / max(shared.sum(), np.finfo(float).tiny)
+        weights = 0.5 * weights + 0.5 / n_columns  # the variance of the tail, which flags rows, is less unequal
 
         n_masked = max(1, min(MASKED_ROWS, MASKED_CELLS // x.shape[1]))
         rows, uniform = x[np.arange(n_masked) % len(x)], rng.random((2, n_masked))
@@ -111,19 +114,18 @@ class MissingCells:
 
     def _line(self, lacking: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Factor and shift (rows,) of anomaly scores above the mean, given which columns rows lack (rows, columns)."""
-        fractions, locations, scales = self.curves
-        fraction = lacking @ self.weights
-        factor = scales[0] / np.interp(fraction, fractions, scales)
-        return factor, locations[0] - factor * np.interp(fraction, fractions, locations)
+        (locations, scales), fractions = self.curves, lacking @ self.weights
+        factor = scales[0] / np.interp(fractions, FRACTIONS, scales)
+        return factor, locations[0] - factor * np.interp(fractions, FRACTIONS, locations)
 
 
 def fit_curves(fractions: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """Medians of ``above`` (rows,) and distances to its 95 % quantile, as smooth functions of ``fractions`` (rows,).
+    """Medians of ``above`` (rows,) and distances to its upper quantiles, as smooth functions of ``fractions`` (rows,).
 
     They are polynomials of a logarithm, in which spreads of sums are nearly straight, fitted to groups of rows of
-    similar fractions. The result (3, points) has the fractions first.
+    similar fractions.
     """
-    few, n_groups = 20, 16  # fewer rows have no 95 % quantile
+    few, n_groups = 20, 8  # fewer rows have no such quantiles
     order = np.argsort(fractions, kind="stable")
     n_complete = int((fractions <= 0).sum())
     groups = [
@@ -133,14 +135,12 @@ def fit_curves(fractions: np.ndarray, above: np.ndarray) -> np.ndarray:
     groups = [group for group in groups if len(group) >= few] or [order]
     found = np.log(1.02 - np.array([fractions[group].mean() for group in groups]))
     locations = np.array([np.median(above[group]) for group in groups])
-    scales = np.array([np.quantile(above[group], TAIL) for group in groups]) - locations
+    scales = np.array([np.quantile(above[group], TAIL).mean() for group in groups]) - locations
     weights = np.sqrt([len(group) for group in groups])
-    degree = min(3, (len(groups) - 1) // 2)
+    degree = min(2, (len(groups) - 1) // 2)
 
-    grid = np.append(np.linspace(0, 0.9, 16), np.linspace(0.92, 1, 5))
-    points = np.log(1.02 - grid).clip(found.min())
+    points = np.log(1.02 - FRACTIONS).clip(found.min())
     positive = np.maximum(scales, max(1e-3 * scales.max(), 1e-9))
     scales = np.exp(np.polyval(np.polyfit(found, np.log(positive), degree, w=weights), points))
-    scales = np.maximum.accumulate(scales[::-1])[::-1]  # less is known, less varies
     locations = np.polyval(np.polyfit(found, locations, degree, w=weights), points)
-    return np.stack([grid, locations, np.maximum(scales, LEAST_SCALE * scales[0])])
+    return np.stack([locations, np.maximum(scales, LEAST_SCALE * scales[0])])
