@@ -44,6 +44,11 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     hold numbers, booleans, categories, text, dates and missing cells. A missing cell was not observed and adds nothing
     to the score.
 
+    Text in a column of numbers, durations or truth values, and text that is no date in a column of dates, is an
+    unreadable cell: it has the probability of one row among the training rows, spread over all numbers that a cell can
+    hold. In ``fit``, and in each batch to score, at most a tenth of a column may be unreadable; a single row may have
+    any such cell.
+
     Parameters
     ----------
     purpose : {"detection", "representation"}, default="detection"
@@ -647,8 +652,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         DataFrame or ndarray
-            A copy in which observed cells, and columns that the model does not use, are unchanged. Filled numbers stay
-            within the range of the training rows.
+            A copy in which observed cells, unreadable ones, and columns that the model does not use, are unchanged.
+            Filled numbers stay within the range of the training rows.
 
         Examples
         --------

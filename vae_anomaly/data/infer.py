@@ -323,7 +323,7 @@ def _markers(values: Values) -> list[str]:
         return []
     for kind, reading in (NUMBERS, values.numbers), (DATES, values.instants):
         texts = values.series.iloc[reading.misfits].astype(object).map(str)
-        if len(texts) < fewest:
+        if not fewest <= len(texts) < n_values:
             continue
         text, count = texts.value_counts().index[0], int(texts.value_counts().iloc[0])
         frequent = count >= fewest and count > 0.01 * n_values and count > len(texts) / 2

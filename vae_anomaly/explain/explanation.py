@@ -101,7 +101,7 @@ class Explanation:
             return f"{name} {fault}, expected {low if low == high else f'{low} to {high}'}"
         reason = f"{name} {_quoted(value)}, {f'seen in {percent(frequency)}' if frequency else 'not seen in training'}"
         expected = self.expected.iat[row, column]
-        if is_missing(expected) or _quoted(expected) == _quoted(value):
+        if is_missing(expected) or cell_text(expected) == cell_text(value):  # truth values may come as text
             return reason
         return f"{reason}, expected {_quoted(expected)}"
 

@@ -119,6 +119,24 @@ def test_rows_that_do_not_fit_are_a_client_error(served, detector, table, change
     assert raised.value.get_http_status_code() == 400
 
 
+@pytest.mark.parametrize("name, text", [("day", "31.31.2020"), ("length", "long"), ("truth", "perhaps")])
+def test_an_unreadable_cell_is_scored_as_in_the_table(served, detector, table, name, text):
+    changed = table.assign(**{name: table[name].astype(object)})
+    changed.iloc[3, changed.columns.get_loc(name)] = text
+    expected = detector.anomaly_score(changed)
+    assert expected[3] > detector.anomaly_score(table)[3]
+    request = as_request(detector, changed)
+    assert request[name].iloc[3] == text
+    assert_allclose(served.predict(request)["anomaly_score"], expected, rtol=1e-9)
+
+
+def test_text_among_numbers_cannot_be_in_a_request(detector, table):
+    changed = table.assign(number=table["number"].astype(object))
+    changed.iloc[3, changed.columns.get_loc("number")] = "12.0 oz"
+    with pytest.raises(DataError, match="'number' has text '12.0 oz' in row 4 .*; a request has numbers there"):
+        as_request(detector, changed)
+
+
 def test_two_rules_are_one_too_many(served, detector, table):
     with pytest.raises(MlflowException, match="one rule at a time"):
         served.predict(as_request(detector, table), params={"fdr": 0.1, "alerts": 3})
