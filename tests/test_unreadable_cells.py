@@ -99,8 +99,17 @@ def test_unreadable_cells_are_not_imputed(detector, table):
     assert 0 < filled[5] < 0.1
 
 
-@pytest.mark.parametrize("parameters", [{}, {"novelty": True}, {"variational": False}, {"prior": "gaussian"}])
-@pytest.mark.parametrize("name, text, noun", TEXTS)
+SHORT = {"max_iter": 20, "hidden_layer_sizes": (8,)}
+FITS = [
+    *((*cell, {}) for cell in TEXTS),
+    (*TEXTS[0], {"novelty": True, **SHORT}),
+    (*TEXTS[1], {"novelty": True, **SHORT}),
+    (*TEXTS[0], {"variational": False, **SHORT}),
+    (*TEXTS[1], {"prior": "gaussian", **SHORT}),
+]
+
+
+@pytest.mark.parametrize("name, text, noun, parameters", FITS)
 def test_a_fit_with_a_few_texts_finds_them(name, text, noun, parameters, tmp_path):
     table = with_texts(beers(200, 2), name, text, 2)
     with pytest.warns(DataWarning, match=rf"'{name}' \(2 of 200 values are no {noun}s; row 1 holds text '{text}'\)"):
