@@ -189,7 +189,7 @@ TRUTH_WORDS = {"true": 1.0, "false": 0.0}
 
 def as_missing(cells: np.ndarray) -> np.ndarray:
     """Encoded cells with NaN where one is unreadable; the array itself if none is."""
-    return np.where(unreadable, np.nan, cells) if (unreadable := np.isposinf(cells)).any() else cells
+    return np.where(unreadable, np.nan, cells) if np.any(unreadable := cells == UNREADABLE) else cells
 
 
 class Reading(NamedTuple):

@@ -25,6 +25,7 @@ from vae_anomaly.data.columns import (
 from vae_anomaly.data.infer import Survey, learn_columns
 from vae_anomaly.data.parse import (
     PIECE_CELLS,
+    UNREADABLE,
     Values,
     as_frame,
     as_missing,
@@ -354,7 +355,7 @@ class TableForm:
 def encode_batch(schema: Schema | PixelSchema, frame: pd.DataFrame) -> np.ndarray:
     """Encoded rows, (rows, cells); a DataError if more than a tenth of a column cannot be read."""
     cells = schema.encode(frame)
-    if isinstance(schema, Schema) and np.isposinf(cells).any():
+    if isinstance(schema, Schema) and np.any(cells == UNREADABLE):
         schema.refuse_unreadable(frame, cells)
     return cells
 
