@@ -73,7 +73,7 @@ RECIPES = {
     ),
     "novelty": Recipe(  # the training rows are normal
         n_components=32,
-        carried=0.99,  # neighbours differ in all directions: 64 pixels AUROC 0.952 with 32 latents, 0.979 with 54
+        carried=0.99,  # neighbours differ in all directions: AUROC of 64 pixels 0.952 with 32 latents, 0.979 with 54
         most_components=256,  # more of them gain little and cost memory (1,555 columns: 0.907 with 256, 0.905 with 357)
         autoencoder_components=8,
         hidden_layer_sizes=(64, 64),
@@ -286,13 +286,13 @@ def choose_architecture(
 def _count_latents(architecture: Architecture, recipe: Recipe, x: EncodedMatrix, cells: Sequence[Cell]) -> int:
     """Latents for most of the variance of the rows ``x`` (rows, cells), as far as a prior of exemplars needs them.
 
-    A row is compared with its neighbours in the latents alone, and differences in other directions count as noise. On
-    the other hand, a latent in which the training rows do not differ adds noise, and its kernel too narrow a bandwidth.
+    A row is compared with its neighbours in the latents alone; differences in other directions count as noise. Latents
+    in which the training rows do not differ do harm: they make the bandwidth too narrow.
     """
     fewest_rows, most_cells = 512, 2**22
     rows = pca_rows(len(x), 0)[: max(fewest_rows, most_cells // x.shape[1])]
     features = architecture.likelihood(cells, len(x)).features(torch.as_tensor(x[rows], dtype=torch.float64))
-    variances = standardised_variances(features, one_scale=architecture.image_shape is not None)
+    variances = standardised_variances(features)
     if not variances[0] > 0:
         return architecture.n_components
     usual, most = architecture.n_components, recipe.most_components

@@ -173,14 +173,10 @@ def _products(rows: np.ndarray) -> np.ndarray:
     return products
 
 
-def standardised_variances(features: Tensor, *, one_scale: bool = False) -> np.ndarray:
-    """Variances along the principal components of the standardised features (rows, features), the largest first.
-
-    With ``one_scale`` the features have one unit already, as pixels have, and keep it.
-    """
+def standardised_variances(features: Tensor) -> np.ndarray:
+    """Variances along the principal components of the standardised features (rows, features), the largest first."""
     rows = features.numpy()
-    rows = rows - rows.mean(0)
-    rows = rows if one_scale else rows / _column_units(rows, deviations)
+    rows = (rows - rows.mean(0)) / _column_units(rows, deviations)
     return np.linalg.eigvalsh(_products(rows))[::-1].clip(0.0) / len(rows)
 
 
