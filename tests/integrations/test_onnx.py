@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +68,6 @@ def fitted_to(table: pd.DataFrame, **parameters: object) -> VAEDetector:
     return VAEDetector(random_state=0, max_iter=20, **parameters).fit(table)
 
 
-def scores_of_new_rows(detector: VAEDetector, table: pd.DataFrame) -> np.ndarray:
-    """The detector's anomaly scores, with training rows scored as new ones."""
-    fitted = detector.model_
-    return -replace(fitted.scorer, leave_one_out=False).score(fitted.schema.encode(table))
-
-
 def run(graph: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tuple(onnxruntime.InferenceSession(graph).run(["anomaly_score", "is_anomaly"], {"rows": rows}))
 
@@ -98,7 +91,7 @@ def test_the_traced_module_scores_as_the_detector_does(name):
     fitted, new = detector.model_, new_rows(np.random.default_rng(1))
     with torch.no_grad():
         scores, flags = ScoreGraph(fitted)(torch.as_tensor(fitted.schema.as_numbers(new)))
-    expected = scores_of_new_rows(detector, new)
+    expected = detector.anomaly_score(new)
     assert_allclose(scores, expected, rtol=1e-4 if name == "float32" else 1e-12)
     assert_array_equal(flags, -scores.numpy() < detector.offset_)
     assert len(set(flags.tolist())) == 2
@@ -108,7 +101,7 @@ def test_the_traced_module_scores_as_the_detector_does(name):
 def test_the_graph_scores_any_number_of_rows_as_the_detector_does(detector, graph, n_rows):
     new = new_rows(np.random.default_rng(1))[:n_rows]
     scores, flags = run(graph, detector.schema_.as_numbers(new))
-    assert_allclose(scores, scores_of_new_rows(detector, new), rtol=1e-10)
+    assert_allclose(scores, detector.anomaly_score(new), rtol=1e-10)
     assert_array_equal(flags, detector.predict(new) == -1)
 
 
@@ -121,7 +114,7 @@ def test_every_model_can_be_exported(name, tmp_path):
     assert export(detector, tmp_path / "a.onnx") < (1e-4 if name == "float32" else 1e-10)
     for n_rows in (1, 7, 300):
         scores, flags = run(tmp_path / "a.onnx", detector.schema_.as_numbers(new[:n_rows]))
-        expected = scores_of_new_rows(detector, new[:n_rows])
+        expected = detector.anomaly_score(new[:n_rows])
         assert_allclose(scores, expected, rtol=1e-4 if name == "float32" else 1e-10)
         assert_array_equal(flags, -scores < detector.offset_)
 
@@ -175,7 +168,7 @@ def test_scoring_needs_only_the_description_and_onnxruntime(detector, graph, tmp
     assert done.stderr == ""
     (tmp_path / "scores.csv").write_text(done.stdout)
     scored = pd.read_csv(tmp_path / "scores.csv")
-    assert_allclose(scored["anomaly_score"], scores_of_new_rows(detector, new), rtol=1e-9)
+    assert_allclose(scored["anomaly_score"], detector.anomaly_score(new), rtol=1e-9)
     assert_array_equal(scored["is_anomaly"], detector.predict(new) == -1)
 
 

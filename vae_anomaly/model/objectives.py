@@ -32,6 +32,7 @@ class Objective(Protocol):
     """The verbs of every objective."""
 
     bound: ClassVar[str]  # the parameter of the detector, and the entry of the model file
+    draw_sets: ClassVar[int]  # sets of draws from which a scorer chooses
 
     def draws(self, rng: np.random.Generator, count: int, latents: int) -> np.ndarray:
         """Draws (count, latents) that all rows to score share, in pairs of opposite sign: an even number has mean 0."""
@@ -55,6 +56,7 @@ class ELBO:
     """E_q[log p(x|z)] - KL(q(z|x) || p(z)), the expectation over reparameterised draws (arXiv 1312.6114)."""
 
     bound: ClassVar[str] = "elbo"
+    draw_sets: ClassVar[int] = 32
 
     def draws(self, rng: np.random.Generator, count: int, latents: int) -> np.ndarray:
         """Signs, -1 or 1: a pair of opposite ones integrates the square of each latent exactly.
@@ -101,6 +103,7 @@ class IWAE(ELBO):
     """
 
     bound: ClassVar[str] = "iwae"
+    draw_sets: ClassVar[int] = 1
 
     def draws(self, rng: np.random.Generator, count: int, latents: int) -> np.ndarray:
         """Standard normal draws: importance weights need the posterior's own distribution."""
@@ -124,6 +127,7 @@ class Reconstruction:
     """Minus the squared reconstruction error of a plain autoencoder: no prior and no KL, and draws are not used."""
 
     bound: ClassVar[str] = "elbo"
+    draw_sets: ClassVar[int] = 1
 
     def draws(self, rng: np.random.Generator, count: int, latents: int) -> np.ndarray:
         """Zeros."""

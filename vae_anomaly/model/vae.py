@@ -62,6 +62,7 @@ class VAE(nn.Module):
         self.shared = nn.Parameter(torch.zeros(n_estimators, 1, likelihood.n_shared))
         self.log_bandwidth = nn.Parameter(torch.zeros(n_estimators, 1, 1))
         self._density: Density | None = None
+        self.complete_all = False  # for a trace, in which no step depends on the content of rows
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (members, rows, latents)."""
@@ -74,9 +75,9 @@ class VAE(nn.Module):
         expects given the observed cells: otherwise the latents, and with them the score, would depend on the centre.
         """
         features = self.likelihood.features(x).expand(self.n_estimators, -1, -1)
-        if self.training or x.isfinite().all():
+        if self.training or (not self.complete_all and bool(x.isfinite().all())):
             return features
-        if x.ndim > 2:
+        if self.complete_all or x.ndim > 2:
             return self.completed(x, features)
         lacking = (~x.isfinite().all(-1)).nonzero()[:, 0]
         return features.index_copy(1, lacking, self.completed(x[lacking], features[:, lacking]))

@@ -1,7 +1,7 @@
 """Scores of a table's plain numbers as one torch module that can be traced.
 
-The mathematics is that of the model. Replaced are the steps that leave torch (keys of rows, the search for the nearest
-exemplars) and those that split the rows depending on their number.
+The mathematics is that of the model. Replaced are the steps that leave torch (the search for the nearest exemplars, the
+scale of rows with missing cells) and those that split the rows depending on their number or content.
 """
 
 import copy
@@ -16,6 +16,7 @@ from vae_anomaly.integrations.onnx.encoding import PixelEncoding, TableEncoding
 from vae_anomaly.model.nearest import NEAREST, ExactSearch
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
+from vae_anomaly.scoring.missing import FRACTIONS, MissingCells
 from vae_anomaly.scoring.scorer import FEW, Exemplars, same_row
 
 
@@ -30,6 +31,8 @@ class ScoreGraph(nn.Module):
         schema, scorer = fitted.schema, fitted.scorer
         self.encoding = PixelEncoding(schema) if isinstance(schema, PixelSchema) else TableEncoding(schema)
         self.vae = copy.deepcopy(scorer.vae).cpu().double().freeze()
+        self.vae.complete_all = True
+        self.missing = _MissingScale(fitted.missing)
         self.prior = _prior_of(scorer.exemplars, leave_one_out=scorer.leave_one_out)
         self.draws: Tensor
         self.register_buffer("draws", scorer.draws.cpu().double()[:, None, None])
@@ -39,6 +42,7 @@ class ScoreGraph(nn.Module):
         """Anomaly score and flag; a score that is NaN is flagged."""
         x = self.encoding(rows)
         score = self._objective.score(self.vae, x, self.prior(self.vae, x), self.draws).mean(0)
+        score = self.missing(score, x)
         return -score, ~(score >= self._offset)
 
 
@@ -47,6 +51,33 @@ def trace(fitted: FittedModel) -> ExportedProgram:
     graph = ScoreGraph(fitted).train().requires_grad_(False)
     rows = torch.zeros(3, len(fitted.schema.names), dtype=torch.float64)
     return torch.export.export(graph, (rows,), dynamic_shapes=({0: Dim("rows")},))
+
+
+class _MissingScale(nn.Module):
+    """Scores of rows with missing cells on the scale of complete rows, as `MissingCells` computes them."""
+
+    def __init__(self, missing: MissingCells) -> None:
+        super().__init__()
+        self.first_cells = torch.as_tensor(missing.first_cells)
+        self.means, self.weights = torch.as_tensor(missing.means), torch.as_tensor(missing.weights)
+        self.points = torch.as_tensor(FRACTIONS)
+        self.curves = torch.as_tensor(missing.curves)
+
+    def forward(self, scores: Tensor, x: Tensor) -> Tensor:
+        """Adjusted scores (rows,) of encoded rows (rows, cells)."""
+        lacking = x[:, self.first_cells].isnan().to(x.dtype)
+        locations, scales = self._interpolated(lacking @ self.weights)
+        factor = self.curves[1, 0] / scales
+        shift = self.curves[0, 0] - factor * locations
+        observed = self.means.sum() - lacking @ self.means[:-1]
+        adjusted = -(self.means.sum() + shift + factor * (-scores - observed))
+        return torch.where(lacking.sum(1) > 0, adjusted, scores)
+
+    def _interpolated(self, fractions: Tensor) -> Tensor:
+        """The curves (2, rows) at these fractions: sums of the slopes of all pieces, up to where a row lies."""
+        steps = (fractions[:, None] - self.points[:-1]).clamp_min(0).minimum(self.points.diff())
+        slopes = self.curves.diff(dim=1) / self.points.diff()
+        return self.curves[:, :1] + slopes @ steps.T
 
 
 class _Normal(nn.Module):
