@@ -75,7 +75,7 @@ class VAE(nn.Module):
         expects given the observed cells: otherwise the latents, and with them the score, would depend on the centre.
         """
         features = self.likelihood.features(x).expand(self.n_estimators, -1, -1)
-        if self.training or (not self.complete_all and bool(x.isfinite().all())):
+        if self._density is None or (not self.complete_all and bool(x.isfinite().all())):
             return features
         if self.complete_all or x.ndim > 2:
             return self.completed(x, features)

@@ -88,7 +88,7 @@ def make_scorer(
     if leave_one_out:
         core_draws = 2
         pool = x[rng.permutation(len(x))[:CORE_POOL]]
-        first = replace(scorer, objective=ELBO(), draws=draws[:core_draws])
+        first = replace(scorer, objective=ELBO(), draws=scorer.draws[:core_draws])
         scores = replace(first, exemplars=Exemplars.drawn(frozen, pool, FEW, rng)).score(pool)
         core = pool[scores >= threshold(scores, contamination)]
         return replace(scorer, exemplars=Exemplars.drawn(frozen, core, FEW, rng))
@@ -103,14 +103,15 @@ def make_scorer(
 def choose_draws(scorer: "Scorer", x: EncodedMatrix, n_draws: int, rng: np.random.Generator) -> Tensor:
     """Draws (draws, latents) that all rows share: of several sets, the one that gives the rows ``x`` their mean level.
 
-    A few draws cannot integrate how pairs of latents act together, so that the level of all scores would depend on
-    them. The scores' mean over all sets is nearly that of many draws.
+    A few draws cannot integrate how pairs of latents act together, so that the level of all scores depends on them. The
+    scores' mean over all sets is nearly that of many draws. An only set is random; several are the same in every fit.
     """
-    few = x[rng.permutation(len(x))[:DRAW_ROWS]]
-    like, latents = scorer.vae.shared, scorer.vae.n_components
-    sets = [scorer.objective.draws(rng, n_draws, latents) for _ in range(scorer.objective.draw_sets)]
-    sets = [torch.as_tensor(drawn, dtype=like.dtype, device=like.device) for drawn in sets]
-    levels = np.array([replace(scorer, draws=drawn, exemplars=None).score(few).mean() for drawn in sets])
+    few = x[np.linspace(0, len(x) - 1, min(len(x), DRAW_ROWS)).astype(int)]
+    like, latents, n_sets = scorer.vae.shared, scorer.vae.n_components, scorer.objective.draw_sets
+    fixed = np.random.default_rng(0)
+    drawn = [scorer.objective.draws(rng if n_sets == 1 else fixed, n_draws, latents) for _ in range(n_sets)]
+    sets = [torch.as_tensor(draws, dtype=like.dtype, device=like.device) for draws in drawn]
+    levels = np.array([replace(scorer, draws=draws, exemplars=None).score(few).mean() for draws in sets])
     return sets[int(np.abs(levels - levels.mean()).argmin())]
 
 
