@@ -28,6 +28,7 @@ LAYERS = [  # from the ground up; packages of one layer do not import one anothe
 ]
 OFFERED = {  # modules that the command line may use, besides the public names of the package itself
     "vae_anomaly.comparison",
+    "vae_anomaly.data.duplicates",
     "vae_anomaly.errors",
     "vae_anomaly.formatting",
     "vae_anomaly.images",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vae_anomaly.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from vae_anomaly.data.duplicates import find_duplicates
     from vae_anomaly.detector import VAEDetector, load
     from vae_anomaly.images import read_images, write_image_grid
     from vae_anomaly.io.dataset import Dataset
@@ -19,6 +20,7 @@ __all__ = [
     "Dataset",
     "VAEDetector",
     "__version__",
+    "find_duplicates",
     "load",
     "read_images",
     "read_table",
@@ -31,6 +33,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "Dataset": "io.dataset",
         "VAEDetector": "detector",
+        "find_duplicates": "data.duplicates",
         "load": "detector",
         "read_images": "images",
         "read_table": "io.read",

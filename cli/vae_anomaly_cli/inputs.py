@@ -29,6 +29,7 @@ SHORTEST_SIDE = 2  # pixels; a convolution halves the sides
 TABLE_OPTIONS = {
     "exclude": "--exclude",
     "keep": "--keep",
+    "duplicates": "--duplicates",
     "color": "--color",
     "encoding": "--encoding",
     "missing": "--missing",
@@ -42,10 +43,11 @@ IMAGE_BEGINNINGS = (  # of IDX files and of PNG, JPEG, GIF and TIFF; no text beg
 
 @dataclass(frozen=True, eq=False)
 class TableInput:
-    """A table: ``rows`` for a detector, and the columns to ``keep`` in the output, which identify a row."""
+    """A table, ``whole``, its ``rows`` for a detector, and the columns ``kept`` in the output, which identify a row."""
 
     rows: pd.DataFrame
     kept: pd.DataFrame
+    whole: pd.DataFrame
 
     noun = "rows"
     uncut = "reason"  # the column that a terminal shows in full
@@ -77,6 +79,16 @@ class TableInput:
             rows = self.rows.iloc[ranking["row"].iloc[positions] - 1]
             explained.loc[positions, "reason"] = detector.reasons(rows).to_numpy()
         return explained
+
+    def find_duplicates(self, detector: VAEDetector) -> tuple[pd.Series, str]:
+        """For each row the number of the row that it repeats but for columns hidden or left out, and the sentence."""
+        from vae_anomaly import find_duplicates
+        from vae_anomaly.data.duplicates import describe_duplicates
+
+        hidden = self.whole.columns.difference(self.rows.columns)
+        left_out = [name for name in self.whole.columns if name in detector.schema_.left_out]
+        duplicate_of = find_duplicates(self.whole, ignore=[*hidden, *left_out])
+        return duplicate_of + 1, describe_duplicates(self.whole, duplicate_of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +147,10 @@ class ImageInput:
         """Ranked images unchanged: single pixels mean nothing to a person."""
         return ranking
 
+    def find_duplicates(self, detector: VAEDetector) -> tuple[None, str]:
+        """Nothing: equal images are not looked for."""
+        return None, ""
+
 
 def read_input(
     context: typer.Context,
@@ -167,7 +183,7 @@ def read_input(
         raise DataError(f"{file} stands for several tables. Only `score` and `fit` read these, with --stream.")
     refuse_larger_than_memory(file)
     frame = read_table(file, encoding=encoding, missing=missing or [])
-    return TableInput(drop_columns(frame, exclude, "--exclude"), select_columns(frame, keep, "--keep"))
+    return TableInput(drop_columns(frame, exclude, "--exclude"), select_columns(frame, keep, "--keep"), frame)
 
 
 def read_model(model: str, device: str, *, excluded: Collection[str] = ()) -> VAEDetector:

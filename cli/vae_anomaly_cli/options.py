@@ -160,6 +160,15 @@ Keep = Annotated[
         show_default=False,
     ),
 ]
+Duplicates = Annotated[
+    bool,
+    typer.Option(
+        "--duplicates",
+        help="Add the column duplicate_of: the number of the earlier row that a row repeats, exactly or in every "
+        "column but identifiers and those of --exclude.",
+        rich_help_panel=ROWS,
+    ),
+]
 Top = Annotated[
     int | None,
     typer.Option(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import typer
 
 from vae_anomaly.errors import DataError, DataWarning, FitWarning
-from vae_anomaly.formatting import cell_text, p_value, printable, shorten
+from vae_anomaly.formatting import cell_text, is_missing, p_value, printable, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,11 +175,13 @@ def show_rows(ranking: pd.DataFrame, uncut: str) -> None:
                 return Text(p_value(value))
             case "is_anomaly":
                 return Text("yes", style="bold red") if value else Text("no")
+            case "duplicate_of":
+                return Text("" if is_missing(value) else str(value))
         return Text(printable(str(value)) if name == uncut else plain(value))
 
     table = Table()
     for name in ranking.columns:
-        if name in ("row", "anomaly_score", "p_value"):
+        if name in ("row", "anomaly_score", "p_value", "duplicate_of"):
             table.add_column(name, justify="right", no_wrap=True)
         else:
             table.add_column(Text(plain(name)), overflow="fold" if name == uncut else "ellipsis")

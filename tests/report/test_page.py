@@ -146,6 +146,12 @@ def test_kept_columns_come_first(written, model, table):
     assert f"row {first - 1} " in written(model, table, keep=frame, top=1).text
 
 
+def test_rows_that_repeat_an_earlier_row_are_counted(written, model, table):
+    again = pd.concat([table, table.iloc[[4, 9]]], ignore_index=True)
+    assert "2 rows repeat an earlier row; the first: row 301 repeats row 5." in written(model, again, top=1).text
+    assert "repeat" not in written(model, table, top=1).text
+
+
 def test_columns_are_listed_with_kind_missing_cells_and_the_reason_to_leave_some_out(written, table):
     counted = table.assign(number=range(300), empty=np.nan)
     with pytest.warns(UserWarning, match="left out"):

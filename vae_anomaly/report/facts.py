@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
+from vae_anomaly.data.duplicates import describe_duplicates, find_duplicates
 from vae_anomaly.report.scored_rows import ScoredRows
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class UsedColumn:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """Size, missing cells and drift of a table.
+    """Size, missing cells, duplicates and drift of a table.
 
     ``noun`` is "row" and ``part`` "column", or "image" and "pixel"; ``columns`` are those of a table, drifted ones
     first; ``left_out`` has the reason for each column of the training table or of this one that the model does not use.
@@ -55,6 +56,7 @@ class TableFacts:
     n_missing: int
     columns: list[UsedColumn]
     left_out: dict[str | int, str]
+    duplicates: str  # a sentence, empty if there are none
     n_drifted: int
     score_drift: ColumnDrift | None
 
@@ -80,9 +82,16 @@ class TableFacts:
             n_missing=int(missing.sum()),
             columns=sorted(columns, key=lambda column: column.drift is None or not column.drift.drifted),
             left_out=schema.left_out | unknown,
+            duplicates=_duplicates(scored.frame, schema.left_out) if is_table else "",
             n_drifted=0 if drift is None else int(drift["drifted"].drop(_SCORE).sum()),
             score_drift=ColumnDrift.of(drift, _SCORE),
         )
+
+
+def _duplicates(frame: pd.DataFrame, left_out: dict[str | int, str]) -> str:
+    """Rows that repeat an earlier one, but for columns left out, in a sentence."""
+    found = find_duplicates(frame, ignore=[name for name in frame.columns if name in left_out])
+    return describe_duplicates(frame, found)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ zcat data.csv.gz | vae-anomaly score - | head
 A terminal shows the most anomalous rows or images; files and pipes get all of them."""
 OUTPUT_COLUMNS = ("row", "anomaly_score", "p_value", "is_anomaly", "reason")
 NOT_STREAMED = {
+    "duplicates": "--duplicates",
     "fdr": "--fdr",
     "alerts": "--alerts",
     "track": "--track",
@@ -57,6 +58,7 @@ def score(
     model: options.OptionalModel = None,
     output: options.TableOut = None,
     keep: options.Keep = None,
+    duplicates: options.Duplicates = False,
     top: options.Top = None,
     exclude: options.Exclude = None,
     fdr: options.Fdr = None,
@@ -86,12 +88,17 @@ def score(
     p_value (the probability that a normal row scores at least as high), is_anomaly, reason (for flagged rows), and
     those named by --keep.
 
+    Rows that repeat an earlier row, exactly or in every column but identifiers, are counted on standard error, unless
+    the table has so few different rows that they repeat naturally. --duplicates adds the column duplicate_of after
+    is_anomaly: the number of that earlier row.
+
     Images have a column image after row (the file name, or the number in an IDX file) and no reason.
 
-    With --stream, rows keep their order and are never all in memory; with several files, the columns file and file_row
-    follow row.
+    With --stream, rows keep their order and are never all in memory, so repeats are not looked for; with several files,
+    the columns file and file_row follow row.
     """
-    refuse_output_names(keep or [], (*OUTPUT_COLUMNS, *FILE_COLUMNS) if stream else OUTPUT_COLUMNS)
+    own = (*OUTPUT_COLUMNS, *(FILE_COLUMNS if stream else ()), *(["duplicate_of"] if duplicates else ()))
+    refuse_output_names(keep or [], own)
     refuse_fitting(context, model)
     check_table_output(output, inputs=(file, model))
     refuse_several({"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate})
@@ -124,6 +131,11 @@ def score(
             if tracker is not None:
                 tracker.log_scores(ranking, model=model)
             flagged, total = ranking["is_anomaly"].sum(), len(ranking)
+            duplicate_of, repeats = source.find_duplicates(detector)
+            if duplicates and duplicate_of is not None:
+                ranking["duplicate_of"] = duplicate_of.iloc[ranking["row"] - 1].array
+            if repeats:
+                remark(repeats if duplicates else f"{repeats}; mark them with --duplicates", quiet=quiet)
             if output is None and is_terminal(sys.stdout):
                 shown = ranking[: top or SHOWN]
                 shown = source.with_identifiers(source.with_reasons(shown, detector, list(range(len(shown)))))
