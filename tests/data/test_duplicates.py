@@ -137,6 +137,13 @@ def test_a_table_appended_to_itself_is_reported_whole(rng):
     assert found(pd.concat([frame, frame])) == {300 + i: i for i in range(300)}
 
 
+def test_repeats_are_found_in_a_table_of_many_columns(rng):
+    assert found(pd.DataFrame(rng.normal(size=(50, 1200))).pipe(lambda frame: pd.concat([frame, frame[7:8]]))) == {
+        50: 7
+    }
+    assert found(pd.DataFrame(rng.random((3000, 1200)) < 0.001)) == {}  # of which a third are repeats by chance
+
+
 def test_exact_repeats_are_found_where_the_other_columns_repeat_naturally(rng):
     """The identifiers alone distinguish the rows: those who agree in them too are still duplicates."""
     frame, pairs = with_repeats(categories(rng, 1000).assign(code=[f"x{i}" for i in range(1000)]), [3, 4])

@@ -161,13 +161,16 @@ class _Agreement:
         one, other = np.triu_indices(n_rows, 1)
         agree = (hashes[:, one] == hashes[:, other]).astype(np.float32)
         self._n_pairs, self._n_agree = agree.shape[1], agree.sum(axis=1)
-        self._both = agree @ agree.T if n_columns <= MOST_COLUMNS else np.diag(self._n_agree)
+        self._both = agree @ agree.T if n_columns <= MOST_COLUMNS else None
 
     def groups(self) -> Iterator[tuple[int, np.ndarray]]:
         """Each column and the mask of those that follow from it, itself included, unless it follows from another.
 
         A column follows from another if pairs that agree in the other differ in it a tenth as often as all pairs.
         """
+        if self._both is None:
+            yield from ((column, np.arange(len(self._n_agree)) == column) for column in range(len(self._n_agree)))
+            return
         differ = 1 - self._both / np.maximum(self._n_agree, 1)[:, None]
         follows = differ <= 0.1 * (1 - self._n_agree / max(1, self._n_pairs))
         follows = (follows & (self._n_agree >= FEWEST_PAIRS)[:, None]) | np.eye(len(follows), dtype=bool)
@@ -179,9 +182,12 @@ class _Agreement:
 
     def probability(self, column: int, others: np.ndarray) -> float:
         """Largest probability, below 1, that two rows agree in a column, given that they agree in one of the others."""
-        given = np.flatnonzero(others & (self._n_agree >= MANY_PAIRS))
+        overall = (self._n_agree[column] + 1) / (self._n_pairs + 2)
+        if self._both is None:
+            return float(overall)
+        given = others & (self._n_agree >= MANY_PAIRS)
         conditional = (self._both[given, column] + 1) / (self._n_agree[given] + 2)
-        return float(max([(self._n_agree[column] + 1) / (self._n_pairs + 2), *conditional]))
+        return float(np.max(conditional, initial=overall))
 
 
 def _cell_hashes(frame: pd.DataFrame, index: int) -> np.ndarray:
