@@ -102,12 +102,14 @@ def _learn_columns(columns: np.ndarray) -> tuple[np.ndarray, ...]:
     Exponents, centres, scales and noise floors of (columns, rows), and which columns vary by little more than rounding.
 
     From five values on, the outer 1 % on each side, and at least one value, are trimmed. If the rest is constant up to
-    rounding, it is the centre, and its ``_unit`` the scale. The scale is smaller if the column varies by less than that
-    with one value trimmed on each side, or, if that is constant as well, with none.
+    rounding, it is the centre. The scale is then the spread with two values trimmed on each side, so that the few other
+    values are as far as they are rare. If that is constant as well, the scale is the ``_unit``, or the spread with none
+    trimmed if that is smaller: one or two values say nothing about a spread.
     """
     ordered = np.sort(columns, axis=1)  # missing values last
     counts = ordered.shape[1] - np.isnan(ordered).sum(axis=1)
     one = np.where(counts >= 5, 1, 0)
+    two = np.where(counts >= 20, 2, one)
     exponents, centres, scales = _middle(ordered, counts, one * np.ceil(0.01 * (counts - 1)).astype(np.int64))
     negligible = ROUNDING * np.abs(centres)
     rounded = (scales > UNITS_IN_LAST_PLACE * np.finfo(np.float64).eps * np.abs(centres)) & (scales <= negligible)
@@ -115,12 +117,12 @@ def _learn_columns(columns: np.ndarray) -> tuple[np.ndarray, ...]:
     whole = ((ordered[constant] == np.rint(ordered[constant])) | np.isnan(ordered[constant])).all(axis=1)
     facts = centres[constant].tolist(), exponents[constant].tolist(), whole.tolist()
     scales[constant] = [_unit(*each) for each in zip(*facts, strict=True)]
-    for trimmed in (one, np.zeros_like(one)):
+    for trimmed, largest in ((two, np.full_like(scales, np.inf)), (np.zeros_like(one), scales.copy())):
         powers, _, spreads = _middle(ordered[constant], counts[constant], trimmed[constant])
         with np.errstate(over="ignore", under="ignore"):
             spreads = np.ldexp(spreads, powers - exponents[constant])
         varies = spreads > negligible[constant]
-        scales[constant[varies]] = np.minimum(scales[constant[varies]], spreads[varies])
+        scales[constant[varies]] = np.minimum(largest[constant[varies]], spreads[varies])
         constant = constant[~varies]
     return exponents, centres, scales, _noise_floors(ordered, exponents, centres, scales), rounded
 

@@ -278,7 +278,7 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return tensor.cpu().double().contiguous().numpy()
 
 
-SAME, DISTINCT = 0.02, 0.1  # bandwidths up to which a row is an exemplar itself, and from which it is another row
+SAME, DISTINCT = 1e-3, 1e-2  # bandwidths up to which a row is an exemplar itself, and from which it is another row
 
 
 def same_row(distances: Tensor) -> Tensor:
