@@ -29,14 +29,15 @@ def slowly(values):
     """Centre and scale as they are defined, one column, in Python's own arithmetic."""
     ordered, spreads = sorted(values), []
     trimmed = math.ceil(0.01 * (len(ordered) - 1)) if len(ordered) >= 5 else 0
-    for dropped in (trimmed, min(trimmed, 1), 0):
+    for dropped in (trimmed, 2 if len(ordered) >= 20 else min(trimmed, 1), 0):
         middle = ordered[dropped : len(ordered) - dropped]
         mean = math.fsum(middle) / len(middle)
         spreads.append((mean, math.sqrt(math.fsum((value - mean) ** 2 for value in middle) / len(middle))))
     centre, scale = spreads[0]
     if scale > 1e-13 * abs(centre):
         return centre, scale
-    return centre, min(UNITS[centre], *(spread for _, spread in spreads if spread > 1e-13 * abs(centre)), math.inf)
+    few, whole = (spread if spread > 1e-13 * abs(centre) else math.inf for _, spread in spreads[1:])
+    return centre, few if few < math.inf else min(UNITS[centre], whole)
 
 
 CASES = {
