@@ -5,7 +5,7 @@ Data that is written to files does not pass through here: it keeps all its digit
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from numbers import Integral, Real
 
@@ -33,7 +33,10 @@ def shorten(value: object, most: int = 40) -> str:
     'systoli…standing'
     """
     text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
-    text = printable(" ".join(text.split()))
+    return _cut(printable(" ".join(text.split())), most)
+
+
+def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}"
 
 
@@ -183,6 +186,42 @@ def cell_text(value: object, digits: int = 4, most: int = 40) -> str:
         case Real():
             return number(float(value), digits)
     return shorten(value, most)
+
+
+def quoted(value: object, most: int = 40) -> str:
+    """A cell of a table, text in quotation marks with its blanks.
+
+    Examples
+    --------
+    >>> quoted("Oslo "), quoted(12345), quoted(None)
+    ("'Oslo '", '12,345', 'missing')
+    """
+    return f"'{_cut(printable(value), most)}'" if isinstance(value, str) else cell_text(value)
+
+
+def column_texts(values: Sequence[object], decimals: int | None) -> list[str]:
+    """Values of one column as text: numbers with the column's ``decimals``, and all digits that set them apart.
+
+    Examples
+    --------
+    >>> column_texts([12.5, 35000.0], 2), column_texts([0.123456, 0.123471, 2.0], None)
+    (['12.50', '35,000.00'], ['0.12346', '0.12347', '2'])
+    """
+    texts: list[str] = []
+    for digits in range(4, 18):
+        texts = [_column_text(value, decimals, digits) for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
+
+
+def _column_text(value: object, decimals: int | None, digits: int) -> str:
+    if decimals is None or not isinstance(value, Real) or isinstance(value, Integral) or is_missing(value):
+        return cell_text(value, digits)
+    size = abs(float(value))
+    if size >= 1e12 or not math.isclose(size, round(size, decimals), rel_tol=1e-12):
+        return number(float(value), max(digits, 6))
+    return f"{float(value):{',' if size >= LEAST_GROUPED else ''}.{decimals}f}"
 
 
 def with_minus(text: str) -> str:

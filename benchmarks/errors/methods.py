@@ -59,6 +59,8 @@ def stated_cells(detector: VAEDetector, rows: pd.DataFrame, positions: np.ndarra
         for row, column, reason in zip(cells["row"], cells["column"], cells["reason"], strict=True)
     ]
     stated = cells[is_stated]
+    has_range = stated["reason"].str.contains(", expected | of these rows", regex=True)
+    stated = stated.assign(low=stated["low"].where(has_range, None), high=stated["high"].where(has_range, None))
     return stated.assign(row=np.asarray(positions)[stated["row"].astype(int)])[
         ["row", "column", "value", "low", "high"]
     ]

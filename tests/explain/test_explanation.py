@@ -1,52 +1,137 @@
-"""Reasons in words: only surprising cells, the most surprising first."""
+"""Reasons in words: only cells that are anomalous given the others, and what is stated of them is true."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from vae_anomaly.explain.explanation import LATENT, TOGETHER, Explanation, rounded
+from vae_anomaly.data.schema import Schema
+from vae_anomaly.explain.explanation import LATENT, TOGETHER, explanation_of, rounded
+from vae_anomaly.fitted import ReferenceRows
+
+NAMES = ["kind", "size", "price", "paid", "account", "day", "urgent"]
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Pens cost 1.50 to 3.50, laptops about 900; sizes lie about 0; one account in 600 is missing."""
+    rng, n = np.random.default_rng(0), 600
+    kind = np.where(np.arange(n) % 3 > 0, "pen", "laptop")
+    kind[:2] = "auth"
+    price = np.where(kind == "laptop", rng.uniform(800, 990, n), rng.uniform(1.5, 3.5, n)).round(2)
+    paid = np.where(kind == "laptop", "transfer", np.where(rng.random(n) < 0.9, "card", "cash"))
+    account = rng.integers(10, 19, n).astype(float)
+    account[7] = np.nan
+    day = pd.Timestamp("2026-01-05") + pd.to_timedelta(7 * rng.integers(0, 20, n) + rng.integers(0, 5, n), unit="D")
+    columns = kind, rng.normal(size=n), price, paid, account, day, rng.random(n) < 0.5
+    return pd.DataFrame(dict(zip(NAMES, columns, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def schema(table):
+    return Schema.learn(table)
 
 
 @pytest.fixture
-def explanation():
-    """Two rows of a number, a category and a flag; in the second only the latent term is surprising."""
-    index = pd.Index(["a", "b"])
-    surprise = pd.DataFrame([[5.0, 7.0, 0.5, -1.0], [-1.0, -1.0, -1.0, 2.0]], index, ["size", "kind", "big", LATENT])
-    return Explanation(
-        nats=surprise + 1.0,
-        surprise=surprise,
-        value=pd.DataFrame({"size": [5.1e6, np.nan], "kind": ["auth", "http"], "big": [True, None]}, index),
-        expected=pd.DataFrame({"size": [2000.0, 1.0], "kind": ["http", "http"], "big": [True, False]}, index),
-        low=pd.DataFrame({"size": [100.0, 1.0], "kind": [None, None], "big": [None, None]}, index),
-        high=pd.DataFrame({"size": [4000.0, 1.0], "kind": [None, None], "big": [None, None]}, index),
-        frequency=np.array([[np.nan, 0.001, 0.4], [np.nan, 0.0, np.nan]]),
-        nouns=np.full((2, 3), "", dtype=object),
-    )
+def explained(table, schema):
+    """Explain a row of the table with some values changed, given the surprise of some columns."""
+
+    def explain(surprise, **changes):
+        row = table.iloc[[4]].assign(**changes)
+        nats = np.array([[surprise.get(name, -0.1) for name in [*NAMES, LATENT]]])
+        reference = ReferenceRows(schema.encode(table), np.zeros(len(table)))
+        return explanation_of(row, schema.encode(row), nats + 1.0, nats, schema, reference)
+
+    return explain
 
 
-def test_the_most_surprising_cells_come_first_with_what_was_expected(explanation):
-    first, second = explanation.reasons(3)
-    assert first == (
-        "kind 'auth', seen in 0.1 %, expected 'http'; size 5,100,000, expected 100 to 4000; big True, seen in 40 %"
-    )
-    assert second == TOGETHER
-    assert explanation.reasons(1)[0] == "kind 'auth', seen in 0.1 %, expected 'http'"
+@pytest.fixture
+def reason(explained):
+    return lambda most=3, /, surprise=None, **changes: explained(
+        surprise or dict.fromkeys(changes, 5.0), **changes
+    ).reasons(most)[0]
 
 
-def test_a_value_never_seen_in_training_is_named_so_and_a_missing_one_has_no_reason(explanation):
-    long = explanation.long().set_index(["row", "column"])["reason"]
-    assert long["b", "kind"] == "kind 'http', not seen in training"
-    assert long["b", "size"] == ""
-    assert long["b", LATENT] == TOGETHER
+def test_a_number_outside_its_range_is_named_with_the_range_in_the_digits_of_its_column(reason, table):
+    low, high = reason(size=5100000.0).removeprefix("size 5,100,000, expected ").split(" to ")
+    assert -2.5 < float(low) < -1 < 1 < float(high) < 2.5
+    assert reason(price=250000.0).startswith("price 250,000.00, expected ")
+    assert reason(day=pd.Timestamp("2036-01-07")).startswith("day 2036-01-07, expected 2026-0")
 
 
-def test_the_wide_form_has_every_figure_of_every_column(explanation):
-    wide = explanation.wide()
+def test_a_number_inside_its_range_is_no_reason(reason):
+    assert reason(size=0.1) == TOGETHER
+    assert reason(price=2.5, size=7.0) == reason(size=7.0)
+
+
+def test_a_number_that_is_ordinary_elsewhere_is_named_with_the_value_that_it_does_not_go_with(reason, table):
+    prices = table["price"][table["kind"] == "pen"].sort_values()
+    low, high = (f"{prices.quantile(q, interpolation='nearest'):.2f}" for q in (0.05, 0.95))
+    assert reason(price=900.0) == f"price 900.00 with kind 'pen': {low} to {high} in 90 % of these rows"
+
+
+def test_a_rare_value_is_named_with_its_frequency_and_a_frequent_one_is_no_reason(reason):
+    assert reason(kind="auth") == "kind 'auth', seen in 0.33 %, expected 'pen'"
+    assert reason(kind="pen") == reason(urgent=True) == reason(account=12.0) == TOGETHER
+
+
+def test_two_values_that_never_meet_are_named_together(reason, table):
+    fraction = (table["kind"] == "pen")[table["paid"] == "card"].mean()
+    assert fraction > 0.99
+    text = reason(kind="laptop", surprise={"kind": 5.0})
+    assert text.startswith("kind 'laptop' with paid 'card': never together; 'pen' in ")
+    assert text.endswith(" % of rows with this paid")
+
+
+def test_a_value_never_seen_is_new_and_close_to_what_was_meant(reason):
+    assert reason(kind="stamp") == "kind 'stamp' is new, expected 'pen'"
+    for meant in ("Laptop", "laptop ", "laptpo"):
+        assert reason(kind=meant) == f"kind '{meant}' is new, close to 'laptop'"
+
+
+def test_a_missing_cell_is_named_where_cells_are_hardly_ever_missing(reason):
+    assert reason(account=np.nan) == "account is missing; empty in 0.17 % of rows"
+
+
+def test_a_weekday_without_other_dates_is_named(reason):
+    text = reason(day=pd.Timestamp("2026-03-08"))
+    assert text.startswith("day 2026-03-08 (Sunday), ")
+    assert "of similar rows" in text
+
+
+def test_an_unreadable_value_is_named_so(reason):
+    assert reason(size="12.0 oz").startswith("size '12.0 oz' is not a number, expected -")
+
+
+def test_further_reasons_hold_and_are_about_as_surprising_as_the_first(reason):
+    changes = {"size": 9.0, "kind": "auth", "price": -80.0}
+    surprise = {"size": 9.0, "kind": 6.0, "price": 4.0, "urgent": 8.0}
+    first, second = reason(surprise=surprise, **changes).split("; ")
+    assert first.startswith("size 9, expected ")
+    assert second.startswith("kind 'auth'")
+    assert reason(1, surprise=surprise, **changes) == first
+    assert reason(surprise={**surprise, "size": 20.0}, **changes).count(";") == 0
+
+
+def test_nothing_is_said_of_a_row_that_is_not_surprising_and_little_where_no_cell_stands_out(explained):
+    assert explained({}).reasons(3) == [""]
+    assert explained({LATENT: 3.0}).reasons(3) == [TOGETHER]
+
+
+def test_the_long_form_has_reasons_where_they_hold(explained):
+    long = explained({"size": 5.0, "kind": 4.0, LATENT: 2.0}, size=9.0).long()
+    assert long["column"].tolist()[:3] == ["size", "kind", LATENT]
+    assert long["reason"][0].startswith("size 9, expected ")
+    assert long["reason"].tolist()[1:] == ["", TOGETHER, *[""] * (len(NAMES) - 2)]
+
+
+def test_the_wide_form_has_every_figure_of_every_column(explained):
+    wide = explained({"size": 5.0}, size=9.0).wide()
     assert list(dict.fromkeys(wide.columns.get_level_values(0))) == [
         "nats", "surprise", "value", "expected", "low", "high"
     ]  # fmt: skip
-    assert wide.loc["a", ("high", "size")] == 4000.0
-    assert list(wide["nats"].columns) == ["size", "kind", "big", LATENT]
+    assert wide.loc[4, ("high", "size")] < 9.0 == wide.loc[4, ("value", "size")]
+    assert wide.loc[4, ("high", "kind")] is None
+    assert list(wide["nats"].columns) == [*NAMES, LATENT]
 
 
 def test_decoded_numbers_are_rounded_to_what_they_were():

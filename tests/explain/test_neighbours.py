@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from vae_anomaly.data.columns import CodeCell, FlagCell, NumberCell
-from vae_anomaly.explain.neighbours import NEAREST, SimilarRows, informative_columns
+from vae_anomaly.explain.neighbours import FEWEST, SimilarRows, _tail, informative_columns
 from vae_anomaly.fitted import ReferenceRows
 
 CELLS = [NumberCell(0), NumberCell(1), FlagCell(2), CodeCell(3, 3, (0.0,) * 3)]
@@ -44,7 +44,7 @@ def test_what_is_expected_is_the_middle_of_the_nearest_rows_by_the_informative_c
     informative = np.array([[False, True, True, True], [True, True, False, True], [True, False, False, True]])
     found = similar.expected(x, informative)
     for row, (own, by) in enumerate(zip(x, informative, strict=True)):
-        order = np.argsort([distance(own, other, by) for other in rows], kind="stable")[:NEAREST]
+        order = np.argsort([distance(own, other, by) for other in rows], kind="stable")[:FEWEST]
         near = rows[order]
         for place, cell in enumerate(CELLS):
             seen = np.sort(near[:, place][~np.isnan(near[:, place])])
@@ -53,7 +53,12 @@ def test_what_is_expected_is_the_middle_of_the_nearest_rows_by_the_informative_c
             else:
                 values, counts = np.unique(seen, return_counts=True)
                 assert found.cells[row, place] == values[counts.argmax()]
-            assert (found.low[row, place], found.high[row, place]) == (seen[0], seen[-1])
+            ends = np.rint(np.array([0.05, 0.95]) * (len(seen) - 1)).astype(int)
+            assert (found.low[row, place], found.high[row, place]) == tuple(seen[ends])
+            assert found.same[row, place] == np.mean(
+                np.isnan(near[:, place]) if np.isnan(own[place]) else near[:, place] == own[place]
+            )
+            assert found.agreement[row, place] == np.mean(near[:, place] == found.cells[row, place])
 
 
 def test_a_row_is_not_expected_to_be_itself(rows, similar):
@@ -81,6 +86,13 @@ def test_a_value_far_beyond_all_others_counts_as_merely_far(similar):
 def test_the_most_surprising_column_and_others_that_are_very_surprising_are_not_informative():
     surprise = np.array([[0.1, -1.0, 0.2], [3.0, 2.5, -1.0], [-1.0, -2.0, -0.5]])
     assert_array_equal(informative_columns(surprise), [[True, True, False], [False, False, True], [True, True, True]])
-    assert_array_equal(informative_columns(np.array([[9.0, 4.0, 5.0]])), [[False, True, False]])
+    assert_array_equal(informative_columns(np.array([[9.0, 2.0, 3.0]])), [[False, True, False]])
     many = np.full((1, 9), 7.0)
     assert (~informative_columns(many)).sum() == 5
+
+
+def test_the_tail_is_the_fraction_of_values_at_most_as_frequent():
+    others = np.array([[0.0] * 8 + [1, 1], [0.0] * 10, np.arange(10.0), [np.nan] + [0.0] * 9])
+    tails = _tail(others, np.array([1.0, 3, 30, np.nan]), np.zeros(4, bool))
+    assert_allclose(tails, [(2 + 2) / 12, 1 / 11, 10 / 20, (1 + 2) / 12])
+    assert_allclose(_tail(others[3:] + 0.5, np.array([np.nan]), np.ones(1, bool)), (1 + 2) / 12)  # missing or not

@@ -1,22 +1,22 @@
 """Explanation of scores: for each cell its nats, the value seen, the value expected, and the reason in words."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.data.columns import Cell
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.explain.neighbours import SimilarRows, informative_columns
-from vae_anomaly.fitted import FittedModel
-from vae_anomaly.formatting import cell_text, is_missing, percent
+from vae_anomaly.explain.reasons import Reasons
+from vae_anomaly.explain.reference import ReferenceFacts
+from vae_anomaly.fitted import FittedModel, ReferenceRows
 from vae_anomaly.scoring.scorer import column_contributions
 
 LATENT = "(latent)"  # the part of a score that belongs to no column
 TOGETHER = "columns that do not go together"  # reason of that part
+SUBSTANTIAL = 0.5  # of the surprise of the first reason, from which a cell is a further one
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,10 @@ class Explanation:
         (rows, columns + 1): what each column adds to the score, and how much that is above the baseline. The last
         column is the latent term.
     value, expected, low, high : DataFrame
-        (rows, columns): the value seen, the one expected, and the ends of the expected range of numbers.
-    frequency : ndarray
-        (rows, columns): fraction of the training rows that hold the value seen; NaN for numbers.
-    nouns : ndarray
-        (rows, columns): what an unreadable value is not, such as "number"; "" for other values.
+        (rows, columns): the value seen, the one expected given the other columns, and the ends of the range that is
+        expected of a number.
+    in_words : Reasons
+        Which cells are anomalous given the others, and why.
     """
 
     nats: pd.DataFrame
@@ -42,8 +41,7 @@ class Explanation:
     expected: pd.DataFrame
     low: pd.DataFrame
     high: pd.DataFrame
-    frequency: np.ndarray
-    nouns: np.ndarray
+    in_words: Reasons
 
     def wide(self) -> pd.DataFrame:
         """A row for each row of the table, with two levels of columns: the figure, and the column of the table."""
@@ -51,7 +49,10 @@ class Explanation:
         return pd.concat({name: getattr(self, name) for name in figures}, axis=1, names=["figure", "column"])
 
     def long(self) -> pd.DataFrame:
-        """A row for each cell, those of one row of the table together, the most surprising first."""
+        """A row for each cell, those of one row of the table together, the most surprising first.
+
+        Cells that are not anomalous given the others have no reason.
+        """
         order, names = self._order(), self.nats.columns
         rows, columns = np.repeat(np.arange(len(order)), order.shape[1]), order.ravel()
         figures = {name: cells_of(getattr(self, name), rows, columns) for name in ("value", "expected", "low", "high")}
@@ -67,17 +68,23 @@ class Explanation:
         )
 
     def reasons(self, most: int) -> list[str]:
-        """Reasons of the most surprising cells of each row, at most ``most``; "" if nothing is surprising."""
-        surprise, n_columns = self.surprise.to_numpy(), self.value.shape[1]
+        """Reasons of each row, at most ``most``, the most surprising first; "" if nothing is surprising.
+
+        After the first, only cells whose surprise is a substantial part of its surprise are named. If no single cell is
+        anomalous given the others, the columns do not go together.
+        """
+        surprise = self.surprise.to_numpy()
         texts = []
-        for row, columns in enumerate(self._order().tolist()):
+        for row, columns in enumerate(self._order()):
             found: list[str] = []
-            for column in columns:
-                if len(found) == most or not surprise[row, column] > 0:
+            least = 0.0
+            for column in columns[np.append(self.in_words.columns[row], False)[columns]].tolist():
+                if len(found) == most or not surprise[row, column] > least:
                     break
-                if column < n_columns and (reason := self._reason(row, column)):
+                if reason := self.in_words.of(row, column):
                     found.append(reason)
-            if not found and n_columns > 1 and surprise[row].max() > 0:
+                    least = max(least, SUBSTANTIAL * surprise[row, column])
+            if not found and self.value.shape[1] > 1 and surprise[row].max() > 0:
                 found = [TOGETHER]
             texts.append("; ".join(found))
         return texts
@@ -87,42 +94,61 @@ class Explanation:
         return np.argsort(-self.surprise.to_numpy(), 1, kind="stable")
 
     def _reason(self, row: int, column: int) -> str:
-        """One cell in words; "" for a missing cell."""
-        if column == self.value.shape[1]:
-            return TOGETHER
-        name, value = self.value.columns[column], self.value.iat[row, column]
-        if is_missing(value):
-            return ""
-        frequency = self.frequency[row, column]
-        if np.isnan(frequency):
-            low, high = cell_text(self.low.iat[row, column]), cell_text(self.high.iat[row, column])
-            noun = self.nouns[row, column]
-            fault = f"{_quoted(value)} is not a {noun}" if noun else cell_text(value)
-            return f"{name} {fault}, expected {low if low == high else f'{low} to {high}'}"
-        reason = f"{name} {_quoted(value)}, {f'seen in {percent(frequency)}' if frequency else 'not seen in training'}"
-        expected = self.expected.iat[row, column]
-        if is_missing(expected) or cell_text(expected) == cell_text(value):  # truth values may come as text
-            return reason
-        return f"{reason}, expected {_quoted(expected)}"
+        """One cell in words; "" unless it is surprising and anomalous given the others."""
+        if column < self.value.shape[1]:
+            return self.in_words.of(row, column)
+        return TOGETHER if float(self.surprise.to_numpy()[row, column]) > 0 else ""
 
 
 def explain(fitted: FittedModel, X: Any) -> Explanation:
     """Explain the scores of the rows ``X`` (rows, columns); the index of the frames is that of ``X``."""
-    schema, reference = fitted.schema, fitted.reference
     table = fitted.frame_of(X)
-    x, value = schema.encode(table), table[schema.names]
-    contributions = column_contributions(fitted.scorer, x, schema.cells)
-    nats = pd.DataFrame(contributions, columns=[*schema.names, LATENT], index=value.index)
-    surprise = nats - fitted.missing.means
-    similar = SimilarRows(reference, schema.cells)
-    found = similar.expected(x, informative_columns(surprise.to_numpy()[:, :-1]))
+    x = fitted.schema.encode(table)
+    nats = column_contributions(fitted.scorer, x, fitted.schema.cells)
+    return explanation_of(table, x, nats, nats - fitted.missing.means, fitted.schema, fitted.reference)
+
+
+def explanation_of(
+    table: pd.DataFrame,
+    x: np.ndarray,
+    nats: np.ndarray,
+    surprise: np.ndarray,
+    schema: Schema | PixelSchema,
+    reference: ReferenceRows,
+) -> Explanation:
+    """Explanation of the rows of a table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        (rows, columns).
+    x : ndarray
+        (rows, cells), the same rows encoded.
+    nats, surprise : ndarray
+        (rows, columns + 1) contributions, and how much each is above the baseline.
+    schema : Schema or PixelSchema
+        Columns and their encoding.
+    reference : ReferenceRows
+        Encoded training rows.
+    """
+    value, facts = table[schema.names], ReferenceFacts(schema, reference)
+    informative = informative_columns(surprise[:, :-1])
+    similar = SimilarRows(reference, schema.cells).expected(x, informative)
     expected, low, high = (
-        rounded(schema.decode(cells)).set_axis(value.index) for cells in (found.cells, found.low, found.high)
+        rounded(schema.decode(cells)).set_axis(value.index) for cells in (similar.cells, similar.low, similar.high)
     )
-    frequency = _frequencies(reference.cells, x, schema.cells, schema.n_rows)
-    without_range = [name for name, has in zip(schema.names, ~np.isnan(frequency[0]), strict=True) if has]
+    without_range = [name for name, cell in zip(schema.names, facts.cells, strict=True) if not cell.is_number]
     low[without_range] = high[without_range] = None
-    return Explanation(nats, surprise, value, expected, low, high, frequency, _unreadable(schema, x))
+    names = [*schema.names, LATENT]
+    return Explanation(
+        nats=pd.DataFrame(nats, columns=names, index=value.index),
+        surprise=pd.DataFrame(surprise, columns=names, index=value.index),
+        value=value,
+        expected=expected,
+        low=low,
+        high=high,
+        in_words=Reasons(x, value, expected, low, high, surprise[:, :-1], similar, facts),
+    )
 
 
 def rounded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -144,33 +170,3 @@ def cells_of(frame: pd.DataFrame, rows: np.ndarray, columns: np.ndarray) -> pd.S
     values = [*(frame.iloc[:, column].astype(object).tolist() for column in range(frame.shape[1])), [None] * len(frame)]
     cells = [values[column][row] for row, column in zip(rows.tolist(), columns.tolist(), strict=True)]
     return pd.Series(cells, dtype=object)
-
-
-def _quoted(value: object) -> str:
-    return f"'{cell_text(value)}'" if isinstance(value, str) else cell_text(value)
-
-
-def _unreadable(schema: Schema | PixelSchema, x: np.ndarray) -> np.ndarray:
-    """What an unreadable value is not, (rows, columns) of text; "" for other values."""
-    nouns = np.full((len(x), len(schema.names)), "", dtype=object)
-    for row, cell in np.argwhere(np.isposinf(x)).tolist():
-        column = schema.cells[cell].column
-        nouns[row, column] = schema.columns[column].noun
-    return nouns
-
-
-def _frequencies(reference: np.ndarray, x: np.ndarray, cells: Sequence[Cell], n_rows: int) -> np.ndarray:
-    """Fraction of the reference rows with a value that hold the value seen, (rows, columns); NaN for numbers.
-
-    A value that only other training rows hold counts as one in ``n_rows``, a value never seen in training as none.
-    """
-    frequencies = np.full((len(x), 1 + max(cell.column for cell in cells)), np.nan)
-    first_cells = {cell.column: index for index, cell in reversed([*enumerate(cells)])}  # of a date the number is first
-    for column, index in first_cells.items():
-        cell = cells[index]
-        if not cell.is_number:
-            seen, counts = np.unique(reference[~np.isnan(reference[:, index]), index], return_counts=True)
-            known = dict(zip(seen.tolist(), (counts / max(1, counts.sum())).tolist(), strict=True))
-            values = x[:, index].tolist()
-            frequencies[:, column] = [known.get(value, (value < cell.unseen) / n_rows) for value in values]
-    return frequencies

@@ -1,6 +1,7 @@
-"""Expected values of cells: those of the reference rows that are most similar in the other columns.
+"""Values expected in the cells of a row, given its other cells: those of the most similar reference rows.
 
-Columns that are anomalous in a row do not count in the search, so that rows with the same error do not excuse it.
+Columns that are anomalous in a row do not count in the search, so that rows with the same error do not excuse it. For
+such a column the similar rows show its distribution given the other columns.
 """
 
 from collections.abc import Sequence
@@ -16,17 +17,28 @@ from vae_anomaly.fitted import ReferenceRows
 from vae_anomaly.parallel import InHalves, in_pieces
 from vae_anomaly.scoring.scorer import row_keys
 
-NEAREST = 16  # similar rows that set what is expected
-MOST_ROWS = 1024  # of the reference that are searched
+FEWEST, NEAREST = 16, 40  # similar rows that set what is expected: a twentieth of the rows, but at least and at most
+MOST_ROWS = 2048  # of the reference that are searched
+CENTRAL = 0.9  # fraction of the similar rows that the expected range holds
+RARE = 0.05  # fraction of the rows up to which a value is rare
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Encoded rows (rows, cells): the value expected in each cell, and the ends of the range of similar rows."""
+    """What is expected in each cell of some rows, arrays (rows, cells).
+
+    ``cells`` is the median, or most frequent value, of the similar rows, encoded; ``low`` and ``high`` are the ends of
+    their central 90 %; ``same`` and ``agreement`` are the fractions of them that hold the value seen and the value
+    expected. ``tail``, of cells that are no numbers or missing, is about the fraction that hold values at most as
+    frequent as the one seen: 1 if it is frequent. A missing cell is a value, too.
+    """
 
     cells: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    same: np.ndarray
+    agreement: np.ndarray
+    tail: np.ndarray
 
 
 class SimilarRows:
@@ -78,12 +90,13 @@ class SimilarRows:
         found = [result for results in in_pieces(work, chunks, torch.get_num_threads()) for result in results]
         return Expected(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
-    def _expected_of_chunk(self, x: np.ndarray, informative: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        middle, low, high = self._summary(self._rows[self._nearest(x, informative)], 0.0)
+    def _expected_of_chunk(self, x: np.ndarray, informative: np.ndarray) -> tuple[np.ndarray, ...]:
+        found = self._summary(self._rows[self._nearest(x, informative)], x)
         without = ~informative.any(axis=1)
-        if without.any():  # nothing to search by: the middle 90 % of all rows
-            middle[without], low[without], high[without] = self._summary(self._rows[None], 0.05)
-        return middle, low, high
+        if without.any():  # nothing to search by: all rows are similar
+            for part, whole in zip(found, self._summary(self._rows[None], x[without]), strict=True):
+                part[without] = whole
+        return found
 
     def _nearest(self, x: np.ndarray, informative: np.ndarray) -> np.ndarray:
         """Indices of the reference rows nearest to each row, (rows, nearest); equal rows are left out."""
@@ -93,7 +106,7 @@ class SimilarRows:
         keys = row_keys(x)
         for row in np.flatnonzero(np.isin(keys, self._keys)):
             distances[row, torch.as_tensor(self._keys == keys[row])] = torch.inf
-        count = min(NEAREST, max(1, len(self._keys) - 1))
+        count = min(max(FEWEST, len(self._keys) // 20), NEAREST, max(1, len(self._keys) - 1))
         resolution = 2.0**10  # smaller differences of squared distances are rounding and vary with the batch
         return distances.mul_(resolution).round_().topk(count, largest=False, sorted=False).indices.numpy()
 
@@ -110,37 +123,41 @@ class SimilarRows:
                 parts.append(one_hot.masked_fill(values.isnan(), torch.nan))
         return torch.cat(parts, 1)
 
-    def _summary(self, rows: np.ndarray, outside: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Median, or most frequent value, and range of ``rows`` (rows, similar rows, cells), each (rows, cells).
-
-        The range leaves out a fraction ``outside`` at either end.
-        """
+    def _summary(self, rows: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The arrays of `Expected`, given the similar ``rows`` (rows or 1, similar rows, cells) of the rows ``x``."""
         ordered = np.sort(rows, 1)  # missing cells last
         last = np.isfinite(ordered).sum(1, keepdims=True) - 1
         low, middle, high = (
             np.take_along_axis(ordered, np.rint(quantile * last).astype(int).clip(0), 1)[:, 0]
-            for quantile in (outside, 0.5, 1 - outside)
+            for quantile in ((1 - CENTRAL) / 2, 0.5, (1 + CENTRAL) / 2)
         )
         middle[:, ~self._is_number] = _most_frequent(rows[..., ~self._is_number])
-        return middle, low, high
+        same = _fraction(rows, x)
+        chosen = np.nonzero((same <= RARE) & ~(self._is_number & ~np.isnan(x)))
+        tail = np.ones_like(same)
+        tail[chosen] = _tail(
+            rows[chosen[0] if len(rows) > 1 else 0, :, chosen[1]], x[chosen], self._is_number[chosen[1]]
+        )
+        return middle, low, high, same, _fraction(rows, middle), tail
 
 
 def informative_columns(surprise: np.ndarray) -> np.ndarray:
     """Columns that similar rows are searched by, (rows, columns) bool: all but those that are anomalous in the row.
 
     The most surprising column is left out if it is above the baseline, and up to four more if they are well above it.
+    Only columns that are left out can be reasons.
 
     Parameters
     ----------
     surprise : ndarray
         (rows, columns), nats above the baseline.
     """
-    least, most = 2.3, 5  # nats, a factor of ten; columns left out, since few others would remain to search by
+    least, most = 1.5, 5  # nats; columns left out, since few others would remain to search by
     order = np.argsort(-surprise, 1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(surprise.shape[1])[None], 1)
-    # Half of the largest surprise: a wrong cell also makes the other columns surprising.
-    limit = np.maximum(least, 0.5 * surprise.max(1, keepdims=True))
+    # A quarter of the largest surprise: a wrong cell also makes the other columns surprising.
+    limit = np.maximum(least, 0.25 * surprise.max(1, keepdims=True))
     anomalous = (surprise > 0) & (ranks == 0) | (surprise > limit) & (ranks < most)
     return ~anomalous
 
@@ -152,3 +169,28 @@ def _most_frequent(values: np.ndarray) -> np.ndarray:
         times = (values == value).sum(1)
         found, most = np.where(times > most, value, found), np.maximum(times, most)
     return found
+
+
+def _fraction(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Fraction of ``rows`` (rows or 1, similar rows, cells) that hold the ``values`` (rows, cells), (rows, cells)."""
+    missing = np.isnan(values)
+    same = (rows == values[:, None]).mean(1)
+    return np.where(missing, np.isnan(rows).mean(1), same) if missing.any() else same
+
+
+def _tail(others: np.ndarray, values: np.ndarray, is_number: np.ndarray) -> np.ndarray:
+    """Fraction of ``others`` (cells, rows) that are at most as frequent as the ``values`` (cells,), (cells,).
+
+    The probability of a value that none of them holds is that of Witten and Bell (1991), n / (n + rows) for n distinct
+    values. A number counts only as missing or not.
+    """
+    others = np.where(np.isnan(others), -1.0, np.where(is_number[:, None], 0.0, others))
+    values = np.where(np.isnan(values), -1.0, values)
+    times = np.empty(others.shape, np.int16)
+    for part in range(0, len(others), 1024):
+        block = others[part : part + 1024]
+        times[part : part + 1024] = (block[:, :, None] == block[:, None]).sum(2)
+    seen = (others == values[:, None]).sum(1)
+    distinct = (1 / times).sum(1)
+    tails: np.ndarray = ((times <= seen[:, None]).sum(1) + distinct) / (others.shape[1] + distinct)
+    return tails

@@ -1,0 +1,252 @@
+"""Facts about the reference rows that reasons state: how often values occur, alone and together, and number ranges."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from vae_anomaly.data.columns import CategoryColumn, Cell, CodeCell
+from vae_anomaly.data.parse import as_missing
+from vae_anomaly.data.pixels import PixelSchema
+from vae_anomaly.data.schema import Schema
+from vae_anomaly.explain.neighbours import CENTRAL
+from vae_anomaly.fitted import ReferenceRows
+from vae_anomaly.scoring.scorer import row_keys
+
+LEAST_TOGETHER = 5.0  # times that two values would occur together by chance, below which their absence means little
+CLEARLY = 10.0  # times rarer than by chance
+LEAST_RANGE = 20  # rows that show the range of a number
+MOST_COMPARED = 2000  # levels that a new one is compared with, the most frequent
+
+
+@dataclass(frozen=True)
+class Together:
+    """Two values in one row: column and code of the partner, and how often they occur together elsewhere.
+
+    ``fraction`` is that of the partner's rows which hold the value; ``usual`` is the code that they mostly hold, and
+    ``usual_fraction`` how many do.
+    """
+
+    column: int
+    code: int
+    fraction: float
+    usual: int
+    usual_fraction: float
+
+
+@dataclass(frozen=True)
+class Within:
+    """Central range of a number, encoded, in the rows that hold a value (column and code) in another column."""
+
+    column: int
+    code: int
+    low: float
+    high: float
+
+
+class ReferenceFacts:
+    """Counts and ranges of reference rows.
+
+    Parameters
+    ----------
+    schema : Schema or PixelSchema
+        Columns and their encoding.
+    reference : ReferenceRows
+        Encoded training rows.
+    """
+
+    def __init__(self, schema: Schema | PixelSchema, reference: ReferenceRows) -> None:
+        self.schema = schema
+        self._rows = as_missing(reference.cells)
+        cells: Sequence[Cell] = schema.cells
+        self.first = np.unique([cell.column for cell in cells], return_index=True)[1]  # of a date the number is first
+        self.cells = [cells[index] for index in self.first]
+        self._levels, self._counts, self._joint = cache(self._text_levels), cache(self._count), cache(self._count_pairs)
+        self._whole_range, self._ranges = cache(self._find_range), cache(self._find_ranges)
+        self._values = [column for column, cell in enumerate(self.cells) if not cell.is_number]
+
+    @cached_property
+    def _keys(self) -> set[int]:
+        return set(row_keys(self._rows).tolist())
+
+    @cached_property
+    def missing(self) -> np.ndarray:
+        """Fraction of the rows in which each column is missing, (columns,)."""
+        fractions: np.ndarray = np.isnan(self._rows[:, self.first]).mean(0)
+        return fractions
+
+    def frequency(self, column: int, code: float) -> float:
+        """Fraction of the rows with a value that hold the value of a code.
+
+        A value that only other training rows hold counts as one in ``schema.n_rows``, one never seen as none.
+        """
+        if code >= self.cells[column].unseen:
+            return 0.0
+        counts = self._counts(column)
+        return float(counts[int(code)] / counts.sum()) if counts[int(code)] else 1 / self.schema.n_rows
+
+    def tails(self, x: np.ndarray) -> np.ndarray:
+        """Fraction of the rows that hold values at most as frequent as those of encoded rows, (rows, cells).
+
+        It is 1 for numbers. The probability of a value never seen is that of Good (1953): the number of values seen
+        once out of all rows. A missing cell is a value, too.
+        """
+        tails = np.ones(x.shape)
+        for index, (cell, values) in enumerate(zip(self.schema.cells, x.T, strict=True)):
+            missing = np.isnan(values)
+            if missing.any():
+                tails[missing, index] = (np.isnan(self._rows[:, index]).sum() + 1) / (len(self._rows) + 1)
+            if not cell.is_number:
+                known, codes = self._rows[:, index], np.where(missing, 0, values).astype(int)
+                counts = np.bincount(known[known < cell.unseen].astype(int), minlength=cell.unseen + 1)
+                ordered = np.sort(counts)
+                mass = np.cumsum(ordered)[np.searchsorted(ordered, counts, "right") - 1]
+                rare = np.maximum(mass, counts[counts == 1].sum()) / max(1, counts.sum())
+                tails[~missing, index] = rare[codes[~missing]]
+        return tails
+
+    def together(self, x: np.ndarray, column: int) -> Together | None:
+        """A value of another column beside which the value of an encoded row (cells,) is clearly rarer than by chance.
+
+        Both values are ordinary: they would meet in several rows by chance. The row itself does not count.
+        """
+        own, found = x[self.first[column]], []
+        itself = int(row_keys(as_missing(x[None]))[0] in self._keys)
+        for partner in self._values:
+            other = x[self.first[partner]]
+            if partner == column or not other < self.cells[partner].unseen or not own < self.cells[column].unseen:
+                continue
+            counts = self._joint(column, partner)
+            own_count, count, both = (
+                int(part) - itself
+                for part in (counts[int(own)].sum(), counts[:, int(other)].sum(), counts[int(own), int(other)])
+            )
+            chance = own_count * count / max(1, counts.sum() - itself)
+            if chance >= LEAST_TOGETHER and both * CLEARLY <= chance:
+                of_partner = counts[:, int(other)]
+                usual = int(of_partner.argmax())
+                fraction = of_partner[usual] / (count + itself)
+                strength = np.log(chance / (both + 0.5)) + np.log(fraction)
+                found.append((strength, Together(partner, int(other), both / count, usual, fraction)))
+        return max(found, key=lambda pair: pair[0])[1] if found else None
+
+    def within(self, x: np.ndarray, column: int) -> Within | None:
+        """The value of an encoded row (cells,) in another column that its number in ``column`` does not go with.
+
+        Among the rows of that value the central range is at most half as wide as in all rows, and the number lies
+        outside, although it is ordinary in all rows.
+        """
+        number, found = x[self.first[column]], []
+        width, low, high = self._whole_range(column)
+        if not low <= number <= high:
+            return None
+        for partner in self._values:
+            other = x[self.first[partner]]
+            if not other < self.cells[partner].unseen:
+                continue
+            first, last = self._ranges(column, partner)[int(other)]
+            if last - first <= 0.5 * width and not first <= number <= last:
+                found.append(Within(partner, int(other), float(first), float(last)))
+        return min(found, key=lambda within: within.high - within.low, default=None)
+
+    def close_level(self, column: int, value: str) -> str | None:
+        """The known level of a category that a value is probably meant to be: other case, blanks or few other letters.
+
+        Levels that differ in a digit are different things.
+        """
+        levels = [level for level in self._levels(column) if level != value]
+        same = [level for level in levels if _folded(level) == _folded(value)]
+        if same:
+            return same[0]
+        if len(value) < 4:
+            return None
+        digits = [letter for letter in value if letter.isdigit()]
+        alike = (level for level in reversed(levels) if abs(len(level) - len(value)) <= 2)
+        folded = {
+            _folded(level): level for level in alike if [letter for letter in level if letter.isdigit()] == digits
+        }
+        close = get_close_matches(_folded(value), folded, n=1, cutoff=0.8)
+        return folded[close[0]] if close else None
+
+    def level_frequency(self, column: int, level: str) -> float:
+        """Fraction of the rows with a value that hold a level of a category."""
+        described = self.schema.columns[column]
+        assert isinstance(described, CategoryColumn)
+        counts = self._counts(column)
+        return float(counts[described.codes[level]] / max(1, counts.sum()))
+
+    def n_sharing(self, column: int, code: float) -> int:
+        """Number of levels that share a code; 1 if the code stands for one."""
+        cell = self.cells[column]
+        return round(np.exp(cell.spread[int(code)])) if isinstance(cell, CodeCell) and code < cell.unseen else 1
+
+    @cached_property
+    def decimals(self) -> list[int | None]:
+        """Decimals of the numbers of each column; None where they have many."""
+        table = self.schema.decode(self._rows)
+        return [_decimals(table.iloc[:, column].to_numpy()) for column in range(len(self.cells))]
+
+    def value(self, column: int, code: float) -> Any:
+        """An encoded value of a column, decoded."""
+        row = np.full((1, len(self.schema.cells)), np.nan)
+        row[0, self.first[column]] = code
+        return self.schema.decode(row).iat[0, column]
+
+    def _text_levels(self, column: int) -> list[str]:
+        described = self.schema.columns[column]
+        levels = described.levels[:MOST_COMPARED] if isinstance(described, CategoryColumn) else ()
+        return [level for level in levels if isinstance(level, str)]
+
+    def _count(self, column: int) -> np.ndarray:
+        """Rows of each code, (codes,)."""
+        values, unseen = self._rows[:, self.first[column]], self.cells[column].unseen
+        return np.bincount(values[values < unseen].astype(int), minlength=unseen)
+
+    def _count_pairs(self, column: int, partner: int) -> np.ndarray:
+        """Rows of each pair of codes, (codes, codes of the partner)."""
+        values, others = self._rows[:, self.first[column]], self._rows[:, self.first[partner]]
+        n, m = self.cells[column].unseen, self.cells[partner].unseen
+        both = (values < n) & (others < m)
+        pairs = values[both].astype(int) * m + others[both].astype(int)
+        return np.bincount(pairs, minlength=n * m).reshape(n, m)
+
+    def _find_range(self, column: int) -> tuple[float, float, float]:
+        """Width of a number's central range, and the ends of its central 98 %."""
+        seen = np.sort(self._rows[:, self.first[column]])
+        seen = seen[~np.isnan(seen)]
+        if not len(seen):
+            return 0.0, np.inf, -np.inf
+        low, first, last, high = (seen[round(q * (len(seen) - 1))] for q in (0.01, 0.05, 0.95, 0.99))
+        return float(last - first), float(low), float(high)
+
+    def _find_ranges(self, column: int, partner: int) -> np.ndarray:
+        """Central range of a number for each code of the partner, (codes, 2); NaN where too few rows show it."""
+        numbers, others = self._rows[:, self.first[column]], self._rows[:, self.first[partner]]
+        ranges = np.full((self.cells[partner].unseen, 2), np.nan)
+        for code in range(len(ranges)):
+            seen = np.sort(numbers[(others == code) & ~np.isnan(numbers)])
+            if len(seen) >= LEAST_RANGE:
+                ends = np.rint(np.array([(1 - CENTRAL) / 2, (1 + CENTRAL) / 2]) * (len(seen) - 1)).astype(int)
+                ranges[code] = seen[ends]
+        return ranges
+
+
+def _folded(level: str) -> str:
+    return " ".join(level.split()).casefold()
+
+
+def _digits(text: str) -> list[str]:
+    return [letter for letter in text if letter.isdigit()]
+
+
+def _decimals(values: np.ndarray) -> int | None:
+    """Decimals that 98 % of the numbers have at most; None for more than six, and for other values."""
+    most, nearly_all = 6, 0.98
+    values = values[np.isfinite(values)] if values.dtype.kind in "fiu" else values[:0]
+    for decimals in range(most + 1):
+        if len(values) and np.isclose(values, values.round(decimals), rtol=1e-12, atol=0).mean() >= nearly_all:
+            return decimals
+    return None
