@@ -381,8 +381,10 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         The contributions of the columns and the latent term add up to the anomaly score. A column contributes the
         negative log-likelihood of its cell and the part of the KL that the cell carries, to first order (see
         `vae_anomaly.model.objectives`). Its surprise is the contribution minus its mean over training rows that are not
-        anomalous. The expected value and its range are those of the 16 reference rows that are most similar in the
-        other columns; columns that are themselves anomalous in the row are left out of this comparison.
+        anomalous. The expected value and its range, the central 90 %, are those of the 16 to 40 reference rows that are
+        most similar in the other columns; columns that are themselves anomalous in the row are left out of this
+        comparison. A cell has a reason only if it is anomalous given the others: its number lies outside the range, or
+        its value is rare among the similar rows or in the whole table.
 
         Parameters
         ----------
@@ -413,7 +415,11 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return found.long() if long else found.wide()
 
     def reasons(self, X: Any, *, max_cells: int = 3) -> pd.Series:
-        """The most surprising cells of each row in words, at most ``max_cells``, most surprising first, (rows,)."""
+        """The most surprising cells of each row in words, at most ``max_cells``, most surprising first, (rows,).
+
+        Only cells that are anomalous given the others are named (see `explain`), and after the first only those of at
+        least half its surprise. If there is none, the columns do not go together.
+        """
         found = explain(self.model_, X)
         return pd.Series(found.reasons(max_cells), index=found.nats.index, name="reason", dtype=object)
 

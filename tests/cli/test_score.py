@@ -110,7 +110,7 @@ def test_flagged_rows_have_a_reason_and_others_none(cli, csv, ranked):
     ranking = table_of(ranked)
     assert ranking["is_anomaly"].sum() >= 1
     assert (ranking["reason"].notna() == ranking["is_anomaly"]).all()
-    assert "weight 140, expected " in ranking["reason"][0]
+    assert "weight 140.0, expected " in ranking["reason"][0]
     top = table_of(cli("score", csv, "--top", 1).out)
     assert top["reason"][0] == ranking["reason"][0]
 

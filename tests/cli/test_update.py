@@ -23,7 +23,7 @@ def test_levels_of_the_second_file_are_learned(cli, frame, model, tmp_path):
     rows = frame.drop(columns="name").assign(colour=["green"] * 20 + ["grey"] * 20)
     rows.to_csv(tmp_path / "rows.csv", index=False)
     told = cli("explain", tmp_path / "rows.csv", "--model", tmp_path / "new.vae", "--top", "40").out
-    assert "colour 'grey', not seen in training" in told
+    assert "colour 'grey' is new" in told
     assert "colour 'green', not seen" not in told
 
 

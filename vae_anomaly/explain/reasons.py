@@ -60,8 +60,9 @@ class Reasons:
             text = f"{name} is missing; empty in {percent(self.facts.missing[column])} of rows"
             return text if is_anomalous else ""
         if np.isposinf(cell):
-            low, high = self._texts(column, self.low.iat[row, column], self.high.iat[row, column])
-            expected, noun = _range(low, high), self.facts.schema.columns[column].noun
+            ends = self.low.iat[row, column], self.high.iat[row, column]
+            is_number, noun = self.facts.cells[column].is_number, self.facts.schema.columns[column].noun
+            expected = _range(*self._texts(column, *ends)) if is_number else quoted(self.expected.iat[row, column])
             return f"{name} {quoted(value)} is not a {noun}, expected {expected}"
         if self.facts.cells[column].is_number:
             said = is_anomalous and self._number(row, column) or self._part_of_date(row, column)

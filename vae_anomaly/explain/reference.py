@@ -92,20 +92,20 @@ class ReferenceFacts:
         """Fraction of the rows that hold values at most as frequent as those of encoded rows, (rows, cells).
 
         It is 1 for numbers. The probability of a value never seen is that of Good (1953): the number of values seen
-        once out of all rows. A missing cell is a value, too.
+        once out of all rows. A missing cell is a value, too; an unreadable one is none: 0.
         """
-        tails = np.ones(x.shape)
+        tails = np.where(np.isposinf(x), 0.0, 1.0)
         for index, (cell, values) in enumerate(zip(self.schema.cells, x.T, strict=True)):
             missing = np.isnan(values)
             if missing.any():
                 tails[missing, index] = (np.isnan(self._rows[:, index]).sum() + 1) / (len(self._rows) + 1)
             if not cell.is_number:
-                known, codes = self._rows[:, index], np.where(missing, 0, values).astype(int)
+                known, readable = self._rows[:, index], np.isfinite(values)
                 counts = np.bincount(known[known < cell.unseen].astype(int), minlength=cell.unseen + 1)
                 ordered = np.sort(counts)
                 mass = np.cumsum(ordered)[np.searchsorted(ordered, counts, "right") - 1]
                 rare = np.maximum(mass, counts[counts == 1].sum()) / max(1, counts.sum())
-                tails[~missing, index] = rare[codes[~missing]]
+                tails[readable, index] = rare[values[readable].astype(int)]
         return tails
 
     def together(self, x: np.ndarray, column: int) -> Together | None:
