@@ -620,3 +620,22 @@ def test_other_columns_do_not_grow():
     schema = Schema.learn(frame)
     after = schema.grown(frame_of(number=[99.0], flag=[7], day=[pd.Timestamp("2030-01-01")]))
     assert (after.cells, after.n_rows) == (schema.cells, 13)
+
+
+def test_the_schema_shows_the_scale_of_each_number_and_keeps_it_in_a_file():
+    rng = np.random.default_rng(0)
+    costs = np.append(np.exp(3 + rng.normal(size=299)), 12.5)
+    frame = pd.DataFrame(
+        {"cost": costs, "size": rng.normal(size=300), "on": pd.Timestamp(0) + pd.to_timedelta(costs, "D")}
+    )
+    schema = Schema.learn(frame)
+    assert list(schema.scales) == ["cost", "size"]
+    assert schema.scales["cost"].startswith("arcsinh(x / ")
+    assert schema.scales["size"] == "linear"
+    width = float(schema.scales["cost"].removeprefix("arcsinh(x / ").rstrip(")"))
+    scaling = schema.to_json()
+    bent = scaling["centres"][0] + scaling["scales"][0] * schema.encode(frame)[:, 0]
+    np.testing.assert_allclose(bent, np.arcsinh(costs / width), rtol=1e-3)
+    read = Schema.from_json(json.loads(json.dumps(schema.to_json())))
+    np.testing.assert_array_equal(read.encode(frame), schema.encode(frame))
+    np.testing.assert_allclose(read.decode(read.encode(frame))["cost"], costs, rtol=1e-12)

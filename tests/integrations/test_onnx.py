@@ -43,6 +43,7 @@ def mixed_table(rng: np.random.Generator, n_rows: int) -> pd.DataFrame:
             "level": level,
             "height": 2 * level + rng.normal(0, 0.1, n_rows),
             "count": rng.integers(0, 1000, n_rows),
+            "cost": np.where(rng.random(n_rows) < 0.3, 0.0, 100 * np.exp(rng.normal(size=n_rows))),
             "took": pd.to_timedelta(rng.integers(0, 9000, n_rows), unit="s"),
             "on": np.where(level > 0, True, False).astype(object),
             "city": rng.choice(["Oslo", "Rome", "Bern"], n_rows, p=[0.6, 0.3, 0.1]),
@@ -61,6 +62,7 @@ def new_rows(rng: np.random.Generator, n_rows: int = 300) -> pd.DataFrame:
     table.loc[0, "city"], table.loc[1, "level"], table.loc[2, "level"] = "Atlantis", 1e9, -1e300
     table.loc[3, "when"], table.loc[4, "when"] = pd.Timestamp("1969-12-31T23:59:59.999999"), pd.Timestamp("2200-01-01")
     table.loc[5, "size"] = 7
+    table.loc[6, "cost"], table.loc[7, "cost"], table.loc[8, "cost"] = -1e300, 1.7e308, -50
     return table.astype({"size": pd.CategoricalDtype([1, 2, 3, 7])})
 
 

@@ -2,15 +2,16 @@
 Standardised numbers: a robust centre and scale for each column, and log-compressed tails so that float32 holds them.
 
 Matrices are (rows, columns) of float64, NaN where a value is missing. A column is first scaled by the power of two that
-brings its middle values near 1 (exact, so 1e300 and 1e-300 work as well as 1), then standardised to ``z``. A ``z``
-beyond 10 deviations becomes ``10 + log1p(z - 10)``, likewise below -10. All of this is elementwise: the cells of a row
-do not depend on other rows.
+brings its middle values near 1 (exact, so 1e300 and 1e-300 work as well as 1). A skewed column then becomes
+``arcsinh((x - anchor) / width)``, linear within a width of the anchor and logarithmic beyond, on both sides.
+The result is standardised to ``z``. A ``z`` beyond 10 deviations becomes ``10 + log1p(z - 10)``, likewise below -10.
+All of this is elementwise: the cells of a row do not depend on other rows.
 """
 
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Self
 
@@ -25,19 +26,34 @@ LEAST_FLOOR, MOST_FLOOR = 0.05, 1.0  # deviations; range of the smallest noise s
 LARGEST = np.finfo(np.float64).max
 ROUNDING = 1e-13  # of a column's size: a standard deviation up to it is taken for rounding
 UNITS_IN_LAST_PLACE = 8  # of rounding without a warning
+SKEWED = 1.0  # skewness of the middle values from which a column is bent
+LEAST_GAIN = 0.7  # of its skewness that bending must leave at most
+FEWEST_VALUES = 40  # for a skewness
+OUTER = 0.025  # fraction of the values on each side, and at least two, without which a column must be skewed
+QUANTILES = 256  # of a column, from which its skewness is computed
+WIDTHS = 0.9, 0.75, 0.5, 0.25, 0.1, 0.02  # quantiles of the distances from the anchor that are tried as its width,
+NARROW, FEW_AT_ANCHOR = 0.1, 0.05  # and this part of the last, unless that fraction of the values is the anchor itself
+LEAST_WIDTH = 1e-12  # of a column's size
+SYMMETRIC = 0.2  # skewness up to which one width is as good as another
 
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Centre and scale of each column in units of ``2**exponent``, and the smallest noise scale of its cells."""
+    """Scale of each column: anchor and width in units of ``2**exponent``, and centre and scale of what results.
+
+    A width of 0 leaves a column as it is; the centre and the scale are then in units of ``2**exponent`` as well.
+    ``floors`` are the smallest noise scales of the cells.
+    """
 
     exponents: np.ndarray
+    anchors: np.ndarray
+    widths: np.ndarray
     centres: np.ndarray
     scales: np.ndarray
     floors: np.ndarray
 
     @classmethod
-    def learn(cls, parts: Iterable[np.ndarray], names: Sequence[str | int] = ()) -> Self:
+    def learn(cls, parts: Iterable[np.ndarray], names: Sequence[str | int] = (), straight: Sequence[bool] = ()) -> Self:
         """
         Learn from a table, given a few columns at a time, so that little memory is needed.
 
@@ -47,15 +63,21 @@ class Scaling:
             Matrices (rows, columns) without infinite values, in which every column has at least one value.
         names
             Names of the columns, for the warning.
+        straight
+            True for each column that keeps its scale even if it is skewed; none by default.
 
         Warns
         -----
         DataWarning
             If columns vary so little for their size that they are taken for constant.
         """
-        learned = [_learn_columns(np.ascontiguousarray(part.T)) for part in parts]
+        learned, first = [], 0
+        for part in parts:
+            kept = np.array(straight[first : first + part.shape[1]] or [False] * part.shape[1], dtype=bool)
+            learned.append(_learn_columns(np.ascontiguousarray(part.T), kept))
+            first += part.shape[1]
         if not learned:
-            return cls(*np.empty((4, 0)))
+            return cls(*np.empty((6, 0)))
         *scaling, rounded = map(np.concatenate, zip(*learned, strict=True))
         if rounded.any():
             columns = listed_names([names[index] if names else index for index in np.flatnonzero(rounded).tolist()])
@@ -75,6 +97,12 @@ class Scaling:
         """
         with np.errstate(over="ignore", under="ignore"):
             cells = _times_power(numbers, -self.exponents)
+            bent = np.flatnonzero(self.widths)
+            if len(bent):
+                cells[:, bent] = bend(cells[:, bent], self.anchors[bent], self.widths[bent])
+                rows, columns = np.nonzero(np.isinf(cells[:, bent]))  # they overflow, but not their logarithm
+                far, columns = numbers[rows, bent[columns]], bent[columns]
+                cells[rows, columns] = np.copysign(np.log(np.abs(far)) - self._log_units[columns] + np.log(2.0), far)
             cells -= self.centres
             cells /= self.scales
         tail = np.abs(cells) > LINEAR
@@ -82,8 +110,8 @@ class Scaling:
             beyond = cells[tail]
             cells[tail] = np.copysign(LINEAR + np.log1p(np.abs(beyond) - LINEAR), beyond)
             rows, columns = np.nonzero(np.isinf(cells))  # the deviations overflow, but not their logarithm
-            far, log_units = numbers[rows, columns], np.log(self.scales) + self.exponents * np.log(2.0)
-            cells[rows, columns] = np.copysign(LINEAR + np.log(np.abs(far)) - log_units[columns], far)
+            far = numbers[rows, columns]
+            cells[rows, columns] = np.copysign(LINEAR + np.log(np.abs(far)) - self._log_units[columns], far)
         return cells
 
     def undo(self, cells: np.ndarray) -> np.ndarray:
@@ -92,14 +120,49 @@ class Scaling:
         reach = np.abs(cells) - LINEAR
         with np.errstate(over="ignore", under="ignore"):
             z = np.where(reach > 0, np.copysign(LINEAR + np.expm1(np.maximum(reach, 0.0)), cells), cells)
-            near = _times_power(z * self.scales + self.centres, self.exponents)
-            far = np.copysign(np.exp(reach + (np.log(self.scales) + self.exponents * np.log(2.0))), cells)
-        return np.clip(np.where(reach > 700.0, far, near), -LARGEST, LARGEST)
+            value = z * self.scales + self.centres
+            far = np.copysign(np.exp(reach + self._log_units), cells)
+            is_far = reach > 700.0
+            if (bent := self.widths > 0).any():
+                logs = np.abs(value[:, bent])
+                far[:, bent] = np.copysign(np.exp(logs - np.log(2.0) + self._log_units[bent]), value[:, bent])
+                is_far[:, bent] = logs > 700.0
+                value[:, bent] = unbend(value[:, bent], self.anchors[bent], self.widths[bent])
+            near = _times_power(value, self.exponents)
+        return np.clip(np.where(is_far, far, near), -LARGEST, LARGEST)
+
+    def formulas(self) -> list[str]:
+        """The scale of each column: "linear", or how a number ``x`` is bent."""
+        numbers = _times_power(np.stack([self.anchors, self.widths]), self.exponents)
+        texts = [f"arcsinh((x - {anchor:.4g}) / {width:.4g})" if width else "linear" for anchor, width in numbers.T]
+        return [text.replace("(x - 0)", "x").replace("- -", "+ ") for text in texts]
+
+    def of(self, columns: np.ndarray) -> "Scaling":
+        """The scaling of some columns alone."""
+        return Scaling(*(getattr(self, part.name)[columns] for part in fields(self)))
+
+    @property
+    def _log_units(self) -> np.ndarray:
+        """Logarithm of each column's unit: its width, or its scale where it is not bent."""
+        log_units: np.ndarray = np.log(np.where(self.widths > 0, self.widths, self.scales))
+        return log_units + self.exponents * np.log(2.0)
 
 
-def _learn_columns(columns: np.ndarray) -> tuple[np.ndarray, ...]:
+def bend(numbers: np.ndarray, anchors: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """``arcsinh((x - anchor) / width)``: linear near the anchor, logarithmic far from it; `unbend` inverts it."""
+    bent: np.ndarray = np.arcsinh((numbers - anchors) / widths)
+    return bent
+
+
+def unbend(bent: np.ndarray, anchors: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Numbers whose `bend` this is."""
+    numbers: np.ndarray = np.sinh(bent) * widths + anchors
+    return numbers
+
+
+def _learn_columns(columns: np.ndarray, straight: np.ndarray) -> tuple[np.ndarray, ...]:
     """
-    Exponents, centres, scales and noise floors of (columns, rows), and which columns vary by little more than rounding.
+    The arrays of a `Scaling` of (columns, rows), and which columns vary by little more than rounding.
 
     From five values on, the outer 1 % on each side, and at least one value, are trimmed. If the rest is constant up to
     rounding, it is the centre. The scale is then the spread with two values trimmed on each side, so that the few other
@@ -110,21 +173,33 @@ def _learn_columns(columns: np.ndarray) -> tuple[np.ndarray, ...]:
     counts = ordered.shape[1] - np.isnan(ordered).sum(axis=1)
     one = np.where(counts >= 5, 1, 0)
     two = np.where(counts >= 20, 2, one)
-    exponents, centres, scales = _middle(ordered, counts, one * np.ceil(0.01 * (counts - 1)).astype(np.int64))
+    trimmed = one * np.ceil(0.01 * (counts - 1)).astype(np.int64)
+    exponents, centres, scales = _middle(ordered, counts, trimmed)
     negligible = ROUNDING * np.abs(centres)
     rounded = (scales > UNITS_IN_LAST_PLACE * np.finfo(np.float64).eps * np.abs(centres)) & (scales <= negligible)
-    constant = np.flatnonzero(scales <= negligible)
+    is_constant = scales <= negligible
+    constant = np.flatnonzero(is_constant)
     whole = ((ordered[constant] == np.rint(ordered[constant])) | np.isnan(ordered[constant])).all(axis=1)
     facts = centres[constant].tolist(), exponents[constant].tolist(), whole.tolist()
     scales[constant] = [_unit(*each) for each in zip(*facts, strict=True)]
-    for trimmed, largest in ((two, np.full_like(scales, np.inf)), (np.zeros_like(one), scales.copy())):
-        powers, _, spreads = _middle(ordered[constant], counts[constant], trimmed[constant])
+    for left_out, largest in ((two, np.full_like(scales, np.inf)), (np.zeros_like(one), scales.copy())):
+        powers, _, spreads = _middle(ordered[constant], counts[constant], left_out[constant])
         with np.errstate(over="ignore", under="ignore"):
             spreads = np.ldexp(spreads, powers - exponents[constant])
         varies = spreads > negligible[constant]
         scales[constant[varies]] = np.minimum(largest[constant[varies]], spreads[varies])
         constant = constant[~varies]
-    return exponents, centres, scales, _noise_floors(ordered, exponents, centres, scales), rounded
+    anchors, widths = np.zeros((2, len(ordered)))
+    tried = np.flatnonzero(~straight & ~is_constant & (counts >= FEWEST_VALUES))
+    anchors[tried], widths[tried] = _bends(_quantiles_within(ordered[tried], counts[tried], exponents[tried]))
+    bent = np.flatnonzero(widths)
+    if len(bent):
+        numbers = _times_power(ordered[bent], -exponents[bent, None])
+        numbers = bend(numbers, anchors[bent, None], widths[bent, None])
+        powers, centres[bent], scales[bent] = _middle(numbers, counts[bent], trimmed[bent])
+        centres[bent], scales[bent] = np.ldexp(centres[bent], powers), np.ldexp(scales[bent], powers)
+    learned = Scaling(exponents, anchors, widths, centres, scales, np.full(len(ordered), LEAST_FLOOR))
+    return exponents, anchors, widths, centres, scales, _noise_floors(ordered, learned), rounded
 
 
 def _unit(centre: float, exponent: int, whole: bool) -> float:
@@ -146,7 +221,57 @@ def _unit(centre: float, exponent: int, whole: bool) -> float:
     return min(max(last_digit, 10.0**-longest * size), 0.01 * size)
 
 
-def _noise_floors(ordered: np.ndarray, exponents: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> np.ndarray:
+def _quantiles_within(ordered: np.ndarray, counts: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    """Quantiles of sorted columns (columns, rows) without their outer values, in units of ``2**exponent``."""
+    outer = np.maximum(2, np.ceil(OUTER * counts).astype(np.int64))
+    ranks = outer[:, None] + np.linspace(0, 1, QUANTILES) * (counts - 1 - 2 * outer)[:, None]
+    quantiles = ordered[np.arange(len(ordered))[:, None], np.rint(ranks).astype(np.int64)]
+    return _times_power(quantiles, -exponents[:, None])
+
+
+def _bends(middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Anchors and widths of columns, given quantiles of their middle values (columns, quantiles); a width of 0 for none.
+
+    A skewed column is bent around 0 or its dense end with the width that leaves the least skewness, if that is clearly
+    less. Where several do about as well it is around 0 and narrow: amounts become logarithms.
+    """
+    anchors, widths = np.zeros((2, len(middle)))
+    skewness = _skewness(middle)
+    skewed = np.flatnonzero(np.abs(skewness) > SKEWED)
+    if not len(skewed):
+        return anchors, widths
+    middle, least = middle[skewed], LEAST_GAIN * np.abs(skewness[skewed])
+    dense_end = np.where(skewness[skewed] > 0, middle[:, 0], middle[:, -1])
+    for anchor, preference in (np.zeros(len(skewed)), 0.2), (dense_end, 0.0):
+        distances = np.abs(middle - anchor[:, None])
+        tried = _quantiles(np.where(distances > 0, distances, np.nan), WIDTHS).clip(LEAST_WIDTH)
+        apart = (distances == 0).mean(axis=1) < FEW_AT_ANCHOR
+        for width in [*tried, np.where(apart, NARROW * tried[-1], tried[-1])]:
+            left = np.abs(_skewness(bend(middle, anchor[:, None], width[:, None])))
+            better = np.maximum(left, SYMMETRIC) - preference <= least
+            least[better] = np.maximum(left, SYMMETRIC)[better] - preference
+            anchors[skewed[better]], widths[skewed[better]] = anchor[better], width[better]
+    return anchors, widths
+
+
+def _quantiles(numbers: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
+    """Quantiles (fractions, columns) of (columns, rows), each one of the numbers; missing ones do not count."""
+    ordered = np.sort(numbers, axis=1)
+    last = numbers.shape[1] - np.isnan(numbers).sum(axis=1) - 1
+    ranks = np.rint(np.multiply.outer(np.array(fractions), last)).astype(np.int64)
+    return ordered[np.arange(len(ordered)), ranks]
+
+
+def _skewness(numbers: np.ndarray) -> np.ndarray:
+    """Third standardised moment of each row."""
+    deviations = numbers - numbers.mean(axis=1, keepdims=True)
+    variances = (deviations**2).mean(axis=1)
+    skewness: np.ndarray = (deviations**3).mean(axis=1) / np.maximum(variances, np.finfo(float).tiny ** 0.5) ** 1.5
+    return skewness
+
+
+def _noise_floors(ordered: np.ndarray, scaling: Scaling) -> np.ndarray:
     """
     Smallest noise scale of sorted columns (columns, rows), in deviations.
 
@@ -160,7 +285,7 @@ def _noise_floors(ordered: np.ndarray, exponents: np.ndarray, centres: np.ndarra
         first = np.pad(new[few], ((0, 0), (1, 0)), constant_values=True)
         distinct = np.full((len(first), few_values), np.nan)
         distinct[np.nonzero(first)[0], (first.cumsum(axis=1) - 1)[first]] = ordered[few][first]
-        cells = Scaling(exponents[few], centres[few], scales[few], floors[few]).apply(distinct.T)
+        cells = scaling.of(few).apply(distinct.T)
         gaps = np.nanmedian(np.diff(cells, axis=0), axis=0)
         floors[few] = np.clip(0.25 * gaps, LEAST_FLOOR, MOST_FLOOR)
     return floors

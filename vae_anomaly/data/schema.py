@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Protocol, Self
 
@@ -138,6 +138,7 @@ class Schema:
                 for piece, part in tables
             ),
             [column.name for column in scaled],
+            [isinstance(column, DateColumn) for column in scaled],
         )
         return cls(columns, scaling, left_out, n_rows if survey is None else survey.n_rows)
 
@@ -187,6 +188,15 @@ class Schema:
             message = f"Columns that were not there in fit are ignored: {listed_names(extra)}."
             warnings.warn(message, DataWarning, stacklevel=4)
         return self.names
+
+    @property
+    def scales(self) -> dict[Name, str]:
+        """The scale on which each column of numbers is measured: "linear", or a formula in ``x`` for a skewed one."""
+        return {
+            self.columns[cell.column].name: scale
+            for cell, scale in zip(self.cells[self._numbers], self._scaling.formulas(), strict=True)
+            if isinstance(self.columns[cell.column], NumberColumn)
+        }
 
     @property
     def reading(self) -> dict[Name, str]:
@@ -264,6 +274,8 @@ class Schema:
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out.items()],
             "n_rows": self.n_rows,
             "exponents": self._scaling.exponents.tolist(),
+            "anchors": self._scaling.anchors.tolist(),
+            "widths": self._scaling.widths.tolist(),
             "centres": self._scaling.centres.tolist(),
             "scales": self._scaling.scales.tolist(),
             "floors": self._scaling.floors.tolist(),
@@ -280,12 +292,14 @@ class Schema:
             raise documents.damaged("columns", "at least one column, and no name twice")
         scaling = Scaling(
             documents.numbers(document, "exponents", -1100, 1100).astype(np.int64),
+            documents.numbers(document, "anchors", -LARGEST, LARGEST),
+            documents.numbers(document, "widths", 0.0, LARGEST),
             documents.numbers(document, "centres", -LARGEST, LARGEST),
             documents.numbers(document, "scales", np.finfo(np.float64).tiny, LARGEST),
             documents.numbers(document, "floors", LEAST_FLOOR, MOST_FLOOR),
         )
         n_numbers = sum(isinstance(column, NumberColumn | DateColumn) for column in columns)
-        if {len(part) for part in (scaling.exponents, scaling.centres, scaling.scales, scaling.floors)} != {n_numbers}:
+        if {len(getattr(scaling, part.name)) for part in fields(scaling)} != {n_numbers}:
             raise documents.damaged("centres", "one number for each column of numbers")
         return cls(columns, scaling, left_out, documents.whole(document, "n_rows", 1, 2**63))
 

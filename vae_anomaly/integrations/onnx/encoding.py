@@ -4,6 +4,7 @@ Plain numbers are those of the schema's ``as_numbers``, (rows, columns) in float
 infinity where one is unreadable.
 """
 
+import math
 from functools import partial
 from typing import Any
 
@@ -60,22 +61,32 @@ class _Scaling(nn.Module):
         self.powers: Tensor
         self.centres: Tensor
         self.scales: Tensor
+        self.anchors: Tensor
+        self.widths: Tensor
+        self.is_bent: Tensor
         self.log_units: Tensor
         double = partial(torch.tensor, dtype=torch.float64)
         self.register_buffer("origins", double(origins))
         self.register_buffer("powers", torch.stack([half, -exponents - half]).double().exp2())
         self.register_buffer("centres", double(document["centres"]))
         self.register_buffer("scales", double(document["scales"]))
-        self.register_buffer("log_units", self.scales.log() + exponents * double(2.0).log())
+        self.register_buffer("anchors", double(document["anchors"]))
+        self.register_buffer("is_bent", double(document["widths"]) > 0)
+        self.register_buffer("widths", torch.where(self.is_bent, double(document["widths"]), 1.0))
+        units = torch.where(self.is_bent, self.widths, self.scales)
+        self.register_buffer("log_units", units.log() + exponents * double(2.0).log())
 
     def forward(self, values: Tensor) -> Tensor:
         """Standardised numbers with log-compressed tails; the logarithm of a number that overflows does not."""
         unreadable = values == torch.inf
         values = torch.where(values.abs() > LARGEST, values.sign() * LARGEST, values) - self.origins
-        z = (values * self.powers[0] * self.powers[1] - self.centres) / self.scales
+        near = values * self.powers[0] * self.powers[1]
+        log_far = values.abs().log() - self.log_units  # of values that overflow
+        bent = _arcsinh((near - self.anchors) / self.widths)
+        bent = torch.where(near.abs() > LARGEST, values.sign() * (log_far + math.log(2.0)), bent)
+        z = (torch.where(self.is_bent, bent, near) - self.centres) / self.scales
         tail = LINEAR + (1 - LINEAR + z.abs()).log()
-        far = LINEAR + values.abs().log() - self.log_units
-        compressed = torch.where(z.abs() > LARGEST, values.sign() * far, z.sign() * tail)
+        compressed = torch.where(z.abs() > LARGEST, values.sign() * (LINEAR + log_far), z.sign() * tail)
         cells = torch.where(z.abs() > LINEAR, compressed, z)
         return torch.where(unreadable, torch.full_like(cells, torch.inf), cells)
 
@@ -96,6 +107,13 @@ class _Code(nn.Module):
             code = _remainder(_quotient(code, self._part.unit) + self._part.first, self._n_codes)
         known = (code >= 0) & (code < self._n_codes) & (code == code.floor())
         return torch.where(known | code.isnan(), code, torch.full_like(code, self._n_codes))
+
+
+def _arcsinh(x: Tensor) -> Tensor:
+    """Inverse hyperbolic sine, which onnxruntime lacks in float64; where a square would overflow, ``log(2 x)``."""
+    size = x.abs().clamp_max(1e100)
+    near = (size + (size * size + 1).sqrt()).log()
+    return x.sign() * torch.where(x.abs() > 1e100, x.abs().log() + math.log(2.0), near)
 
 
 def _flags(values: Tensor) -> Tensor:
