@@ -3,7 +3,7 @@ Standardised numbers: a robust centre and scale for each column, and log-compres
 
 Matrices are (rows, columns) of float64, NaN where a value is missing. A column is first scaled by the power of two that
 brings its middle values near 1 (exact, so 1e300 and 1e-300 work as well as 1). A skewed column then becomes
-``arcsinh((x - anchor) / width)``, linear within a width of the anchor and logarithmic beyond, on both sides.
+``arcsinh(x / width)``, linear within a width of 0 and logarithmic beyond, on both sides.
 The result is standardised to ``z``. A ``z`` beyond 10 deviations becomes ``10 + log1p(z - 10)``, likewise below -10.
 All of this is elementwise: the cells of a row do not depend on other rows.
 """
@@ -26,27 +26,27 @@ LEAST_FLOOR, MOST_FLOOR = 0.05, 1.0  # deviations; range of the smallest noise s
 LARGEST = np.finfo(np.float64).max
 ROUNDING = 1e-13  # of a column's size: a standard deviation up to it is taken for rounding
 UNITS_IN_LAST_PLACE = 8  # of rounding without a warning
-SKEWED = 1.0  # skewness of the middle values from which a column is bent
+SKEWED, OCTILES_SKEWED = 1.0, 0.45  # both skewnesses of the middle values from which a column is bent
 LEAST_GAIN = 0.7  # of its skewness that bending must leave at most
 FEWEST_VALUES = 40  # for a skewness
 OUTER = 0.025  # fraction of the values on each side, and at least two, without which a column must be skewed
 QUANTILES = 256  # of a column, from which its skewness is computed
-WIDTHS = 0.9, 0.75, 0.5, 0.25, 0.1, 0.02  # quantiles of the distances from the anchor that are tried as its width,
-NARROW, FEW_AT_ANCHOR = 0.1, 0.05  # and this part of the last, unless that fraction of the values is the anchor itself
+WIDTHS = 0.9, 0.75, 0.5, 0.25, 0.1, 0.02  # quantiles of the sizes that are tried as the width,
+NARROW, FEW_ZEROS = 0.1, 0.05  # and this part of the last, unless that fraction of the values is 0
 LEAST_WIDTH = 1e-12  # of a column's size
+FEW_VALUES = 10  # distinct ones; a column of fewer holds grades rather than amounts
 SYMMETRIC = 0.2  # skewness up to which one width is as good as another
 
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Scale of each column: anchor and width in units of ``2**exponent``, and centre and scale of what results.
+    """Scale of each column: width in units of ``2**exponent``, and centre and scale of what results.
 
     A width of 0 leaves a column as it is; the centre and the scale are then in units of ``2**exponent`` as well.
     ``floors`` are the smallest noise scales of the cells.
     """
 
     exponents: np.ndarray
-    anchors: np.ndarray
     widths: np.ndarray
     centres: np.ndarray
     scales: np.ndarray
@@ -77,7 +77,7 @@ class Scaling:
             learned.append(_learn_columns(np.ascontiguousarray(part.T), kept))
             first += part.shape[1]
         if not learned:
-            return cls(*np.empty((6, 0)))
+            return cls(*np.empty((5, 0)))
         *scaling, rounded = map(np.concatenate, zip(*learned, strict=True))
         if rounded.any():
             columns = listed_names([names[index] if names else index for index in np.flatnonzero(rounded).tolist()])
@@ -99,7 +99,7 @@ class Scaling:
             cells = _times_power(numbers, -self.exponents)
             bent = np.flatnonzero(self.widths)
             if len(bent):
-                cells[:, bent] = bend(cells[:, bent], self.anchors[bent], self.widths[bent])
+                cells[:, bent] = np.arcsinh(cells[:, bent] / self.widths[bent])
                 rows, columns = np.nonzero(np.isinf(cells[:, bent]))  # they overflow, but not their logarithm
                 far, columns = numbers[rows, bent[columns]], bent[columns]
                 cells[rows, columns] = np.copysign(np.log(np.abs(far)) - self._log_units[columns] + np.log(2.0), far)
@@ -127,15 +127,14 @@ class Scaling:
                 logs = np.abs(value[:, bent])
                 far[:, bent] = np.copysign(np.exp(logs - np.log(2.0) + self._log_units[bent]), value[:, bent])
                 is_far[:, bent] = logs > 700.0
-                value[:, bent] = unbend(value[:, bent], self.anchors[bent], self.widths[bent])
+                value[:, bent] = np.sinh(value[:, bent]) * self.widths[bent]
             near = _times_power(value, self.exponents)
         return np.clip(np.where(is_far, far, near), -LARGEST, LARGEST)
 
     def formulas(self) -> list[str]:
         """The scale of each column: "linear", or how a number ``x`` is bent."""
-        numbers = _times_power(np.stack([self.anchors, self.widths]), self.exponents)
-        texts = [f"arcsinh((x - {anchor:.4g}) / {width:.4g})" if width else "linear" for anchor, width in numbers.T]
-        return [text.replace("(x - 0)", "x").replace("- -", "+ ") for text in texts]
+        widths = _times_power(self.widths, self.exponents)
+        return [f"arcsinh(x / {width:.4g})" if width else "linear" for width in widths.tolist()]
 
     def of(self, columns: np.ndarray) -> "Scaling":
         """The scaling of some columns alone."""
@@ -146,18 +145,6 @@ class Scaling:
         """Logarithm of each column's unit: its width, or its scale where it is not bent."""
         log_units: np.ndarray = np.log(np.where(self.widths > 0, self.widths, self.scales))
         return log_units + self.exponents * np.log(2.0)
-
-
-def bend(numbers: np.ndarray, anchors: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """``arcsinh((x - anchor) / width)``: linear near the anchor, logarithmic far from it; `unbend` inverts it."""
-    bent: np.ndarray = np.arcsinh((numbers - anchors) / widths)
-    return bent
-
-
-def unbend(bent: np.ndarray, anchors: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """Numbers whose `bend` this is."""
-    numbers: np.ndarray = np.sinh(bent) * widths + anchors
-    return numbers
 
 
 def _learn_columns(columns: np.ndarray, straight: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -189,17 +176,16 @@ def _learn_columns(columns: np.ndarray, straight: np.ndarray) -> tuple[np.ndarra
         varies = spreads > negligible[constant]
         scales[constant[varies]] = np.minimum(largest[constant[varies]], spreads[varies])
         constant = constant[~varies]
-    anchors, widths = np.zeros((2, len(ordered)))
+    widths = np.zeros(len(ordered))
     tried = np.flatnonzero(~straight & ~is_constant & (counts >= FEWEST_VALUES))
-    anchors[tried], widths[tried] = _bends(_quantiles_within(ordered[tried], counts[tried], exponents[tried]))
+    widths[tried] = _bends(_quantiles_within(ordered[tried], counts[tried], exponents[tried]))
     bent = np.flatnonzero(widths)
     if len(bent):
-        numbers = _times_power(ordered[bent], -exponents[bent, None])
-        numbers = bend(numbers, anchors[bent, None], widths[bent, None])
+        numbers = np.arcsinh(_times_power(ordered[bent], -exponents[bent, None]) / widths[bent, None])
         powers, centres[bent], scales[bent] = _middle(numbers, counts[bent], trimmed[bent])
         centres[bent], scales[bent] = np.ldexp(centres[bent], powers), np.ldexp(scales[bent], powers)
-    learned = Scaling(exponents, anchors, widths, centres, scales, np.full(len(ordered), LEAST_FLOOR))
-    return exponents, anchors, widths, centres, scales, _noise_floors(ordered, learned), rounded
+    learned = Scaling(exponents, widths, centres, scales, np.full(len(ordered), LEAST_FLOOR))
+    return exponents, widths, centres, scales, _noise_floors(ordered, learned), rounded
 
 
 def _unit(centre: float, exponent: int, whole: bool) -> float:
@@ -229,30 +215,38 @@ def _quantiles_within(ordered: np.ndarray, counts: np.ndarray, exponents: np.nda
     return _times_power(quantiles, -exponents[:, None])
 
 
-def _bends(middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _bends(middle: np.ndarray) -> np.ndarray:
     """
-    Anchors and widths of columns, given quantiles of their middle values (columns, quantiles); a width of 0 for none.
+    Widths of columns, given quantiles of their middle values (columns, quantiles); 0 for a column that is not bent.
 
-    A skewed column is bent around 0 or its dense end with the width that leaves the least skewness, if that is clearly
-    less. Where several do about as well it is around 0 and narrow: amounts become logarithms.
+    A column of one sign and of many values is bent if it is skewed, with the width that leaves the least skewness, if
+    that is clearly less. Where several do about as well it is a narrow one: amounts become logarithms.
     """
-    anchors, widths = np.zeros((2, len(middle)))
-    skewness = _skewness(middle)
-    skewed = np.flatnonzero(np.abs(skewness) > SKEWED)
+    widths, skewness = np.zeros(len(middle)), _skewness(middle)
+    are_amounts = ((middle[:, 0] >= 0) | (middle[:, -1] <= 0)) & ((np.diff(middle) > 0).sum(axis=1) >= FEW_VALUES)
+    is_skewed = (np.abs(skewness) > SKEWED) & (np.abs(_octile_skewness(middle)) > OCTILES_SKEWED)
+    skewed = np.flatnonzero(are_amounts & is_skewed)
     if not len(skewed):
-        return anchors, widths
+        return widths
     middle, least = middle[skewed], LEAST_GAIN * np.abs(skewness[skewed])
-    dense_end = np.where(skewness[skewed] > 0, middle[:, 0], middle[:, -1])
-    for anchor, preference in (np.zeros(len(skewed)), 0.2), (dense_end, 0.0):
-        distances = np.abs(middle - anchor[:, None])
-        tried = _quantiles(np.where(distances > 0, distances, np.nan), WIDTHS).clip(LEAST_WIDTH)
-        apart = (distances == 0).mean(axis=1) < FEW_AT_ANCHOR
-        for width in [*tried, np.where(apart, NARROW * tried[-1], tried[-1])]:
-            left = np.abs(_skewness(bend(middle, anchor[:, None], width[:, None])))
-            better = np.maximum(left, SYMMETRIC) - preference <= least
-            least[better] = np.maximum(left, SYMMETRIC)[better] - preference
-            anchors[skewed[better]], widths[skewed[better]] = anchor[better], width[better]
-    return anchors, widths
+    sizes = np.abs(middle)
+    tried = _quantiles(np.where(sizes > 0, sizes, np.nan), WIDTHS).clip(LEAST_WIDTH)
+    few_zeros = (sizes == 0).mean(axis=1) < FEW_ZEROS
+    for width in [*tried, np.where(few_zeros, NARROW * tried[-1], tried[-1])]:
+        left = np.maximum(np.abs(_skewness(np.arcsinh(middle / width[:, None]))), SYMMETRIC)
+        better = left <= least
+        least[better], widths[skewed[better]] = left[better], width[better]
+    return widths
+
+
+def _octile_skewness(quantiles: np.ndarray) -> np.ndarray:
+    """How much farther the upper octile is from the median than the lower one, from -1 to 1.
+
+    Up to an eighth of the values, outliers for instance, do not count (Hinkley 1975).
+    """
+    low, median, high = quantiles[:, [QUANTILES // 8, QUANTILES // 2, QUANTILES * 7 // 8]].T
+    skewness: np.ndarray = (high + low - 2 * median) / np.maximum(high - low, np.finfo(float).tiny)
+    return skewness
 
 
 def _quantiles(numbers: np.ndarray, fractions: Sequence[float]) -> np.ndarray:

@@ -274,7 +274,6 @@ class Schema:
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out.items()],
             "n_rows": self.n_rows,
             "exponents": self._scaling.exponents.tolist(),
-            "anchors": self._scaling.anchors.tolist(),
             "widths": self._scaling.widths.tolist(),
             "centres": self._scaling.centres.tolist(),
             "scales": self._scaling.scales.tolist(),
@@ -292,7 +291,6 @@ class Schema:
             raise documents.damaged("columns", "at least one column, and no name twice")
         scaling = Scaling(
             documents.numbers(document, "exponents", -1100, 1100).astype(np.int64),
-            documents.numbers(document, "anchors", -LARGEST, LARGEST),
             documents.numbers(document, "widths", 0.0, LARGEST),
             documents.numbers(document, "centres", -LARGEST, LARGEST),
             documents.numbers(document, "scales", np.finfo(np.float64).tiny, LARGEST),

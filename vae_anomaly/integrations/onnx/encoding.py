@@ -61,7 +61,6 @@ class _Scaling(nn.Module):
         self.powers: Tensor
         self.centres: Tensor
         self.scales: Tensor
-        self.anchors: Tensor
         self.widths: Tensor
         self.is_bent: Tensor
         self.log_units: Tensor
@@ -70,7 +69,6 @@ class _Scaling(nn.Module):
         self.register_buffer("powers", torch.stack([half, -exponents - half]).double().exp2())
         self.register_buffer("centres", double(document["centres"]))
         self.register_buffer("scales", double(document["scales"]))
-        self.register_buffer("anchors", double(document["anchors"]))
         self.register_buffer("is_bent", double(document["widths"]) > 0)
         self.register_buffer("widths", torch.where(self.is_bent, double(document["widths"]), 1.0))
         units = torch.where(self.is_bent, self.widths, self.scales)
@@ -82,7 +80,7 @@ class _Scaling(nn.Module):
         values = torch.where(values.abs() > LARGEST, values.sign() * LARGEST, values) - self.origins
         near = values * self.powers[0] * self.powers[1]
         log_far = values.abs().log() - self.log_units  # of values that overflow
-        bent = _arcsinh((near - self.anchors) / self.widths)
+        bent = _arcsinh(near / self.widths)
         bent = torch.where(near.abs() > LARGEST, values.sign() * (log_far + math.log(2.0)), bent)
         z = (torch.where(self.is_bent, bent, near) - self.centres) / self.scales
         tail = LINEAR + (1 - LINEAR + z.abs()).log()
