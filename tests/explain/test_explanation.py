@@ -7,6 +7,7 @@ import pytest
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.explain.explanation import LATENT, TOGETHER, explanation_of, rounded
 from vae_anomaly.fitted import ReferenceRows
+from vae_anomaly.formatting import percent
 
 NAMES = ["kind", "size", "price", "paid", "account", "day", "urgent"]
 
@@ -65,8 +66,9 @@ def test_a_number_inside_its_range_is_no_reason(reason):
 
 def test_a_number_that_is_ordinary_elsewhere_is_named_with_the_value_that_it_does_not_go_with(reason, table):
     prices = table["price"][table["kind"] == "pen"].sort_values()
-    low, high = (f"{prices.quantile(q, interpolation='nearest'):.2f}" for q in (0.05, 0.95))
-    assert reason(price=900.0) == f"price 900.00 with kind 'pen': {low} to {high} in 90 % of these rows"
+    low, high = (prices.quantile(q, interpolation="nearest") for q in (0.05, 0.95))
+    often = percent(prices.between(low, high).mean())
+    assert reason(price=900.0) == f"price 900.00 with kind 'pen': {low:.2f} to {high:.2f} in {often} of these rows"
 
 
 def test_a_rare_value_is_named_with_its_frequency_and_a_frequent_one_is_no_reason(reason):

@@ -97,9 +97,8 @@ class Reasons:
         if within := self.facts.within(self.x[row], column):
             low, high = (self.facts.value(column, end) for end in (within.low, within.high))
             seen, *ends = self._texts(column, value, low, high)
-            return (
-                f"{seen} with {self._beside(row, within.column)}: {_range(*ends)} in {percent(CENTRAL)} of these rows"
-            )
+            beside, often = self._beside(row, within.column), percent(self.facts.fraction_within(column, within))
+            return f"{seen} with {beside}: {_range(*ends)} in {often} of these rows"
         seen, *ends = self._texts(column, value, low, high)
         return f"{seen}, expected {_range(*ends)}"
 

@@ -65,7 +65,7 @@ class ReferenceFacts:
         self.first = np.unique([cell.column for cell in cells], return_index=True)[1]  # of a date the number is first
         self.cells = [cells[index] for index in self.first]
         self._levels, self._counts, self._joint = cache(self._text_levels), cache(self._count), cache(self._count_pairs)
-        self._whole_range, self._ranges = cache(self._find_range), cache(self._find_ranges)
+        self._ranges = cache(self._find_ranges)
         self._values = [column for column, cell in enumerate(self.cells) if not cell.is_number]
 
     @cached_property
@@ -136,21 +136,26 @@ class ReferenceFacts:
     def within(self, x: np.ndarray, column: int) -> Within | None:
         """The value of an encoded row (cells,) in another column that its number in ``column`` does not go with.
 
-        Among the rows of that value the central range is at most half as wide as in all rows, and the number lies
-        outside, although it is ordinary in all rows.
+        The number lies inside the central range of all rows and outside that of the rows with this value, which is at
+        most half as wide.
         """
         number, found = x[self.first[column]], []
-        width, low, high = self._whole_range(column)
+        low, high = self._ranges(column, None)[0]
         if not low <= number <= high:
             return None
         for partner in self._values:
             other = x[self.first[partner]]
-            if not other < self.cells[partner].unseen:
-                continue
-            first, last = self._ranges(column, partner)[int(other)]
-            if last - first <= 0.5 * width and not first <= number <= last:
-                found.append(Within(partner, int(other), float(first), float(last)))
+            if other < self.cells[partner].unseen:
+                first, last = self._ranges(column, partner)[int(other)]
+                if last - first <= 0.5 * (high - low) and not first <= number <= last:
+                    found.append(Within(partner, int(other), float(first), float(last)))
         return min(found, key=lambda within: within.high - within.low, default=None)
+
+    def fraction_within(self, column: int, within: Within) -> float:
+        """Fraction of the rows with the value of the other column in which the number is inside the range."""
+        numbers = self._rows[self._rows[:, self.first[within.column]] == within.code, self.first[column]]
+        numbers = numbers[~np.isnan(numbers)]
+        return float(((numbers >= within.low) & (numbers <= within.high)).mean())
 
     def close_level(self, column: int, value: str) -> str | None:
         """The known level of a category that a value is probably meant to be: other case, blanks or few other letters.
@@ -213,19 +218,14 @@ class ReferenceFacts:
         pairs = values[both].astype(int) * m + others[both].astype(int)
         return np.bincount(pairs, minlength=n * m).reshape(n, m)
 
-    def _find_range(self, column: int) -> tuple[float, float, float]:
-        """Width of a number's central range, and the ends of its central 98 %."""
-        seen = np.sort(self._rows[:, self.first[column]])
-        seen = seen[~np.isnan(seen)]
-        if not len(seen):
-            return 0.0, np.inf, -np.inf
-        low, first, last, high = (seen[round(q * (len(seen) - 1))] for q in (0.01, 0.05, 0.95, 0.99))
-        return float(last - first), float(low), float(high)
+    def _find_ranges(self, column: int, partner: int | None) -> np.ndarray:
+        """Central range of a number for each code of the partner, (codes, 2), or in all rows, (1, 2).
 
-    def _find_ranges(self, column: int, partner: int) -> np.ndarray:
-        """Central range of a number for each code of the partner, (codes, 2); NaN where too few rows show it."""
-        numbers, others = self._rows[:, self.first[column]], self._rows[:, self.first[partner]]
-        ranges = np.full((self.cells[partner].unseen, 2), np.nan)
+        It is NaN where too few rows show it.
+        """
+        numbers = self._rows[:, self.first[column]]
+        others = np.zeros(len(numbers)) if partner is None else self._rows[:, self.first[partner]]
+        ranges = np.full((1 if partner is None else self.cells[partner].unseen, 2), np.nan)
         for code in range(len(ranges)):
             seen = np.sort(numbers[(others == code) & ~np.isnan(numbers)])
             if len(seen) >= LEAST_RANGE:
