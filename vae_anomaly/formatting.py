@@ -204,24 +204,27 @@ def column_texts(values: Sequence[object], decimals: int | None) -> list[str]:
 
     Examples
     --------
-    >>> column_texts([12.5, 35000.0], 2), column_texts([0.123456, 0.123471, 2.0], None)
-    (['12.50', '35,000.00'], ['0.12346', '0.12347', '2'])
+    >>> column_texts([1252.5, 35000.0], 2), column_texts([0.123456, 0.123471, 2.0], None)
+    (['1,252.50', '35,000.00'], ['0.12346', '0.12347', '2'])
     """
     texts: list[str] = []
+    grouped = any(isinstance(value, Real) and abs(value) >= LEAST_GROUPED for value in values)
     for digits in range(4, 18):
-        texts = [_column_text(value, decimals, digits) for value in values]
+        texts = [_column_text(value, decimals, digits, grouped) for value in values]
         if len(set(texts)) == len(set(values)):
             break
     return texts
 
 
-def _column_text(value: object, decimals: int | None, digits: int) -> str:
-    if decimals is None or not isinstance(value, Real) or isinstance(value, Integral) or is_missing(value):
+def _column_text(value: object, decimals: int | None, digits: int, grouped: bool) -> str:
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return f"{int(value):{',' if grouped else ''}d}"
+    if decimals is None or not isinstance(value, Real) or is_missing(value):
         return cell_text(value, digits)
     size = abs(float(value))
     if size >= 1e12 or not math.isclose(size, round(size, decimals), rel_tol=1e-12):
         return number(float(value), max(digits, 6))
-    return f"{float(value):{',' if size >= LEAST_GROUPED else ''}.{decimals}f}"
+    return f"{float(value):{',' if grouped else ''}.{decimals}f}"
 
 
 def with_minus(text: str) -> str:

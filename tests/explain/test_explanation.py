@@ -1,5 +1,7 @@
 """Reasons in words: only cells that are anomalous given the others, and what is stated of them is true."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +11,12 @@ from vae_anomaly.explain.explanation import LATENT, TOGETHER, explanation_of, ro
 from vae_anomaly.fitted import ReferenceRows
 from vae_anomaly.formatting import percent
 
-NAMES = ["kind", "size", "price", "paid", "account", "day", "urgent"]
+NAMES = ["kind", "size", "price", "tax", "paid", "account", "day", "urgent"]
 
 
 @pytest.fixture(scope="module")
 def table():
-    """Pens cost 1.50 to 3.50, laptops about 900; sizes lie about 0; one account in 600 is missing."""
+    """Pens cost 1.50 to 3.50, laptops about 900, with 19 % tax; sizes lie about 0; one account in 600 is missing."""
     rng, n = np.random.default_rng(0), 600
     kind = np.where(np.arange(n) % 3 > 0, "pen", "laptop")
     kind[:2] = "auth"
@@ -23,7 +25,7 @@ def table():
     account = rng.integers(10, 19, n).astype(float)
     account[7] = np.nan
     day = pd.Timestamp("2026-01-05") + pd.to_timedelta(7 * rng.integers(0, 20, n) + rng.integers(0, 5, n), unit="D")
-    columns = kind, rng.normal(size=n), price, paid, account, day, rng.random(n) < 0.5
+    columns = kind, rng.normal(size=n), price, (0.19 * price).round(2), paid, account, day, rng.random(n) < 0.5
     return pd.DataFrame(dict(zip(NAMES, columns, strict=True)))
 
 
@@ -69,6 +71,21 @@ def test_a_number_that_is_ordinary_elsewhere_is_named_with_the_value_that_it_doe
     low, high = (prices.quantile(q, interpolation="nearest") for q in (0.05, 0.95))
     often = percent(prices.between(low, high).mean())
     assert reason(price=900.0) == f"price 900.00 with kind 'pen': {low:.2f} to {high:.2f} in {often} of these rows"
+
+
+def test_two_numbers_that_do_not_go_together_are_named_together_where_no_number_stands_out_by_itself(explained):
+    """Both are left out when similar rows are searched, so that each is inside its own range."""
+    surprise = {"price": 5.0, "tax": 4.0}
+    changes = {"kind": "laptop", "paid": "transfer", "price": 820.0, "tax": 184.0}
+    (text,) = explained(surprise, **changes).reasons(3)
+    low, high = re.fullmatch(
+        r"tax 184.00 with price 820.00: (.+) to (.+) in \d\d % of rows with about this price", text
+    ).groups()
+    assert 150 < float(low) < 160 < float(high) < 170
+    long = explained(surprise, **changes).long().set_index("column")["reason"]
+    assert long["tax"] == text
+    assert long["price"] == ""
+    assert explained(surprise, **{**changes, "tax": 155.8}).reasons(3) == [TOGETHER]
 
 
 def test_a_rare_value_is_named_with_its_frequency_and_a_frequent_one_is_no_reason(reason):

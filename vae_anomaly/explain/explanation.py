@@ -1,5 +1,6 @@
 """Explanation of scores: for each cell its nats, the value seen, the value expected, and the reason in words."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,48 +57,56 @@ class Explanation:
         order, names = self._order(), self.nats.columns
         rows, columns = np.repeat(np.arange(len(order)), order.shape[1]), order.ravel()
         figures = {name: cells_of(getattr(self, name), rows, columns) for name in ("value", "expected", "low", "high")}
+        reasons = [dict(self._named(row, columns)) for row, columns in enumerate(order)]
+        surprise = self.surprise.to_numpy()
+        for row in np.flatnonzero(surprise[:, -1] > 0).tolist():
+            reasons[row][len(names) - 1] = TOGETHER
         return pd.DataFrame(
             {
                 "row": self.nats.index[rows],
                 "column": pd.Series([names[column] for column in columns], dtype=object),
                 "nats": self.nats.to_numpy()[rows, columns],
-                "surprise": self.surprise.to_numpy()[rows, columns],
+                "surprise": surprise[rows, columns],
                 **figures,
-                "reason": [self._reason(*cell) for cell in zip(rows.tolist(), columns.tolist(), strict=True)],
+                "reason": [reasons[row].get(column, "") for row, column in zip(rows, columns, strict=True)],
             }
         )
 
     def reasons(self, most: int) -> list[str]:
         """Reasons of each row, at most ``most``, the most surprising first; "" if nothing is surprising.
 
-        After the first, only cells whose surprise is a substantial part of its surprise are named. If no single cell is
+        After the first, only cells whose surprise is a substantial part of its surprise are named. If no cell is
         anomalous given the others, the columns do not go together.
         """
-        surprise = self.surprise.to_numpy()
-        texts = []
+        surprise, texts = self.surprise.to_numpy(), []
         for row, columns in enumerate(self._order()):
             found: list[str] = []
             least = 0.0
-            for column in columns[np.append(self.in_words.columns[row], False)[columns]].tolist():
-                if len(found) == most or not surprise[row, column] > least:
+            for column, reason in self._named(row, columns):
+                if len(found) == most or surprise[row, column] < least:
                     break
-                if reason := self.in_words.of(row, column):
-                    found.append(reason)
-                    least = max(least, SUBSTANTIAL * surprise[row, column])
+                found.append(reason)
+                least = least or SUBSTANTIAL * surprise[row, column]
             if not found and self.value.shape[1] > 1 and surprise[row].max() > 0:
                 found = [TOGETHER]
             texts.append("; ".join(found))
         return texts
 
+    def _named(self, row: int, columns: np.ndarray) -> Iterator[tuple[int, str]]:
+        """Those of the ``columns`` that are reasons, with the reason in words; or else a pair of numbers."""
+        is_named = False
+        for column in columns[np.append(self.in_words.columns[row], False)[columns]].tolist():
+            if reason := self.in_words.of(row, column):
+                is_named = True
+                yield column, reason
+        if not is_named:
+            column, reason = self.in_words.of_pair(row)
+            if reason:
+                yield column, reason
+
     def _order(self) -> np.ndarray:
         """Indices of the columns, (rows, columns + 1), the most surprising first."""
         return np.argsort(-self.surprise.to_numpy(), 1, kind="stable")
-
-    def _reason(self, row: int, column: int) -> str:
-        """One cell in words; "" unless it is surprising and anomalous given the others."""
-        if column < self.value.shape[1]:
-            return self.in_words.of(row, column)
-        return TOGETHER if float(self.surprise.to_numpy()[row, column]) > 0 else ""
 
 
 def explain(fitted: FittedModel, X: Any) -> Explanation:

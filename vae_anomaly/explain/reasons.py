@@ -6,6 +6,7 @@ anomalous if it is rare: among the similar rows or in the whole table, values at
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from numbers import Real
 
 import numpy as np
@@ -18,6 +19,7 @@ from vae_anomaly.formatting import cell_text, column_texts, percent, quoted
 
 SELDOM = 0.005  # fraction of the rows up to which a value is rare whatever is beside it
 LEAST_OF_PAIR = 1.0  # nats of surprise from which values that are ordinary by themselves are compared in pairs
+LEAST_OF_NUMBERS = 3.0  # nats of the most surprising column from which numbers are compared in pairs
 MOSTLY = 0.5  # fraction of the rows from which a value is the usual one
 TIMES_RARER = 10  # than the level that a value is probably meant to be
 
@@ -57,8 +59,9 @@ class Reasons:
         first = self.facts.first[column]
         cell, is_anomalous = self.x[row, first], self._anomalous[row, first]
         if np.isnan(cell):
-            text = f"{name} is missing; empty in {percent(self.facts.missing[column])} of rows"
-            return text if is_anomalous else ""
+            empty, same = self.facts.missing[column], self.similar.same[row, first]
+            often = f"{percent(empty)} of rows" if empty <= RARE else f"{percent(same)} of similar rows"
+            return f"{name} is missing; empty in {often}" if is_anomalous else ""
         if np.isposinf(cell):
             ends = self.low.iat[row, column], self.high.iat[row, column]
             is_number, noun = self.facts.cells[column].is_number, self.facts.schema.columns[column].noun
@@ -69,6 +72,35 @@ class Reasons:
         else:
             said = self._level(row, column, is_anomalous)
         return f"{name} {said}" if said else ""
+
+    def of_pair(self, row: int) -> tuple[int, str]:
+        """The column of the number that goes least with another number of its row, and why; "" if all go together.
+
+        Only the most surprising numbers are compared.
+        """
+        most = 3
+        columns = [
+            column
+            for column in np.argsort(-self.surprise[row], kind="stable")[:most].tolist()
+            if self.facts.cells[column].is_number
+            and self.surprise[row, column] >= LEAST_OF_PAIR
+            and np.isfinite(self.x[row, self.facts.first[column]])
+        ]
+        found = [(0.0, -1, "")]
+        if self.surprise[row].max() < LEAST_OF_NUMBERS:
+            return found[0][1:]
+        for column, partner in permutations(columns, 2):
+            if near := self.facts.near(self.x[row], column, partner):
+                low, high, fraction = near
+                number = self.x[row, self.facts.first[column]]
+                distance = max(low - number, number - high) / max(high - low, np.finfo(float).tiny)
+                ends = (self.facts.value(column, end) for end in (low, high))
+                seen, *texts = self._texts(column, self.value.iat[row, column], *ends)
+                (beside,) = self._texts(partner, self.value.iat[row, partner])
+                name, other = self.value.columns[column], self.value.columns[partner]
+                often = f"{_range(*texts)} in {percent(fraction)} of rows with about this {other}"
+                found.append((distance, column, f"{name} {seen} with {other} {beside}: {often}"))
+        return max(found, key=lambda pair: pair[0])[1:]
 
     @cached_property
     def columns(self) -> np.ndarray:

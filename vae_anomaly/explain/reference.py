@@ -65,7 +65,7 @@ class ReferenceFacts:
         self.first = np.unique([cell.column for cell in cells], return_index=True)[1]  # of a date the number is first
         self.cells = [cells[index] for index in self.first]
         self._levels, self._counts, self._joint = cache(self._text_levels), cache(self._count), cache(self._count_pairs)
-        self._ranges = cache(self._find_ranges)
+        self._ranges, self._order = cache(self._find_ranges), cache(self._sort)
         self._values = [column for column, cell in enumerate(self.cells) if not cell.is_number]
 
     @cached_property
@@ -151,6 +151,26 @@ class ReferenceFacts:
                     found.append(Within(partner, int(other), float(first), float(last)))
         return min(found, key=lambda within: within.high - within.low, default=None)
 
+    def near(self, x: np.ndarray, column: int, partner: int) -> tuple[float, float, float] | None:
+        """Central range of a number in the rows with about the same number in another column as the encoded row.
+
+        The third figure is the fraction of these rows in the range; None if the number lies inside, or too few show it.
+        """
+        order, ordered = self._order(partner)
+        if len(order) < 2 * LEAST_RANGE:
+            return None
+        start = np.searchsorted(ordered, x[self.first[partner]]) - LEAST_RANGE
+        start = min(max(0, start), len(order) - 2 * LEAST_RANGE)
+        ends = ordered[[start, start + 2 * LEAST_RANGE - 1]]  # rows with the same number are all taken
+        rows = order[np.searchsorted(ordered, ends[0], "left") : np.searchsorted(ordered, ends[1], "right")]
+        near = np.sort(self._rows[rows, self.first[column]])
+        near = near[~np.isnan(near)]
+        if len(near) < LEAST_RANGE:
+            return None
+        low, high = near[_ends(len(near))].tolist()
+        inside = low <= x[self.first[column]] <= high
+        return None if inside else (low, high, float(((near >= low) & (near <= high)).mean()))
+
     def fraction_within(self, column: int, within: Within) -> float:
         """Fraction of the rows with the value of the other column in which the number is inside the range."""
         numbers = self._rows[self._rows[:, self.first[within.column]] == within.code, self.first[column]]
@@ -218,6 +238,13 @@ class ReferenceFacts:
         pairs = values[both].astype(int) * m + others[both].astype(int)
         return np.bincount(pairs, minlength=n * m).reshape(n, m)
 
+    def _sort(self, column: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows in the order of a number, without those that lack it, and the number in that order."""
+        numbers = self._rows[:, self.first[column]]
+        order = np.argsort(numbers, kind="stable")
+        order = order[: len(order) - np.isnan(numbers).sum()]
+        return order, numbers[order]
+
     def _find_ranges(self, column: int, partner: int | None) -> np.ndarray:
         """Central range of a number for each code of the partner, (codes, 2), or in all rows, (1, 2).
 
@@ -229,9 +256,14 @@ class ReferenceFacts:
         for code in range(len(ranges)):
             seen = np.sort(numbers[(others == code) & ~np.isnan(numbers)])
             if len(seen) >= LEAST_RANGE:
-                ends = np.rint(np.array([(1 - CENTRAL) / 2, (1 + CENTRAL) / 2]) * (len(seen) - 1)).astype(int)
-                ranges[code] = seen[ends]
+                ranges[code] = seen[_ends(len(seen))]
         return ranges
+
+
+def _ends(count: int) -> np.ndarray:
+    """Positions of the ends of the central range among ordered values."""
+    ends: np.ndarray = np.rint(np.array([(1 - CENTRAL) / 2, (1 + CENTRAL) / 2]) * (count - 1)).astype(int)
+    return ends
 
 
 def _folded(level: str) -> str:
