@@ -208,7 +208,7 @@ def column_texts(values: Sequence[object], decimals: int | None) -> list[str]:
     (['1,252.50', '35,000.00'], ['0.12346', '0.12347', '2'])
     """
     texts: list[str] = []
-    grouped = any(isinstance(value, Real) and abs(value) >= LEAST_GROUPED for value in values)
+    grouped = any(isinstance(value, Real) and abs(float(value)) >= LEAST_GROUPED for value in values)
     for digits in range(4, 18):
         texts = [_column_text(value, decimals, digits, grouped) for value in values]
         if len(set(texts)) == len(set(values)):
