@@ -59,6 +59,7 @@ class ReferenceRows:
     scores: np.ndarray
 
 
+MISSING = "means", "weights", "curves", "charges"  # arrays of `MissingCells` in a file
 TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
@@ -123,7 +124,9 @@ class FittedModel(TableForm):
         tensors["latents"] = np.array(astuple(self.latents))
         tensors["extent"] = self.ranges
         tensors["reference.cells"], tensors["reference.scores"] = self.reference.cells, self.reference.scores
-        tensors |= {f"missing.{name}": getattr(self.missing, name) for name in ("means", "weights", "curves")}
+        tensors |= {
+            f"missing.{name}": getattr(self.missing, name) for name in ("means", "weights", "curves", "charges")
+        }
         if scorer.exemplars is not None:
             tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
             tensors["exemplars.codes"] = scorer.exemplars.means.cpu().numpy()
@@ -207,7 +210,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
             leave_one_out=documents.truth(document, "leave_one_out"),
             missing=MissingCells(
                 np.unique([cell.column for cell in schema.cells], return_index=True)[1],
-                *(np.array(tensors[f"missing.{name}"]) for name in ("means", "weights", "curves")),
+                *(np.array(tensors[f"missing.{name}"]) for name in MISSING),
             ),
         ),
         latents=LatentSummary(*tensors["latents"].tolist()),
@@ -279,6 +282,7 @@ def _check_arrays(
     wanted["missing.means"] = ((n_columns + 1,), "float64")
     wanted["missing.weights"] = ((n_columns,), "float64")
     wanted["missing.curves"] = ((2, len(FRACTIONS)), "float64")
+    wanted["missing.charges"] = ((2, n_columns), "float64")
     if architecture.exemplars:
         n = len(tensors["exemplars.counts"])
         wanted["exemplars.counts"] = ((n,), "int64")
@@ -292,7 +296,8 @@ def _check_arrays(
     finite = all(np.isfinite(array).all() for name, array in tensors.items() if name != "reference.cells")
     if not finite or np.isneginf(tensors["reference.cells"]).any() or not len(tensors["noise"]):
         raise ModelFileError("The model file holds numbers that are not finite.")
-    if (tensors["missing.weights"] < 0).any() or (tensors["missing.curves"][1] <= 0).any():
+    negative = any((tensors[f"missing.{name}"] < 0).any() for name in ("weights", "charges"))
+    if negative or (tensors["missing.curves"][1] <= 0).any():
         raise ModelFileError("The model file holds a scale of missing cells that cannot be.")
     if architecture.exemplars and not (n and (tensors["exemplars.counts"] > 0).all()):
         raise ModelFileError("The model file holds exemplars that cannot be.")

@@ -598,6 +598,7 @@ def test_impossible_exemplars_are_refused(content, tmp_path):
         {"exemplars.counts": counts[:0], "exemplars.codes": codes[:, :0]},
         {"noise": tensors["noise"][:0]},
         {"missing.weights": -tensors["missing.weights"] - 1},
+        {"missing.charges": -tensors["missing.charges"] - 1},
         {"missing.curves": tensors["missing.curves"] * [[1], [0]]},
     ):
         refused(forged(document, {**tensors, **change}, tmp_path), tmp_path)

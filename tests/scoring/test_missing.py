@@ -123,3 +123,30 @@ def test_curves_are_those_of_the_rows(rng):
     inner = slice(2, 14)
     assert_allclose(locations[inner], FRACTIONS[inner], atol=0.08)
     assert_allclose(scales[inner], 1.645 * np.sqrt(1 - FRACTIONS[inner]), rtol=0.12)
+
+
+@pytest.mark.parametrize("novelty", [False, True])
+def test_an_emptied_cell_leads_the_ranking_where_none_is_missing_and_costs_nothing_where_half_are(novelty):
+    rng = np.random.default_rng(0)
+    table = mixed(1000, rng)
+    table["often"] = np.where(rng.random(1000) < 0.5, rng.normal(size=1000), np.nan)
+    table.loc[:3, "a"] = np.nan
+    table.loc[4:7, "site"] = None
+    table.loc[8:, "rarely"] = np.nan
+    table.loc[:7, "rarely"] = rng.normal(size=8)
+    detector = VAEDetector(novelty=novelty, random_state=0).fit(table)
+    charges = detector.model_.missing.charges
+    missing, observed = charges[1], charges[0]
+    rare, never = -np.log(5 / 1002) * (1 - 5 / 50.1), np.log(1002) * (1 - 1 / 50.1)
+    assert_allclose(missing[:5] / missing[1], np.array([rare, never, never, never, rare]) / never)
+    assert never <= missing[1] <= 10 * never
+    assert_array_equal(observed[:7], 0)
+    assert_array_equal(missing[6:], 0)
+    assert observed[7] > 3
+    emptied, rows = table.iloc[500:].copy(), np.arange(500)
+    emptied["b"] = np.nan
+    before, after = detector.anomaly_score(table.iloc[500:]), detector.anomaly_score(emptied)
+    assert np.mean(after > np.quantile(before, 0.99)) > 0.9
+    assert (detector.explain(emptied)["surprise"].iloc[:, :-1].to_numpy().argmax(1) == 1).mean() > 0.8
+    contributions = detector.explain(emptied)["nats"].to_numpy().sum(1)
+    assert_allclose(contributions, after[rows], rtol=1e-6)

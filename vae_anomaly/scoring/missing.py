@@ -1,7 +1,7 @@
-"""What missing cells do to a score: rows that lack some are brought to the scale of complete rows."""
+"""What missing cells do to a score: rows that lack some are brought to the scale of complete rows; rare gaps count."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -10,6 +10,8 @@ MASKED_ROWS = 1536  # rows with cells removed, from which the scale is learned
 MASKED_CELLS = 2**19  # of these rows at most
 LEAST_SCALE = 0.15  # of the scale of complete rows, where almost nothing is observed
 FRACTIONS = np.append(np.linspace(0, 0.9, 16), np.linspace(0.92, 1, 5))  # of the weight, at which curves are known
+COMMON = 0.05  # fraction of missing cells from which on a missing cell is nothing unusual
+UPPER, MOST_DECAY = (0.75, 0.95), 10.0  # quantiles between which a tail's decay is measured; in nats, at most
 TAIL = 0.9, 0.925, 0.95, 0.975  # quantiles of anomaly scores of which the mean is the end of a scale
 
 
@@ -21,6 +23,9 @@ class MissingCells:
     missing cell adds what its column adds on average, and the deviation from the average is stretched by as much as the
     spread of scores has shrunk. So normal rows are flagged equally often whatever they lack, and a wrong cell counts
     the more, the less is known in addition to it. Complete rows keep their scores.
+
+    On top of that, a cell that is missing where next to none was, or observed where next to all were missing, adds its
+    own surprise: see `charges_of`.
 
     How the spread shrinks is measured on training rows from which random columns were removed, as a function of the
     weight of these columns.
@@ -38,12 +43,15 @@ class MissingCells:
     curves : ndarray
         (2, fractions): at each of the `FRACTIONS` of the weight that are missing, the median of anomaly scores above
         the mean of what is observed, and the distance from that median to the mean of the quantiles `TAIL`.
+    charges : ndarray
+        (2, columns): nats that an observed cell and a missing one add for being that.
     """
 
     first_cells: np.ndarray
     means: np.ndarray
     weights: np.ndarray
     curves: np.ndarray
+    charges: np.ndarray
 
     @classmethod
     def learn(
@@ -89,7 +97,16 @@ class MissingCells:
         scores = np.concatenate([score(x, x), score(masked, rows)])
         lacking = np.isnan(np.concatenate([x, masked])[:, first_cells])
         above = -scores - (means.sum() - lacking @ means[:-1])
-        return cls(first_cells, means, weights, fit_curves(lacking @ weights, above))
+        return cls(first_cells, means, weights, fit_curves(lacking @ weights, above), np.zeros((2, n_columns)))
+
+    def charged(self, x: np.ndarray, scores: np.ndarray) -> Self:
+        """The same with the charges of training rows ``x`` (rows, cells), whose scores (rows,) are without them."""
+        return replace(self, charges=charges_of(np.isnan(x[:, self.first_cells]).sum(0), scores))
+
+    def charged_scores(self, scores: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Scores (rows,) less the charges of the encoded rows ``x`` (rows, cells)."""
+        charged: np.ndarray = scores - self._charged(np.isnan(x[:, self.first_cells])).sum(1)
+        return charged
 
     def adjusted(self, scores: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Scores (rows,) of the encoded rows ``x`` (rows, cells), on the scale of complete rows."""
@@ -99,7 +116,7 @@ class MissingCells:
         observed = self.means.sum() - lacking[rows] @ self.means[:-1]
         scores = scores.copy()
         scores[rows] = -(self.means.sum() + shift + factor * (-scores[rows] - observed))
-        return scores
+        return self.charged_scores(scores, x)
 
     def contributions(self, nats: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Contributions (rows, columns + 1), on the scale of complete rows: they add up to the adjusted scores."""
@@ -110,13 +127,39 @@ class MissingCells:
         nats[rows] = self.means + factor[:, None] * (nats[rows] - self.means)
         nats[:, :-1] = np.where(lacking, self.means[:-1], nats[:, :-1])
         nats[rows, -1] += shift
+        nats[:, :-1] += self._charged(lacking)
         return nats
+
+    def _charged(self, lacking: np.ndarray) -> np.ndarray:
+        """Nats (rows, columns) that cells add for being observed or missing."""
+        return np.where(lacking, self.charges[1], self.charges[0])
 
     def _line(self, lacking: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Factor and shift (rows,) of anomaly scores above the mean, given which columns rows lack (rows, columns)."""
         (locations, scales), fractions = self.curves, lacking @ self.weights
         factor = scales[0] / np.interp(fractions, FRACTIONS, scales)
         return factor, locations[0] - factor * np.interp(fractions, FRACTIONS, locations)
+
+
+def charges_of(n_missing: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Nats (2, columns) that an observed cell and a missing one add.
+
+    They are the negative logarithm of how often cells are so (with one more of each, so that nothing is impossible),
+    fading out to nothing where that is 5 % of the rows: columns that are often missing are so together. The unit is
+    the decay of the upper tail of anomaly scores, so that such a row stands about where equally rare rows do.
+
+    Parameters
+    ----------
+    n_missing : ndarray
+        (columns,) number of missing cells among training rows.
+    scores : ndarray
+        (rows,) their scores.
+    """
+    middle, high = np.quantile(-scores, UPPER)
+    decay = np.clip((high - middle) / np.log((1 - UPPER[0]) / (1 - UPPER[1])), 1.0, MOST_DECAY)
+    frequency = (np.stack([len(scores) - n_missing, n_missing]) + 1) / (len(scores) + 2)
+    charges: np.ndarray = -np.log(frequency) * decay * (1 - frequency / COMMON).clip(0)
+    return charges
 
 
 def fit_curves(fractions: np.ndarray, above: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ class _MissingScale(nn.Module):
         self.first_cells = torch.as_tensor(missing.first_cells)
         self.means, self.weights = torch.as_tensor(missing.means), torch.as_tensor(missing.weights)
         self.points = torch.as_tensor(FRACTIONS)
-        self.curves = torch.as_tensor(missing.curves)
+        self.curves, self.charges = torch.as_tensor(missing.curves), torch.as_tensor(missing.charges)
 
     def forward(self, scores: Tensor, x: Tensor) -> Tensor:
         """Adjusted scores (rows,) of encoded rows (rows, cells)."""
@@ -71,7 +71,8 @@ class _MissingScale(nn.Module):
         shift = self.curves[0, 0] - factor * locations
         observed = self.means.sum() - lacking @ self.means[:-1]
         adjusted = -(self.means.sum() + shift + factor * (-scores - observed))
-        return torch.where(lacking.sum(1) > 0, adjusted, scores)
+        charged = self.charges[0].sum() + lacking @ self.charges.diff(dim=0)[0]
+        return torch.where(lacking.sum(1) > 0, adjusted, scores) - charged
 
     def _interpolated(self, fractions: Tensor) -> Tensor:
         """The curves (2, rows) at these fractions: sums of the slopes of all pieces, up to where a row lies."""
