@@ -148,7 +148,9 @@ class Reasons:
         facts, index, value = self.facts, self.facts.first[column], self.value.iat[row, column]
         code, seen = self.x[row, index], quoted(value)
         frequency, expected = facts.frequency(column, code), quoted(self.expected.iat[row, column])
-        close = facts.close_level(column, value) if isinstance(value, str) and frequency < RARE else None
+        close = (
+            facts.close_level(column, value) if is_anomalous and isinstance(value, str) and frequency < RARE else None
+        )
         if close is not None and facts.level_frequency(column, close) < TIMES_RARER * frequency:
             close = None
         meant = f", close to {quoted(close)}" if close is not None else f", expected {expected}"

@@ -64,8 +64,9 @@ class ReferenceFacts:
         cells: Sequence[Cell] = schema.cells
         self.first = np.unique([cell.column for cell in cells], return_index=True)[1]  # of a date the number is first
         self.cells = [cells[index] for index in self.first]
-        self._levels, self._counts, self._joint = cache(self._text_levels), cache(self._count), cache(self._count_pairs)
+        self._levels, self._counts, self._joint = cache(self._fold_levels), cache(self._count), cache(self._count_pairs)
         self._ranges, self._order = cache(self._find_ranges), cache(self._sort)
+        self.close_level = cache(self._find_close)
         self._values = [column for column, cell in enumerate(self.cells) if not cell.is_number]
 
     @cached_property
@@ -177,24 +178,28 @@ class ReferenceFacts:
         numbers = numbers[~np.isnan(numbers)]
         return float(((numbers >= within.low) & (numbers <= within.high)).mean())
 
-    def close_level(self, column: int, value: str) -> str | None:
+    def _find_close(self, column: int, value: str) -> str | None:
         """The known level of a category that a value is probably meant to be: other case, blanks or few other letters.
 
-        Levels that differ in a digit are different things.
+        Levels that differ in a digit are different things. It begins or ends alike, and has about as many letters.
         """
-        levels = [level for level in self._levels(column) if level != value]
-        same = [level for level in levels if _folded(level) == _folded(value)]
-        if same:
-            return same[0]
-        if len(value) < 4:
-            return None
-        digits = [letter for letter in value if letter.isdigit()]
-        alike = (level for level in reversed(levels) if abs(len(level) - len(value)) <= 2)
-        folded = {
-            _folded(level): level for level in alike if [letter for letter in level if letter.isdigit()] == digits
-        }
-        close = get_close_matches(_folded(value), folded, n=1, cutoff=0.8)
-        return folded[close[0]] if close else None
+        levels, meant, fewest = (
+            self._levels(column),
+            _folded(value),
+            4,
+        )  # letters, in which a wrong one is a misspelling
+        if meant in levels and levels[meant] != value:
+            return levels[meant]
+        alike = [
+            text
+            for text in levels
+            if (text[:1] == meant[:1] or text[-1:] == meant[-1:])
+            and abs(len(text) - len(meant)) <= 1
+            and levels[text] != value
+            and _digits(text) == _digits(meant)
+        ]
+        close = get_close_matches(meant, alike, n=1, cutoff=0.8) if len(meant) >= fewest else []
+        return levels[close[0]] if close else None
 
     def level_frequency(self, column: int, level: str) -> float:
         """Fraction of the rows with a value that hold a level of a category."""
@@ -220,10 +225,11 @@ class ReferenceFacts:
         row[0, self.first[column]] = code
         return self.schema.decode(row).iat[0, column]
 
-    def _text_levels(self, column: int) -> list[str]:
+    def _fold_levels(self, column: int) -> dict[str, str]:
+        """Text levels of a category, the most frequent of those that differ only in case and blanks."""
         described = self.schema.columns[column]
         levels = described.levels[:MOST_COMPARED] if isinstance(described, CategoryColumn) else ()
-        return [level for level in levels if isinstance(level, str)]
+        return {_folded(level): level for level in reversed(levels) if isinstance(level, str)}
 
     def _count(self, column: int) -> np.ndarray:
         """Rows of each code, (codes,)."""
