@@ -40,9 +40,8 @@ NOT_SAVED = ("verbose", "callbacks", "checkpoint")  # parameters that the model 
 class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Outlier and novelty detection with a variational autoencoder (VAE).
 
-    The score of a row is its ELBO, a lower bound of its log density in nats: the lower, the more anomalous. Columns may
-    hold numbers, booleans, categories, text, dates and missing cells. A missing cell was not observed and adds nothing
-    to the score.
+    The score of a row is its ELBO, an estimate of its log density in nats: the lower, the more anomalous. Columns may
+    hold numbers, booleans, categories, text, dates and missing cells. A missing cell adds the average of its column.
 
     Text in a column of numbers, durations or truth values, and text that is no date in a column of dates, is an
     unreadable cell: it has the probability of one row among the training rows, spread over all numbers that a cell can
@@ -76,8 +75,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     beta : float, default=1.0
         Weight of the KL in training. Scores always have weight 1.
     bound : {"elbo", "iwae"}, default="elbo"
-        Bound of the log density that is the score: the ELBO, or the tighter importance-weighted bound (arXiv
-        1509.00519). It is fixed by ``fit``.
+        Bound of the log density of which the score is an estimate: the ELBO, or the tighter importance-weighted bound
+        (arXiv 1509.00519). It is fixed by ``fit``.
     variational : bool, default=True
         False fits a plain autoencoder: no prior, no KL, and the score is minus the squared error.
     image_shape : (channels, height, width), optional
@@ -113,8 +112,9 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Fraction of the rows held out for early stopping, in novelty detection and for a representation. If it is fewer
         than 10 rows, none are held out.
     n_draws : int, default=2
-        Draws from the posterior that are decoded to score a row. They are drawn once in ``fit`` and are the same for
-        all rows, in pairs of opposite sign where the number is even. The KL needs no draws.
+        Draws from the posterior that are decoded to score a row, the same for all rows, in pairs of opposite sign where
+        the number is even. They are signs (-1 or 1), the set of several that gives the training rows their mean level;
+        for ``bound="iwae"`` normal draws. The KL needs no draws.
     device : str, default="auto"
         "auto" takes CUDA if available, otherwise the CPU; or a torch device such as "cpu" or "cuda:1".
     precision : {"auto", "float32", "float64"}, default="auto"
@@ -151,7 +151,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         A row for each latent, over the training rows: ``mean`` and ``std`` of the posterior means, the posterior's own
         standard deviation ``posterior_std``, the mean ``kl`` in nats, and ``active``: the latent distinguishes rows.
     baseline_contributions_ : list of float
-        Mean contribution of each column, and of the latent term, in nats, over training rows that are not anomalous.
+        Mean contribution of each column where it is observed, and of the latent term, in nats, over training rows that
+        are not anomalous.
     versions_ : dict
         Versions of Python and of the libraries that fitted the model.
     model_ : FittedModel
@@ -355,7 +356,14 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """ELBO of each row, (rows,), in nats: the lower, the more anomalous."""
+        """ELBO of each row, (rows,), in nats: the lower, the more anomalous.
+
+        In outlier detection a training row does not count as its own exemplar: a row whose latent means nearly equal
+        those of an exemplar is taken for it, and the closer they are the less that exemplar counts, so that the score
+        changes little when the row does. A row with missing cells is scored on the scale of complete rows: a missing
+        cell adds the mean of its column, and what the observed cells add beyond their means is stretched, so that
+        normal rows are flagged equally often whatever they lack (see `vae_anomaly.scoring.missing`).
+        """
         fitted = self.model_
         return fitted.scorer.score(fitted.encode(X))
 

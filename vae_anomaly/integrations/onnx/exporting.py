@@ -184,7 +184,6 @@ def describe(fitted: FittedModel) -> dict[str, Any]:
         "threshold": -fitted.record.offset,
         "bound": fitted.scorer.objective.bound if architecture.variational else "squared error",
         "unit": "nats" if architecture.variational else "squared deviations",
-        "rows": "new: a row that was in training explains itself" if architecture.exemplars else "any",
         "fitted_with": fitted.record.versions,
         "exported_with": {name: version(name) for name in ("vae-anomaly", "torch", "onnx", "onnxscript")},
     }
