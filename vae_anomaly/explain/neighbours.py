@@ -27,10 +27,10 @@ RARE = 0.05  # fraction of the rows up to which a value is rare
 class Expected:
     """What is expected in each cell of some rows, arrays (rows, cells).
 
-    ``cells`` is the median, or most frequent value, of the similar rows, encoded; ``low`` and ``high`` are the ends of
-    their central 90 %; ``same`` and ``agreement`` are the fractions of them that hold the value seen and the value
-    expected. ``tail``, of cells that are no numbers or missing, is about the fraction that hold values at most as
-    frequent as the one seen: 1 if it is frequent. A missing cell is a value, too.
+    ``cells`` is the median, or most frequent value, of the 16 most similar rows, encoded; ``low`` and ``high`` are the
+    ends of the central 90 % of up to 40; ``same`` and ``agreement`` are the fractions of them that hold the value seen
+    and the value expected. ``tail``, of cells that are no numbers or missing, is about the fraction that hold values at
+    most as frequent as the one seen: 1 if it is frequent. A missing cell is a value, too.
     """
 
     cells: np.ndarray
@@ -91,15 +91,16 @@ class SimilarRows:
         return Expected(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
     def _expected_of_chunk(self, x: np.ndarray, informative: np.ndarray) -> tuple[np.ndarray, ...]:
-        found = self._summary(self._rows[self._nearest(x, informative)], x)
+        found = self._summary(self._rows[self._nearest(x, informative)], x, FEWEST)
         without = ~informative.any(axis=1)
         if without.any():  # nothing to search by: all rows are similar
-            for part, whole in zip(found, self._summary(self._rows[None], x[without]), strict=True):
+            of_all = self._summary(self._rows[None], x[without], len(self._rows))
+            for part, whole in zip(found, of_all, strict=True):
                 part[without] = whole
         return found
 
     def _nearest(self, x: np.ndarray, informative: np.ndarray) -> np.ndarray:
-        """Indices of the reference rows nearest to each row, (rows, nearest); equal rows are left out."""
+        """Indices of the reference rows nearest to each row, (rows, nearest), in order; equal rows are left out."""
         features = self._features_of(x)
         weights = torch.as_tensor(informative[:, self._feature_columns]).float() * ~features.isnan()
         distances = weights @ self._squares - 2 * (weights * features.nan_to_num()) @ self._features
@@ -108,7 +109,7 @@ class SimilarRows:
             distances[row, torch.as_tensor(self._keys == keys[row])] = torch.inf
         count = min(max(FEWEST, len(self._keys) // 20), NEAREST, max(1, len(self._keys) - 1))
         resolution = 2.0**10  # smaller differences of squared distances are rounding and vary with the batch
-        return distances.mul_(resolution).round_().topk(count, largest=False, sorted=False).indices.numpy()
+        return distances.mul_(resolution).round_().topk(count, largest=False).indices.numpy()
 
     def _features_of(self, x: np.ndarray) -> Tensor:
         """Numbers as they are, other values one-hot: as far apart as two numbers of a column on average."""
@@ -123,21 +124,18 @@ class SimilarRows:
                 parts.append(one_hot.masked_fill(values.isnan(), torch.nan))
         return torch.cat(parts, 1)
 
-    def _summary(self, rows: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The arrays of `Expected`, given the similar ``rows`` (rows or 1, similar rows, cells) of the rows ``x``."""
-        ordered = np.sort(rows, 1)  # missing cells last
-        last = np.isfinite(ordered).sum(1, keepdims=True) - 1
-        low, middle, high = (
-            np.take_along_axis(ordered, np.rint(quantile * last).astype(int).clip(0), 1)[:, 0]
-            for quantile in ((1 - CENTRAL) / 2, 0.5, (1 + CENTRAL) / 2)
-        )
-        middle[:, ~self._is_number] = _most_frequent(rows[..., ~self._is_number])
+    def _summary(self, rows: np.ndarray, x: np.ndarray, n_middle: int) -> tuple[np.ndarray, ...]:
+        """The arrays of `Expected`, given the similar ``rows`` (rows or 1, similar rows, cells) of the rows ``x``.
+
+        The first ``n_middle`` of them, the most similar, set the value expected.
+        """
+        low, high = _quantiles(rows, (1 - CENTRAL) / 2, (1 + CENTRAL) / 2)
+        (middle,) = _quantiles(rows[:, :n_middle], 0.5)
+        middle[:, ~self._is_number] = _most_frequent(rows[:, :n_middle, ~self._is_number])
         same = _fraction(rows, x)
-        chosen = np.nonzero((same <= RARE) & ~(self._is_number & ~np.isnan(x)))
+        row, cell = chosen = np.nonzero((same <= RARE) & ~(self._is_number & ~np.isnan(x)))
         tail = np.ones_like(same)
-        tail[chosen] = _tail(
-            rows[chosen[0] if len(rows) > 1 else 0, :, chosen[1]], x[chosen], self._is_number[chosen[1]]
-        )
+        tail[chosen] = _tail(rows[row if len(rows) > 1 else 0, :, cell], x[chosen], self._is_number[cell])
         return middle, low, high, same, _fraction(rows, middle), tail
 
 
@@ -145,21 +143,27 @@ def informative_columns(surprise: np.ndarray) -> np.ndarray:
     """Columns that similar rows are searched by, (rows, columns) bool: all but those that are anomalous in the row.
 
     The most surprising column is left out if it is above the baseline, and up to four more if they are well above it.
-    Only columns that are left out can be reasons.
 
     Parameters
     ----------
     surprise : ndarray
         (rows, columns), nats above the baseline.
     """
-    least, most = 1.5, 5  # nats; columns left out, since few others would remain to search by
+    least, most = 2.3, 5  # nats, a factor of ten; columns left out, since few others would remain to search by
     order = np.argsort(-surprise, 1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(surprise.shape[1])[None], 1)
-    # A quarter of the largest surprise: a wrong cell also makes the other columns surprising.
-    limit = np.maximum(least, 0.25 * surprise.max(1, keepdims=True))
+    # Half of the largest surprise: a wrong cell also makes the other columns surprising.
+    limit = np.maximum(least, 0.5 * surprise.max(1, keepdims=True))
     anomalous = (surprise > 0) & (ranks == 0) | (surprise > limit) & (ranks < most)
     return ~anomalous
+
+
+def _quantiles(rows: np.ndarray, *quantiles: float) -> list[np.ndarray]:
+    """Quantiles along the second axis, each one of the values; NaN where all are missing."""
+    ordered = np.sort(rows, 1)  # missing cells last
+    last = np.isfinite(ordered).sum(1, keepdims=True) - 1
+    return [np.take_along_axis(ordered, np.rint(q * last).astype(int).clip(0), 1)[:, 0] for q in quantiles]
 
 
 def _most_frequent(values: np.ndarray) -> np.ndarray:
