@@ -639,3 +639,36 @@ def test_the_schema_shows_the_scale_of_each_number_and_keeps_it_in_a_file():
     read = Schema.from_json(json.loads(json.dumps(schema.to_json())))
     np.testing.assert_array_equal(read.encode(frame), schema.encode(frame))
     np.testing.assert_allclose(read.decode(read.encode(frame))["cost"], costs, rtol=1e-12)
+
+
+def ordered_dates(n=200):
+    """Dates of orders, of their delivery days later, and of something else."""
+    rng = np.random.default_rng(0)
+    ordered, other = (pd.Timestamp("2023-01-01") + pd.to_timedelta(rng.integers(0, 700, n), "D") for _ in range(2))
+    return pd.DataFrame(
+        {"sent": ordered + pd.to_timedelta(rng.integers(1, 10, n), "D"), "ordered": ordered, "born": other}
+    )
+
+
+def test_the_time_between_dates_that_go_together_is_a_cell_of_the_later_one():
+    frame = ordered_dates()
+    schema = Schema.learn(frame)
+    assert schema.gaps == [(0, 1)]
+    assert [(cell.column, cell.since) for cell in schema.cells[:4]] == [(0, None), (1, None), (2, None), (0, 1)]
+    wrong = frame.assign(sent=frame["ordered"] - pd.Timedelta("3D"))
+    assert (np.abs(schema.encode(frame)[:, 3]) < 3).all()
+    assert (schema.encode(wrong)[:, 3] < schema.encode(frame)[:, 3].min() - 1).all()
+    pd.testing.assert_frame_equal(schema.decode(schema.encode(frame)), frame)
+    read = Schema.from_json(json.loads(json.dumps(schema.to_json())))
+    np.testing.assert_array_equal(read.encode(frame), schema.encode(frame))
+
+
+def test_the_time_between_dates_is_missing_where_one_of_them_is_missing_or_unreadable():
+    frame = ordered_dates()
+    schema = Schema.learn(frame)
+    texts = frame.astype(object).assign(sent=frame["sent"].astype(str))
+    texts.loc[0, "sent"], texts.loc[1, "sent"], texts.loc[2, "ordered"] = None, "soon", None
+    cells = schema.encode(texts)
+    assert np.isnan(cells[:3, 3]).all()
+    np.testing.assert_array_equal(cells[3:], schema.encode(frame)[3:])
+    assert np.isposinf(cells[1, 0])

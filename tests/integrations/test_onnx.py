@@ -51,7 +51,8 @@ def mixed_table(rng: np.random.Generator, n_rows: int) -> pd.DataFrame:
             "when": pd.Timestamp("2024-02-28T22:00") + pd.to_timedelta(rng.integers(0, 10**7, n_rows), unit="s"),
         }
     )
-    for name in ("level", "took", "on", "city", "when"):
+    table["until"] = table["when"] + pd.to_timedelta(rng.integers(0, 10**5, n_rows), unit="s")
+    for name in ("level", "took", "on", "city", "when", "until"):
         table.loc[rng.random(n_rows) < 0.1, name] = None
     return table
 

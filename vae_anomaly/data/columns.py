@@ -57,17 +57,20 @@ class NumberCell:
         Index in ``Schema.names`` of the table column that the cell comes from.
     floor
         Smallest noise scale that the spacing of the values allows, in standardised units.
+    since
+        Of a time between two dates, the index of the earlier column; None for any other number.
     """
 
     column: int
     floor: float = LEAST_FLOOR
+    since: int | None = None
 
     is_number: ClassVar[Literal[True]] = True
     n_features: ClassVar[int] = 1
 
     def describe(self, value: float, decoded: Any) -> str:
         """Text for an encoded value, given the same value decoded."""
-        return cell_text(decoded)
+        return cell_text(decoded) if self.since is None else "this time between dates"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from itertools import chain, combinations
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -51,10 +52,10 @@ class Schema:
     """
     The columns of a table and their encoding.
 
-    An encoded table is a C-contiguous float64 matrix (rows, cells): first all numbers, then all flags, then all
-    category codes. NaN is a missing cell and plus infinity an unreadable one: text in a column of numbers, truth values
-    or durations, or text that is no date, whose further cells are then missing. The cells of a row do not depend on
-    other rows.
+    An encoded table is a C-contiguous float64 matrix (rows, cells): first all numbers, times between dates last, then
+    all flags, then all category codes. NaN is a missing cell and plus infinity an unreadable one: text in a column of
+    numbers, truth values or durations, or text that is no date, whose further cells are then missing. The cells of a
+    row do not depend on other rows.
 
     Attributes
     ----------
@@ -72,26 +73,38 @@ class Schema:
         Indices of the cells that hold category codes.
     n_rows
         Number of rows that the schema was learned from.
+    gaps
+        Indices of columns of dates, the later and the earlier one, between which the time is a cell of the later one.
     """
 
-    def __init__(self, columns: Sequence[Column], scaling: Scaling, left_out: dict[Name, str], n_rows: int) -> None:
-        self.columns, self.left_out, self.n_rows = columns, left_out, n_rows
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        scaling: Scaling,
+        left_out: dict[Name, str],
+        n_rows: int,
+        gaps: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.columns, self.left_out, self.n_rows, self.gaps = columns, left_out, n_rows, [*gaps]
         self.names: list[Name] = [column.name for column in columns]
         self.kinds = [column.kind for column in columns]
         cells = [cell for index, column in enumerate(columns) for cell in column.cells(index)]
+        cells += [NumberCell(later, since=earlier) for later, earlier in self.gaps]
         order: tuple[type[Cell], ...] = (NumberCell, FlagCell, CodeCell)
         self.cells: list[Cell] = sorted(cells, key=lambda cell: order.index(type(cell)))
         self._scaling = scaling
         n_numbers, n_flags = (sum(isinstance(cell, kind) for cell in cells) for kind in (NumberCell, FlagCell))
         self._numbers, self._flags = slice(0, n_numbers), slice(n_numbers, n_numbers + n_flags)
         self.cells[self._numbers] = [
-            NumberCell(cell.column, floor)
+            replace(cell, floor=floor)
             for cell, floor in zip(self.cells[self._numbers], scaling.floors.tolist(), strict=True)
+            if isinstance(cell, NumberCell)
         ]
         self.code_cells = list(range(n_numbers + n_flags, len(cells)))
         self._cells_of: list[list[int]] = [[] for _ in columns]  # indices of each column's cells
-        for index, cell in enumerate(self.cells):
-            self._cells_of[cell.column].append(index)
+        self._gaps = slice(n_numbers - len(self.gaps), n_numbers)
+        for index in [*range(self._gaps.start), *range(n_numbers, len(cells)), *range(self._gaps.start, n_numbers)]:
+            self._cells_of[self.cells[index].column].append(index)  # as the column encodes itself, then the gaps
 
     @classmethod
     def learn(cls, frame: pd.DataFrame, rows: np.ndarray | None = None, survey: Survey | None = None) -> Self:
@@ -127,20 +140,23 @@ class Schema:
         columns, left_out = learn_columns(frame, names, rows, survey)
         n_rows = len(frame if rows is None else rows)
         scaled = [column for column in columns if isinstance(column, NumberColumn | DateColumn)]
+        used = frame if rows is None else frame.iloc[rows]
+        dates = {k: _instants(used, column) for k, column in enumerate(columns) if isinstance(column, DateColumn)}
+        gaps = learn_gaps(dates)
         step = max(1, PIECE_CELLS // n_rows)  # a few columns at a time
         pieces = (scaled[first : first + step] for first in range(0, len(scaled), step))
         tables = ((piece, frame[[column.name for column in piece]]) for piece in pieces)
-        scaling = Scaling.learn(
-            (
-                as_missing(
-                    _raw_cells(part if rows is None else part.iloc[rows], piece, [[k] for k in range(len(piece))])
-                )
-                for piece, part in tables
-            ),
-            [column.name for column in scaled],
-            [isinstance(column, DateColumn) for column in scaled],
+        parts = (
+            as_missing(_raw_cells(part if rows is None else part.iloc[rows], piece, [[k] for k in range(len(piece))]))
+            for piece, part in tables
         )
-        return cls(columns, scaling, left_out, n_rows if survey is None else survey.n_rows)
+        between = (np.stack([dates[later] - dates[earlier]], axis=1) for later, earlier in gaps)
+        scaling = Scaling.learn(
+            chain(parts, between),
+            [column.name for column in scaled] + [columns[later].name for later, _ in gaps],
+            [isinstance(column, DateColumn) for column in scaled] + [False] * len(gaps),
+        )
+        return cls(columns, scaling, left_out, n_rows if survey is None else survey.n_rows, gaps)
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """
@@ -173,6 +189,9 @@ class Schema:
         raw = _raw_cells(frame, self.columns, self._cells_of)
         flags = raw[:, self._flags]
         flags[(flags != 0) & (flags != 1) & np.isfinite(flags)] = FlagCell.unseen
+        for cell, (later, earlier) in enumerate(self.gaps, self._gaps.start):
+            instants = [as_missing(raw[:, self._cells_of[k][0]]) + self.columns[k].origin for k in (later, earlier)]
+            raw[:, cell] = instants[0] - instants[1]
         return raw
 
     def choose(self, given: list[Name]) -> list[Name]:
@@ -265,7 +284,7 @@ class Schema:
             else column
             for column in self.columns
         ]
-        return type(self)(columns, self._scaling, self.left_out, self.n_rows + len(frame))
+        return type(self)(columns, self._scaling, self.left_out, self.n_rows + len(frame), self.gaps)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""
@@ -273,6 +292,7 @@ class Schema:
             "columns": [column.to_json() for column in self.columns],
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out.items()],
             "n_rows": self.n_rows,
+            "gaps": [{"later": later, "earlier": earlier} for later, earlier in self.gaps],
             "exponents": self._scaling.exponents.tolist(),
             "widths": self._scaling.widths.tolist(),
             "centres": self._scaling.centres.tolist(),
@@ -296,10 +316,17 @@ class Schema:
             documents.numbers(document, "scales", np.finfo(np.float64).tiny, LARGEST),
             documents.numbers(document, "floors", LEAST_FLOOR, MOST_FLOOR),
         )
-        n_numbers = sum(isinstance(column, NumberColumn | DateColumn) for column in columns)
+        last = len(columns) - 1
+        gaps = [
+            (documents.whole(item, "later", 0, last), documents.whole(item, "earlier", 0, last))
+            for item in documents.items(document, "gaps")
+        ]
+        if not all(isinstance(columns[index], DateColumn) for gap in gaps for index in gap):
+            raise documents.damaged("gaps", "pairs of columns of dates")
+        n_numbers = sum(isinstance(column, NumberColumn | DateColumn) for column in columns) + len(gaps)
         if {len(getattr(scaling, part.name)) for part in fields(scaling)} != {n_numbers}:
             raise documents.damaged("centres", "one number for each column of numbers")
-        return cls(columns, scaling, left_out, documents.whole(document, "n_rows", 1, 2**63))
+        return cls(columns, scaling, left_out, documents.whole(document, "n_rows", 1, 2**63), gaps)
 
 
 @dataclass(frozen=True)
@@ -394,6 +421,45 @@ def _raw_cells(frame: pd.DataFrame, columns: Sequence[Column], cells_of: Sequenc
         for cell, part in zip(cells_of[index], columns[index].encode(values), strict=False):
             raw[:, cell] = part
     return raw
+
+
+MOST_DATES, MOST_GAPS = 8, 2  # columns of dates between which times are looked at; times of a column
+FEWEST_GAPS = 20  # rows with both dates, and half of the rows
+NARROW_GAP = 0.5  # of the spread of the dates: a wider gap says no more than they do
+
+
+def learn_gaps(dates: dict[int, np.ndarray]) -> list[tuple[int, int]]:
+    """
+    Pairs of date columns, the later and the earlier one, between which the time varies less than the dates do.
+
+    Parameters
+    ----------
+    dates
+        Instants (rows,) in microseconds of each column of dates, NaN where missing, by the column's index.
+    """
+    spreads = {column: _spread(instants) for column, instants in dates.items()}
+    found: dict[int, list[tuple[float, int]]] = {}
+    for first, second in combinations([*dates][:MOST_DATES], 2):
+        between = dates[second] - dates[first]
+        n_known = np.isfinite(between).sum()
+        if n_known < max(FEWEST_GAPS, len(between) / 2):
+            continue
+        later, earlier = (second, first) if np.nanmedian(between) >= 0 else (first, second)
+        if _spread(between) < NARROW_GAP * min(spreads[first], spreads[second]):
+            found.setdefault(later, []).append((_spread(between), earlier))
+    return [(later, earlier) for later, pairs in found.items() for _, earlier in sorted(pairs)[:MOST_GAPS]]
+
+
+def _spread(instants: np.ndarray) -> float:
+    """Distance between the outer tenths of the values that are not missing."""
+    low, high = np.nanquantile(instants, [0.1, 0.9])
+    return float(high - low)
+
+
+def _instants(frame: pd.DataFrame, column: DateColumn) -> np.ndarray:
+    """Dates in microseconds since 1970, (rows,), NaN where one is missing or unreadable."""
+    elapsed, *_ = column.encode(Values(column.name, frame[column.name]))
+    return as_missing(elapsed) + column.origin
 
 
 def _missing_message(missing: list[Name], given: list[Name]) -> str:

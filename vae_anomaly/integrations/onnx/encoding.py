@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vae_anomaly.data.columns import CodeCell, FlagCell
+from vae_anomaly.data.columns import CodeCell, FlagCell, NumberCell
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.scaling import LARGEST, LINEAR
 from vae_anomaly.data.schema import Schema
@@ -23,14 +23,18 @@ class TableEncoding(nn.Module):
     def __init__(self, schema: Schema) -> None:
         super().__init__()
         cells = schema.cells
-        self._numbers = [cell.column for cell in cells if cell.is_number]
+        self._numbers = [cell.column for cell in cells if isinstance(cell, NumberCell) and cell.since is None]
+        self._gaps = [
+            (cell.column, cell.since) for cell in cells if isinstance(cell, NumberCell) and cell.since is not None
+        ]
         self._flags = [cell.column for cell in cells if isinstance(cell, FlagCell)]
         self._codes = nn.ModuleList(_Code(cell) for cell in cells if isinstance(cell, CodeCell))
         self.scaling = _Scaling(schema.to_json(), self._numbers)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Cells (rows, cells) in the order of the schema."""
-        parts = [self.scaling(rows[:, self._numbers])] if self._numbers else []
+        numbers = [rows[:, self._numbers], *(_gap(rows[:, later], rows[:, earlier]) for later, earlier in self._gaps)]
+        parts = [self.scaling(torch.cat(numbers, 1))] if self._numbers else []
         parts += [_flags(rows[:, self._flags])] if self._flags else []
         return torch.cat([*parts, *(code(rows) for code in self._codes)], 1)
 
@@ -55,6 +59,7 @@ class _Scaling(nn.Module):
     def __init__(self, document: dict[str, Any], columns: list[int]) -> None:
         super().__init__()
         origins = [document["columns"][column].get("origin", 0) for column in columns]
+        origins += [0] * len(document["gaps"])
         exponents = torch.tensor(document["exponents"], dtype=torch.int64)
         half = -exponents // 2
         self.origins: Tensor
@@ -105,6 +110,13 @@ class _Code(nn.Module):
             code = _remainder(_quotient(code, self._part.unit) + self._part.first, self._n_codes)
         known = (code >= 0) & (code < self._n_codes) & (code == code.floor())
         return torch.where(known | code.isnan(), code, torch.full_like(code, self._n_codes))
+
+
+def _gap(later: Tensor, earlier: Tensor) -> Tensor:
+    """Time between two dates, (rows, 1), missing if one of them is missing or unreadable."""
+    gap = later - earlier
+    unknown = gap.isnan() | (later == torch.inf) | (earlier == torch.inf)
+    return torch.where(unknown, torch.full_like(gap, torch.nan), gap)[:, None]
 
 
 def _arcsinh(x: Tensor) -> Tensor:
