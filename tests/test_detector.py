@@ -248,7 +248,8 @@ def test_reasons_add_up_to_the_anomaly_score(detector, table):
     assert list(nats.columns) == [*detector.schema_.names, "(latent)"]
     assert_allclose(nats.sum(axis=1), detector.anomaly_score(table), rtol=1e-9, atol=1e-9)
     if not detector.variational:
-        assert (nats["(latent)"].abs() < 1e-12).all()
+        complete = pd.DataFrame(table)[detector.schema_.names].notna().all(axis=1)  # others are brought to their scale
+        assert (nats["(latent)"][complete.to_numpy()].abs() < 1e-12).all()
 
 
 def test_surprise_is_measured_from_the_means_of_training_rows_that_are_not_anomalous(train, table):
