@@ -4,6 +4,7 @@ python score_onnx.py model.onnx table.csv
 """
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -11,10 +12,19 @@ import onnxruntime
 import pandas as pd
 
 
+def shape_of(text: str) -> str:
+    """Shape of a text: digits as 9, letters as A or a, long runs of either and of alike words shortened."""
+    signs = ("9" if c.isdigit() else "A" if c.isupper() else "a" if c.isalpha() else c for c in text)
+    shape = re.sub(r"9{5,}", "9999", re.sub(r"([aA])\1+", r"\1", "".join(signs)))
+    return re.sub(r"(\S+ )\1{2,}", r"\1", shape)
+
+
 def as_numbers(values: pd.Series, column: dict) -> np.ndarray:
     """One column as input of the graph: floats, NaN for missing values, infinity for text that is no such value."""
     match column["kind"]:
-        case "category":
+        case "category" | "text":
+            if column["kind"] == "text":
+                values = values.map(lambda value: shape_of(str(value)), na_action="ignore")
             codes = dict(zip(column["levels"], column["codes"], strict=True))
             found = values.map(
                 lambda value: codes.get(value, codes.get(str(value), column["unseen"])), na_action="ignore"

@@ -14,7 +14,15 @@ from vae_anomaly.data.columns import Cell, CodeCell, FlagCell, NumberCell
 from vae_anomaly.data.schema import EncodedMatrix, parts
 from vae_anomaly.errors import DeviceError
 from vae_anomaly.model.convolutions import Shape
-from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS, Bernoulli, Categorical, Likelihood, Mixed, SquaredError
+from vae_anomaly.model.likelihoods import (
+    NUMBER_LIKELIHOODS,
+    Bernoulli,
+    Categorical,
+    Frequency,
+    Likelihood,
+    Mixed,
+    SquaredError,
+)
 from vae_anomaly.model.pca_init import count_components, pca_rows, standardised_variances
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.training.trainer import FenceTrimming, FixedTrimming, Plan, Trimming
@@ -205,9 +213,9 @@ class Architecture:
         n_flags = sum(isinstance(cell, FlagCell) for cell in cells)
         blocks: list[Likelihood] = [NUMBER_LIKELIHOODS[self.number_likelihood](floors, unseen)] if floors else []
         blocks += [Bernoulli(n_flags, unseen)] if n_flags else []
-        blocks += [Categorical(cell.n_codes, unseen, cell.spread) for cell in cells if isinstance(cell, CodeCell)]
+        blocks += [_density_of_codes(cell, unseen) for cell in cells if isinstance(cell, CodeCell)]
         if not self.variational:
-            blocks = [SquaredError(block) for block in blocks]
+            blocks = [block if isinstance(block, Frequency) else SquaredError(block) for block in blocks]
         return Mixed(tuple(blocks), self.missing_indicators)
 
     def build(self, cells: Sequence[Cell], n_rows: int, device: torch.device | str) -> VAE:
@@ -220,6 +228,10 @@ class Architecture:
                 self.n_estimators,
                 self.image_shape if self.convolutional else None,
             )
+
+
+def _density_of_codes(cell: CodeCell, unseen: float) -> Likelihood:
+    return Categorical(cell.n_codes, unseen, cell.spread) if cell.nats is None else Frequency(cell.nats)
 
 
 def choose_architecture(
@@ -246,7 +258,8 @@ def choose_architecture(
         The columns have one unit, as pixels have, and distances between rows mean something.
     """
     recipe, image_shape = settings.recipe, settings.image_shape
-    indicators = () if recipe.convolutional else missing  # convolutions see pixels alone
+    seen = tuple(cell for cell in missing if cells[cell].n_features)
+    indicators = () if recipe.convolutional else seen  # convolutions see pixels alone
     n_features = len(indicators) + sum(cell.n_features for cell in cells)
     n_components = settings.n_components
     if n_components == "auto" and settings.variational:

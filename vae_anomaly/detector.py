@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from vae_anomaly.config import Settings, as_json, check_parameters, resolve_device
+from vae_anomaly.data.columns import ShapeColumn
 from vae_anomaly.data.parse import as_frame, fill, index_of, is_frame, unmasked
 from vae_anomaly.diagnose.diagnosis import diagnose_model
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
@@ -689,6 +690,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             return table
         frame = as_frame(X).copy()
         for place, name in enumerate(fitted.schema.names):
+            if isinstance(fitted.schema.columns[place], ShapeColumn):
+                continue  # a text cannot be known from its shape
             frame[name] = fill(frame[name], filled[name], missing[:, place])
         return frame
 

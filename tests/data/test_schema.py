@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from vae_anomaly.data import columns
 from vae_anomaly.data.columns import HOUR_OF_DAY, WEEKDAY, CodeCell, FlagCell, NumberCell
+from vae_anomaly.data.parse import shape_of
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, DataWarning
 
@@ -348,8 +349,8 @@ LEFT_OUT = {
     "empty": (pd.Series([None] * N, dtype=object), "has no values"),
     "empty floats": (pd.Series([np.nan] * N), "has no values"),
     "empty categories": (pd.Series(pd.Categorical([None] * N)), "has no values"),
-    "free text": (pd.Series([f"text {k}" for k in range(N)]), "identifier or free text: 60 distinct of 60"),
-    "free text with gaps": (pd.Series([f"t{k}" if k else None for k in range(N)]), "59 distinct of 59"),
+    "free text": (pd.Series(["-" * k + "t" for k in range(N)]), "identifier or free text: 60 distinct of 60"),
+    "free text with gaps": (pd.Series(["-" * k + "t" if k else None for k in range(N)]), "59 distinct of 59"),
     "counter": (pd.Series(range(7, 7 + N)), "is a row index"),
     "nullable counter": (pd.Series(range(N), dtype="Int64"), "is a row index"),
     "arrow counter": (pd.Series(range(N), dtype="int64[pyarrow]"), "is a row index"),
@@ -414,7 +415,7 @@ MOSTLY = {
     "too much text": ([k / 8 for k in range(53)] + ["12.0 oz"] * 7, "code"),
     "dates with text": ([f"2024-01-{k % 9 + 1:02}" for k in range(54)] + ["31.31.2020"] * 6, "number"),
     "flags with text": (["0", "1"] * 28 + ["yes"] * 4, "flag"),
-    "leading zeros": ([f"{k:03}" for k in range(57)] + ["x"] * 3, None),
+    "leading zeros": ([f"{k:03}" for k in range(57)] + ["x"] * 3, "code"),
 }
 
 
@@ -422,7 +423,7 @@ MOSTLY = {
 @pytest.mark.filterwarnings("ignore::vae_anomaly.errors.DataWarning")
 def test_at_most_a_tenth_of_a_column_is_unreadable(values, kind):
     schema = Schema.learn(frame_of(c=values, d=range(60, 0, -1)))
-    assert kinds(schema, "c")[:1] == ([] if kind is None else [kind])  # identifiers are left out
+    assert kinds(schema, "c")[:1] == [kind]  # of identifiers, the shape
 
 
 def test_one_frequent_text_is_proposed_as_a_marker_of_missing_cells():
@@ -443,7 +444,7 @@ def test_text_with_many_words_is_not_nearly_numbers(strays):
 TOO_LITTLE = {
     "no rows": pd.DataFrame({"a": []}),
     "no columns": pd.DataFrame(index=range(3)),
-    "nothing to learn from": pd.DataFrame({"a": [None] * 30, "b": [f"t {k}" for k in range(30)]}),
+    "nothing to learn from": pd.DataFrame({"a": [None] * 30, "b": ["-" * k + "t" for k in range(30)]}),
 }
 
 
@@ -672,3 +673,38 @@ def test_the_time_between_dates_is_missing_where_one_of_them_is_missing_or_unrea
     assert np.isnan(cells[:3, 3]).all()
     np.testing.assert_array_equal(cells[3:], schema.encode(frame)[3:])
     assert np.isposinf(cells[1, 0])
+
+
+SHAPES = {
+    "INV-2024-0013": "A-9999-9999",
+    "Lufthansa": "Aa",
+    "Lufthansa ": "Aa ",
+    "a b c d e": "a a",
+    "123456": "9999",
+    "12": "99",
+    "Müller & Söhne": "Aa & Aa",
+}
+
+
+@pytest.mark.parametrize("text, shape", SHAPES.items())
+def test_the_shape_of_a_text(text, shape):
+    assert shape_of(text) == shape
+
+
+def test_of_an_identifier_the_shape_is_used_and_no_network_sees_it():
+    frame = frame_of(id=[f"INV-{k:05}" for k in range(199)] + ["inv 17"], x=np.arange(200.0) % 7)
+    with pytest.warns(DataWarning, match=r"only the shape of the text is used: 'id' identifier or free text: 200 dist"):
+        schema = Schema.learn(frame)
+    assert schema.kinds == ["text", "number"]
+    assert not schema.left_out
+    cell = schema.cells[1]
+    assert (cell.n_features, cell.n_codes) == (0, 2)
+    np.testing.assert_allclose(
+        cell.nats, [0, -np.log(2 / 202) * (1 - 2 / 202 / 0.05), np.log(202) * (1 - 1 / 202 / 0.05)]
+    )
+    new = frame_of(id=["INV-99999", "inv 18", "INV-9", None], x=[0.0] * 4)
+    np.testing.assert_array_equal(schema.encode(new)[:, 1], [0, 1, 2, np.nan])
+    assert schema.decode(schema.encode(new))["id"].tolist()[:2] == ["A-9999", "a 99"]
+    read = Schema.from_json(json.loads(json.dumps(schema.to_json())))
+    np.testing.assert_array_equal(read.encode(new), schema.encode(new))
+    assert read.cells == schema.cells

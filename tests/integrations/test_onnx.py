@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,8 @@ def mixed_table(rng: np.random.Generator, n_rows: int) -> pd.DataFrame:
             "when": pd.Timestamp("2024-02-28T22:00") + pd.to_timedelta(rng.integers(0, 10**7, n_rows), unit="s"),
         }
     )
+    table["id"] = [f"K-{k:04}" for k in range(n_rows)]
+    table.loc[table.index[9:12], "id"] = ["k 12", "K-17-Ab", None]
     table["until"] = table["when"] + pd.to_timedelta(rng.integers(0, 10**5, n_rows), unit="s")
     for name in ("level", "took", "on", "city", "when", "until"):
         table.loc[rng.random(n_rows) < 0.1, name] = None
@@ -68,7 +71,9 @@ def new_rows(rng: np.random.Generator, n_rows: int = 300) -> pd.DataFrame:
 
 
 def fitted_to(table: pd.DataFrame, **parameters: object) -> VAEDetector:
-    return VAEDetector(random_state=0, max_iter=20, **parameters).fit(table)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Columns of which only the shape of the text is used")
+        return VAEDetector(random_state=0, max_iter=20, **parameters).fit(table)
 
 
 def run(graph: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +195,7 @@ def test_the_description_names_columns_levels_and_threshold(detector, graph):
     assert about["format"] == 1
     assert about["threshold"] == -detector.offset_
     assert about["exported_with"]["torch"] == torch.__version__
-    assert (session.get_inputs()[0].type, session.get_inputs()[0].shape[1]) == ("tensor(double)", 8)
+    assert (session.get_inputs()[0].type, session.get_inputs()[0].shape[1]) == ("tensor(double)", 11)
 
 
 def test_a_graph_is_valid_and_has_no_paths_of_the_machine(graph):

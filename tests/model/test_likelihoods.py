@@ -13,6 +13,7 @@ from scipy.special import expit, softmax
 from vae_anomaly.model.likelihoods import (
     Bernoulli,
     Categorical,
+    Frequency,
     Gaussian,
     Likelihood,
     Mixed,
@@ -591,3 +592,14 @@ def test_the_plain_autoencoders_marginals_are_the_means_of_the_features(rng):
     x = tensor(rng.normal(size=(50, 2)))
     outputs, _ = SquaredError(Gaussian(FLOORS[:2])).marginals(x)
     assert_allclose(outputs, x.mean(0))
+
+
+def test_the_frequency_of_a_code_depends_on_nothing_else_and_no_network_sees_it():
+    frequency = Frequency((0.0, 2.5, 7.0))
+    block = Mixed((Gaussian(FLOORS[:1], UNSEEN), frequency))
+    x = tensor([[0.5, 0], [0.5, 1], [0.5, 2], [0.5, NAN]])
+    assert (block.n_features, block.n_outputs) == (1, 1)
+    assert_allclose(block.features(x), x[:, :1])
+    for location in 0.0, 3.0:
+        log_prob = block.log_prob(x, torch.full((4, 1), location).double(), tensor([0.0]))
+        assert_allclose(log_prob[:, 1], [0.0, -2.5, -7.0, 0.0])

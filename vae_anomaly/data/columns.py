@@ -7,6 +7,7 @@ at once), and category codes. ``decode`` converts such arrays back to the column
 can be read from is the raw cell ``UNREADABLE``, which decodes to a missing value.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import log
@@ -28,6 +29,7 @@ from vae_anomaly.data.parse import (
     check_storage,
     infinite,
     scalar,
+    shape_of,
     storage_of,
     store_durations,
     store_instants,
@@ -40,6 +42,7 @@ from vae_anomaly.formatting import cell_text
 
 MAX_CODES = 255
 MOST_LEVELS = 2**17  # of a column; more stay unseen
+COMMON_SHAPE = 0.05  # frequency from which on a shape of text is not surprising
 HOUR = 3_600_000_000  # µs
 DAY = 24 * HOUR
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -125,19 +128,23 @@ class CodeCell:
         For each code the log of the number of table values that share it; 0 where it stands for one.
     part
         The part of a date that the codes stand for; None for the levels of a category.
+    nats
+        Surprise of each code, that of values never seen last, if it does not depend on the other cells: such a cell is
+        no input of the networks. None for others.
     """
 
     column: int
     n_codes: int
     spread: tuple[float, ...]
     part: DatePart | None = None
+    nats: tuple[float, ...] | None = None
 
     is_number: ClassVar[Literal[False]] = False
 
     @property
     def n_features(self) -> int:
-        """Number of features that the encoder network sees for the cell: one for each code."""
-        return self.n_codes
+        """Number of features that the encoder network sees for the cell: one for each code, or none."""
+        return self.n_codes if self.nats is None else 0
 
     @property
     def unseen(self) -> int:
@@ -330,11 +337,16 @@ class CategoryColumn:
         indices, distinct = values.factors
         found = np.bincount(indices[indices >= 0], minlength=len(distinct))
         counts: dict[Level, int] = {}
-        for value, count in zip(map(scalar, distinct), found.tolist(), strict=True):
+        for value, count in zip(map(cls.level_of, distinct), found.tolist(), strict=True):
             counts[value] = counts.get(value, 0) + count
         present = [level for level, count in counts.items() if count]
         levels = sorted(present, key=lambda level: (-counts[level], str(level)))
         return cls(values.name, storage, tuple(levels), categories, ordered)
+
+    @staticmethod
+    def level_of(value: Any) -> Level:
+        """The level of a value."""
+        return scalar(value)
 
     def __post_init__(self) -> None:
         self.n_codes = min(len(self.levels), MAX_CODES)
@@ -372,7 +384,7 @@ class CategoryColumn:
         indices, distinct = values.factors
         codes, misfits = np.full(len(distinct) + 1, np.nan), np.zeros(len(distinct) + 1, dtype=bool)
         for index, value in enumerate(distinct):  # the last is for missing values, whose index is -1
-            level = scalar(value)
+            level = self.level_of(value)
             codes[index] = self.codes.get(level, self.n_codes)
             comparable = isinstance(value, str) or self.storage == "category"
             misfits[index] = not comparable or isinstance(level, str) not in self._are_text
@@ -411,6 +423,67 @@ class CategoryColumn:
         if not levels or (storage == "category" and not set(levels) <= set(categories)):
             raise documents.damaged("levels", "the values that training has seen")
         return cls(documents.name(document, "name"), storage, levels, categories, documents.truth(document, "ordered"))
+
+
+@dataclass(eq=False)
+class ShapeColumn(CategoryColumn):
+    """
+    Text that hardly repeats, an identifier or free text: its levels are the shapes of the text.
+
+    A rare shape is surprising by its frequency alone, whatever the other columns hold. ``decode`` gives shapes, since a
+    text cannot be known from its shape.
+
+    Parameters
+    ----------
+    counts
+        Number of training values of each level.
+    """
+
+    counts: tuple[int, ...] = ()
+
+    kind: ClassVar[str] = "text"
+    noun: ClassVar[str] = "text"
+
+    @classmethod
+    def learn(cls, values: Values) -> Self:
+        """Learn the shapes of text."""
+        indices, distinct = values.factors
+        found = np.bincount(indices[indices >= 0], minlength=len(distinct)).tolist()
+        counts: Counter[Level] = Counter()
+        for value, count in zip(distinct, found, strict=True):
+            counts[cls.level_of(value)] += count
+        levels = sorted(counts, key=lambda level: (-counts[level], str(level)))
+        plain = CategoryColumn.learn(values)
+        return cls(values.name, plain.storage, tuple(levels), counts=tuple(counts[level] for level in levels))
+
+    def grown(self, values: Values) -> Self:
+        """The column itself: shapes stay as rare as they were."""
+        return self
+
+    def cells(self, column: int) -> list[Cell]:
+        """List the one code of the shape."""
+        counts = [*self.counts[: self.n_codes - 1], sum(self.counts[self.n_codes - 1 :]), 0]
+        frequencies = (np.array(counts) + 1) / (sum(counts) + 2)
+        nats = -np.log(frequencies) * (1 - frequencies / COMMON_SHAPE).clip(0)
+        return [CodeCell(column, self.n_codes, (0.0,) * self.n_codes, nats=tuple(nats.tolist()))]
+
+    @staticmethod
+    def level_of(value: Any) -> Level:
+        """The shape of a text, `shape_of`."""
+        return shape_of(str(value))
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe the column in JSON."""
+        return super().to_json() | {"counts": list(self.counts)}
+
+    @classmethod
+    def from_json(cls, document: Any) -> Self:
+        """Read what ``to_json`` wrote."""
+        column = super().from_json(document)
+        column.counts = tuple(documents.whole({"counts": n}, "counts", 1, 2**63) for n in document["counts"])
+        if len(column.counts) != len(column.levels):
+            raise documents.damaged("counts", "a number for each level")
+        return column
 
 
 @dataclass(frozen=True)
@@ -537,7 +610,9 @@ def are_flags(numbers: np.ndarray) -> np.ndarray:
 
 def column_from_json(document: Any) -> Column:
     """Read what a column's ``to_json`` wrote."""
-    kinds: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, FlagColumn, CategoryColumn, DateColumn)}
+    kinds: dict[str, Any] = {
+        kind.kind: kind for kind in (NumberColumn, FlagColumn, CategoryColumn, ShapeColumn, DateColumn)
+    }
     kind = documents.text(document, "kind")
     if kind not in kinds:
         raise documents.damaged("kind", f"one of {', '.join(kinds)}")

@@ -22,6 +22,7 @@ from vae_anomaly.data.columns import (
     Column,
     FlagColumn,
     NumberColumn,
+    ShapeColumn,
     learn_column,
     may_be_numbers,
 )
@@ -43,6 +44,7 @@ from vae_anomaly.formatting import listed, shorten
 
 ALL_LEVELS = 2**20  # distinct values that are kept of all columns together,
 FEWEST_LEVELS = 2**8  # but at least these of a column
+MOST_SHAPES = 0.2  # of the values of a column of text; more say nothing
 FEWEST_COUNTED = 20  # rows; fewer may rise by one by chance
 NUMBERS, DATES = "numbers", "dates"
 MARKERS = frozenset(  # what people write in a cell that has no value, in lower case
@@ -262,6 +264,7 @@ def learn_columns(
     """
     columns, left_out = _learn_number_columns(frame, names, rows, survey)
     unreadable: list[str] = []
+    shaped: dict[Name, str] = {}
     markers: list[str] = []
     for index in np.flatnonzero(~number_columns(frame)).tolist():
         name: Name = names[index]
@@ -282,12 +285,12 @@ def learn_columns(
                 column = replace(column, storage="float64")
         columns[name] = column
         markers += _markers(values)
-        if levels is not None and levels.too_many:
-            left_out[name] = f"identifier or free text: more than {levels.most:,} distinct of {n_values:,}"
-        elif isinstance(column, CategoryColumn) and column.storage != "category":
-            n_levels = len(column.levels)
-            if n_levels > 20 and n_levels > 0.9 * n_values:
-                left_out[name] = f"identifier or free text: {n_levels:,} distinct of {n_values:,}"
+        if reason := _as_identifier(column, levels, n_values):
+            shapes = ShapeColumn.learn(values)
+            if len(shapes.levels) <= MOST_SHAPES * len(values.series):
+                columns[name], shaped[name] = shapes, reason
+            else:
+                left_out[name] = reason
     left_out = {name: left_out[name] for name in names if name in left_out}
     if len(left_out) == len(names):
         kept = next((name for name, reason in left_out.items() if reason == ROW_INDEX), None)
@@ -296,11 +299,25 @@ def learn_columns(
         del left_out[kept]
     if left_out:
         warnings.warn(f"Columns left out: {_reasons(left_out)}.", DataWarning, stacklevel=3)
+    if shaped:
+        message = f"Columns of which only the shape of the text is used: {_reasons(shaped)}."
+        warnings.warn(message, DataWarning, stacklevel=3)
     if unreadable or markers:
         message = f"Columns with unreadable cells, which count as anomalous: {listed(unreadable)}; the first row is 1. "
         message = message if unreadable else ""
         warnings.warn(f"{message}{' '.join(markers)}".strip(), DataWarning, stacklevel=3)
     return [columns[name] for name in names if name in columns and name not in left_out], left_out
+
+
+def _as_identifier(column: Column, levels: LevelSummary | None, n_values: int) -> str:
+    """Why a column of text is an identifier or free text; "" if it is none."""
+    if levels is not None and levels.too_many:
+        return f"identifier or free text: more than {levels.most:,} distinct of {n_values:,}"
+    if isinstance(column, CategoryColumn) and column.storage != "category":
+        n_levels = len(column.levels)
+        if n_levels > 20 and n_levels > 0.9 * n_values:
+            return f"identifier or free text: {n_levels:,} distinct of {n_values:,}"
+    return ""
 
 
 def _unreadable(values: Values, levels: LevelSummary | None) -> tuple[str, np.ndarray]:

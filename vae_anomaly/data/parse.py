@@ -7,6 +7,7 @@ The second half of the module stores arrays in the types of a table again: ``sto
 and ``store_numbers``, ``store_durations``, ``store_instants`` and ``store_text`` convert to it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -190,6 +191,31 @@ TRUTH_WORDS = {"true": 1.0, "false": 0.0}
 def as_missing(cells: np.ndarray) -> np.ndarray:
     """Encoded cells with NaN where one is unreadable; the array itself if none is."""
     return np.where(unreadable, np.nan, cells) if np.any(unreadable := cells == UNREADABLE) else cells
+
+
+class _Letters(dict[int, str]):
+    """The sign that stands for a character: 9 for a digit, A and a for a letter, otherwise itself."""
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        kinds = ("9", letter.isdigit()), ("A", letter.isupper()), ("a", letter.isalpha()), (letter, True)
+        self[code] = next(sign for sign, holds in kinds if holds)
+        return self[code]
+
+
+_LETTERS = _Letters()
+_RUNS = (re.compile(r"([aA])\1+"), r"\1"), (re.compile(r"9{5,}"), "9999"), (re.compile(r"(\S+ )\1{2,}"), r"\1")
+
+
+def shape_of(text: str) -> str:
+    """Shape of a text: digits as 9, letters as A or a, long runs shortened; that of "INV-2024" is "A-9999".
+
+    A run of letters becomes one, one of digits at most four, and words of one shape in a row become one.
+    """
+    shape = text.translate(_LETTERS)
+    for runs, short in _RUNS:
+        shape = runs.sub(short, shape)
+    return shape
 
 
 class Reading(NamedTuple):

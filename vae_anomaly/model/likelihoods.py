@@ -335,6 +335,47 @@ class Categorical(Likelihood):
         return (outputs + gumbel).argmax(-1, keepdim=True).to(outputs.dtype)
 
 
+class Frequency(Likelihood):
+    """One column of codes that are as surprising as they are rare, whatever the other columns hold.
+
+    The networks neither see the column nor explain it. ``nats`` is the surprise of each code, that of values never seen
+    last.
+    """
+
+    def __init__(self, nats: tuple[float, ...]) -> None:
+        self.n_cells, self.n_features, self.n_outputs, self.n_shared = 1, 0, 0, 0
+        self.nats = nats
+
+    def features(self, x: Tensor) -> Tensor:
+        return x[..., :0]
+
+    def start(self, x: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x.new_zeros(0), x.new_zeros(0), x.new_zeros(0)
+
+    def density(self, shared: Tensor) -> Density:
+        log_mass = -shared.new_tensor(self.nats)
+
+        def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
+            codes = x.nan_to_num(0.0).long()
+            found = torch.where(x.isnan(), torch.zeros_like(x), log_mass[codes])
+            return found.expand(*outputs.shape[:-1], 1)
+
+        return log_prob
+
+    def expected(self, outputs: Tensor) -> Tensor:
+        """The most frequent code."""
+        return outputs.new_zeros(*outputs.shape[:-1], 1)
+
+    def expected_features(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def observed(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x[..., :0], dtype=torch.bool)
+
+    def sample(self, outputs: Tensor, shared: Tensor, generator: torch.Generator) -> Tensor:
+        return self.expected(outputs)
+
+
 class SquaredError(Likelihood):
     """The plain autoencoder's term: minus the squared distance of the encoder's features from their reconstruction.
 
