@@ -6,8 +6,8 @@ from benchmarks.structure import PACKAGE, trace, traces
 from vae_anomaly.training.trainer import rate_factor
 
 LIMITS = {  # files, functions
-    "fit": (21, 160),
-    "score_samples": (13, 70),
+    "fit": (21, 190),
+    "score_samples": (13, 75),
 }
 
 

@@ -180,7 +180,7 @@ def fit_curves(fractions: np.ndarray, above: np.ndarray) -> np.ndarray:
     locations = np.array([np.median(above[group]) for group in groups])
     scales = np.array([np.quantile(above[group], TAIL).mean() for group in groups]) - locations
     weights = np.sqrt([len(group) for group in groups])
-    degree = min(2, (len(groups) - 1) // 2)
+    degree = min(2, (len(np.unique(found.round(6))) - 1) // 2)
 
     points = np.log(1.02 - FRACTIONS).clip(found.min())
     positive = np.maximum(scales, max(1e-3 * scales.max(), 1e-9))
