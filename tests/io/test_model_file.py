@@ -582,8 +582,8 @@ def test_tensors_of_the_wrong_shape_or_type_are_refused(content, tmp_path):
 def test_numbers_that_are_not_finite_are_refused(content, tmp_path, value):
     document, tensors = parts(content, tmp_path)
     for name in [name for name, array in tensors.items() if array.dtype.kind == "f"]:
-        if name == "reference.cells" and np.isnan(value):
-            continue  # a missing cell
+        if name == "reference.cells" and not np.isneginf(value):
+            continue  # a missing or an unreadable cell
         array = tensors[name].copy()
         array.flat[-1] = value
         refused(forged(document, {**tensors, name: array}, tmp_path), tmp_path, match="not finite")

@@ -69,6 +69,7 @@ class NumberCell:
     since: int | None = None
 
     is_number: ClassVar[Literal[True]] = True
+    unseen: ClassVar[float] = UNREADABLE
     n_features: ClassVar[int] = 1
 
     def describe(self, value: float, decoded: Any) -> str:

@@ -411,12 +411,14 @@ def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -
         Description of each cell.
     """
     widths = [cell.n_features for cell in cells]
+    unseen = scorer.tensor(np.array([cell.unseen for cell in cells], dtype=np.float64))
 
     def nats_and_totals(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inputs = scorer.inputs(rows)
         log_likelihood, carried, score = scorer.objective.attributed(*inputs)
         parts = carried[..., : sum(widths)].split(widths, -1)  # the rest are indicators of missing cells
         carried = torch.stack([part.sum(-1) for part in parts], -1).masked_fill(inputs[1].isnan(), 0.0)
+        carried = torch.where(inputs[1] == unseen, carried.clamp_min(0.0), carried)  # to first order it may be a gain
         return _numpy((carried - log_likelihood).mean(0)), _numpy(-score.mean(0))
 
     parts = scorer.by_chunk(nats_and_totals, x)
