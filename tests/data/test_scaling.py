@@ -122,7 +122,7 @@ def test_different_numbers_have_different_cells(numbers):
 @given(arrays(np.float64, st.tuples(st.integers(1, 40), st.just(1)), elements=FINITE))
 def test_undo_gives_the_numbers_back(numbers):
     scaling = Scaling.learn([numbers])
-    last_digit = np.ldexp(2e-15 * (scaling.scales + np.abs(scaling.centres)), scaling.exponents)
+    last_digit = np.ldexp(1e-14 * (scaling.scales + np.abs(scaling.centres)), scaling.exponents)
     np.testing.assert_allclose(scaling.undo(scaling.apply(numbers)), numbers, rtol=1e-9, atol=float(last_digit[0]))
 
 

