@@ -177,7 +177,7 @@ def test_new_rows_have_the_tables_moments_frequencies_and_correlations(train, pr
     new = model.sample(6000, random_state=1)
     numbers = ["height", "weight", "age", "income"]
     scale = train[numbers].std()
-    assert ((new[numbers].mean() - train[numbers].mean()).abs() < 0.15 * scale).all()
+    assert ((new[numbers].mean() - train[numbers].mean()).abs() < 0.2 * scale).all()
     assert ((new[numbers].std() / scale - 1).abs() < 0.2).all()
     assert (new[numbers].corr() - train[numbers].corr()).abs().to_numpy().max() < 0.15
     shares = [frame["build"].value_counts(normalize=True).sort_index() for frame in (new, train)]
