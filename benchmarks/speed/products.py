@@ -23,7 +23,8 @@ def products_of(scorer: Scorer, rows: int) -> list[Product]:
     """Operands of the products that the networks need to score ``rows`` random rows, each (members, ., .).
 
     The encoder needs a product for each row, the decoder for each draw; rows are contiguous in memory, as in scoring.
-    The sum over the kernels of an exemplar prior is not included.
+    Not included are the sum over the kernels of an exemplar prior, and the encoder's second run in outlier detection,
+    which recognises training rows.
     """
     generator = torch.Generator().manual_seed(0)
     nets = ((scorer.vae.encoder, rows), (scorer.vae.decoder, rows * len(scorer.draws)))
