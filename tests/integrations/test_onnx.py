@@ -138,7 +138,7 @@ def test_a_training_row_does_not_explain_itself(detector, graph):
     training = mixed_table(np.random.default_rng(0), 400)
     scores, _ = run(graph, detector.schema_.as_numbers(training))
     assert_allclose(scores, detector.anomaly_score(training), rtol=1e-9)
-    rounded, _ = run(graph, detector.schema_.as_numbers(training.round(6)))
+    rounded, _ = run(graph, detector.schema_.as_numbers(training.assign(**training.select_dtypes(float).round(6))))
     assert_allclose(rounded, scores, atol=0.01 * scores.std())
 
 
