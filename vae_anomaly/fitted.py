@@ -124,9 +124,7 @@ class FittedModel(TableForm):
         tensors["latents"] = np.array(astuple(self.latents))
         tensors["extent"] = self.ranges
         tensors["reference.cells"], tensors["reference.scores"] = self.reference.cells, self.reference.scores
-        tensors |= {
-            f"missing.{name}": getattr(self.missing, name) for name in ("means", "weights", "curves", "charges")
-        }
+        tensors |= {f"missing.{name}": getattr(self.missing, name) for name in MISSING}
         if scorer.exemplars is not None:
             tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
             tensors["exemplars.codes"] = scorer.exemplars.means.cpu().numpy()

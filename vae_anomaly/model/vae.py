@@ -64,9 +64,9 @@ class VAE(nn.Module):
         self._density: Density | None = None
         self.complete_all = False  # for a trace, in which no step depends on the content of rows
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x), each (members, rows, latents)."""
-        return self.posterior(self.features(x))
+    def encode(self, x: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), each (members, rows, latents); ``features`` are those of x, if known."""
+        return self.posterior(self.features(x) if features is None else features)
 
     def features(self, x: Tensor) -> Tensor:
         """Features of x as the encoder sees them, (members, rows, features).

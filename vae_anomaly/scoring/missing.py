@@ -116,7 +116,8 @@ class MissingCells:
         observed = self.means.sum() - lacking[rows] @ self.means[:-1]
         scores = scores.copy()
         scores[rows] = -(self.means.sum() + shift + factor * (-scores[rows] - observed))
-        return self.charged_scores(scores, x)
+        charged: np.ndarray = scores - self._charged(lacking).sum(1)
+        return charged
 
     def contributions(self, nats: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Contributions (rows, columns + 1), on the scale of complete rows: they add up to the adjusted scores."""

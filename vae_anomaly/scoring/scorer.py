@@ -178,7 +178,7 @@ class Scorer:
         parts = self.by_chunk(lambda m, rows: _numpy(self.objective.score(*scorer.inputs(m, rows)).mean(0)), masked, x)
         return np.concatenate(parts)
 
-    def inputs(self, rows: np.ndarray, same: np.ndarray | None = None) -> tuple[VAE, Tensor, Prior, Tensor]:
+    def inputs(self, rows: np.ndarray, same: np.ndarray | None = None) -> tuple[VAE, Tensor, Prior, Tensor, Tensor]:
         """Arguments of the objective's verbs for rows of a chunk.
 
         Exemplars that are left out are found by the rows ``same``, where given.
@@ -186,17 +186,18 @@ class Scorer:
         vae, exemplars, x = self.vae, self.exemplars, self.tensor(rows)
         if x.device.type == "cpu":
             x = x.mT.contiguous().mT  # each column contiguous, as in the nets
+        features = vae.features(x)
         prior: Prior = self.prior
         many = exemplars is not None and len(exemplars.counts) > FEW
         if exemplars is not None and (many or self.leave_one_out):
-            z = vae.encode(x)[0]
-            own = z if same is None else vae.encode(self.tensor(same))[0]
+            own = vae.encode(x, features)[0] if same is None else vae.encode(self.tensor(same))[0]
             if many:
+                z = own if same is None else vae.encode(x, features)[0]
                 prior = exemplars.nearest_prior(vae.log_bandwidth, z, own if self.leave_one_out else None)
             else:
                 assert isinstance(prior, ExemplarPrior)
                 prior = exemplars.leave_out(prior, own)
-        return vae, x, prior, self.draws[:, None, None]
+        return vae, x, prior, self.draws[:, None, None], features
 
     @cached_property
     def prior(self) -> GaussianPrior | ExemplarPrior:
