@@ -347,8 +347,8 @@ def measure(
     scorer = replace(scorer, missing=missing)
     scores = replace(scorer, leave_one_out=True).score(some)
     if not isinstance(schema, PixelSchema):  # masked pixels are no gaps
-        missing = missing.charged(some, scores)
-        scorer, scores = replace(scorer, missing=missing), missing.charged_scores(scores, some)
+        missing, scores = missing.charged(some, scores)
+        scorer = replace(scorer, missing=missing)
     limit = threshold(scores, settings.contamination)
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)

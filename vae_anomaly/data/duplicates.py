@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import pdtrc
 
+from vae_anomaly.data.infer import nearly_all_distinct
 from vae_anomaly.data.parse import Values, as_frame, column_names
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import counted, listed_names
@@ -113,7 +114,7 @@ def _identifiers(frame: pd.DataFrame) -> list[Name]:
         values = Values(name, series)
         if pd.api.types.is_integer_dtype(series.dtype) or (values.is_text and not values.is_category):
             indices, distinct = values.factors
-            if len(distinct) > 20 and len(distinct) > 0.9 * np.sum(indices >= 0):
+            if nearly_all_distinct(len(distinct), int(np.sum(indices >= 0))):
                 found.append(name)
     return found
 

@@ -309,13 +309,18 @@ def learn_columns(
     return [columns[name] for name in names if name in columns and name not in left_out], left_out
 
 
+def nearly_all_distinct(n_distinct: int, n_values: int) -> bool:
+    """True if values identify rows: more than 20 distinct ones, and more than nine of ten."""
+    return n_distinct > 20 and n_distinct > 0.9 * n_values
+
+
 def _as_identifier(column: Column, levels: LevelSummary | None, n_values: int) -> str:
     """Why a column of text is an identifier or free text; "" if it is none."""
     if levels is not None and levels.too_many:
         return f"identifier or free text: more than {levels.most:,} distinct of {n_values:,}"
     if isinstance(column, CategoryColumn) and column.storage != "category":
         n_levels = len(column.levels)
-        if n_levels > 20 and n_levels > 0.9 * n_values:
+        if nearly_all_distinct(n_levels, n_values):
             return f"identifier or free text: {n_levels:,} distinct of {n_values:,}"
     return ""
 

@@ -99,14 +99,11 @@ class MissingCells:
         above = -scores - (means.sum() - lacking @ means[:-1])
         return cls(first_cells, means, weights, fit_curves(lacking @ weights, above), np.zeros((2, n_columns)))
 
-    def charged(self, x: np.ndarray, scores: np.ndarray) -> Self:
-        """The same with the charges of training rows ``x`` (rows, cells), whose scores (rows,) are without them."""
-        return replace(self, charges=charges_of(np.isnan(x[:, self.first_cells]).sum(0), scores))
-
-    def charged_scores(self, scores: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Scores (rows,) less the charges of the encoded rows ``x`` (rows, cells)."""
-        charged: np.ndarray = scores - self._charged(np.isnan(x[:, self.first_cells])).sum(1)
-        return charged
+    def charged(self, x: np.ndarray, scores: np.ndarray) -> tuple[Self, np.ndarray]:
+        """The same with charges, and scores (rows,) less them, given those of training rows ``x`` without charges."""
+        lacking = np.isnan(x[:, self.first_cells])
+        charging = replace(self, charges=charges_of(lacking.sum(0), scores))
+        return charging, scores - charging._charged(lacking).sum(1)
 
     def adjusted(self, scores: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Scores (rows,) of the encoded rows ``x`` (rows, cells), on the scale of complete rows."""
