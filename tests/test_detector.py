@@ -972,7 +972,7 @@ def test_detect_flags_by_what_was_asked(detectors, table):
     fitted = detectors["novelty"]
     scores, p_values = fitted.anomaly_score(table), fitted.p_values(table)
     plain = fitted.detect(table)
-    assert list(plain.columns) == ["anomaly_score", "p_value", "is_anomaly"]
+    assert list(plain.columns) == ["anomaly_score", "p_value", "severity", "is_anomaly"]
     assert_array_equal(plain["anomaly_score"], scores)
     assert_array_equal(plain["p_value"], p_values)
     assert_array_equal(plain["is_anomaly"], fitted.predict(table) == -1)

@@ -28,7 +28,7 @@ from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.io.model_file import read_model, write_model
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.monitor.drift import Drift, comparable_scores, find_drift
-from vae_anomaly.scoring.calibration import Calibration, calibrate
+from vae_anomaly.scoring.calibration import Calibration, calibrate, severities
 from vae_anomaly.scoring.decide import detection_rule
 from vae_anomaly.scoring.impute import fill_missing
 from vae_anomaly.training.callbacks import CallbackRunner, ProgressBar
@@ -537,8 +537,9 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         DataFrame
-            (rows, 3): ``anomaly_score``, ``p_value``, ``is_anomaly``. Without ``fdr``, ``alerts`` or
-            ``false_alarm_rate``, rows are flagged by the threshold, as in `predict`.
+            (rows, 4): ``anomaly_score``; ``p_value``; ``severity``, the percentage of the reference scores below that
+            of the row, 0 to 100; and ``is_anomaly``. Without ``fdr``, ``alerts`` or ``false_alarm_rate``, rows are
+            flagged by the threshold, as in `predict`.
 
         Examples
         --------
@@ -553,7 +554,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         scores = self.score_samples(X)
         p_values = self._calibration(contamination, extrapolate).p_values(scores)
         flagged = scores < self.offset_ if rule is None else rule(scores, p_values)
-        table = {"anomaly_score": -scores, "p_value": p_values, "is_anomaly": flagged}
+        severity = severities(scores, self.model_.reference.scores)
+        table = {"anomaly_score": -scores, "p_value": p_values, "severity": severity, "is_anomaly": flagged}
         return pd.DataFrame(table, index=index_of(X))
 
     def drift(

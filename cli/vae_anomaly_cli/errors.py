@@ -1,6 +1,6 @@
 """Errors as messages and exit statuses: 0 done, 1 error in the data or the model, 2 wrong usage, 130 interrupted.
 
-Status 3, drift, is not an error: the command `monitor` exits with it.
+Status 3 is no error: `monitor` has found drift, or `score --fail-if-anomalies` anomalies.
 """
 
 import functools
@@ -15,6 +15,8 @@ from typing import NoReturn, ParamSpec, TypeVar
 import typer
 
 from vae_anomaly.errors import DeviceError, OutputError, VaeAnomalyError
+
+FOUND = 3
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
     from vae_anomaly.images import Images
 
+ALL = "*"  # in place of a column's name
 LONG_BYTES = 2**28  # `fit` reads a larger file piece by piece
 SHORTEST_SIDE = 2  # pixels; a convolution halves the sides
 TABLE_OPTIONS = {
     "exclude": "--exclude",
     "keep": "--keep",
+    "append": "--append",
     "duplicates": "--duplicates",
     "color": "--color",
     "encoding": "--encoding",
@@ -43,7 +45,7 @@ IMAGE_BEGINNINGS = (  # of IDX files and of PNG, JPEG, GIF and TIFF; no text beg
 
 @dataclass(frozen=True, eq=False)
 class TableInput:
-    """A table, ``whole``, its ``rows`` for a detector, and the columns ``kept`` in the output, which identify a row."""
+    """A table, ``whole``, its ``rows`` for a detector, and the columns ``kept`` in the output, as they stand there."""
 
     rows: pd.DataFrame
     kept: pd.DataFrame
@@ -66,18 +68,19 @@ class TableInput:
         """Kept columns, in the order of the table."""
         return self.kept.reset_index(drop=True)
 
-    def with_identifiers(self, ranking: pd.DataFrame) -> pd.DataFrame:
-        """Ranked rows, followed by the kept columns."""
+    def with_identifiers(self, scored: pd.DataFrame, *, first: bool = False) -> pd.DataFrame:
+        """Scored rows, followed by the kept columns, or after them."""
         import pandas as pd
 
-        return pd.concat([ranking, self.kept.iloc[ranking["row"] - 1].reset_index(drop=True)], axis=1)
+        parts = [scored, self.kept.iloc[scored["row"] - 1].reset_index(drop=True)]
+        return pd.concat(parts[::-1] if first else parts, axis=1)
 
-    def with_reasons(self, ranking: pd.DataFrame, detector: VAEDetector, positions: list[int]) -> pd.DataFrame:
-        """Ranked rows, with the reasons in words at the given positions."""
-        explained = ranking.assign(reason="")
-        if positions:
-            rows = self.rows.iloc[ranking["row"].iloc[positions] - 1]
-            explained.loc[positions, "reason"] = detector.reasons(rows).to_numpy()
+    def with_reasons(self, scored: pd.DataFrame, detector: VAEDetector, chosen: np.ndarray) -> pd.DataFrame:
+        """Scored rows, with the reasons in words of the chosen ones, a mask."""
+        explained = scored.assign(reason="")
+        if chosen.any():
+            rows = self.rows.iloc[scored["row"].to_numpy()[chosen] - 1]
+            explained.loc[chosen, "reason"] = detector.reasons(rows).to_numpy()
         return explained
 
     def find_duplicates(self, detector: VAEDetector) -> tuple[pd.Series, str]:
@@ -137,15 +140,15 @@ class ImageInput:
 
         return pd.DataFrame({"image": [name.encode(errors="backslashreplace").decode() for name in self.images.names]})
 
-    def with_identifiers(self, ranking: pd.DataFrame) -> pd.DataFrame:
-        """Ranked images, with the names after the row numbers."""
-        named = ranking.copy()
-        named.insert(1, "image", self.identifiers()["image"].to_numpy()[ranking["row"] - 1])
+    def with_identifiers(self, scored: pd.DataFrame, *, first: bool = False) -> pd.DataFrame:
+        """Scored images, with the names after the row numbers."""
+        named = scored.copy()
+        named.insert(1, "image", self.identifiers()["image"].to_numpy()[scored["row"] - 1])
         return named
 
-    def with_reasons(self, ranking: pd.DataFrame, detector: VAEDetector, positions: list[int]) -> pd.DataFrame:
-        """Ranked images unchanged: single pixels mean nothing to a person."""
-        return ranking
+    def with_reasons(self, scored: pd.DataFrame, detector: VAEDetector, chosen: np.ndarray) -> pd.DataFrame:
+        """Scored images unchanged: single pixels mean nothing to a person."""
+        return scored
 
     def find_duplicates(self, detector: VAEDetector) -> tuple[None, str]:
         """Nothing: equal images are not looked for."""
@@ -176,14 +179,13 @@ def read_input(
             raise DataError(f"These images have {size_of(images.shape)}; a side needs at least {SHORTEST_SIDE} pixels.")
         return ImageInput(images)
 
-    from vae_anomaly import read_table
-    from vae_anomaly.io.read import is_pattern
+    from vae_anomaly.io.read import is_pattern, read_with_text
 
     if file != "-" and (Path(file).is_dir() or is_pattern(file)):
         raise DataError(f"{file} stands for several tables. Only `score` and `fit` read these, with --stream.")
     refuse_larger_than_memory(file)
-    frame = read_table(file, encoding=encoding, missing=missing or [])
-    return TableInput(drop_columns(frame, exclude, "--exclude"), select_columns(frame, keep, "--keep"), frame)
+    frame, text = read_with_text(file, encoding=encoding, missing=missing or [], wanted=bool(keep))
+    return TableInput(drop_columns(frame, exclude, "--exclude"), select_columns(text, keep, "--keep"), frame)
 
 
 def read_model(model: str, device: str, *, excluded: Collection[str] = ()) -> VAEDetector:
@@ -299,8 +301,12 @@ def _least_bytes(path: Path) -> int:
 
 
 def select_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:
-    """Named columns, each once, in the order of the names."""
-    return frame[[_find(frame, name, option) for name in dict.fromkeys(names)]]
+    """Named columns, each once, in the order of the names; ``*`` stands for all columns."""
+    found: dict[str, None] = {}
+    for name in names:
+        is_all = name == ALL and ALL not in frame.columns
+        found |= dict.fromkeys(frame.columns if is_all else [_find(frame, name, option)])
+    return frame[[*found]]
 
 
 def drop_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:

@@ -55,7 +55,8 @@ vae-anomaly plot latents new.csv --model normal.vae --output latents.png
 
 vae-anomaly export normal.vae --output normal.onnx
 
-Exit status: 0 done, 1 error in the data or the model, 2 wrong usage; `monitor` also 3, drift."""
+Exit status: 0 done, 1 error in the data or the model, 2 wrong usage; 3 if `monitor` finds drift, or
+`score --fail-if-anomalies` flags a row."""
 
 app = typer.Typer(
     name="vae-anomaly",

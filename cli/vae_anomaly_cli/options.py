@@ -155,10 +155,36 @@ Keep = Annotated[
         "--keep",
         "-k",
         metavar="COLUMN",
-        help="Also write this column of the table, to identify rows. Repeat for more columns.",
+        help="Also write this column as it stands in the file, to identify rows. Repeat for more; '*' is all columns.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
+]
+Append = Annotated[
+    bool,
+    typer.Option(
+        "--append",
+        help="Write all columns of FILE as they stand there, then those of the scores.",
+        rich_help_panel=ROWS,
+    ),
+]
+Sort = Annotated[
+    bool,
+    typer.Option("--sort", help="Rank the rows, most anomalous first, instead of FILE's order.", rich_help_panel=ROWS),
+]
+Digits = Annotated[
+    int,
+    typer.Option(
+        "--digits",
+        metavar="N",
+        min=1,
+        max=17,
+        help="Significant digits of scores and p-values; 17 are exact.",
+        rich_help_panel=ROWS,
+    ),
+]
+FailIfAnomalies = Annotated[
+    bool, typer.Option("--fail-if-anomalies", help="Exit with status 3 if a row is flagged.", rich_help_panel=FLAG)
 ]
 Duplicates = Annotated[
     bool,
@@ -176,7 +202,7 @@ Top = Annotated[
         "-n",
         metavar="N",
         min=1,
-        help="Only the N most anomalous rows.",
+        help="Only the N most anomalous rows, ranked.",
         show_default=False,
         rich_help_panel=ROWS,
     ),
@@ -595,3 +621,11 @@ Missing = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only: no progress, warnings or remarks.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonSummary = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print the summary as JSON on standard output; the table is written only with --output FILE.",
+        rich_help_panel=ROWS,
+    ),
+]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -23,6 +25,8 @@ SHOWN = 10  # rows on a terminal
 SHOWN_COLUMNS = 5  # columns that explain a row on a terminal
 BAR = 20  # characters of the longest bar
 WIDEST = 32  # characters of one value
+MEASURES = ("anomaly_score", "p_value", "severity")  # of a row
+EXACT = 17  # significant digits from which on every float64 is written as it is
 
 
 def check_output(target: str, inputs: tuple[str | None, ...]) -> None:
@@ -161,6 +165,39 @@ def write_rows(rows: pd.DataFrame, output: str | None, message: str, *, quiet: b
         remark(f"{output}: {message}", quiet=quiet)
 
 
+def with_digits(table: pd.DataFrame, names: Collection[str], digits: int) -> pd.DataFrame:
+    """The table with numbers of some columns rounded to significant digits."""
+    return table.assign(
+        **{
+            str(name): [float(f"{value:.{digits}g}") for value in table[name].tolist()]
+            for name in table.columns
+            if name in names and digits < EXACT
+        }
+    )
+
+
+def check_summary_output(output: str | None, *, as_json: bool) -> None:
+    """Refuse two outputs in one: the summary as JSON and the table, both to standard output."""
+    if as_json and output == "-":
+        raise typer.BadParameter("the summary goes to standard output; write the table to a file.", param_hint="--json")
+
+
+def print_json(facts: Mapping[str, Any]) -> None:
+    """Print a summary for machines: NaN and infinities, which JSON lacks, are null."""
+    typer.echo(json.dumps(_as_json(facts), indent=2, ensure_ascii=False))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _as_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(part) for part in value]
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, float):
+        return plain if math.isfinite(plain) else None
+    return plain if plain is None or isinstance(plain, bool | int) else str(plain)
+
+
 def show_rows(ranking: pd.DataFrame, uncut: str) -> None:
     """Draw ranked rows on the terminal; long texts are cut except in the column ``uncut``."""
     from rich.console import Console
@@ -173,6 +210,8 @@ def show_rows(ranking: pd.DataFrame, uncut: str) -> None:
                 return Text(f"{value:.2f}")
             case "p_value":
                 return Text(p_value(value))
+            case "severity":
+                return Text(f"{value:.1f}")
             case "is_anomaly":
                 return Text("yes", style="bold red") if value else Text("no")
             case "duplicate_of":
@@ -181,7 +220,7 @@ def show_rows(ranking: pd.DataFrame, uncut: str) -> None:
 
     table = Table()
     for name in ranking.columns:
-        if name in ("row", "anomaly_score", "p_value", "duplicate_of"):
+        if name in ("row", "anomaly_score", "p_value", "severity", "duplicate_of"):
             table.add_column(name, justify="right", no_wrap=True)
         else:
             table.add_column(Text(plain(name)), overflow="fold" if name == uncut else "ellipsis")

@@ -20,7 +20,16 @@ import typer
 
 from vae_anomaly.errors import DataError
 from vae_anomaly_cli.inputs import drop_columns, holds_images, select_columns, trained_on
-from vae_anomaly_cli.output import SHOWN, is_terminal, remark, show_rows, wants_progress, write_rows
+from vae_anomaly_cli.output import (
+    MEASURES,
+    SHOWN,
+    is_terminal,
+    remark,
+    show_rows,
+    wants_progress,
+    with_digits,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +67,8 @@ class StreamedTable:
         dataset = Dataset(file, encoding=encoding, missing=missing or [])
         header = pd.DataFrame(columns=pd.Index(dataset.columns, dtype=object))
         drop_columns(header, exclude, "--exclude")
-        select_columns(header, keep, "--keep")
-        return cls(dataset, exclude, list(dict.fromkeys(keep)), encoding, missing or [])
+        kept = list(select_columns(header, keep, "--keep").columns)
+        return cls(dataset, exclude, kept, encoding, missing or [])
 
     @property
     def rows(self) -> Dataset:
@@ -75,23 +84,32 @@ class StreamedTable:
 
 @dataclass(frozen=True, eq=False)
 class StreamScorer:
-    """A fitted detector, the rows that it scores, the columns of them that it uses, and the rule that flags rows."""
+    """A fitted detector, the rows that it scores, the columns of them that it uses, and the rule that flags rows.
+
+    Scores are written with some ``digits``, before the kept columns, or after them with ``append``.
+    """
 
     detector: VAEDetector
     source: StreamedTable
     dataset: Dataset
     columns: list[Any]
     rule: dict[str, Any]
+    append: bool
+    digits: int
 
     @classmethod
-    def of(cls, detector: VAEDetector, source: StreamedTable, rule: dict[str, Any]) -> StreamScorer:
+    def of(
+        cls, detector: VAEDetector, source: StreamedTable, rule: dict[str, Any], *, append: bool, digits: int
+    ) -> StreamScorer:
         """Have columns read with the types that the detector was fitted to."""
         if detector.image_shape is not None:
             raise DataError(f"This is a table, and the model was fitted to {trained_on(detector)}. Leave out --stream.")
         if hasattr(detector, "feature_names_in_"):
             schema: Any = detector.schema_  # of a table, not of images
-            return cls(detector, source, source.rows.as_fitted(schema, keep=source.keep), schema.names, rule)
-        return cls(detector, source, source.dataset, source.rows.columns, rule)  # an array's columns have no names
+            rows, columns = source.rows.as_fitted(schema, keep=source.keep), schema.names
+        else:  # an array's columns have no names
+            rows, columns = source.dataset, source.rows.columns
+        return cls(detector, source, rows, columns, rule, append, digits)
 
     def pieces(self, skip: int = 0) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         """Scores and rows of each piece; the next piece is read while one is scored."""
@@ -115,7 +133,7 @@ class StreamScorer:
     def tables(self, skip: int = 0) -> Iterator[pd.DataFrame]:
         """Scores of each piece, with the reasons of flagged rows and the kept columns."""
         for table, rows in self.pieces(skip):
-            yield self.with_reasons(table, rows, table["is_anomaly"].to_numpy())
+            yield self.with_reasons(self.with_digits(table), rows, table["is_anomaly"].to_numpy())
 
     def with_reasons(self, table: pd.DataFrame, rows: pd.DataFrame, chosen: Any) -> pd.DataFrame:
         """Scores with the reasons of the chosen rows, and the kept columns of all rows."""
@@ -124,7 +142,12 @@ class StreamScorer:
         table = table.assign(reason="")
         if chosen.any():
             table.loc[chosen, "reason"] = self.detector.reasons(rows.loc[chosen, self.columns]).to_numpy()
-        return pd.concat([table, rows[self.source.keep].reset_index(drop=True)], axis=1)
+        parts = [table, rows[self.source.keep].reset_index(drop=True)]
+        return pd.concat(parts[::-1] if self.append else parts, axis=1)
+
+    def with_digits(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Scores with the digits that are written."""
+        return with_digits(table, MEASURES, self.digits)
 
 
 @dataclass
@@ -148,20 +171,33 @@ class Tally:
         return f"{self.flagged:,} of {self.rows:,} are flagged; {rate:,.0f} rows a second"
 
 
-def write_scores(scorer: StreamScorer, top: int | None, output: str | None, *, quiet: bool) -> None:
+def write_scores(
+    scorer: StreamScorer, top: int | None, output: str | None, *, quiet: bool, counts_only: bool = False
+) -> Tally:
     """Write scores of all rows, or of the ``top`` most anomalous ones, ranked; a terminal shows only some of these."""
     from vae_anomaly.io.atomic import is_special
 
+    if counts_only:
+        return _count(scorer, quiet=quiet)
     shows, target = output is None and is_terminal(sys.stdout), output or "-"
     if top is not None or shows:
-        _write_top(scorer, top or SHOWN, output, shows=shows, quiet=quiet)
-        return
+        return _write_top(scorer, top or SHOWN, output, shows=shows, quiet=quiet)
     write = _write_stream if target == "-" or is_special(Path(target)) else _write_file
     tally = write(scorer, target, quiet=quiet)
     remark(f"{target}: {tally.rows:,} rows written; {tally}.", quiet=quiet)
+    return tally
 
 
-def _write_top(scorer: StreamScorer, top: int, output: str | None, *, shows: bool, quiet: bool) -> None:
+def _count(scorer: StreamScorer, *, quiet: bool) -> Tally:
+    """Score all rows and write none."""
+    tally = Tally()
+    with progress_bar(scorer, quiet=quiet):
+        for table, _ in scorer.pieces():
+            tally.add(table)
+    return tally
+
+
+def _write_top(scorer: StreamScorer, top: int, output: str | None, *, shows: bool, quiet: bool) -> Tally:
     """Write or show the most anomalous rows, ranked; of equal scores the first."""
     import pandas as pd
 
@@ -176,12 +212,14 @@ def _write_top(scorer: StreamScorer, top: int, output: str | None, *, shows: boo
             order = parts[0]["anomaly_score"].sort_values(ascending=False, kind="stable").index[:top]
             best = [part.loc[order].reset_index(drop=True) for part in parts]
     table, rows = best
-    ranking = scorer.with_reasons(table, rows, table["is_anomaly"].to_numpy() | shows)
+    shown = table if shows else scorer.with_digits(table)
+    ranking = scorer.with_reasons(shown, rows, table["is_anomaly"].to_numpy() | shows)
     if shows:
         show_rows(ranking, "reason")
         remark(f"{tally}; write them all with --output scores.csv", quiet=quiet)
     else:
         write_rows(ranking, output, f"{len(ranking)} rows written; {tally}.", quiet=quiet)
+    return tally
 
 
 def _write_stream(scorer: StreamScorer, output: str, *, quiet: bool) -> Tally:
@@ -262,6 +300,7 @@ def _plan_of(scorer: StreamScorer) -> dict[str, Any]:
         "input": known if source.is_rereadable else secrets.token_hex(),  # a pipe is never the same input
         "options": [
             *(source.keep, sorted(source.exclude), scorer.rule, source.encoding, sorted(source.missing)),
+            *(scorer.append, scorer.digits),
             str(detector.device_),
         ],
         "versions": [__version__, torch.__version__, pandas.__version__],

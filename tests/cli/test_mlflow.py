@@ -51,9 +51,9 @@ def test_a_tracked_fit_writes_the_model_that_an_untracked_one_writes(cli, csv, m
     assert (load(tmp_path / "people.vae").score_samples(table) == load(model).score_samples(table)).all()
 
 
-def test_scores_are_tracked_with_the_fit_that_they_come_from(cli, csv, store, ranked):
+def test_scores_are_tracked_with_the_fit_that_they_come_from(cli, csv, store, scored):
     ended = cli("score", csv, "--track")
-    assert (ended.status, ended.out) == (0, ranked)
+    assert (ended.status, ended.out) == (0, scored)
     assert only_run(store).data.metrics["scored_rows"] == 40
     assert only_run(store).data.params["n_samples_fit_"] == "40"
 
@@ -83,7 +83,7 @@ def test_a_store_that_is_away_ends_a_fit_that_requires_it(cli, csv, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_registered_model_is_taken_wherever_a_file_is(cli, csv, model, store, ranked):
+def test_a_registered_model_is_taken_wherever_a_file_is(cli, csv, model, store, scored):
     ended = cli("register", model, "--name", "people", "--alias", "champion")
     assert (ended.status, ended.out) == (0, "")
     assert f"{model}: registered as models:/people/1 and models:/people@champion." in ended.err

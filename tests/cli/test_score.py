@@ -23,53 +23,122 @@ def table_of(text: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(text))
 
 
-def test_piped_it_writes_every_row_once_and_the_most_anomalous_first(ranked):
-    ranking = table_of(ranked)
-    assert ranked.splitlines()[0] == "row,anomaly_score,p_value,is_anomaly,reason"
+def test_piped_it_writes_every_row_once_in_the_order_of_the_file(scored):
+    assert scored.splitlines()[0] == "row,anomaly_score,p_value,severity,is_anomaly,reason"
+    assert list(table_of(scored)["row"]) == list(range(1, 41))
+
+
+def test_sorted_the_most_anomalous_row_is_first(cli, csv, model, scored):
+    ranking = table_of(cli("score", csv, "--model", model, "--sort").out)
     assert ranking["row"][0] == ANOMALOUS_ROW
-    assert sorted(ranking["row"]) == list(range(1, 41))
     assert ranking["anomaly_score"].is_monotonic_decreasing
+    pd.testing.assert_frame_equal(ranking.sort_values("row", ignore_index=True), table_of(scored))
 
 
-def test_the_same_command_writes_the_same_bytes(cli, csv, ranked):
-    assert cli("score", csv).out == ranked
+def test_whole_and_streamed_a_benchmark_can_join_by_position(cli, csv, model):
+    """A user compared the positions of two outputs, and measured 0.50 AUROC for a model that finds everything."""
+    outputs = [table_of(cli("score", csv, "--model", model, *more).out) for more in ((), ("--stream",))]
+    for output in outputs:
+        np.testing.assert_allclose(output["anomaly_score"], load(model).anomaly_score(pd.read_csv(csv)), rtol=1e-5)
+
+
+def test_the_same_command_writes_the_same_bytes(cli, csv, scored):
+    assert cli("score", csv).out == scored
+
+
+def test_scores_have_six_digits_or_as_many_as_asked(cli, csv, model):
+    exact = load(model).detect(pd.read_csv(csv))
+    for name in ("anomaly_score", "p_value", "severity"):
+        for digits, options in ((6, ()), (3, ("--digits", 3))):
+            expected = [float(f"{value:.{digits}g}") for value in exact[name]]
+            assert list(table_of(cli("score", csv, "--model", model, *options).out)[name]) == expected
+        written = table_of(cli("score", csv, "--model", model, "--digits", 17).out)[name]
+        np.testing.assert_array_equal(written, exact[name])
+
+
+def test_severity_is_the_percentage_of_lower_reference_scores(cli, csv, model):
+    found, reference = table_of(cli("score", csv, "--model", model).out), -load(model).model_.reference.scores
+    lower = [(reference < score).mean() for score in load(model).anomaly_score(pd.read_csv(csv))]
+    np.testing.assert_allclose(found["severity"], 100 * np.array(lower), rtol=1e-5)
+    assert found["severity"][ANOMALOUS_ROW - 1] == 97.5  # the highest of the 40, its own
+
+
+STREAMED = pytest.param(("--stream",), marks=pytest.mark.xfail(reason="NA is missing in pieces"))
+
+
+@pytest.mark.parametrize("streams", [(), STREAMED], ids=["whole", "streamed"])
+def test_appended_the_file_stands_there_as_it_was(cli, csv, model, tmp_path, streams):
+    header, *lines = csv.read_text().splitlines()
+    table = tmp_path / "codes.csv"
+    zips = ["00501", "1234567890123456789", "", "NA", '"a,b"', *["007"] * 35]
+    table.write_text("".join(f"{line},{more}\n" for line, more in zip([header, *lines], ["zip", *zips], strict=True)))
+    options = ("score", table, "--model", model, "--quiet", *streams)
+    appended = cli(*options, "--append").out.splitlines()
+    alone = cli(*options).out.splitlines()
+    assert appended == [f"{line},{ours}" for line, ours in zip(table.read_text().splitlines(), alone, strict=True)]
+    kept = cli(*options, "--keep", "*").out.splitlines()
+    assert kept == [f"{ours},{line}" for line, ours in zip(table.read_text().splitlines(), alone, strict=True)]
+
+
+@pytest.mark.parametrize("streams", [(), ("--stream",)], ids=["whole", "streamed"])
+def test_a_summary_for_machines(cli, csv, model, tmp_path, streams):
+    flagged = int((load(model).predict(pd.read_csv(csv)) == -1).sum())
+    target = tmp_path / "scores.csv"
+    for more, output in (((), None), (("--output", target), str(target))):
+        found = json.loads(cli("score", csv, "--model", model, "--json", *streams, *more).out)
+        assert (found["rows"], found["flagged"], found["output"]) == (40, flagged, output)
+        assert found["threshold"] == -load(model).offset_
+    assert len(pd.read_csv(target)) == 40
+    assert json.loads(cli("score", csv, "--model", model, "--json", "--alerts", 3).out)["threshold"] is None
+    assert cli("score", csv, "--model", model, "--json", "--output", "-").status == 2
+
+
+@pytest.mark.parametrize("more", [(), ("--json",), ("--stream",)], ids=lambda more: " ".join(more) or "whole")
+def test_a_pipeline_can_stop_at_anomalies(cli, csv, model, tmp_path, more):
+    whole = cli("score", csv, "--model", model, *more)
+    failed = cli("score", csv, "--model", model, "--fail-if-anomalies", *more)
+    assert (whole.status, failed.status, failed.out) == (0, 3, whole.out)
+    detector, rows = load(model), pd.read_csv(csv)
+    rows[detector.predict(rows) == 1].to_csv(tmp_path / "normal.csv", index=False)
+    assert cli("score", tmp_path / "normal.csv", "--model", model, "--fail-if-anomalies", *more).status == 0
 
 
 def test_a_model_gives_its_own_scores_and_flags(cli, csv, model):
-    ranking = table_of(cli("score", csv, "--model", model).out).sort_values("row")
+    ranking = table_of(cli("score", csv, "--model", model, "--digits", 17).out)
     rows, detector = pd.read_csv(csv), load(model)
     np.testing.assert_allclose(ranking["anomaly_score"], detector.anomaly_score(rows), rtol=1e-9)
     np.testing.assert_array_equal(ranking["is_anomaly"], detector.predict(rows) == -1)
 
 
-def test_fit_and_score_apart_equal_score_alone(cli, csv, model, ranked):
-    assert cli("score", csv, "--model", model).out == ranked
+def test_fit_and_score_apart_equal_score_alone(cli, csv, model, scored):
+    assert cli("score", csv, "--model", model).out == scored
 
 
 def test_kept_columns_follow_with_their_values(cli, named_csv, model, frame):
     command = ("score", named_csv, "--model", model, "--keep", "name", "--keep", "height", "--exclude", "name")
     ranking = table_of(cli(*command).out)
-    assert list(ranking.columns) == ["row", "anomaly_score", "p_value", "is_anomaly", "reason", "name", "height"]
+    ours = ["row", "anomaly_score", "p_value", "severity", "is_anomaly", "reason"]
+    assert list(ranking.columns) == [*ours, "name", "height"]
     np.testing.assert_array_equal(ranking["name"], frame["name"].iloc[ranking["row"] - 1])
     np.testing.assert_array_equal(ranking["height"], frame["height"].iloc[ranking["row"] - 1])
 
 
-def test_a_kept_column_still_counts_unless_it_is_excluded(cli, csv, ranked):
+def test_a_kept_column_still_counts_unless_it_is_excluded(cli, csv, scored):
     kept = table_of(cli("score", csv, "--keep", "height").out)
     excluded = table_of(cli("score", csv, "--keep", "height", "--exclude", "height").out)
-    assert list(kept["anomaly_score"]) == list(table_of(ranked)["anomaly_score"])
-    assert list(excluded["anomaly_score"]) != list(table_of(ranked)["anomaly_score"])
+    assert list(kept["anomaly_score"]) == list(table_of(scored)["anomaly_score"])
+    assert list(excluded["anomaly_score"]) != list(table_of(scored)["anomaly_score"])
 
 
 def test_top_cuts_the_ranking(cli, csv, model):
-    whole, top = (cli("score", csv, "--model", model, *more).out.splitlines() for more in ((), ("--top", 3)))
+    whole, top = (cli("score", csv, "--model", model, *more).out.splitlines() for more in (("--sort",), ("--top", 3)))
     assert top == whole[:4]
 
 
 def test_rows_of_equal_score_stay_in_the_order_of_the_table(cli, csv, model, tmp_path):
     twice = tmp_path / "twice.csv"
     pd.concat([pd.read_csv(csv)] * 2).to_csv(twice, index=False)
-    ranking = table_of(cli("score", twice, "--model", model).out)
+    ranking = table_of(cli("score", twice, "--model", model, "--sort").out)
     for _, rows in ranking.groupby("anomaly_score")["row"]:
         assert rows.is_monotonic_increasing
 
@@ -80,8 +149,8 @@ def test_the_suffix_chooses_the_format(cli, csv, model, tmp_path, suffix):
     ended = cli("score", csv, "--model", model, "--keep", "colour", "--output", target)
     ranking = READERS[suffix](target)
     assert (ended.status, ended.out) == (0, "")
-    assert list(ranking.columns) == ["row", "anomaly_score", "p_value", "is_anomaly", "reason", "colour"]
-    assert ranking["row"][0] == ANOMALOUS_ROW
+    assert list(ranking.columns) == ["row", "anomaly_score", "p_value", "severity", "is_anomaly", "reason", "colour"]
+    assert ranking["anomaly_score"].idxmax() == ANOMALOUS_ROW - 1
     assert f"40 rows written; {ranking['is_anomaly'].sum()} of 40 are flagged" in ended.err
 
 
@@ -90,34 +159,34 @@ def test_a_dash_reads_standard_input(cli, csv, model, monkeypatch):
     assert cli("score", "-", "--model", model).out == cli("score", csv, "--model", model).out
 
 
-def test_calibration_changes_the_reference_scores_not_the_model(cli, csv, ranked):
+def test_calibration_changes_the_reference_scores_not_the_model(cli, csv, scored):
     crossed = table_of(cli("score", csv, "--calibration", "cross").out)
-    np.testing.assert_array_equal(crossed["anomaly_score"], table_of(ranked)["anomaly_score"])
-    assert not np.allclose(crossed["p_value"], table_of(ranked)["p_value"])
+    np.testing.assert_array_equal(crossed["anomaly_score"], table_of(scored)["anomaly_score"])
+    assert not np.allclose(crossed["p_value"], table_of(scored)["p_value"])
 
 
 @pytest.mark.parametrize("option", [("--seed", 1), ("--bound", "iwae"), ("--novelty",)], ids=lambda option: option[0])
-def test_each_option_of_the_fit_changes_the_scores(cli, csv, ranked, option):
+def test_each_option_of_the_fit_changes_the_scores(cli, csv, scored, option):
     scores = table_of(cli("score", csv, *option).out)["anomaly_score"]
-    assert not np.allclose(scores, table_of(ranked)["anomaly_score"])
+    assert not np.allclose(scores, table_of(scored)["anomaly_score"])
 
 
 def test_contamination_is_the_fraction_that_is_flagged(cli, csv):
     assert table_of(cli("score", csv, "--contamination", 0.25).out)["is_anomaly"].sum() == 10
 
 
-def test_flagged_rows_have_a_reason_and_others_none(cli, csv, ranked):
-    ranking = table_of(ranked)
+def test_flagged_rows_have_a_reason_and_others_none(cli, csv, scored):
+    ranking = table_of(scored)
     assert ranking["is_anomaly"].sum() >= 1
     assert (ranking["reason"].notna() == ranking["is_anomaly"]).all()
-    assert "weight 140.0, expected " in ranking["reason"][0]
+    assert "weight 140.0, expected " in ranking["reason"][ANOMALOUS_ROW - 1]
     top = table_of(cli("score", csv, "--top", 1).out)
-    assert top["reason"][0] == ranking["reason"][0]
+    assert top["reason"][0] == ranking["reason"][ANOMALOUS_ROW - 1]
 
 
 def test_p_values_are_those_of_the_library(cli, csv, model):
-    ranking = table_of(cli("score", csv, "--model", model).out).sort_values("row")
-    np.testing.assert_allclose(ranking["p_value"], load(model).p_values(pd.read_csv(csv)), rtol=1e-9)
+    ranking = table_of(cli("score", csv, "--model", model).out)
+    np.testing.assert_allclose(ranking["p_value"], load(model).p_values(pd.read_csv(csv)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("rule", [("fdr", 0.2), ("alerts", 3), ("false-alarm-rate", 0.1)], ids=lambda rule: rule[0])
@@ -168,7 +237,7 @@ def test_quiet_prints_nothing_but_the_data(cli, named_csv, model):
 
 def test_json_lines_are_json(cli, csv, model, tmp_path):
     cli("score", csv, "--model", model, "--output", tmp_path / "scores.jsonl")
-    first = json.loads((tmp_path / "scores.jsonl").read_text().splitlines()[0])
+    first = json.loads((tmp_path / "scores.jsonl").read_text().splitlines()[ANOMALOUS_ROW - 1])
     assert first["row"] == ANOMALOUS_ROW
     assert first["is_anomaly"] is True
 
@@ -224,6 +293,8 @@ def test_a_table_that_lacks_a_column_of_the_model_says_which(cli, csv, model, tm
         (("--contamination", "some"), "'auto'"),
         (("--keep", "row"), "'row'"),
         (("--keep", "reason"), "'reason'"),
+        (("--keep", "severity"), "'severity'"),
+        (("--append", "--keep", "height"), "--keep"),
         (("--fdr", "1.5"), "between 0 and 1"),
         (("--false-alarm-rate", "0"), "between 0 and 1"),
         (("--alerts", "-1"), "0"),

@@ -61,8 +61,8 @@ def test_a_terminal_shows_the_most_anomalous_rows_with_reasons(csv, model):
     rows = cells_of(shown)
     assert status == 0
     assert len([row for row in rows if row[0].isdigit()]) == 10
-    assert (rows[0][0], rows[0][3], rows[0][-1]) == ("17", "yes", "red")
-    assert "weight 140" in " ".join(row[4] for row in rows[:4])
+    assert (rows[0][0], rows[0][4], rows[0][-1]) == ("17", "yes", "red")
+    assert "weight 140" in " ".join(row[5] for row in rows[:6])
     assert re.search(r"\d+ of 40 rows are flagged; write them all with --output scores.csv", err)
 
 

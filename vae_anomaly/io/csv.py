@@ -67,6 +67,12 @@ class DelimitedText:
             frame = self._with_points(self._without_spare(pd.read_csv(text, **self._options()), 0))
         return frame.iloc[:, :-1] if ends_in_delimiter(self.names) and frame.iloc[:, -1].isna().all() else frame
 
+    def read_text(self) -> pd.DataFrame:
+        """All rows, each cell as the text that stands in the file."""
+        with self._explained(), self._text() as text:
+            frame = pd.read_csv(text, **self._options() | {"dtype": str, "na_filter": False})
+        return frame.iloc[:, :-1] if self._dialect.has_spare else frame
+
     def pieces(self, types: Mapping[str, Any], progress: Progress) -> Iterator[pd.DataFrame]:
         """
         Rows in pieces.

@@ -51,11 +51,18 @@ def read_table(
         If there is no such file, or it is not a table with at least one row. The message names the fault, its line and
         the remedy.
     """
+    return read_with_text(source, encoding=encoding, missing=missing, wanted=False)[0]
+
+
+def read_with_text(
+    source: str | PathLike[str], *, encoding: str, missing: str | Sequence[str], wanted: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table as `read_table` reads it, and the same as it stands in the file, if that is wanted."""
     table = _stored_table(kept_in_memory(byte_source(source)), encoding, missing)
     frame = table.read()
     if frame.empty:
         raise _no_rows(table.name, frame.columns)
-    return frame
+    return frame, table.read_text()[frame.columns] if wanted and isinstance(table, DelimitedText) else frame
 
 
 def is_pattern(source: str | PathLike[str]) -> bool:

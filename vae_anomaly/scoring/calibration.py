@@ -45,6 +45,12 @@ def calibrate(reference: np.ndarray, *, contamination: float | str, extrapolate:
     return Tail.of_clean(reference) if extrapolate else Conformal(reference)
 
 
+def severities(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Percentage of the reference scores that are less anomalous than each score, (rows,), 0 to 100."""
+    as_low = np.searchsorted(np.sort(reference), scores, side="right")
+    return 100.0 * (len(reference) - as_low) / len(reference)
+
+
 @dataclass(frozen=True, eq=False)
 class Conformal:
     """Conformal p-values: super-uniform for scores of any kind, if the rows are exchangeable with the reference.

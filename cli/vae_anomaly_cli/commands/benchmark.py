@@ -9,7 +9,16 @@ from vae_anomaly.formatting import number
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import drop_columns, select_columns
-from vae_anomaly_cli.output import check_table_output, is_terminal, plain_warnings, remark, watched, write_rows
+from vae_anomaly_cli.output import (
+    check_summary_output,
+    check_table_output,
+    is_terminal,
+    plain_warnings,
+    print_json,
+    remark,
+    watched,
+    write_rows,
+)
 from vae_anomaly_cli.tracking import new_comparison_tracker, report_run
 
 if TYPE_CHECKING:
@@ -37,6 +46,7 @@ def benchmark(
     novelty: options.BenchmarkNovelty = False,
     seeds: options.Seeds = 1,
     seed: options.Seed = 0,
+    as_json: options.JsonSummary = False,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
@@ -55,6 +65,7 @@ def benchmark(
     method has one seed. A terminal shows the means over the seeds, best first.
     """
     check_table_output(output, inputs=(file,))
+    check_summary_output(output, as_json=as_json)
     tracker = new_comparison_tracker(
         file, track=track, experiment=experiment, run_name=run_name, required=track_required
     )
@@ -79,9 +90,12 @@ def benchmark(
         finally:
             if tracker is not None:
                 tracker.end(measured)
-    if output is None and is_terminal(sys.stdout):
+    if as_json:
+        facts = {"rows": len(table), "anomalous": is_anomaly.sum(), "chance": comparison.anomaly_fraction}
+        print_json({**facts, "measured": measured.to_dict("records")})
+    if output is None and not as_json and is_terminal(sys.stdout):
         _show(measured)
-    else:
+    elif output is not None or not as_json:
         write_rows(measured, output, f"{len(measured)} rows written.", quiet=quiet)
     how = "trained on half of the normal rows, all others scored" if novelty else "trained on all rows, all scored"
     chance = f"chance gives an average precision of {number(comparison.anomaly_fraction, 2)}"

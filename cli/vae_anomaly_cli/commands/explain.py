@@ -11,7 +11,15 @@ from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import TableInput, read_input, read_model, refuse_output_names
-from vae_anomaly_cli.output import check_table_output, is_terminal, plain_warnings, remark, show_reasons, write_rows
+from vae_anomaly_cli.output import (
+    check_table_output,
+    is_terminal,
+    plain_warnings,
+    remark,
+    show_reasons,
+    with_digits,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +49,7 @@ def explain(
     rows: options.RowNumbers = None,
     top: options.Top = None,
     keep: options.Keep = None,
+    digits: options.Digits = 6,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
@@ -80,7 +89,8 @@ def explain(
         return
     kept = source.identifiers().iloc[reasons["row"] - 1].reset_index(drop=True)
     written = reasons.join(kept) if len(kept.columns) else reasons
-    write_rows(as_text(written), output, f"{message}.", quiet=quiet)
+    written = with_digits(as_text(written), ("anomaly_score", "nats", "surprise"), digits)
+    write_rows(written, output, f"{message}.", quiet=quiet)
 
 
 def choose(detector: VAEDetector, frame: pd.DataFrame, rows: list[int] | None, top: int | None) -> np.ndarray:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vae_anomaly.formatting import number, p_value, printable
 from vae_anomaly_cli import options
-from vae_anomaly_cli.errors import naming, user_errors
+from vae_anomaly_cli.errors import FOUND, naming, user_errors
 from vae_anomaly_cli.inputs import read_input, read_model
-from vae_anomaly_cli.output import check_table_output, is_terminal, plain, plain_warnings, remark, write_rows
+from vae_anomaly_cli.output import (
+    check_summary_output,
+    check_table_output,
+    is_terminal,
+    plain,
+    plain_warnings,
+    print_json,
+    remark,
+    with_digits,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +38,6 @@ vae-anomaly monitor today.parquet --model normal.vae --level 0.01 --output drift
 vae-anomaly monitor sorted.csv --model normal.vae --unordered || echo "drift or error"
 
 Exit status: 0 no drift, 3 drift, 1 error in the data or the model, 2 wrong usage."""
-DRIFTED = 3
 LISTED = 20  # columns on a terminal
 
 
@@ -41,6 +51,8 @@ def monitor(
     level: options.Level = 0.05,
     unordered: options.Unordered = False,
     seed: options.DriftSeed = 0,
+    digits: options.Digits = 6,
+    as_json: options.JsonSummary = False,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
@@ -59,6 +71,7 @@ def monitor(
     The exit status is 3 if anything has drifted, otherwise 0.
     """
     check_table_output(output, inputs=(file, model))
+    check_summary_output(output, as_json=as_json)
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_input(context, file, exclude or [], [], encoding, missing, skip_bad=skip_bad)
@@ -68,15 +81,24 @@ def monitor(
             rows = source.rows_for(detector)
             drift = detector.drift(rows, level=level, ordered=not unordered, random_state=seed)
     columns = drift.columns.sort_values(["adjusted_p_value", "p_value"], kind="stable").reset_index()
-    if output is None and is_terminal(sys.stdout):
+    if as_json:
+        print_json(facts(drift))
+    if output is None and not as_json and is_terminal(sys.stdout):
         _show(columns)
         if len(columns) > LISTED:
             message = f"the first {LISTED} of {len(columns)} are shown; write them all with --output drift.csv"
             remark(message, quiet=quiet)
-    else:
+    elif output is not None or not as_json:
+        columns = with_digits(columns, ("p_value", "adjusted_p_value", "effect"), digits)
         write_rows(columns, output, f"{len(columns)} rows written.", quiet=quiet)
     remark(summary(drift, source.noun), quiet=quiet)
-    raise typer.Exit(DRIFTED if drift.drifted else 0)
+    raise typer.Exit(FOUND if drift.drifted else 0)
+
+
+def facts(drift: Drift) -> dict[str, Any]:
+    """Result for machines."""
+    stream = None if drift.stream is None else asdict(drift.stream)
+    return {"drifted": drift.drifted, "columns": drift.columns.reset_index().to_dict("records"), "stream": stream}
 
 
 def summary(drift: Drift, noun: str) -> str:

@@ -1,17 +1,30 @@
-"""``vae-anomaly score``: rank the rows of a table, or images, by how anomalous they are."""
+"""``vae-anomaly score``: how anomalous the rows of a table are, or images."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
-from vae_anomaly_cli.errors import naming, refuse_given, refuse_several, user_errors
-from vae_anomaly_cli.inputs import read_input, read_model, refuse_output_names
-from vae_anomaly_cli.output import SHOWN, check_table_output, is_terminal, plain_warnings, remark, show_rows, write_rows
+from vae_anomaly_cli.errors import FOUND, naming, refuse_given, refuse_several, user_errors
+from vae_anomaly_cli.inputs import ALL, ImageInput, TableInput, read_input, read_model, refuse_output_names
+from vae_anomaly_cli.output import (
+    MEASURES,
+    SHOWN,
+    check_summary_output,
+    check_table_output,
+    is_terminal,
+    plain_warnings,
+    print_json,
+    remark,
+    show_rows,
+    with_digits,
+    write_rows,
+)
 from vae_anomaly_cli.stream import FILE_COLUMNS, StreamedTable, StreamScorer, write_scores
 from vae_anomaly_cli.tracking import new_tracker, report_run
 
@@ -26,7 +39,11 @@ vae-anomaly score data.csv
 
 vae-anomaly score data.csv --keep id --exclude id --output scores.csv
 
+vae-anomaly score data.csv --append --sort --output scored.csv
+
 vae-anomaly score new.parquet --model normal.vae --top 20
+
+vae-anomaly score today.csv --model normal.vae --json --fail-if-anomalies || echo "anomalies or error"
 
 vae-anomaly score new.csv --model normal.vae --fdr 0.05 --output alarms.csv
 
@@ -39,8 +56,9 @@ vae-anomaly score 'logs/*.parquet' --stream --model normal.vae --output scores.p
 zcat data.csv.gz | vae-anomaly score - | head
 
 A terminal shows the most anomalous rows or images; files and pipes get all of them."""
-OUTPUT_COLUMNS = ("row", "anomaly_score", "p_value", "is_anomaly", "reason")
+OUTPUT_COLUMNS = ("row", "anomaly_score", "p_value", "severity", "is_anomaly", "reason")
 NOT_STREAMED = {
+    "sort": "--sort",
     "duplicates": "--duplicates",
     "fdr": "--fdr",
     "alerts": "--alerts",
@@ -51,6 +69,37 @@ NOT_STREAMED = {
 }
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is written, and where: ``target`` is a file, ``-``, or None for a terminal or a pipe."""
+
+    target: str | None
+    append: bool
+    sort: bool
+    top: int | None
+    duplicates: bool
+    digits: int
+    as_json: bool
+    quiet: bool
+
+    @property
+    def shows(self) -> bool:
+        """True if a person reads the ranking."""
+        return self.target is None and not self.as_json and is_terminal(sys.stdout)
+
+    @property
+    def table(self) -> bool:
+        """True if a table is shown or written."""
+        return self.target is not None or not self.as_json
+
+    def chosen(self, scored: pd.DataFrame) -> pd.DataFrame:
+        """The rows to write, in their order."""
+        if not (self.sort or self.top or self.shows):
+            return scored
+        ranking = scored.sort_values("anomaly_score", ascending=False, kind="stable", ignore_index=True)
+        return ranking[: self.top or (SHOWN if self.shows else None)]
+
+
 @user_errors
 def score(
     context: typer.Context,
@@ -58,12 +107,17 @@ def score(
     model: options.OptionalModel = None,
     output: options.TableOut = None,
     keep: options.Keep = None,
-    duplicates: options.Duplicates = False,
+    append: options.Append = False,
+    sort: options.Sort = False,
     top: options.Top = None,
+    duplicates: options.Duplicates = False,
+    digits: options.Digits = 6,
+    as_json: options.JsonSummary = False,
     exclude: options.Exclude = None,
     fdr: options.Fdr = None,
     alerts: options.Alerts = None,
     false_alarm_rate: options.FalseAlarmRate = None,
+    fail_if_anomalies: options.FailIfAnomalies = False,
     novelty: options.Novelty = False,
     contamination: options.Contamination = "auto",
     calibration: options.CalibrationName = options.Calibration.leave_one_out,
@@ -80,13 +134,14 @@ def score(
     track_required: options.TrackRequired = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Rank the rows or images of FILE by how anomalous they are, most anomalous first.
+    """Score the rows or images of FILE by how anomalous they are.
 
     Without --model, a model is fitted to FILE itself.
 
-    The output has the columns row (1 is the first row of data), anomaly_score (in nats; higher is more anomalous),
-    p_value (the probability that a normal row scores at least as high), is_anomaly, reason (for flagged rows), and
-    those named by --keep.
+    The output has the rows of FILE in their order: row (1 is the first row of data), anomaly_score (in nats; higher is
+    more anomalous), p_value (the probability that a normal row scores at least as high), severity (0 to 100: the
+    percentage of the reference scores that are lower), is_anomaly, reason (for flagged rows), and the columns named by
+    --keep. --sort ranks the rows, --top ranks the most anomalous ones, and a terminal shows these.
 
     Rows that repeat an earlier row, exactly or in every column but identifiers, are counted on standard error, unless
     the table has so few different rows that they repeat naturally. --duplicates adds the column duplicate_of after
@@ -94,67 +149,82 @@ def score(
 
     Images have a column image after row (the file name, or the number in an IDX file) and no reason.
 
-    With --stream, rows keep their order and are never all in memory, so repeats are not looked for; with several files,
-    the columns file and file_row follow row.
+    With --stream, rows are never all in memory, so repeats are not looked for; with several files, the columns file and
+    file_row follow row.
+
+    The exit status is 3 if --fail-if-anomalies is given and a row is flagged.
     """
     own = (*OUTPUT_COLUMNS, *(FILE_COLUMNS if stream else ()), *(["duplicate_of"] if duplicates else ()))
-    refuse_output_names(keep or [], own)
+    kept = [ALL] if append else keep or []
+    refuse_output_names(kept, own)
+    refuse_several({"--append": append or None, "--keep": keep})
     refuse_fitting(context, model)
     check_table_output(output, inputs=(file, model))
+    check_summary_output(output, as_json=as_json)
     refuse_several({"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate})
-    rule = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
+    rule: dict[str, Any] = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
+    wanted = Wanted(output, append, sort, top, duplicates, digits, as_json, quiet)
+    fit = (novelty, contamination, calibration, bound, seed, device)
     if stream:
         refuse_given(context, NOT_STREAMED, "it needs all rows at once; leave out either it or --stream.")
         refuse_given(context, {"skip_bad": "--skip-bad"}, "it applies to images, and --stream to tables.")
+    tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
+    if stream:
         with plain_warnings(quiet=quiet), naming(file):
-            streamed = StreamedTable.read(file, exclude or [], keep or [], encoding, missing)
+            streamed = StreamedTable.read(file, exclude or [], kept, encoding, missing)
+            refuse_output_names(streamed.keep, own)
             check_table_output(output, inputs=(*streamed.dataset.files, model))
             if model is not None:
                 detector = read_model(model, device, excluded=exclude or [])
             else:
-                detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.fit(streamed.rows)
-            write_scores(StreamScorer.of(detector, streamed, rule), top, output, quiet=quiet)
-        return
-    tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
-    with plain_warnings(quiet=quiet):
-        with naming(file):
-            source = read_input(context, file, exclude or [], keep or [], encoding, missing, skip_bad=skip_bad)
-        if model is not None:
-            detector = read_model(model, device, excluded=exclude or [])
-        with naming(file):
-            if model is None:
-                detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.set_params(callbacks=None if tracker is None else [tracker])
-                detector.set_params(image_shape=source.image_shape).fit(source.rows)
-            ranking = rank(detector, source.rows_for(detector), rule)
-            if tracker is not None:
-                tracker.log_scores(ranking, model=model)
-            flagged, total = ranking["is_anomaly"].sum(), len(ranking)
-            duplicate_of, repeats = source.find_duplicates(detector)
-            if duplicates and duplicate_of is not None:
-                ranking["duplicate_of"] = duplicate_of.iloc[ranking["row"] - 1].array
-            if repeats:
-                remark(repeats if duplicates else f"{repeats}; mark them with --duplicates", quiet=quiet)
-            if output is None and is_terminal(sys.stdout):
-                shown = ranking[: top or SHOWN]
-                shown = source.with_identifiers(source.with_reasons(shown, detector, list(range(len(shown)))))
-                show_rows(shown, source.uncut)
-                summary = f"{flagged} of {total} {source.noun} are flagged"
-                remark(f"{summary}; write them all with --output scores.csv", quiet=quiet)
-                report_run(tracker, quiet=quiet)
-                return
-            ranking = ranking[:top]
-            ranking = source.with_reasons(ranking, detector, ranking.index[ranking["is_anomaly"]].tolist())
-            written = source.with_identifiers(ranking)
-    write_rows(written, output, f"{len(written)} rows written; {flagged} of {total} are flagged.", quiet=quiet)
+                detector = new_detector(*fit, quiet=quiet).fit(streamed.rows)
+            scorer = StreamScorer.of(detector, streamed, rule, append=append, digits=digits)
+            tally = write_scores(scorer, top, output, quiet=quiet, counts_only=not wanted.table)
+        flagged, total = tally.flagged, tally.rows
+    else:
+        with plain_warnings(quiet=quiet):
+            with naming(file):
+                source = read_input(context, file, exclude or [], kept, encoding, missing, skip_bad=skip_bad)
+                refuse_output_names(source.kept.columns if isinstance(source, TableInput) else [], own)
+            if model is not None:
+                detector = read_model(model, device, excluded=exclude or [])
+            with naming(file):
+                if model is None:
+                    detector = new_detector(*fit, quiet=quiet)
+                    detector.set_params(callbacks=None if tracker is None else [tracker])
+                    detector.set_params(image_shape=source.image_shape).fit(source.rows)
+                scored = detector.detect(source.rows_for(detector), **rule).reset_index(drop=True)
+                scored.insert(0, "row", range(1, len(scored) + 1))
+                if tracker is not None:
+                    tracker.log_scores(scored, model=model)
+                flagged, total = int(scored["is_anomaly"].sum()), len(scored)
+                write_scored(scored, source, detector, wanted, f"{flagged} of {total}")
+    if as_json:
+        threshold = None if any(value is not None for value in rule.values()) else -float(detector.offset_)
+        facts = {"input": file, "model": model, "output": output, "rows": total, "flagged": flagged}
+        print_json({**facts, "threshold": threshold, **rule})
     report_run(tracker, quiet=quiet)
+    if fail_if_anomalies and flagged:
+        raise typer.Exit(FOUND)
 
 
-def rank(detector: VAEDetector, rows: Any, rule: dict[str, Any]) -> pd.DataFrame:
-    """All rows, most anomalous first; rows of equal score in the order of the file."""
-    import numpy as np
-
-    detected = detector.detect(rows, **rule).reset_index(drop=True)
-    detected.insert(0, "row", np.arange(1, len(detected) + 1))
-    return detected.sort_values("anomaly_score", ascending=False, kind="stable", ignore_index=True)
+def write_scored(
+    scored: pd.DataFrame, source: TableInput | ImageInput, detector: VAEDetector, wanted: Wanted, flagged: str
+) -> None:
+    """Write the scores of a table or of images, or show the most anomalous ones."""
+    duplicate_of, repeats = source.find_duplicates(detector)
+    if wanted.duplicates and duplicate_of is not None:
+        scored["duplicate_of"] = duplicate_of.array
+    if repeats:
+        remark(repeats if wanted.duplicates else f"{repeats}; mark them with --duplicates", quiet=wanted.quiet)
+    if not wanted.table:
+        return
+    chosen = wanted.chosen(scored)
+    chosen = source.with_reasons(chosen, detector, chosen["is_anomaly"].to_numpy() | wanted.shows)
+    if wanted.shows:
+        show_rows(source.with_identifiers(chosen, first=wanted.append), source.uncut)
+        summary = f"{flagged} {source.noun} are flagged"
+        remark(f"{summary}; write them all with --output scores.csv", quiet=wanted.quiet)
+        return
+    written = source.with_identifiers(with_digits(chosen, MEASURES, wanted.digits), first=wanted.append)
+    write_rows(written, wanted.target, f"{len(written)} rows written; {flagged} are flagged.", quiet=wanted.quiet)

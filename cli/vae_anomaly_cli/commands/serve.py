@@ -32,8 +32,8 @@ def serve(
     """Serve MODEL over HTTP with MLflow's model server, until stopped.
 
     The addresses are POST /invocations and GET /health. A request is CSV or JSON; the answer is JSON with
-    anomaly_score, p_value and is_anomaly for each row. In JSON, params may contain explain (true adds reasons for
-    flagged rows), and one of fdr, alerts and false_alarm_rate.
+    anomaly_score, p_value, severity and is_anomaly for each row. In JSON, params may contain explain (true adds reasons
+    for flagged rows), and one of fdr, alerts and false_alarm_rate.
 
     There is no authentication: stay with 127.0.0.1, or put an authenticating server in front.
     """

@@ -9,7 +9,7 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.explain import as_text
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import TableInput, read_input, read_model
-from vae_anomaly_cli.output import check_table_output, plain_warnings, write_rows
+from vae_anomaly_cli.output import check_table_output, plain_warnings, with_digits, write_rows
 
 EXAMPLES = """Examples:
 
@@ -25,6 +25,7 @@ def suggest(
     model: options.Model,
     output: options.TableOut = None,
     most: options.MaxChanges = 5,
+    digits: options.Digits = 6,
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
@@ -48,4 +49,5 @@ def suggest(
             changes = detector.suggest(rows.set_axis(range(1, len(rows) + 1)), max_changes=most)
     becomes_normal = changes.groupby("row")["is_normal"].all()
     counts = f"{becomes_normal.sum()} of {len(becomes_normal)} anomalous rows become normal"
-    write_rows(as_text(changes), output, f"{len(changes)} changes suggested; {counts}.", quiet=quiet)
+    written = with_digits(as_text(changes), ("anomaly_score", "new_score"), digits)
+    write_rows(written, output, f"{len(changes)} changes suggested; {counts}.", quiet=quiet)

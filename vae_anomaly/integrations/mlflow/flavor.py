@@ -139,7 +139,7 @@ class Predictor:
         self.detector = detector
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return ``anomaly_score``, ``p_value`` and ``is_anomaly`` of each row, and ``reason`` with ``explain``.
+        """Return the columns of `VAEDetector.detect` for each row, and ``reason`` with ``explain``.
 
         Flagged rows have reasons; the others have an empty text.
         """

@@ -28,7 +28,12 @@ PARAMETERS = {  # of predict: type and default
     "alerts": (DataType.long, None),
     "false_alarm_rate": (DataType.double, None),
 }
-_ANSWER = {"anomaly_score": DataType.double, "p_value": DataType.double, "is_anomaly": DataType.boolean}
+_ANSWER = {
+    "anomaly_score": DataType.double,
+    "p_value": DataType.double,
+    "severity": DataType.double,
+    "is_anomaly": DataType.boolean,
+}
 _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 
