@@ -14,7 +14,7 @@ from vae_anomaly.integrations.mlflow import as_request, register, save_model
 
 ROOT = Path(__file__).parents[3]
 
-ANSWER = "anomaly_score double, p_value double, is_anomaly boolean"
+ANSWER = "anomaly_score double, p_value double, severity double, is_anomaly boolean"
 
 pytestmark = pytest.mark.slow
 
