@@ -26,9 +26,12 @@ def as_numbers(values: pd.Series, column: dict) -> np.ndarray:
             if column["kind"] == "text":
                 values = values.map(lambda value: shape_of(str(value)), na_action="ignore")
             codes = dict(zip(column["levels"], column["codes"], strict=True))
-            found = values.map(
-                lambda value: codes.get(value, codes.get(str(value), column["unseen"])), na_action="ignore"
-            )
+
+            def code_of(value: object) -> int:
+                forms = (value, str(value), str(value).removesuffix(".0"))  # a number that is a level is its text
+                return next((codes[form] for form in forms if form in codes), column["unseen"])
+
+            found = values.map(code_of, na_action="ignore")
             return found.to_numpy(np.float64, na_value=np.nan)
         case "date":
             dates = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")

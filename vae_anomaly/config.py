@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import InvalidParameterError
 
-from vae_anomaly.data.columns import Cell, CodeCell, FlagCell, NumberCell
+from vae_anomaly.data.columns import IGNORE, KINDS, Cell, CodeCell, FlagCell, NumberCell
 from vae_anomaly.data.schema import EncodedMatrix, parts
 from vae_anomaly.errors import DeviceError
 from vae_anomaly.model.convolutions import Shape
@@ -152,6 +152,7 @@ class Settings:
     bound: str
     variational: bool
     image_shape: Sequence[int] | None
+    kinds: Mapping[str, str]
     n_estimators: int | str
     novelty: bool
     contamination: float | str
@@ -168,6 +169,7 @@ class Settings:
     def of(cls, parameters: Mapping[str, Any]) -> Self:
         """The settings among the parameters of a detector; numbers of numpy become Python's, which JSON can hold."""
         values = {field.name: parameters[field.name] for field in fields(cls)}
+        values["kinds"] = {str(name): kind for name, kind in (values["kinds"] or {}).items()}
         return cls(**{name: v.tolist() if isinstance(v, np.generic | np.ndarray) else v for name, v in values.items()})
 
     @property
@@ -427,10 +429,17 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
                 f"Images of {shape[2]} x {shape[1]} pixels are too small for {convolutions} convolutions, "
                 "each of which halves the sides."
             )
+        if parameters["kinds"]:
+            raise InvalidParameterError("kinds= is for tables: all columns of images are pixels. Leave it out.")
     elif parameters["likelihood"] == "bernoulli":
         raise InvalidParameterError(
             "likelihood='bernoulli' is for pixels: give the image_shape, or leave it to 'auto'."
         )
+    for name, kind in (parameters["kinds"] or {}).items():
+        if kind not in {*KINDS, IGNORE}:
+            raise InvalidParameterError(
+                f"The 'kinds' parameter has {kind!r} for column {name!r}; kinds are {', '.join(KINDS)} and {IGNORE}."
+            )
     if parameters["checkpoint"] is not None and parameters["random_state"] in (None, np.random):
         raise InvalidParameterError(
             "A fit with a checkpoint needs a number as 'random_state': without one no other fit could continue it."
@@ -451,6 +460,8 @@ def as_json(value: Any) -> Any:
         case np.ndarray() | list() | tuple():
             items = [as_json(item) for item in value]
             return None if None in items else items
+        case dict():
+            return {str(name): as_json(item) for name, item in value.items()}
         case str() | bool() | int() | float():
             return value
         case _:

@@ -1,7 +1,7 @@
 """VAEDetector: a scikit-learn estimator for anomaly detection with a variational autoencoder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from numbers import Integral, Real
@@ -83,6 +83,10 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     image_shape : (channels, height, width), optional
         Rows are images of this shape, flattened with the channels first. All pixels have one scale, and none is left
         out.
+    kinds : dict of column name to kind, optional
+        Kinds of columns that are to differ from what the rows suggest: "number", "category" (also of numbers, such as
+        accounts), "flag" (two values, 0 and 1), "date" (ISO 8601), "text" (of which only the shape counts, as of
+        identifiers) or "ignore".
     n_estimators : int or "auto", default="auto"
         Members of the ensemble, trained side by side. Scores are means over the members; latents are those of the
         first. "auto": 3 in outlier detection; 2 in novelty detection, of which one measures columns by their standard
@@ -137,7 +141,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     offset_ : float
         Score below which a row is anomalous.
     schema_ : Schema
-        Columns in use, their kinds, and the columns left out with the reason.
+        Columns in use, their kinds with the reason where the type of the column does not say it, and the columns left
+        out with the reason.
     history_ : dict of lists
         The objective during training, one number for each round of steps.
     n_iter_, batch_size_, n_components_, n_estimators_, hidden_layer_sizes_ : int, int, int, int, tuple
@@ -179,6 +184,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         "bound": [StrOptions({"elbo", "iwae"})],
         "variational": ["boolean"],
         "image_shape": ["array-like", None],
+        "kinds": [dict, None],
         "n_estimators": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "novelty": ["boolean"],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
@@ -208,6 +214,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         bound: str = "elbo",
         variational: bool = True,
         image_shape: Sequence[int] | None = None,
+        kinds: Mapping[Any, str] | None = None,
         n_estimators: int | str = "auto",
         novelty: bool = False,
         contamination: float | str = "auto",
@@ -233,6 +240,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.bound = bound
         self.variational = variational
         self.image_shape = image_shape
+        self.kinds = kinds
         self.n_estimators = n_estimators
         self.novelty = novelty
         self.contamination = contamination

@@ -27,7 +27,8 @@ from vae_anomaly.config import (
     resolve_device,
     resolve_precision,
 )
-from vae_anomaly.data.parse import as_frame, as_missing, is_frame, unmasked
+from vae_anomaly.data.infer import NO_KINDS, kinds_of
+from vae_anomaly.data.parse import as_frame, as_missing, column_names, is_frame, unmasked
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.sampling import HELD_OUT, RemainingShards, draw
 from vae_anomaly.data.schema import EncodedMatrix, Schema, TableForm, encoded, parts, selected
@@ -92,7 +93,9 @@ def learn_table(X: Any, settings: Settings, seed: int, *, verbose: bool) -> tupl
             table = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])], copy=False)
     try:
         with reading_bar(X, shown=verbose) if isinstance(X, Dataset) else nullcontext():
-            sample = draw(table, seed, split=settings.calibration == "split")
+            names = X.columns if isinstance(X, Dataset) else column_names(table)
+            kinds = kinds_of(settings.kinds, names) if settings.kinds else NO_KINDS
+            sample = draw(table, seed, split=settings.calibration == "split", kinds=kinds)
             frame, rows, held_out = sample.frame, sample.rows, sample.held_out
             if settings.calibration != "leave_one_out" and sample.survey is None:
                 n_rows, fewest = len(frame), 10
@@ -106,7 +109,7 @@ def learn_table(X: Any, settings: Settings, seed: int, *, verbose: bool) -> tupl
                     rows, held_out = np.sort(drawn[n_held_out:]), np.sort(drawn[:n_held_out])
             schema: Schema | PixelSchema
             if settings.image_shape is None:
-                schema = Schema.learn(frame, rows, sample.survey)
+                schema = Schema.learn(frame, rows, sample.survey, kinds)
             else:
                 shape, n_pixels = tuple(settings.image_shape), math.prod(settings.image_shape)
                 if frame.shape[1] != n_pixels:

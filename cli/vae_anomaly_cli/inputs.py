@@ -32,6 +32,7 @@ TABLE_OPTIONS = {
     "keep": "--keep",
     "append": "--append",
     "duplicates": "--duplicates",
+    "kind": "--kind",
     "color": "--color",
     "encoding": "--encoding",
     "missing": "--missing",

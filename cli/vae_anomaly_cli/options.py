@@ -53,6 +53,24 @@ def _check_contamination(text: str) -> str:
     return text
 
 
+KINDS = ("number", "category", "flag", "date", "text", "ignore")
+
+
+def kinds_of(texts: list[str] | None) -> dict[str, str] | None:
+    """Kinds by column, given texts such as ``account=category``; None if there are none."""
+    parts = (text.rpartition("=") for text in texts or [])
+    return {column: kind for column, _, kind in parts} or None
+
+
+def _check_kinds(texts: list[str] | None) -> list[str] | None:
+    for column, kind in (kinds_of(texts) or {}).items():
+        if not column:
+            raise typer.BadParameter(f"{kind!r} is no column and kind, such as account=category.")
+        if kind not in KINDS:
+            raise typer.BadParameter(f"{kind!r} is no kind of column; the kinds are {', '.join(KINDS)}.")
+    return texts
+
+
 def _check_probability(number: float | None) -> float | None:
     if number is not None and not 0 < number < 1:
         raise typer.BadParameter(f"{number} is not between 0 and 1.")
@@ -343,6 +361,18 @@ Exclude = Annotated[
         "-x",
         metavar="COLUMN",
         help="Hide this column from the model, for instance a label or an identifier. Repeat for more columns.",
+        show_default=False,
+    ),
+]
+Kind = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="COLUMN=KIND",
+        callback=_check_kinds,
+        help="Take this column for a number, category (account=category), flag, date or text (of which only the shape "
+        "counts), or ignore it. Repeat for more columns.",
+        rich_help_panel=FIT,
         show_default=False,
     ),
 ]

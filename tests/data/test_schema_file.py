@@ -103,7 +103,7 @@ DAMAGE = [
     (("columns", 3, "levels"), []),
     (("columns", 3, "levels"), ["a", "a"]),
     (("columns", 3, "levels"), [None]),
-    (("columns", 3, "storage"), "float64"),
+    (("columns", 3, "storage"), "bool"),
     (("columns", 4, "levels"), ["elsewhere"]),
     (("columns", 5, "step"), 0),
     (("columns", 5, "origin"), 2**63),

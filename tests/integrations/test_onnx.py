@@ -1,6 +1,7 @@
 """Graphs score as their detectors do, for every kind of model and of row, without torch and without this package."""
 
 import json
+import runpy
 import subprocess
 import sys
 import warnings
@@ -268,3 +269,14 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(detector, 
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf'^ONNX needs {package}, .*: pip install "vae-anomaly\[onnx\]"$'):
         export(detector, tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("storage", [int, float, str])
+def test_a_number_that_is_a_category_scores_as_in_the_detector(storage, tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"account": rng.choice([4400, 4930, 70115], 200), "total": rng.normal(size=200)})
+    detector = fitted_to(table, kinds={"account": "category"})
+    export(detector, tmp_path / "a.onnx")
+    new = table[:20].astype({"account": storage})
+    scored = runpy.run_path(str(READER))["score"](str(tmp_path / "a.onnx"), new)
+    assert_allclose(scored["anomaly_score"], detector.anomaly_score(new), rtol=1e-9)

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,8 @@ class Comparison:
         the other half is scored with all anomalous rows.
     device : str
         Device of our detector.
+    kinds : dict of column name to kind, optional
+        Kinds of columns, as in `VAEDetector`, for all methods.
 
     Attributes
     ----------
@@ -61,9 +63,17 @@ class Comparison:
     5 nearest neighbours: 0.98
     """
 
-    def __init__(self, X: Any, is_anomaly: np.ndarray, *, novelty: bool = False, device: str = "auto") -> None:
+    def __init__(
+        self,
+        X: Any,
+        is_anomaly: np.ndarray,
+        *,
+        novelty: bool = False,
+        device: str = "auto",
+        kinds: Mapping[Any, str] | None = None,
+    ) -> None:
         self._rows, self._is_anomaly, self._novelty = as_frame(X), is_anomaly, novelty
-        self._methods = methods(novelty=novelty, device=device)
+        self._methods = methods(novelty=novelty, device=device, kinds=kinds)
         train, test = self._split(seed=0)
         if len(train) < 2:
             n_normal = np.sum(~is_anomaly)

@@ -4,6 +4,7 @@
 those of training; methods that judge a row by its neighbours leave out the row itself.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
@@ -18,6 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from vae_anomaly.data.columns import CategoryColumn
+from vae_anomaly.data.infer import kinds_of
+from vae_anomaly.data.parse import column_names
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.detector import VAEDetector
 
@@ -29,11 +32,15 @@ class PlainNumbers(TransformerMixin, BaseEstimator):
 
     The columns are those that our detector uses; a date is the time elapsed. A missing number is the median of
     training; a missing category has a column of its own; one never seen in training has zeros in all of them.
+    ``kinds`` are as in `VAEDetector`.
     """
+
+    def __init__(self, kinds: Mapping[Any, str] | None = None) -> None:
+        self.kinds = kinds
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
         """Learn the columns of a table."""
-        self.schema_ = Schema.learn(X)
+        self.schema_ = Schema.learn(X, kinds=kinds_of(self.kinds or {}, column_names(X)))
         categories = [isinstance(column, CategoryColumn) for column in self.schema_.columns]
         numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
         self.columns_ = make_column_transformer(
@@ -65,25 +72,30 @@ class Ours:
 
     novelty: bool
     device: str
+    kinds: Mapping[Any, str] | None = None
 
     name: ClassVar[str] = "vae-anomaly"
     draws: ClassVar[bool] = True
 
     def fit(self, train: pd.DataFrame, seed: int) -> None:
-        self.detector = VAEDetector(novelty=self.novelty, device=self.device, random_state=seed).fit(train)
+        detector = VAEDetector(kinds=self.kinds, novelty=self.novelty, device=self.device, random_state=seed)
+        self.detector = detector.fit(train)
 
     def score(self, test: pd.DataFrame) -> np.ndarray:
         return self.detector.anomaly_score(test)
 
 
+@dataclass
 class Forest:
     """How few random cuts isolate a row."""
+
+    kinds: Mapping[Any, str] | None = None
 
     name: ClassVar[str] = "IsolationForest"
     draws: ClassVar[bool] = True
 
     def fit(self, train: pd.DataFrame, seed: int) -> None:
-        self.model = make_pipeline(PlainNumbers(), IsolationForest(random_state=seed)).fit(train)
+        self.model = make_pipeline(PlainNumbers(self.kinds), IsolationForest(random_state=seed)).fit(train)
 
     def score(self, test: pd.DataFrame) -> np.ndarray:
         return -self.model.score_samples(test)
@@ -94,13 +106,15 @@ class LocalOutliers:
     """Density around the neighbours of a row, relative to that around the row."""
 
     novelty: bool
+    kinds: Mapping[Any, str] | None = None
 
     name: ClassVar[str] = "LocalOutlierFactor"
     draws: ClassVar[bool] = False
 
     def fit(self, train: pd.DataFrame, seed: int) -> None:
         nearest = min(20, len(train) - 1)  # scikit-learn's default, which warns in smaller tables
-        self.model = make_pipeline(PlainNumbers(), LocalOutlierFactor(nearest, novelty=self.novelty)).fit(train)
+        factor = LocalOutlierFactor(nearest, novelty=self.novelty)
+        self.model = make_pipeline(PlainNumbers(self.kinds), factor).fit(train)
 
     def score(self, test: pd.DataFrame) -> np.ndarray:
         return -self.model.score_samples(test) if self.novelty else -self.model[-1].negative_outlier_factor_
@@ -111,12 +125,13 @@ class Neighbours:
     """Mean distance to the nearest training rows."""
 
     novelty: bool
+    kinds: Mapping[Any, str] | None = None
 
     name: ClassVar[str] = f"{NEAREST} nearest neighbours"
     draws: ClassVar[bool] = False
 
     def fit(self, train: pd.DataFrame, seed: int) -> None:
-        self.numbers = PlainNumbers().fit(train)
+        self.numbers = PlainNumbers(self.kinds).fit(train)
         self.index = NearestNeighbors(n_neighbors=min(NEAREST, len(train) - 1)).fit(self.numbers.transform(train))
 
     def score(self, test: pd.DataFrame) -> np.ndarray:
@@ -124,7 +139,12 @@ class Neighbours:
         return distances.mean(axis=1)
 
 
-def methods(*, novelty: bool, device: str) -> dict[str, Method]:
+def methods(*, novelty: bool, device: str, kinds: Mapping[Any, str] | None = None) -> dict[str, Method]:
     """All methods by name, ours first."""
-    made: list[Method] = [Ours(novelty, device), Forest(), LocalOutliers(novelty), Neighbours(novelty)]
+    made: list[Method] = [
+        Ours(novelty, device, kinds),
+        Forest(kinds),
+        LocalOutliers(novelty, kinds),
+        Neighbours(novelty, kinds),
+    ]
     return {method.name: method for method in made}

@@ -8,10 +8,11 @@ can be read from is the raw cell ``UNREADABLE``, which decodes to a missing valu
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import log
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from vae_anomaly.data import documents
 from vae_anomaly.data.parse import (
     LAST_INSTANT,
     NO_INSTANT,
+    NO_MISFITS,
     TEXT,
     TEXT_DTYPES,
     UNREADABLE,
@@ -33,6 +35,7 @@ from vae_anomaly.data.parse import (
     storage_of,
     store_durations,
     store_instants,
+    store_labels,
     store_numbers,
     store_text,
 )
@@ -295,7 +298,8 @@ class CategoryColumn:
     name
         Name in the table.
     storage
-        A text type; "mixed": values of several types, each compared as its text; or "category".
+        A text type; a type of numbers, whose levels are their `label_of`; "mixed": values of several types, each
+        compared as its text; or "category".
     levels
         The most frequent first, then those of later calls of ``partial_fit``. From the 255th on they share a code.
     categories
@@ -309,6 +313,8 @@ class CategoryColumn:
         Number of codes.
     codes
         Code of each level.
+    are_numbers
+        True if the values are stored as numbers.
     """
 
     name: str | int
@@ -334,6 +340,7 @@ class CategoryColumn:
             dtype = str(values.series.dtype)
             storage = dtype if dtype in TEXT_DTYPES else "str"
         else:
+            storage = storage_of(values) if values.is_number and not values.is_truth else storage
             values = values.as_text()
         indices, distinct = values.factors
         found = np.bincount(indices[indices >= 0], minlength=len(distinct))
@@ -352,14 +359,15 @@ class CategoryColumn:
     def __post_init__(self) -> None:
         self.n_codes = min(len(self.levels), MAX_CODES)
         self.codes = {level: min(index, self.n_codes - 1) for index, level in enumerate(self.levels)}
+        self.are_numbers = self.storage not in {"mixed", "category", *TEXT_DTYPES}
         self._are_text = {isinstance(level, str) for level in self.levels}
         self.reading = "text" if self.storage != "mixed" and self._are_text == {True} else "settled"
 
     def grown(self, values: Values) -> Self:
         """The column with the new levels among more values as well; codes of levels stay. Itself if there are none."""
         in_order = values.is_category
-        if self.storage == "mixed":
-            values = values.as_text()
+        if self.storage == "mixed" or self.are_numbers:
+            values = values.as_labels() if self.are_numbers else values.as_text()
         elif self.storage == "category" and not in_order:
             values = Values(self.name, values.series.astype("category"))
         more = type(self).learn(values)
@@ -381,7 +389,8 @@ class CategoryColumn:
 
     def encode(self, values: Values) -> list[np.ndarray]:
         """The codes; ``n_codes`` for a value never seen in training."""
-        values = values.as_text() if self.storage == "mixed" else values
+        if self.storage == "mixed" or self.are_numbers:
+            values = values.as_labels() if self.are_numbers else values.as_text()
         indices, distinct = values.factors
         codes, misfits = np.full(len(distinct) + 1, np.nan), np.zeros(len(distinct) + 1, dtype=bool)
         for index, value in enumerate(distinct):  # the last is for missing values, whose index is -1
@@ -401,6 +410,8 @@ class CategoryColumn:
         levels = np.array([*self.levels[: self.n_codes], None], dtype=object)[codes].tolist()
         if self.storage == "category":
             return pd.Series(pd.Categorical(levels, categories=list(self.categories), ordered=self.ordered))
+        if self.are_numbers:
+            return store_labels(levels, self.storage)
         return store_text(levels, "object" if self.storage == "mixed" else self.storage)
 
     def to_json(self) -> dict[str, Any]:
@@ -420,7 +431,7 @@ class CategoryColumn:
         storage = documents.text(document, "storage")
         levels, categories = documents.levels(document, "levels"), documents.levels(document, "categories")
         if storage not in {"category", "mixed", *TEXT_DTYPES}:
-            raise documents.damaged("storage", "the name of a text type")
+            check_storage(storage, "iuf")
         if not levels or (storage == "category" and not set(levels) <= set(categories)):
             raise documents.damaged("levels", "the values that training has seen")
         return cls(documents.name(document, "name"), storage, levels, categories, documents.truth(document, "ordered"))
@@ -447,15 +458,16 @@ class ShapeColumn(CategoryColumn):
 
     @classmethod
     def learn(cls, values: Values) -> Self:
-        """Learn the shapes of text."""
-        indices, distinct = values.factors
+        """Learn the shapes of text, or of the text of any values."""
+        plain = values.is_text and not values.is_category
+        storage = CategoryColumn.learn(values).storage if plain else "mixed"
+        indices, distinct = (values if plain else values.as_text()).factors
         found = np.bincount(indices[indices >= 0], minlength=len(distinct)).tolist()
         counts: Counter[Level] = Counter()
         for value, count in zip(distinct, found, strict=True):
             counts[cls.level_of(value)] += count
         levels = sorted(counts, key=lambda level: (-counts[level], str(level)))
-        plain = CategoryColumn.learn(values)
-        return cls(values.name, plain.storage, tuple(levels), counts=tuple(counts[level] for level in levels))
+        return cls(values.name, storage, tuple(levels), counts=tuple(counts[level] for level in levels))
 
     def grown(self, values: Values) -> Self:
         """The column itself: shapes stay as rare as they were."""
@@ -592,6 +604,48 @@ def learn_column(values: Values) -> Column:
     if not values.is_category and not len(values.instants.misfits):
         return DateColumn.learn(values)
     return CategoryColumn.learn(values)
+
+
+def _number_column(values: Values) -> Column:
+    if values.is_duration:
+        return DurationColumn(values.name, storage_of(values))
+    return NumberColumn(values.name, "float64" if values.is_truth or values.is_category else storage_of(values))
+
+
+def _flag_column(values: Values) -> Column:
+    return FlagColumn(values.name, "float64" if values.is_category else storage_of(values))
+
+
+def _numbers(values: Values) -> Reading:
+    return values.durations if values.is_duration else values.numbers
+
+
+def _any(values: Values) -> Reading:
+    return Reading(values.factors[0], NO_MISFITS)
+
+
+def _truths(values: Values) -> Reading:
+    """The values as 0 and 1; other numbers are misfits as well."""
+    truths, misfits = values.truths
+    return Reading(truths, np.union1d(misfits, np.flatnonzero(~np.isin(truths, [0, 1]) & ~np.isnan(truths))))
+
+
+class AskedKind(NamedTuple):
+    """A kind of column that a user asks for: its values, how they are read, and the column that holds them."""
+
+    nouns: str
+    read: Callable[[Values], Reading]
+    learn: Callable[[Values], Column]
+
+
+KINDS = {
+    "number": AskedKind("numbers", _numbers, _number_column),
+    "flag": AskedKind("truth values (or 0 and 1)", _truths, _flag_column),
+    "date": AskedKind("dates", lambda values: values.instants, DateColumn.learn),
+    "category": AskedKind("levels", _any, CategoryColumn.learn),
+    "text": AskedKind("texts", _any, ShapeColumn.learn),
+}
+IGNORE = "ignore"
 
 
 def may_be_numbers(values: Values) -> bool:

@@ -6,17 +6,23 @@ only 0 and 1, a row index, every level of a category, and single values of anoth
 
 A column of text is one of numbers, or of dates, if at most a tenth of its values are no such thing: these are its
 unreadable cells.
+
+A user may ask for other kinds: ``kinds`` has the kind of each such column by its name, one of `KINDS` or `IGNORE`.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vae_anomaly.data.columns import (
+    IGNORE,
+    KINDS,
     MOST_LEVELS,
     CategoryColumn,
     Column,
@@ -39,8 +45,8 @@ from vae_anomaly.data.parse import (
     stacked,
     storage_of,
 )
-from vae_anomaly.errors import DataError, DataWarning
-from vae_anomaly.formatting import listed, shorten
+from vae_anomaly.errors import DataError, DataWarning, RowError
+from vae_anomaly.formatting import listed, listed_names, shorten
 
 ALL_LEVELS = 2**20  # distinct values that are kept of all columns together,
 FEWEST_LEVELS = 2**8  # but at least these of a column
@@ -53,6 +59,20 @@ MARKERS = frozenset(  # what people write in a cell that has no value, in lower 
 )
 
 Name = str | int
+Kinds = Mapping[Name, str]
+NO_KINDS: Kinds = MappingProxyType({})
+LEVELS_OF = frozenset(("category", "text"))  # kinds that need every distinct value, also of numbers and dates
+
+
+def kinds_of(asked: Mapping[Any, str], names: Sequence[Name]) -> Kinds:
+    """The kinds that a user asks for, by the names in the table; a name that it lacks is a DataError."""
+    by_text = {str(name): name for name in names}
+    for name, kind in asked.items():
+        if str(name) not in by_text:
+            close = get_close_matches(str(name), by_text, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"The columns are: {listed_names(names)}."
+            raise DataError(f"There is no column {name!r} to be of kind {kind!r}. {hint}")
+    return {by_text[str(name)]: kind for name, kind in asked.items()}
 
 
 class NumberSummary:
@@ -202,11 +222,11 @@ class Survey:
         Distinct values of each other column, by the column's index; dates and durations have none.
     """
 
-    def __init__(self, piece: pd.DataFrame) -> None:
-        self._names = column_names(piece)
+    def __init__(self, piece: pd.DataFrame, kinds: Kinds = NO_KINDS) -> None:
+        self._names, self._kinds = column_names(piece), kinds
         self.numbers = NumberSummary(self._names)
         self.levels: dict[int, LevelSummary] = {}
-        self._most = max(FEWEST_LEVELS, min(MOST_LEVELS, ALL_LEVELS // max(1, len(_nominal_columns(piece)))))
+        self._most = max(FEWEST_LEVELS, min(MOST_LEVELS, ALL_LEVELS // max(1, len(self._nominal_columns(piece)))))
 
     @property
     def n_rows(self) -> int:
@@ -216,30 +236,31 @@ class Survey:
     def see(self, piece: pd.DataFrame) -> None:
         """Include a piece; a value that no schema can hold is a DataError that names its row."""
         self.numbers.see(piece)
-        for index in _nominal_columns(piece):
+        for index in self._nominal_columns(piece):
             levels = self.levels.setdefault(index, LevelSummary(self._names[index], self._most))
             levels.see(piece.iloc[:, index])
 
+    def _nominal_columns(self, piece: pd.DataFrame) -> list[int]:
+        """Indices of the columns that hold no numbers, dates or durations, or of which every level is asked for."""
+        return [
+            index
+            for index, (name, dtype) in enumerate(zip(self._names, piece.dtypes.tolist(), strict=True))
+            if self._kinds.get(name) in LEVELS_OF
+            or (not holds_numbers(dtype) and getattr(dtype, "kind", "O") not in "mM")
+        ]
 
-def _nominal_columns(piece: pd.DataFrame) -> list[int]:
-    """Indices of the columns that hold no numbers, dates or durations."""
-    return [
-        index
-        for index, dtype in enumerate(piece.dtypes.tolist())
-        if not holds_numbers(dtype) and getattr(dtype, "kind", "O") not in "mM"
-    ]
 
-
+IGNORED = "is ignored, as kinds asks for"
 EMPTY = "has no values"
 EMPTY_SAMPLE = "has no values in the rows drawn for training"
 ROW_INDEX = "is a row index"
 
 
 def learn_columns(
-    frame: pd.DataFrame, names: list[Name], rows: np.ndarray | None, survey: Survey | None
-) -> tuple[list[Column], dict[Name, str]]:
+    frame: pd.DataFrame, names: list[Name], rows: np.ndarray | None, survey: Survey | None, kinds: Kinds
+) -> tuple[list[Column], dict[Name, str], dict[Name, str]]:
     """
-    Learn every column: those in use, and the reason why others are left out.
+    Learn every column: those in use, the reasons why others are left out, and the reasons for kinds not plain to see.
 
     Parameters
     ----------
@@ -251,6 +272,8 @@ def learn_columns(
         Positions in the frame of the rows to learn from; None for all.
     survey
         Facts about all rows of the longer table.
+    kinds
+        Kinds of columns that are asked for.
 
     Warns
     -----
@@ -260,14 +283,16 @@ def learn_columns(
     Raises
     ------
     DataError
-        If every column is left out. A table of nothing but row indices keeps the first.
+        If every column is left out, or the values of one cannot be of the kind that is asked for. A table of nothing
+        but row indices keeps the first.
     """
-    columns, left_out = _learn_number_columns(frame, names, rows, survey)
+    columns, left_out = _learn_number_columns(frame, names, rows, survey, kinds)
     unreadable: list[str] = []
     shaped: dict[Name, str] = {}
     markers: list[str] = []
-    for index in np.flatnonzero(~number_columns(frame)).tolist():
-        name: Name = names[index]
+    for index, name in enumerate(names):
+        if name in columns or name in left_out:
+            continue
         sample: Any = frame.iloc[:, index] if rows is None else frame.iloc[rows, index]
         levels = None if survey is None else survey.levels.get(index)
         if sample.isna().all():
@@ -275,15 +300,21 @@ def learn_columns(
             continue
         values = Values(name, sample, sample.index) if levels is None else levels.joined(sample)
         n_values = int(values.series.notna().sum()) if levels is None else levels.n_values
-        kind, misfits = _unreadable(values, levels)
-        column = learn_column(values.without(misfits) if kind else values)
+        asked = kinds.get(name)
+        kind, misfits = _unreadable(values, levels) if asked is None else _unreadable_as(asked, values)
+        readable = values.without(misfits) if kind else values
+        column = learn_column(readable) if asked is None else KINDS[asked].learn(readable)
         if kind:
-            row, count = int(misfits[0]), len(misfits) if levels is None else levels.n_misfits[kind]
+            row, count = int(misfits[0]), len(misfits)
+            if levels is not None and asked is None:
+                count = levels.n_misfits[kind]
             found = f"row {values.position(row) + 1} holds {values.found(row)}"
             unreadable.append(f"{name!r} ({count:,} of {n_values:,} values are no {kind}; {found})")
             if isinstance(column, NumberColumn | FlagColumn) and column.storage == TEXT:  # only because of the misfits
                 column = replace(column, storage="float64")
         columns[name] = column
+        if asked is not None:
+            continue
         markers += _markers(values)
         if reason := _as_identifier(column, levels, n_values):
             shapes = ShapeColumn.learn(values)
@@ -292,13 +323,14 @@ def learn_columns(
             else:
                 left_out[name] = reason
     left_out = {name: left_out[name] for name in names if name in left_out}
+    reasons = {**shaped, **{name: f"asked for by kinds={{{name!r}: {kind!r}}}" for name, kind in kinds.items()}}
     if len(left_out) == len(names):
         kept = next((name for name, reason in left_out.items() if reason == ROW_INDEX), None)
         if kept is None:
             raise DataError(f"No column of the table can be used: {_reasons(left_out)}.")
         del left_out[kept]
-    if left_out:
-        warnings.warn(f"Columns left out: {_reasons(left_out)}.", DataWarning, stacklevel=3)
+    if unasked := {name: reason for name, reason in left_out.items() if reason != IGNORED}:
+        warnings.warn(f"Columns left out: {_reasons(unasked)}.", DataWarning, stacklevel=3)
     if shaped:
         message = f"Columns of which only the shape of the text is used: {_reasons(shaped)}."
         warnings.warn(message, DataWarning, stacklevel=3)
@@ -306,7 +338,8 @@ def learn_columns(
         message = f"Columns with unreadable cells, which count as anomalous: {listed(unreadable)}; the first row is 1. "
         message = message if unreadable else ""
         warnings.warn(f"{message}{' '.join(markers)}".strip(), DataWarning, stacklevel=3)
-    return [columns[name] for name in names if name in columns and name not in left_out], left_out
+    used = [columns[name] for name in names if name in columns and name not in left_out]
+    return used, left_out, {column.name: reasons[column.name] for column in used if column.name in reasons}
 
 
 def nearly_all_distinct(n_distinct: int, n_values: int) -> bool:
@@ -338,6 +371,19 @@ def _unreadable(values: Values, levels: LevelSummary | None) -> tuple[str, np.nd
     return "", NO_MISFITS
 
 
+def _unreadable_as(asked: str, values: Values) -> tuple[str, np.ndarray]:
+    """The nouns of the kind that is asked for, and the rows that cannot be read as such; "" if there are none."""
+    misfits, n_values = KINDS[asked].read(values).misfits, int(values.series.notna().sum())
+    if not len(misfits):
+        return "", NO_MISFITS
+    nouns, row = KINDS[asked].nouns, int(misfits[0])
+    if are_few(len(misfits), n_values) and all(isinstance(value, str) for value in values.series.iloc[misfits]):
+        return nouns, misfits
+    count = f"{len(misfits):,} of {n_values:,} values are no {nouns}"
+    fault = f"Column {values.name!r} cannot be of kind {asked!r}: {count}; found {values.found(row)}"
+    raise RowError.at(fault, values.position(row), ". Convert them, or ask for another kind.")
+
+
 def _markers(values: Values) -> list[str]:
     """A sentence that proposes the most frequent text of a column of numbers or dates as a marker of missing cells."""
     n_values, fewest = int(values.series.notna().sum()), 3
@@ -358,27 +404,35 @@ def _markers(values: Values) -> list[str]:
 
 
 def _learn_number_columns(
-    frame: pd.DataFrame, names: list[Name], rows: np.ndarray | None, survey: Survey | None
+    frame: pd.DataFrame, names: list[Name], rows: np.ndarray | None, survey: Survey | None, kinds: Kinds
 ) -> tuple[dict[Name, Column], dict[Name, str]]:
-    """Learn the columns of numbers and truth values together: 10,000 of them take milliseconds."""
+    """
+    Learn the columns of numbers and truth values together: 10,000 of them take milliseconds.
+
+    Those of which another kind is asked for are not among them.
+    """
     sample = NumberSummary(names, in_pieces_of_rows(frame, rows))
     known = sample if survey is None else survey.numbers
     dtypes = frame.dtypes.tolist()
     facts: dict[Any, tuple[bool, bool, str]] = {}
     columns: dict[Name, Column] = {}
-    left_out: dict[Name, str] = {}
+    left_out = {name: IGNORED for name, kind in kinds.items() if kind == IGNORE}
     for index in np.flatnonzero(number_columns(frame)).tolist():
         name, dtype = names[index], dtypes[index]
+        is_asked = name in kinds
+        if is_asked and kinds[name] != NumberColumn.kind:
+            continue
         if dtype not in facts:
             series: Any = frame.iloc[:, index]
             storage = storage_of(Values(name, series))
             facts[dtype] = pd.api.types.is_bool_dtype(dtype), pd.api.types.is_integer_dtype(dtype), storage
         is_truth, is_whole, storage = facts[dtype]
-        is_flag = known.flags[index] or is_truth
+        is_flag = (known.flags[index] or is_truth) and not is_asked
+        storage = "float64" if is_truth and is_asked else storage
         columns[name] = FlagColumn(name, storage) if is_flag else NumberColumn(name, storage)
         if np.isnan(sample.lows[index]):
             left_out[name] = EMPTY if np.isnan(known.lows[index]) else EMPTY_SAMPLE
-        elif known.counters[index] and is_whole:
+        elif known.counters[index] and is_whole and not is_asked:
             left_out[name] = ROW_INDEX
     return columns, left_out
 

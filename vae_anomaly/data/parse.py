@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from numbers import Complex, Real
 from typing import Any, NamedTuple
@@ -334,8 +334,16 @@ class Values:
         return Reading(instants[indices], np.flatnonzero(misfits[indices]))
 
     def as_text(self) -> "Values":
-        """Every value as its own text, so that 1 and True, or 1 and 1.0, stay two values."""
+        """Every value as its own text, so that 1 and True, or 1 and 1.0, stay two values; `as_labels` of numbers."""
+        if self.is_number and not self.is_truth:
+            return self.as_labels()
         return Values(self.name, self.series.astype(object).map(str, na_action="ignore"), self._rows)
+
+    def as_labels(self) -> "Values":
+        """Every value as text, and every number, also one that is text, as its `label_of`."""
+        indices, distinct = self.factors
+        labels = np.array([*map(label_of, distinct), None], dtype=object)[indices]
+        return Values(self.name, pd.Series(labels, index=self.series.index, dtype=object), self._rows)
 
     def without(self, rows: np.ndarray) -> "Values":
         """The values except those in some rows of the series."""
@@ -374,6 +382,16 @@ def scalar(value: Any) -> Level:
         return str(value)
     plain = value.item() if isinstance(value, np.generic) else value
     return plain if isinstance(plain, bool | int) or (isinstance(plain, float) and np.isfinite(plain)) else str(value)
+
+
+def label_of(value: Any) -> str:
+    """The text of a value; a number, also one that is text, without zeros at its ends: 12 for 12.0 and "012"."""
+    text = str(value)
+    try:
+        number = Decimal("nan" if "_" in text else text)
+    except InvalidOperation:
+        return text
+    return f"{(number + 0).normalize():f}" if number.is_finite() else text
 
 
 def _is_compound(value: Any) -> bool:
@@ -536,6 +554,12 @@ def store_instants(microseconds: np.ndarray, storage: str, *, has_time: bool) ->
         case pd.DatetimeTZDtype():
             return series.dt.tz_localize("UTC").astype(dtype)
     return series.astype(dtype)
+
+
+def store_labels(labels: Sequence[Level | None], storage: str) -> pd.Series:
+    """Store labels of numbers as numbers; None and text that is no number are missing."""
+    numbers = pd.to_numeric(pd.Series(list(labels), dtype=object), errors="coerce")
+    return numbers if str(numbers.dtype) == storage else store_numbers(numbers.to_numpy(np.float64), storage)
 
 
 def store_text(texts: Sequence[Any], storage: str) -> pd.Series:

@@ -39,7 +39,7 @@ class PixelSchema:
     ----------
     names
         Names of the columns, in the table's order.
-    left_out
+    left_out, reasons
         Empty: a pixel that never changes is still part of the image.
     columns
         The same columns, with their kind.
@@ -59,6 +59,7 @@ class PixelSchema:
         self.kinds = [column.kind for column in self.columns]
         self.n_rows = n_rows
         self.left_out: dict[Name, str] = {}
+        self.reasons: dict[Name, str] = {}
         self.cells: list[Cell] = [NumberCell(column) for column in range(len(names))]
         self.code_cells: list[int] = []
         self._darkest, self._brightest = darkest, brightest

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.data.infer import Survey
+from vae_anomaly.data.infer import NO_KINDS, Kinds, Survey
 from vae_anomaly.data.parse import column_names, in_pieces_of_rows, numbered, stacked
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
@@ -110,7 +110,9 @@ class TrainingSample:
     others: RemainingShards | None = None
 
 
-def draw(table: pd.DataFrame | Iterable[pd.DataFrame], seed: int, *, split: bool) -> TrainingSample:
+def draw(
+    table: pd.DataFrame | Iterable[pd.DataFrame], seed: int, *, split: bool, kinds: Kinds = NO_KINDS
+) -> TrainingSample:
     """
     Draw the first shard of a table, or take all of a table that is no longer than a shard.
 
@@ -122,13 +124,15 @@ def draw(table: pd.DataFrame | Iterable[pd.DataFrame], seed: int, *, split: bool
         Seed of all randomness.
     split
         True to keep a fifth of the rows of a long table from training.
+    kinds
+        Kinds of columns that are asked for.
     """
     if isinstance(table, pd.DataFrame):
         frame = numbered(table)
         if len(frame) <= most_rows(frame.shape[1]):
             return TrainingSample(frame)
         read = partial(in_pieces_of_rows, frame)
-        found = _Pass(frame[:0], seed, split=split, copies=False).over(read())
+        found = _Pass(frame[:0], seed, kinds, split=split, copies=False).over(read())
         return TrainingSample(frame, found.first.positions(), found.rest.positions(), found.survey, found.others(read))
 
     pieces = _aligned(table)
@@ -136,7 +140,7 @@ def draw(table: pd.DataFrame | Iterable[pd.DataFrame], seed: int, *, split: bool
     for piece in pieces:
         beginning.append(piece)
         if sum(map(len, beginning)) > most_rows(piece.shape[1]):
-            found = _Pass(piece, seed, split=split, copies=True).over(chain(_popped(beginning), pieces))
+            found = _Pass(piece, seed, kinds, split=split, copies=True).over(chain(_popped(beginning), pieces))
             return found.sample(lambda: _aligned(table))
     if not beginning:
         raise DataError("The table has no rows; at least one is needed.")
@@ -195,10 +199,10 @@ class _Pass:
     With ``copies`` the cells of these rows are kept, otherwise only their positions.
     """
 
-    def __init__(self, beginning: pd.DataFrame, seed: int, *, split: bool, copies: bool) -> None:
+    def __init__(self, beginning: pd.DataFrame, seed: int, kinds: Kinds, *, split: bool, copies: bool) -> None:
         most = most_rows(beginning.shape[1])
         self.first, self.rest = SmallestKeys(most), SmallestKeys(most // 4)
-        self.survey = Survey(beginning)
+        self.survey = Survey(beginning, kinds)
         self._seed, self._copies = seed, copies
         self._largest = int(LARGEST_KEY * (1 - HELD_OUT)) if split else LARGEST_KEY  # key of a training row
         self._types: dict[tuple[str, ...], pd.DataFrame] = {}  # a row of each combination of column types

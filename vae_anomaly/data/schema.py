@@ -1,10 +1,11 @@
 """The schema of a table, learned in fit and checked in scoring, and the encoded table, a float matrix."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import chain, combinations
+from types import MappingProxyType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -23,7 +24,7 @@ from vae_anomaly.data.columns import (
     NumberColumn,
     column_from_json,
 )
-from vae_anomaly.data.infer import Survey, learn_columns
+from vae_anomaly.data.infer import NO_KINDS, Kinds, Survey, learn_columns
 from vae_anomaly.data.parse import (
     PIECE_CELLS,
     UNREADABLE,
@@ -67,6 +68,8 @@ class Schema:
         Of each column in use: "number", "flag", "category" or "date".
     left_out
         Columns that training saw but does not use, each with the reason.
+    reasons
+        Why columns in use are of their kind, by name, where their type alone does not say so.
     cells
         The cells of an encoded row.
     code_cells
@@ -84,8 +87,10 @@ class Schema:
         left_out: dict[Name, str],
         n_rows: int,
         gaps: Sequence[tuple[int, int]] = (),
+        reasons: Mapping[Name, str] = MappingProxyType({}),
     ) -> None:
         self.columns, self.left_out, self.n_rows, self.gaps = columns, left_out, n_rows, [*gaps]
+        self.reasons: dict[Name, str] = {**reasons}
         self.names: list[Name] = [column.name for column in columns]
         self.kinds = [column.kind for column in columns]
         cells = [cell for index, column in enumerate(columns) for cell in column.cells(index)]
@@ -107,7 +112,13 @@ class Schema:
             self._cells_of[self.cells[index].column].append(index)  # as the column encodes itself, then the gaps
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame, rows: np.ndarray | None = None, survey: Survey | None = None) -> Self:
+    def learn(
+        cls,
+        frame: pd.DataFrame,
+        rows: np.ndarray | None = None,
+        survey: Survey | None = None,
+        kinds: Kinds = NO_KINDS,
+    ) -> Self:
         """
         Learn the schema of a table.
 
@@ -121,6 +132,8 @@ class Schema:
             Facts about all rows of the longer table: kinds of columns, levels, number of rows. Centre and scale of
             numbers come from the sample: with 262,144 rows drawn uniformly, the rank of a quantile has a standard
             deviation of 0.1 % of the rows at the median, and of 0.02 % at the 1 % that the scale trims.
+        kinds
+            Kinds that are asked for, by name; other columns are of the kind that fits.
 
         Warns
         -----
@@ -137,7 +150,7 @@ class Schema:
         if not len(frame) or not names:
             raise DataError(f"The table has {len(frame)} rows and {len(names)} columns; one of each is needed.")
         frame = numbered(frame) if survey is None else frame
-        columns, left_out = learn_columns(frame, names, rows, survey)
+        columns, left_out, reasons = learn_columns(frame, names, rows, survey, kinds)
         n_rows = len(frame if rows is None else rows)
         scaled = [column for column in columns if isinstance(column, NumberColumn | DateColumn)]
         used = frame if rows is None else frame.iloc[rows]
@@ -156,7 +169,7 @@ class Schema:
             [column.name for column in scaled] + [columns[later].name for later, _ in gaps],
             [isinstance(column, DateColumn) for column in scaled] + [False] * len(gaps),
         )
-        return cls(columns, scaling, left_out, n_rows if survey is None else survey.n_rows, gaps)
+        return cls(columns, scaling, left_out, n_rows if survey is None else survey.n_rows, gaps, reasons)
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """
@@ -284,13 +297,15 @@ class Schema:
             else column
             for column in self.columns
         ]
-        return type(self)(columns, self._scaling, self.left_out, self.n_rows + len(frame), self.gaps)
+        n_rows = self.n_rows + len(frame)
+        return type(self)(columns, self._scaling, self.left_out, n_rows, self.gaps, self.reasons)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""
         return {
             "columns": [column.to_json() for column in self.columns],
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out.items()],
+            "reasons": [{"name": name, "reason": reason} for name, reason in self.reasons.items()],
             "n_rows": self.n_rows,
             "gaps": [{"later": later, "earlier": earlier} for later, earlier in self.gaps],
             "exponents": self._scaling.exponents.tolist(),
@@ -304,10 +319,12 @@ class Schema:
     def from_json(cls, document: Any) -> Self:
         """Read what ``to_json`` wrote; anything else is a ModelFileError."""
         columns = [column_from_json(item) for item in documents.items(document, "columns")]
-        reasons = documents.items(document, "left_out")
-        left_out = {documents.name(item, "name"): documents.text(item, "reason") for item in reasons}
+        left_out, reasons = (
+            {documents.name(item, "name"): documents.text(item, "reason") for item in documents.items(document, key)}
+            for key in ("left_out", "reasons")
+        )
         names = {*left_out, *(column.name for column in columns)}
-        if not columns or len(names) < len(columns) + len(reasons):
+        if not columns or len(names) < len(columns) + len(documents.items(document, "left_out")):
             raise documents.damaged("columns", "at least one column, and no name twice")
         scaling = Scaling(
             documents.numbers(document, "exponents", -1100, 1100).astype(np.int64),
@@ -326,7 +343,7 @@ class Schema:
         n_numbers = sum(isinstance(column, NumberColumn | DateColumn) for column in columns) + len(gaps)
         if {len(getattr(scaling, part.name)) for part in fields(scaling)} != {n_numbers}:
             raise documents.damaged("centres", "one number for each column of numbers")
-        return cls(columns, scaling, left_out, documents.whole(document, "n_rows", 1, 2**63), gaps)
+        return cls(columns, scaling, left_out, documents.whole(document, "n_rows", 1, 2**63), gaps, reasons)
 
 
 @dataclass(frozen=True)

@@ -146,8 +146,8 @@ class Reasons:
     def _level(self, row: int, column: int, is_anomalous: bool) -> str:
         """A category or truth value that is anomalous, or rare beside the value of another column."""
         facts, index, value = self.facts, self.facts.first[column], self.value.iat[row, column]
-        code, seen = self.x[row, index], quoted(value)
-        frequency, expected = facts.frequency(column, code), quoted(self.expected.iat[row, column])
+        code, seen = self.x[row, index], facts.text_of(column, value)
+        frequency, expected = facts.frequency(column, code), facts.text_of(column, self.expected.iat[row, column])
         close = (
             facts.close_level(column, value) if is_anomalous and isinstance(value, str) and frequency < RARE else None
         )
@@ -162,7 +162,8 @@ class Reasons:
         if together is not None:
             beside, partner = self._beside(row, together.column), self.value.columns[together.column]
             often = f"together in {percent(together.fraction)} of its rows" if together.fraction else "never together"
-            usual = f"{quoted(facts.value(column, together.usual))} in {percent(together.usual_fraction)}"
+            usual = facts.text_of(column, facts.value(column, together.usual))
+            usual = f"{usual} in {percent(together.usual_fraction)}"
             tail = f"; {usual} of rows with this {partner}" if together.usual_fraction >= MOSTLY else ""
             return f"{seen} with {beside}: {often}{tail}"
         if not is_anomalous:
@@ -179,7 +180,7 @@ class Reasons:
         return f"seen in {percent(same)} of similar rows"
 
     def _beside(self, row: int, column: int) -> str:
-        return f"{self.value.columns[column]} {quoted(self.value.iat[row, column])}"
+        return f"{self.value.columns[column]} {self.facts.text_of(column, self.value.iat[row, column])}"
 
     def _texts(self, column: int, *values: object) -> list[str]:
         return column_texts(values, self.facts.decimals[column])

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from vae_anomaly.data.columns import CategoryColumn, Cell, CodeCell
-from vae_anomaly.data.parse import as_missing
+from vae_anomaly.data.parse import as_missing, label_of
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.explain.neighbours import CENTRAL
 from vae_anomaly.fitted import ReferenceRows
+from vae_anomaly.formatting import is_missing, quoted
 from vae_anomaly.scoring.scorer import row_keys
 
 LEAST_TOGETHER = 5.0  # times that two values would occur together by chance, below which their absence means little
@@ -224,6 +225,12 @@ class ReferenceFacts:
         row = np.full((1, len(self.schema.cells)), np.nan)
         row[0, self.first[column]] = code
         return self.schema.decode(row).iat[0, column]
+
+    def text_of(self, column: int, value: Any) -> str:
+        """A value of a column as text: as `quoted`, but a number that is a category without signs between digits."""
+        described = self.schema.columns[column]
+        is_label = isinstance(described, CategoryColumn) and described.are_numbers and not is_missing(value)
+        return label_of(value) if is_label else quoted(value)
 
     def _fold_levels(self, column: int) -> dict[str, str]:
         """Text levels of a category, the most frequent of those that differ only in case and blanks."""

@@ -43,6 +43,7 @@ def benchmark(
     anomaly_values: options.AnomalyValues = None,
     output: options.TableOut = None,
     exclude: options.Exclude = None,
+    kind: options.Kind = None,
     novelty: options.BenchmarkNovelty = False,
     seeds: options.Seeds = 1,
     seed: options.Seed = 0,
@@ -78,7 +79,7 @@ def benchmark(
         table = read_table(file, encoding=encoding, missing=missing or [])
         is_anomaly = anomaly_labels(select_columns(table, [label], "--label")[label], anomaly_values or [])
         rows = drop_columns(table, [label, *(exclude or [])], "--exclude")
-        comparison = Comparison(rows, is_anomaly, novelty=novelty, device=device)
+        comparison = Comparison(rows, is_anomaly, novelty=novelty, device=device, kinds=options.kinds_of(kind))
         measured = None
         if tracker is not None:
             values = anomaly_values or "true or not 0"

@@ -25,6 +25,8 @@ vae-anomaly fit normal.csv --novelty --exclude id --output normal.vae
 
 vae-anomaly fit data.parquet --contamination 0.02 --output data.vae
 
+vae-anomaly fit invoices.csv --kind account=category --kind remark=ignore --output invoices.vae
+
 vae-anomaly fit 'logs/*.parquet' --output logs.vae
 
 vae-anomaly fit data.csv --track --experiment sensors --output data.vae
@@ -33,6 +35,7 @@ vae-anomaly fit long.parquet --calibration cross --checkpoint state --output lon
 
 vae-anomaly fit digits/ --purpose representation --skip-bad --output digits.vae"""
 FIT_OPTIONS = {
+    "kind": "--kind",
     "novelty": "--novelty",
     "contamination": "--contamination",
     "calibration": "--calibration",
@@ -47,6 +50,7 @@ def fit(
     file: options.File,
     output: options.ModelOut,
     exclude: options.Exclude = None,
+    kind: options.Kind = None,
     purpose: options.PurposeName = options.Purpose.detection,
     novelty: options.Novelty = False,
     contamination: options.Contamination = "auto",
@@ -73,7 +77,7 @@ def fit(
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):
         source = _read(context, file, output, exclude or [], encoding, missing, stream=stream, skip_bad=skip_bad)
-        detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+        detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
         callbacks = [*([] if tracker is None else [tracker]), ModelWriter(output, checkpoint, quiet=quiet)]
         detector.set_params(purpose=purpose.value, image_shape=source.image_shape)
         detector.set_params(callbacks=callbacks, checkpoint=checkpoint).fit(source.rows)
@@ -131,6 +135,7 @@ def _read(
 
 
 def new_detector(
+    kind: list[str] | None,
     novelty: bool,
     contamination: str,
     calibration: options.Calibration,
@@ -144,6 +149,7 @@ def new_detector(
     from vae_anomaly import VAEDetector
 
     return VAEDetector(
+        kinds=options.kinds_of(kind),
         novelty=novelty,
         contamination=options.fraction_or_auto(contamination),
         calibration=calibration.value,

@@ -102,9 +102,12 @@ def describe(detector: VAEDetector) -> dict[str, Any]:
 
 
 def _table(detector: VAEDetector) -> dict[str, Any]:
+    schema = detector.schema_
+    reasons = {str(name): reason for name, reason in schema.reasons.items()}
     return {
-        "columns": {str(column["name"]): column["kind"] for column in detector.schema_.to_json()["columns"]},
-        "left_out": {str(name): reason for name, reason in detector.schema_.left_out.items()},
+        "columns": {str(column["name"]): column["kind"] for column in schema.to_json()["columns"]},
+        **({"reasons": reasons} if reasons else {}),
+        "left_out": {str(name): reason for name, reason in schema.left_out.items()},
     }
 
 

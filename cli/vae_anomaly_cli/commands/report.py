@@ -35,6 +35,7 @@ def report(
     alerts: options.Alerts = None,
     false_alarm_rate: options.FalseAlarmRate = None,
     exclude: options.Exclude = None,
+    kind: options.Kind = None,
     novelty: options.Novelty = False,
     contamination: options.Contamination = "auto",
     calibration: options.CalibrationName = options.Calibration.leave_one_out,
@@ -65,7 +66,7 @@ def report(
             detector = read_model(model, device, excluded=exclude or [])
         with naming(file):
             if model is None:
-                detector = new_detector(novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+                detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
                 detector.set_params(image_shape=source.image_shape).fit(source.rows)
 
             from vae_anomaly.report import write_report

@@ -41,6 +41,8 @@ vae-anomaly score data.csv --keep id --exclude id --output scores.csv
 
 vae-anomaly score data.csv --append --sort --output scored.csv
 
+vae-anomaly score invoices.csv --kind account=category
+
 vae-anomaly score new.parquet --model normal.vae --top 20
 
 vae-anomaly score today.csv --model normal.vae --json --fail-if-anomalies || echo "anomalies or error"
@@ -114,6 +116,7 @@ def score(
     digits: options.Digits = 6,
     as_json: options.JsonSummary = False,
     exclude: options.Exclude = None,
+    kind: options.Kind = None,
     fdr: options.Fdr = None,
     alerts: options.Alerts = None,
     false_alarm_rate: options.FalseAlarmRate = None,
@@ -164,7 +167,7 @@ def score(
     refuse_several({"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate})
     rule: dict[str, Any] = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
     wanted = Wanted(output, append, sort, top, duplicates, digits, as_json, quiet)
-    fit = (novelty, contamination, calibration, bound, seed, device)
+    fit = (kind, novelty, contamination, calibration, bound, seed, device)
     if stream:
         refuse_given(context, NOT_STREAMED, "it needs all rows at once; leave out either it or --stream.")
         refuse_given(context, {"skip_bad": "--skip-bad"}, "it applies to images, and --stream to tables.")

@@ -43,6 +43,17 @@ def test_each_round_is_logged_with_the_values_of_the_history(store, table):
     assert min(seconds) > 0
 
 
+def test_kinds_are_logged_and_many_of_them_are_shortened(store, run_of):
+    table = pd.DataFrame(
+        np.random.default_rng(0).normal(size=(40, 300)), columns=[f"column {k:020}" for k in range(300)]
+    )
+    callback = MLflowCallback()
+    tracked(table, callback, max_iter=2, kinds=dict.fromkeys(table, "number"))
+    logged = run_of(callback).data.params["kinds"]
+    assert logged.startswith("{'column 00000000000000000000': 'number', ")
+    assert len(logged) == 6000
+
+
 class Interrupting:
     """A callback that interrupts a fit after ``rounds`` rounds."""
 

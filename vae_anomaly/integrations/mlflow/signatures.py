@@ -137,6 +137,8 @@ def _form_of(column: Column | PixelColumn) -> Form:
             return _TRUTH
         case NumberColumn() | FlagColumn() | PixelColumn():
             return _NUMBER
+        case CategoryColumn(are_numbers=True):
+            return _NUMBER
         case CategoryColumn(storage="category"):
             others = {str(level): level for level in column.levels if not isinstance(level, str)}
             return Form(DataType.string, _text, partial(_levels, known=others)) if others else _TEXT

@@ -149,6 +149,9 @@ class Tracker:
                 run.end("FAILED")
 
 
+MOST_LETTERS = 6000  # of a parameter in MLflow's store
+
+
 def log(
     run_id: str,
     *,
@@ -160,7 +163,7 @@ def log(
     moment = int(time.time() * 1000)
     mlflow.MlflowClient().log_batch(
         run_id,
-        params=[Param(name, str(value)) for name, value in (params or {}).items()],
+        params=[Param(name, str(value)[:MOST_LETTERS]) for name, value in (params or {}).items()],
         metrics=[Metric(name, value, moment, 0) for name, value in (metrics or {}).items()],
         tags=[RunTag(name, value) for name, value in (tags or {}).items()],
     )
