@@ -404,10 +404,61 @@ def test_a_row_among_many_does_not_explain_itself_where_the_threshold_is_set(X, 
     assert (scorer.score(encoded) > honest).all()
 
 
-def test_the_threshold_auto_is_tukeys_fence_of_the_leave_one_out_scores(X):
-    fitted = tiny().fit(X)
-    low, high = np.quantile(fitted.score_samples(X), [0.25, 0.75])
-    assert_allclose(fitted.offset_, low - 1.5 * (high - low), rtol=1e-8)
+@pytest.mark.parametrize("novelty", [False, True])
+@pytest.mark.parametrize("contamination", ["auto", 0.07])
+@pytest.mark.parametrize("how", ["leave_one_out", "split", "cross"])
+def test_rows_are_flagged_exactly_if_their_p_value_is_at_most_the_rate(tmp_path, novelty, contamination, how):
+    rng = np.random.default_rng(3)
+    x = rng.standard_t(4, size=(300, 3)) @ rng.normal(size=(3, 3))
+    new = np.concatenate([x, 3 * rng.standard_t(2, size=(300, 3))])
+    fitted = tiny(novelty=novelty, contamination=contamination, calibration=how).fit(x)
+    fitted.save(tmp_path / "model.vae")
+    models = [fitted, load(tmp_path / "model.vae"), pickle.loads(pickle.dumps(fitted))]
+    if how == "leave_one_out":
+        models.append(copy.deepcopy(fitted).partial_fit(x[:60] + 0.1))
+    for model in models:
+        flagged, p_values = model.predict(new) == -1, model.p_values(new)
+        assert 0 < flagged.sum() < len(new)
+        assert_array_equal(flagged, p_values <= model.false_alarm_rate_)
+        assert_array_equal(flagged, model.detect(new)["is_anomaly"])
+        assert_array_equal(flagged, model.detect(new, false_alarm_rate=model.false_alarm_rate_)["is_anomaly"])
+        assert_array_equal(flagged, model.decision_function(new) < 0)
+    if contamination == "auto" and (how != "split" or not novelty):  # 60 rows are held out: no p-value is 1 %
+        assert fitted.false_alarm_rate_ == 0.01
+    if contamination != "auto":
+        assert np.mean(fitted.model_.reference.scores < fitted.offset_) == pytest.approx(0.07, abs=0.035)
+
+
+def test_a_threshold_set_by_hand_has_its_false_alarm_rate(plain, X):
+    moved, scores = copy.copy(plain), np.sort(plain.score_samples(X))
+    moved.offset_ = (scores[19] + scores[20]) / 2
+    assert moved.false_alarm_rate_ == pytest.approx(0.255, abs=0.005)  # 20 of 80 rows
+    assert_array_equal(moved.predict(X) == -1, moved.p_values(X) <= moved.false_alarm_rate_)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "skewed", "mixed"])
+@pytest.mark.parametrize("novelty", [False, True])
+def test_at_most_one_row_in_a_hundred_of_a_clean_table_is_flagged(kind, novelty):
+    """Tukey's fence flagged 3, 3 and 6 %."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(1000, 4)) @ rng.normal(size=(4, 4)), columns=list("abcd"))
+    if kind != "gaussian":
+        table = np.exp(table)
+    if kind == "mixed":
+        table = table.assign(shop=rng.choice(list("pqrst"), 1000, p=[0.6, 0.2, 0.1, 0.07, 0.03]))
+    fitted = VAEDetector(novelty=novelty, max_iter=60, n_estimators=1, random_state=0).fit(table)
+    assert 0.004 < np.mean(fitted.model_.reference.scores < fitted.offset_) <= 0.01
+
+
+def test_more_rows_are_flagged_where_more_are_anomalous():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(700, 2)) @ rng.normal(size=(2, 5))
+    for share in (0.02, 0.15):
+        n_anomalous = round(share * 700)
+        x = np.concatenate([normal, rng.normal(0, 12, (n_anomalous, 5))])
+        flagged = VAEDetector(random_state=0, n_estimators=1).fit_predict(x) == -1
+        assert flagged[700:].mean() > 0.8
+        assert flagged.mean() < n_anomalous / len(x) + 0.02
 
 
 def test_the_iwae_is_a_tighter_bound_than_the_elbo(X):

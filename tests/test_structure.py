@@ -6,7 +6,7 @@ from benchmarks.structure import PACKAGE, trace, traces
 from vae_anomaly.training.trainer import rate_factor
 
 LIMITS = {  # files, functions
-    "fit": (21, 190),
+    "fit": (21, 202),
     "score_samples": (13, 75),
 }
 

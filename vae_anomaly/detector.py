@@ -28,7 +28,7 @@ from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.io.model_file import read_model, write_model
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.monitor.drift import Drift, comparable_scores, find_drift
-from vae_anomaly.scoring.calibration import Calibration, calibrate, severities
+from vae_anomaly.scoring.calibration import FALSE_ALARM_RATE, Calibration, calibrate, severities
 from vae_anomaly.scoring.decide import detection_rule
 from vae_anomaly.scoring.impute import fill_missing
 from vae_anomaly.training.callbacks import CallbackRunner, ProgressBar
@@ -97,9 +97,10 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         training rows are normal. Training starts at principal components, up to 20,000 rows become exemplars, and
         training ends when held-out rows stop improving.
     contamination : "auto" or float in (0, 0.5], default="auto"
-        Fraction of anomalies among the training rows. It sets the threshold on leave-one-out scores and, in outlier
-        detection, the fraction of each batch that training leaves out. "auto" sets the threshold at Tukey's fence of
-        the scores, and leaves out what lies beyond such a fence in each batch.
+        Fraction of anomalies among the training rows. With "auto", rows are flagged if their p-value is at most 1 %: a
+        normal row is as anomalous at most once in 100 times. A number sets the threshold so that this fraction of the
+        training rows is flagged. In outlier detection it is also the fraction of each batch that training leaves out;
+        "auto" leaves out what lies beyond Tukey's fence in each batch.
     calibration : {"leave_one_out", "split", "cross"}, default="leave_one_out"
         Which reference scores set the threshold and the p-values. "leave_one_out": those of training rows, none of
         which is its own exemplar. It costs nothing, and is accurate for tables of a few hundred rows or more under an
@@ -139,7 +140,11 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     Attributes
     ----------
     offset_ : float
-        Score below which a row is anomalous.
+        Score below which a row is anomalous: the score at which the p-value passes ``false_alarm_rate_``.
+    false_alarm_rate_ : float
+        Largest p-value of flagged rows, the fraction of normal rows that are flagged at most: 0.01 unless
+        ``contamination`` is a number or ``offset_`` was changed. In novelty detection fewer than 100 reference rows do
+        not support it: rows are then flagged that are more anomalous than all of them.
     schema_ : Schema
         Columns in use, their kinds with the reason where the type of the column does not say it, and the columns left
         out with the reason.
@@ -385,7 +390,11 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> np.ndarray:
-        """-1 for anomalous rows, +1 for others, (rows,)."""
+        """-1 for anomalous rows, +1 for others, (rows,).
+
+        A row is anomalous if its p-value is at most ``false_alarm_rate_``, which is the case if its score is below
+        ``offset_``.
+        """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def score(self, X: Any, y: object = None) -> float:
@@ -486,11 +495,11 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         X : DataFrame or array-like
             (rows, columns).
         contamination : float in [0, 0.5] or "auto", optional
-            Fraction of anomalies among the reference rows. Rows with the most anomalous scores are left out, and the
-            tail of the normal rows that is lost with them is estimated; the estimate fails if normal rows themselves
-            have widely scattered scores. "auto" estimates the fraction. 0 treats all as normal, which is conservative:
-            anomalies among them make other rows look normal. Default: 0 in novelty detection, otherwise the detector's
-            own contamination.
+            Fraction of anomalies among the reference rows. 0 treats all as normal, which is conservative: anomalies
+            among them make other rows look normal. Otherwise rows far beyond the others have smaller p-values than
+            that, from a heavy Pareto tail fitted to the reference rows without the most anomalous ones; these are too
+            small where a dense group of normal rows lies far beyond the others. "auto" estimates the fraction.
+            Default: 0 in novelty detection, otherwise the detector's own contamination.
         extrapolate : bool
             If all reference rows are treated as normal, extend p-values below 1 / (reference rows + 1) by a Pareto tail
             fitted to the most anomalous tenth. With contamination this is always done.
@@ -498,8 +507,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         ndarray
-            (rows,), in (0, 1]. Without extrapolation they are conformal p-values, raised slightly where that is needed
-            to keep the order of the scores.
+            (rows,). Without extrapolation they are conformal p-values, at least 1 / (reference rows + 1); with it they
+            are at least a hundredth of that. They are raised slightly to keep the order of the scores.
 
         Examples
         --------
@@ -526,6 +535,11 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     ) -> pd.DataFrame:
         """Flag anomalous rows, by an acceptable error rate or by the number of alerts; nothing is fitted again.
 
+        ``false_alarm_rate`` limits how many of the *normal* rows are flagged: of 10,000 normal rows 0.01 flags about
+        100, whether or not there are anomalies. ``fdr`` limits how many of the *flagged* rows are normal, and flags
+        none if no row is anomalous enough: 10 rows of 10,000 need p-values of about 0.0001 for an ``fdr`` of 0.1.
+        ``alerts`` flags that many rows, however anomalous. Without a rule, rows are flagged as in `predict`.
+
         Parameters
         ----------
         X : DataFrame or array-like
@@ -547,7 +561,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         DataFrame
             (rows, 4): ``anomaly_score``; ``p_value``; ``severity``, the percentage of the reference scores below that
             of the row, 0 to 100; and ``is_anomaly``. Without ``fdr``, ``alerts`` or ``false_alarm_rate``, rows are
-            flagged by the threshold, as in `predict`.
+            flagged as in `predict`.
 
         Examples
         --------
@@ -782,6 +796,19 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         check_is_fitted(self)
         return replace(self._model, record=replace(self._model.record, offset=float(self.offset_)))
+
+    @property
+    def false_alarm_rate_(self) -> float:
+        """Largest p-value of rows that score below ``offset_``.
+
+        Raises
+        ------
+        NotFittedError
+            The detector is not fitted.
+        """
+        around = np.array([np.nextafter(self.model_.record.offset, -np.inf), self.offset_])
+        below, at = self._calibration(None, extrapolate=False).p_values(around)
+        return FALSE_ALARM_RATE if below <= FALSE_ALARM_RATE < at else float(below)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file; `vae_anomaly.load` reads it.

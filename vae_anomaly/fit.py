@@ -38,7 +38,7 @@ from vae_anomaly.io.dataset import Dataset, reading_bar
 from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.model.pca_init import PCAInit, fit_exemplar_init, fit_gaussian_init, pca_rows
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.scoring.decide import threshold
+from vae_anomaly.scoring.calibration import core_limit, flagging_offset
 from vae_anomaly.scoring.missing import MissingCells
 from vae_anomaly.scoring.scorer import Scorer, column_contributions, make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
@@ -151,11 +151,9 @@ def fit_calibrated(
         x, scores = table.x, out_of_fold_scores(table, settings, seed, fold_callbacks, folder)
     else:
         return fitted
-    return replace(
-        fitted,
-        reference=choose_reference(x, scores, np.random.default_rng(seed)),
-        record=replace(fitted.record, offset=threshold(scores, settings.contamination)),
-    )
+    reference = choose_reference(x, scores, np.random.default_rng(seed))
+    offset = flagging_offset(reference.scores, novelty=settings.novelty, contamination=settings.contamination)
+    return replace(fitted, reference=reference, record=replace(fitted.record, offset=offset))
 
 
 def out_of_fold_scores(
@@ -345,17 +343,18 @@ def measure(
     columns = np.array([cell.column for cell in schema.cells])
     few = some[:BASELINE_ROWS]
     nats = column_contributions(leave_one_out, few, schema.cells)
-    typical = -nats.sum(1) >= threshold(-nats.sum(1), settings.contamination)
+    typical = -nats.sum(1) >= core_limit(-nats.sum(1), settings.contamination)
     missing = MissingCells.learn(few, nats, typical | ~typical.any(), columns, scorer.masked_scores, rng)
     scorer = replace(scorer, missing=missing)
     scores = replace(scorer, leave_one_out=True).score(some)
     if not isinstance(schema, PixelSchema):  # masked pixels are no gaps
         missing, scores = missing.charged(some, scores)
         scorer = replace(scorer, missing=missing)
-    limit = threshold(scores, settings.contamination)
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)
-    return Measured(scorer, latents, choose_reference(some, scores, rng), limit)
+    reference = choose_reference(some, scores, rng)
+    offset = flagging_offset(reference.scores, novelty=settings.novelty, contamination=settings.contamination)
+    return Measured(scorer, latents, reference, offset)
 
 
 def summarise_latents(means: np.ndarray, variances: np.ndarray, *, standard: bool) -> LatentSummary:

@@ -13,6 +13,7 @@ from vae_anomaly.diagnose.checks import Finding
 from vae_anomaly.diagnose.dependence import dependence, shuffled
 from vae_anomaly.fit import summarise_latents
 from vae_anomaly.fitted import FittedModel
+from vae_anomaly.scoring.calibration import core_limit
 from vae_anomaly.scoring.scorer import column_contributions
 
 
@@ -20,7 +21,7 @@ def diagnose_model(fitted: FittedModel, settings: Settings) -> list[Finding]:
     """Findings of every check that applies to the model; they cost a few scorings of the rows that the model keeps."""
     # Anomalous rows can outweigh all others in a mean, and training left many of them out.
     scores = fitted.reference.scores
-    typical = scores >= min(fitted.record.offset, float(np.median(scores)))
+    typical = scores >= min(core_limit(scores, settings.contamination), float(np.median(scores)))
     return [
         *_check_table(fitted),
         *_check_training(fitted, settings, typical),

@@ -1,7 +1,8 @@
-"""P-values of rows, from the scores of reference rows.
+"""P-values of rows, from the scores of reference rows, and the score from which on rows are flagged.
 
 Scores are in nats; a low score is anomalous. The p-value of a row is the probability that a normal row has a score as
-low as its own: at most a fraction t of normal rows has a p-value up to t.
+low as its own: at most a fraction t of normal rows has a p-value up to t. A row is flagged if its p-value is at most
+the false-alarm rate.
 """
 
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from typing import Protocol, Self
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import boxcox, inv_boxcox
 from scipy.stats import genpareto
 
-from vae_anomaly.scoring.decide import threshold
-
-CORE_SHAPE = 0.2  # of the tail beyond a core, which cannot show it; tables without anomalies have 0 to 1
+FALSE_ALARM_RATE = 0.01  # fraction of normal rows that are flagged, at most, unless the user sets another rule
+CORE_SHAPE = 0.4  # of the tail beyond a core, which cannot show it; from 0.5 on a tail has no variance
+EXTRAPOLATION = 100  # a tail is trusted down to this fraction of the p-value that the rows themselves support
+RAISED = 1e-3  # of a reference row, by which order costs p-values: a whole one would cost most detections
+ROUNDING = 1e-9  # of a score, in which equal rows may differ
 
 
 class Calibration(Protocol):
@@ -24,8 +28,12 @@ class Calibration(Protocol):
     def contamination(self) -> float:
         """Estimated fraction of anomalies among the reference rows."""
 
+    @property
+    def least(self) -> float:
+        """P-value from which on down p-values only keep the order of the scores."""
+
     def p_values(self, scores: np.ndarray) -> np.ndarray:
-        """P-value of each score, (rows,)."""
+        """P-value of each score, (rows,), rising with the score. Scores that differ by rounding are equal."""
 
 
 def calibrate(reference: np.ndarray, *, contamination: float | str, extrapolate: bool) -> Calibration:
@@ -41,7 +49,7 @@ def calibrate(reference: np.ndarray, *, contamination: float | str, extrapolate:
         Whether p-values from rows without anomalies go below 1 / (rows + 1).
     """
     if contamination != 0:
-        return Tail.of_contaminated(reference, contamination)
+        return Contaminated(Conformal(reference), Tail.of_core(reference, contamination))
     return Tail.of_clean(reference) if extrapolate else Conformal(reference)
 
 
@@ -49,6 +57,62 @@ def severities(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Percentage of the reference scores that are less anomalous than each score, (rows,), 0 to 100."""
     as_low = np.searchsorted(np.sort(reference), scores, side="right")
     return 100.0 * (len(reference) - as_low) / len(reference)
+
+
+def flagging_offset(reference: np.ndarray, *, novelty: bool, contamination: str | float) -> float:
+    """Score below which rows are flagged: p-values below it are at most a false-alarm rate, the others are above it.
+
+    Parameters
+    ----------
+    reference : ndarray
+        (rows,) leave-one-out or out-of-sample scores.
+    novelty : bool
+        The reference rows are taken for normal.
+    contamination : "auto" or float
+        "auto": the rate is `FALSE_ALARM_RATE`, or the smallest that a few reference rows support. A fraction: the rate
+        is the p-value of the score below which this fraction of the reference rows lies.
+    """
+    calibration = calibrate(reference, contamination=0 if novelty else contamination, extrapolate=False)
+    if contamination == "auto":
+        rate = max(FALSE_ALARM_RATE, calibration.least)
+    else:
+        limit = np.quantile(reference, [float(contamination)])
+        rate = float(calibration.p_values(limit - 2 * ROUNDING * np.maximum(1.0, abs(limit)))[0])
+    lowest, above = float(reference.min()), float(reference.max())
+    step = ROUNDING * max(1.0, abs(lowest))
+    while calibration.p_values(np.array([lowest]))[0] > rate:
+        lowest, step = lowest - step, 2 * step
+    while lowest < (middle := (lowest + above) / 2) < above:
+        is_flagged = calibration.p_values(np.array([middle]))[0] <= rate
+        lowest, above = (middle, above) if is_flagged else (lowest, middle)
+    return above
+
+
+def core_limit(scores: np.ndarray, contamination: str | float) -> float:
+    """Score below which a row does not belong to the core of a table that may hold anomalies.
+
+    Parameters
+    ----------
+    scores : ndarray
+        (rows,) leave-one-out or out-of-sample scores of training rows.
+    contamination : "auto" or float
+        Fraction of anomalies among them; "auto" takes Tukey's lower fence, 1.5 interquartile ranges below the first
+        quartile.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(core_limit(np.arange(100.0), 0.1), 6)
+    9.9
+    >>> round(core_limit(np.arange(101.0), "auto"), 6)
+    -50.0
+    """
+    if contamination != "auto":
+        found = float(np.quantile(scores, float(contamination)))
+    else:
+        low, high = np.quantile(scores, [0.25, 0.75])
+        found = float(low - 1.5 * (high - low))
+    return found - ROUNDING * max(1.0, abs(found))  # rows that tie with the limit belong to the core
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +128,14 @@ class Conformal:
     reference: np.ndarray
     contamination: float = 0.0
 
+    @property
+    def least(self) -> float:
+        """P-value that no row beyond all reference rows exceeds."""
+        return (1 + RAISED) / (len(self.reference) + 1)
+
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """P-value of each score, (rows,)."""
-        raised = 1e-3  # of a reference row, by which order costs p-values: a whole one would cost most detections
-        ordered = self._ordered
+        scores, ordered = _rounded_up(scores), self._ordered
         as_low = np.searchsorted(ordered, scores, side="right")
         below = ordered[(as_low - 1).clip(0)]
         above = ordered[as_low.clip(max=len(ordered) - 1)]
@@ -77,7 +145,7 @@ class Conformal:
             between = np.where(above > below, (scores - below) / (above - below), 0.0)
             beyond = 1 / (1 + (ordered[0] - scores) / unit)
         fraction = np.where(as_low == 0, beyond, np.where(as_low == len(ordered), 0.0, between))
-        return np.minimum((1 + as_low + raised * fraction) / (len(ordered) + 1), 1.0)
+        return np.minimum((1 + as_low + RAISED * fraction) / (len(ordered) + 1), 1.0)
 
     @cached_property
     def _ordered(self) -> np.ndarray:
@@ -88,7 +156,9 @@ class Conformal:
 class Tail:
     """Empirical distribution of the reference scores down to ``start``, and below it a tail that was fitted to them.
 
-    Below the lowest reference scores this is an extrapolation: p-values there are valid as far as the tail is.
+    Below the lowest reference scores this is an extrapolation: p-values there are valid as far as the tail is. It is
+    trusted down to a hundredth of the p-value that so many rows support, ``1 / (100 * (rows + 1))``. No p-value is
+    below that, and those of rows farther out only keep the order of the scores, raised by up to a thousandth.
 
     Normal rows are the reference rows of the ``core`` and an estimated number ``beyond`` it. The distance of lower
     scores from ``start`` has a generalised Pareto distribution (Pickands 1975) of this ``scale`` and ``shape``,
@@ -100,7 +170,7 @@ class Tail:
     start: float
     scale: float
     shape: float
-    contamination: float
+    n_rows: int  # of the reference, the anomalies included
 
     @classmethod
     def of_clean(cls, reference: np.ndarray) -> Self:
@@ -108,43 +178,87 @@ class Tail:
         least_rows = 10  # from which the shape can be estimated; with fewer the tail is exponential
         start = float(np.quantile(reference, 0.1))
         excess = start - reference[reference < start]
-        scale, shape = _mean(excess), 0.0
+        scale, shape = float(excess.sum() / max(len(excess), 1)), 0.0
         if len(excess) >= least_rows:
             fitted_shape, _, fitted_scale = genpareto.fit(excess, floc=0.0)
             if fitted_shape > 0:  # a tail that ends would make p-values of 0
                 scale, shape = float(fitted_scale), float(fitted_shape)
-        return cls(np.sort(reference), 0.0, start, _positive(scale, start), shape, 0.0)
+        return cls(np.sort(reference), 0.0, start, max(scale, ROUNDING * max(1.0, abs(start))), shape, len(reference))
 
     @classmethod
-    def of_contaminated(cls, reference: np.ndarray, contamination: float | str) -> Self:
-        """Fit the tail to the lower scores of the core, as far as the core goes.
+    def of_core(cls, reference: np.ndarray, contamination: float | str) -> Self:
+        """Fit the tail to the lower scores of the core of a reference with anomalies, as far as the core goes.
 
-        The core are the rows that are not anomalous at this ``contamination``. It is cut off there, so the tail is a
-        truncated Pareto distribution, of which the mean gives the scale. A truncated core does not show how heavy its
-        tail is; an exponential one would take the lower normal rows of many tables for anomalies, so a heavier shape is
-        assumed. The tail gives the number of normal rows beyond the core; the other rows there are anomalies.
+        The core is cut off there, so the tail is a truncated Pareto distribution, of which the mean gives the scale. A
+        truncated core does not show how heavy its tail is; an exponential one would take the lower normal rows of many
+        tables for anomalies, so a heavier shape is assumed. The tail gives the number of normal rows beyond the core;
+        the other rows there are anomalies.
         """
-        fence = threshold(reference, contamination)
-        core = np.sort(reference[reference >= fence])
+        limit = core_limit(reference, contamination)
+        core = np.sort(reference[reference >= limit])
         start = float(np.quantile(core, 0.3))  # more than of clean rows, because the core is cut off
-        excess, reach = start - core[core < start], start - fence
-        scale = _positive(_truncated_scale(_mean(excess), reach), start)
+        if core[0] == start:  # most rows are equal: nothing shows how far normal ones go
+            core = np.sort(reference)
+            limit = core[0] - ROUNDING * max(1.0, abs(core[0]))
+        excess, reach = start - core[core < start], start - limit
+        scale = _truncated_scale(float(excess.sum() / max(len(excess), 1)), reach)
+        scale = max(scale, ROUNDING * max(1.0, abs(start)))  # not 0 where all scores are equal
         tail = genpareto(CORE_SHAPE, scale=scale)
         beyond = min(len(excess) * tail.sf(reach) / tail.cdf(reach), float(len(reference) - len(core)))
-        return cls(core, beyond, start, scale, CORE_SHAPE, 1 - (len(core) + beyond) / len(reference))
+        return cls(core, beyond, start, scale, CORE_SHAPE, len(reference))
+
+    @property
+    def contamination(self) -> float:
+        """Estimated fraction of anomalies among the reference rows."""
+        return 1 - (len(self.core) + self.beyond) / self.n_rows
+
+    @property
+    def least(self) -> float:
+        """P-value down to which the tail is trusted."""
+        return (1 + RAISED) / (EXTRAPOLATION * (self.n_rows + 1))
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """P-value of each score, (rows,)."""
-        at_most_start = np.maximum(scores, self.start)
-        as_low = 1 + self.beyond + np.searchsorted(self.core, at_most_start, side="right")
-        fraction = as_low / (1 + self.beyond + len(self.core))
-        excess = np.maximum(self.start - scores, 0.0)
-        p_values: np.ndarray = fraction * genpareto.sf(excess, self.shape, scale=self.scale)
-        return np.maximum(p_values, np.finfo(float).tiny)
+        scores, n_normal = _rounded_up(scores), 1 + self.beyond + len(self.core)
+        as_low = 1 + self.beyond + np.searchsorted(self.core, [self.start, *np.maximum(scores, self.start)], "right")
+        fraction = as_low / n_normal
+        excess, floor = np.maximum(self.start - scores, 0.0), self.least / (1 + RAISED)
+        trusted = self.scale * boxcox(fraction[0] / floor, self.shape)  # distance at which the floor is reached
+        raised = RAISED * floor / (1 + np.maximum(excess - trusted, 0.0) / self.scale)
+        p_values = np.maximum(fraction[1:] / inv_boxcox(excess / self.scale, self.shape), floor) + raised
+        return np.minimum(p_values, 1.0)
 
 
-def _mean(excess: np.ndarray) -> float:
-    return float(excess.mean()) if len(excess) else 0.0
+@dataclass(frozen=True, eq=False)
+class Contaminated:
+    """P-values from reference rows of which some may be anomalies: the smaller ones of two that are both cautious.
+
+    Anomalies among the reference rows only raise conformal p-values, so that these keep the false-alarm rate, but find
+    few anomalies where there are many. Those of the ``tail`` of the core assume that it is heavy, so that they are
+    smaller only where rows lie far beyond the core.
+    """
+
+    conformal: Conformal
+    tail: Tail
+
+    @property
+    def contamination(self) -> float:
+        """Estimated fraction of anomalies among the reference rows."""
+        return self.tail.contamination
+
+    @property
+    def least(self) -> float:
+        """P-value down to which the tail is trusted."""
+        return self.tail.least
+
+    def p_values(self, scores: np.ndarray) -> np.ndarray:
+        """P-value of each score, (rows,)."""
+        return np.minimum(self.conformal.p_values(scores), self.tail.p_values(scores))
+
+
+def _rounded_up(scores: np.ndarray) -> np.ndarray:
+    """Scores (rows,) as high as rounding can make them."""
+    return scores + ROUNDING * np.maximum(1.0, np.abs(scores))
 
 
 def _truncated_scale(mean: float, reach: float) -> float:
@@ -159,8 +273,3 @@ def _truncated_scale(mean: float, reach: float) -> float:
         return float((survival - reach * beyond) / (1 - beyond)) - mean
 
     return float(brentq(mean_error, mean * (1 - CORE_SHAPE) / 2, largest)) if mean_error(largest) > 0 else largest
-
-
-def _positive(scale: float, start: float) -> float:
-    """The scale, but not 0 where all scores are equal."""
-    return max(scale, np.finfo(float).eps * max(1.0, abs(start)))

@@ -1,4 +1,4 @@
-"""Rules that flag rows: by a threshold on the score, by p-values, or by a number of alerts."""
+"""Rules that flag rows of a table: by the expected fraction of false alarms, by p-values, or by a number of alerts."""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -6,34 +6,6 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import false_discovery_control
-
-
-def threshold(scores: np.ndarray, contamination: str | float) -> float:
-    """Score below which a row is anomalous, in the unit of the scores.
-
-    Parameters
-    ----------
-    scores : ndarray
-        (rows,) leave-one-out or out-of-sample scores of training rows.
-    contamination : "auto" or float
-        Fraction of anomalies among them; "auto" takes Tukey's lower fence, 1.5 interquartile ranges below the first
-        quartile.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> round(threshold(np.arange(100.0), 0.1), 6)
-    9.9
-    >>> round(threshold(np.arange(101.0), "auto"), 6)
-    -50.0
-    """
-    if contamination != "auto":
-        found = float(np.quantile(scores, float(contamination)))
-    else:
-        low, high = np.quantile(scores, [0.25, 0.75])
-        found = float(low - 1.5 * (high - low))
-    rounding = 1e-9  # of a score: rows that tie with the threshold are not anomalous
-    return found - rounding * max(1.0, abs(found))
 
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from vae_anomaly.model.objectives import ELBO, Objective
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.parallel import InHalves, in_pieces, memory_errors
-from vae_anomaly.scoring.decide import threshold
+from vae_anomaly.scoring.calibration import core_limit
 from vae_anomaly.scoring.missing import MissingCells
 
 FEW = 256  # exemplars up to which every row sees all of them, as in training
@@ -55,7 +55,7 @@ def make_scorer(
     model are narrower than the kernels; those of others need not be.
 
     Where the training rows may hold anomalies (``leave_one_out``), there are as few exemplars as in training, and they
-    come from the core of the table: rows are scored against exemplars of all kinds first, and those below the threshold
+    come from the core of the table: rows are scored against exemplars of all kinds first, and those below its limit
     are left out. The bandwidth stays as trained, because the likeliest one would follow the anomalies.
 
     Parameters
@@ -90,7 +90,7 @@ def make_scorer(
         pool = x[rng.permutation(len(x))[:CORE_POOL]]
         first = replace(scorer, objective=ELBO(), draws=scorer.draws[:core_draws])
         scores = replace(first, exemplars=Exemplars.drawn(frozen, pool, FEW, rng)).score(pool)
-        core = pool[scores >= threshold(scores, contamination)]
+        core = pool[scores >= core_limit(scores, contamination)]
         return replace(scorer, exemplars=Exemplars.drawn(frozen, core, FEW, rng))
     clean = Exemplars.drawn(frozen, x, MOST, rng)
     if starts_at_pca:
