@@ -59,14 +59,14 @@ def listed(texts: Iterable[str], most: int = 20, separator: str = ", ") -> str:
 
 
 def listed_names(names: Iterable[object], most: int = 20) -> str:
-    """Names in quotation marks in a row; of more than ``most``, the others are counted.
+    """Names in quotation marks in a row, each cut to 80 characters; of more than ``most``, the others are counted.
 
     Examples
     --------
     >>> listed_names(["age", "sex"]), listed_names(range(100), 2)
     ("'age', 'sex'", '0, 1, and 98 more')
     """
-    return listed(map(repr, names), most)
+    return listed((_cut(repr(name), 80) for name in names), most)
 
 
 def counted(number: int, nouns: str) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vae_anomaly import VAEDetector
+    from vae_anomaly.data.schema import Schema
     from vae_anomaly.images import Images
+    from vae_anomaly.io.read import WholeTable
 
 ALL = "*"  # in place of a column's name
 LONG_BYTES = 2**28  # `fit` reads a larger file piece by piece
@@ -46,24 +49,36 @@ IMAGE_BEGINNINGS = (  # of IDX files and of PNG, JPEG, GIF and TIFF; no text beg
 
 @dataclass(frozen=True, eq=False)
 class TableInput:
-    """A table, ``whole``, its ``rows`` for a detector, and the columns ``kept`` in the output, as they stand there."""
+    """A table as it was read, the columns to hide from a detector, and those to keep in the output."""
 
-    rows: pd.DataFrame
-    kept: pd.DataFrame
-    whole: pd.DataFrame
+    table: WholeTable
+    exclude: list[str]
+    keep: list[str]
 
     noun = "rows"
     uncut = "reason"  # the column that a terminal shows in full
     image_shape = None
 
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """Rows to fit a detector to."""
+        return drop_columns(self.table.frame, self.exclude, "--exclude")
+
+    @cached_property
+    def kept(self) -> pd.DataFrame:
+        """Columns of the output, as they stand in the file."""
+        return select_columns(self.table.texts(), self.keep, "--keep")
+
     def rows_for(self, detector: VAEDetector) -> pd.DataFrame:
-        """Rows for the detector; an error if it was fitted to images."""
+        """Rows as the detector knows their columns; an error if it was fitted to images."""
         if detector.image_shape is not None:
             raise DataError(
                 f"This is a table, and the model was fitted to {trained_on(detector)}. "
                 "Name a folder of images, an image or an IDX file."
             )
-        return self.rows
+        if not hasattr(detector, "feature_names_in_"):  # it was fitted to an array
+            return self.rows
+        return drop_columns(self.table.as_fitted(cast("Schema", detector.schema_)), self.exclude, "--exclude")
 
     def identifiers(self) -> pd.DataFrame:
         """Kept columns, in the order of the table."""
@@ -80,7 +95,7 @@ class TableInput:
         """Scored rows, with the reasons in words of the chosen ones, a mask."""
         explained = scored.assign(reason="")
         if chosen.any():
-            rows = self.rows.iloc[scored["row"].to_numpy()[chosen] - 1]
+            rows = self.rows_for(detector).iloc[scored["row"].to_numpy()[chosen] - 1]
             explained.loc[chosen, "reason"] = detector.reasons(rows).to_numpy()
         return explained
 
@@ -89,10 +104,10 @@ class TableInput:
         from vae_anomaly import find_duplicates
         from vae_anomaly.data.duplicates import describe_duplicates
 
-        hidden = self.whole.columns.difference(self.rows.columns)
-        left_out = [name for name in self.whole.columns if name in detector.schema_.left_out]
-        duplicate_of = find_duplicates(self.whole, ignore=[*hidden, *left_out])
-        return duplicate_of + 1, describe_duplicates(self.whole, duplicate_of)
+        whole = self.table.frame
+        left_out = [name for name in whole.columns if name in detector.schema_.left_out]
+        duplicate_of = find_duplicates(whole, ignore=[*self.exclude, *left_out])
+        return duplicate_of + 1, describe_duplicates(whole, duplicate_of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,13 +195,17 @@ def read_input(
             raise DataError(f"These images have {size_of(images.shape)}; a side needs at least {SHORTEST_SIDE} pixels.")
         return ImageInput(images)
 
-    from vae_anomaly.io.read import is_pattern, read_with_text
+    from vae_anomaly.io.read import is_pattern, read_whole
 
     if file != "-" and (Path(file).is_dir() or is_pattern(file)):
         raise DataError(f"{file} stands for several tables. Only `score` and `fit` read these, with --stream.")
     refuse_larger_than_memory(file)
-    frame, text = read_with_text(file, encoding=encoding, missing=missing or [], wanted=bool(keep))
-    return TableInput(drop_columns(frame, exclude, "--exclude"), select_columns(text, keep, "--keep"), frame)
+    table = read_whole(file, encoding=encoding, missing=missing or [])
+    source = TableInput(table, exclude, keep)
+    drop_columns(table.texts(), exclude, "--exclude")
+    if keep:
+        _ = source.kept
+    return source
 
 
 def read_model(model: str, device: str, *, excluded: Collection[str] = ()) -> VAEDetector:

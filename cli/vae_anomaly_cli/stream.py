@@ -111,8 +111,8 @@ class StreamScorer:
             rows, columns = source.dataset, source.rows.columns
         return cls(detector, source, rows, columns, rule, append, digits)
 
-    def pieces(self, skip: int = 0) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-        """Scores and rows of each piece; the next piece is read while one is scored."""
+    def pieces(self, skip: int = 0) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
+        """Scores, rows and kept columns of each piece; the next piece is read while one is scored."""
         import numpy as np
 
         from vae_anomaly.parallel import ahead
@@ -128,21 +128,22 @@ class StreamScorer:
                 if several:
                     table.insert(1, "file", piece.file)
                     table.insert(2, "file_row", np.arange(piece.first + 1, piece.first + 1 + len(rows)))
-                yield table, rows
+                # a model of an array does not name the columns to read
+                yield table, rows, piece.kept if len(piece.kept.columns) else rows[self.source.keep]
 
     def tables(self, skip: int = 0) -> Iterator[pd.DataFrame]:
         """Scores of each piece, with the reasons of flagged rows and the kept columns."""
-        for table, rows in self.pieces(skip):
-            yield self.with_reasons(self.with_digits(table), rows, table["is_anomaly"].to_numpy())
+        for table, rows, kept in self.pieces(skip):
+            yield self.with_reasons(self.with_digits(table), rows, kept, table["is_anomaly"].to_numpy())
 
-    def with_reasons(self, table: pd.DataFrame, rows: pd.DataFrame, chosen: Any) -> pd.DataFrame:
+    def with_reasons(self, table: pd.DataFrame, rows: pd.DataFrame, kept: pd.DataFrame, chosen: Any) -> pd.DataFrame:
         """Scores with the reasons of the chosen rows, and the kept columns of all rows."""
         import pandas as pd
 
         table = table.assign(reason="")
         if chosen.any():
             table.loc[chosen, "reason"] = self.detector.reasons(rows.loc[chosen, self.columns]).to_numpy()
-        parts = [table, rows[self.source.keep].reset_index(drop=True)]
+        parts = [table, kept[self.source.keep].reset_index(drop=True)]
         return pd.concat(parts[::-1] if self.append else parts, axis=1)
 
     def with_digits(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -192,7 +193,7 @@ def _count(scorer: StreamScorer, *, quiet: bool) -> Tally:
     """Score all rows and write none."""
     tally = Tally()
     with progress_bar(scorer, quiet=quiet):
-        for table, _ in scorer.pieces():
+        for table, *_ in scorer.pieces():
             tally.add(table)
     return tally
 
@@ -202,18 +203,18 @@ def _write_top(scorer: StreamScorer, top: int, output: str | None, *, shows: boo
     import pandas as pd
 
     tally = Tally()
-    best: list[pd.DataFrame] = []  # scores and rows
+    best: list[pd.DataFrame] = []  # scores, rows and kept columns
     with progress_bar(scorer, quiet=quiet):
-        for table, rows in scorer.pieces():
+        for table, rows, kept in scorer.pieces():
             tally.add(table)
-            parts = [table, rows.reset_index(drop=True)]
+            parts = [part.reset_index(drop=True) for part in (table, rows, kept)]
             if best:
                 parts = [pd.concat(pair, ignore_index=True) for pair in zip(best, parts, strict=True)]
             order = parts[0]["anomaly_score"].sort_values(ascending=False, kind="stable").index[:top]
             best = [part.loc[order].reset_index(drop=True) for part in parts]
-    table, rows = best
+    table, rows, kept = best
     shown = table if shows else scorer.with_digits(table)
-    ranking = scorer.with_reasons(shown, rows, table["is_anomaly"].to_numpy() | shows)
+    ranking = scorer.with_reasons(shown, rows, kept, table["is_anomaly"].to_numpy() | shows)
     if shows:
         show_rows(ranking, "reason")
         remark(f"{tally}; write them all with --output scores.csv", quiet=quiet)

@@ -63,10 +63,7 @@ def test_severity_is_the_percentage_of_lower_reference_scores(cli, csv, model):
     assert found["severity"][ANOMALOUS_ROW - 1] == 97.5  # the highest of the 40, its own
 
 
-STREAMED = pytest.param(("--stream",), marks=pytest.mark.xfail(reason="NA is missing in pieces"))
-
-
-@pytest.mark.parametrize("streams", [(), STREAMED], ids=["whole", "streamed"])
+@pytest.mark.parametrize("streams", [(), ("--stream",)], ids=["whole", "streamed"])
 def test_appended_the_file_stands_there_as_it_was(cli, csv, model, tmp_path, streams):
     header, *lines = csv.read_text().splitlines()
     table = tmp_path / "codes.csv"

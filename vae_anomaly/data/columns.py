@@ -184,7 +184,7 @@ class Column(Protocol):
 
     @property
     def reading(self) -> str:
-        """How text files are read for the column: "numbers", "text", or "settled" (the type that fits all cells)."""
+        """How text files are read for the column: "numbers", "dates" or "text"."""
 
     def cells(self, column: int) -> list[Cell]:
         """List the column's cells, given its index in the schema."""
@@ -361,7 +361,7 @@ class CategoryColumn:
         self.codes = {level: min(index, self.n_codes - 1) for index, level in enumerate(self.levels)}
         self.are_numbers = self.storage not in {"mixed", "category", *TEXT_DTYPES}
         self._are_text = {isinstance(level, str) for level in self.levels}
-        self.reading = "text" if self.storage != "mixed" and self._are_text == {True} else "settled"
+        self.reading = "text" if True in self._are_text else "numbers"
 
     def grown(self, values: Values) -> Self:
         """The column with the new levels among more values as well; codes of levels stay. Itself if there are none."""
@@ -527,7 +527,7 @@ class DateColumn:
 
     kind: ClassVar[str] = "date"
     noun: ClassVar[str] = "date"
-    reading: ClassVar[str] = "text"
+    reading: ClassVar[str] = "dates"
     takes_numbers: ClassVar[bool] = False
 
     @classmethod

@@ -1,24 +1,27 @@
-"""Delimited text as frames: whole, or in pieces with the column types of the whole file; errors name the line."""
+"""Delimited text as columns of text: whole, or in pieces; errors name the line."""
 
 import codecs
 import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any, NoReturn
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
 from vae_anomaly.io.pieces import Progress, rows_per_piece
-from vae_anomaly.io.source import ByteSource, decompressed, first_bytes
+from vae_anomaly.io.source import ByteSource, Reader, decompressed, first_bytes
+from vae_anomaly.io.text import CURRENCY, Notation
 
 _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
     b"\xff\xfe\x00\x00": "utf-32",
@@ -27,19 +30,19 @@ _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-_DECIMAL_COMMA = r"^(\s*[+-]?\d+),(\d+(?:[eE][+-]?\d+)?\s*)$"
-_SPARE = "\0"  # a name that no column can have
-_EXACT: dict[str, Any] = {}  # pandas 3.1 reads floats exactly by default, and warns if it is asked to
-if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
-    _EXACT = {"float_precision": "round_trip"}
+_BLOCK = 2**24  # bytes that arrow parses at a time, and the longest row
+_SNIFFED = 1_000  # lines
+_END = "\0"  # a row of our own after the last one: an open quote would swallow it
+CURRENCY_OR_PERCENT = re.compile(rf"(?:%|{CURRENCY})")
 
 
 class DelimitedText:
     """
     A file of delimited text with a line of column names.
 
-    The delimiter (comma, semicolon or tab) and the decimal sign are found out from the first lines, the encoding from
-    the byte-order mark, if there is one. ``missing`` are texts that mark a missing cell.
+    The delimiter (comma, semicolon, tab or bar), the decimal sign and the order of day and month are found out from the
+    first lines, the encoding from the byte-order mark, if there is one. A first line ``sep=;`` names the delimiter.
+    Comment lines that begin with # before the column names are skipped. ``missing`` are texts that mark a missing cell.
     """
 
     def __init__(self, source: ByteSource, encoding: str, missing: Sequence[str] = ()) -> None:
@@ -54,118 +57,149 @@ class DelimitedText:
         except LookupError as error:
             raise DataError(f"There is no encoding {encoding!r}. Try --encoding utf-8, or latin-1.") from error
 
-    @cached_property
+    @property
     def names(self) -> list[str]:
-        """Column names; the last can be the one that pandas makes from a delimiter at the end of the header."""
-        with self._explained(), self._text() as text:
-            frame: Any = pd.read_csv(text, sep=self._dialect.delimiter, nrows=0)
-        return [str(name) for name in frame.columns]
+        """Column names; a column without one has its number as its name."""
+        return self._head.names
 
-    def read(self) -> pd.DataFrame:
-        """All rows; a last column without name and values is left out."""
-        with self._explained(), self._text() as text:
-            frame = self._with_points(self._without_spare(pd.read_csv(text, **self._options()), 0))
-        return frame.iloc[:, :-1] if ends_in_delimiter(self.names) and frame.iloc[:, -1].isna().all() else frame
+    @property
+    def notation(self) -> Notation:
+        """How values are written."""
+        return self._head.notation
 
-    def read_text(self) -> pd.DataFrame:
-        """All rows, each cell as the text that stands in the file."""
-        with self._explained(), self._text() as text:
-            frame = pd.read_csv(text, **self._options() | {"dtype": str, "na_filter": False})
-        return frame.iloc[:, :-1] if self._dialect.has_spare else frame
+    def read(self) -> Any:
+        """All rows, an arrow table of text; a last column without name and values is left out."""
+        table = pa.concat_tables([self._empty, *self._tables(Progress())])
+        if ends_in_delimiter(self.names) and not pc.any(pc.not_equal(table.column(len(self.names) - 1), "")).as_py():
+            return table.remove_column(len(self.names) - 1)
+        return table
 
-    def pieces(self, types: Mapping[str, Any], progress: Progress) -> Iterator[pd.DataFrame]:
-        """
-        Rows in pieces.
+    def pieces(self, progress: Progress) -> Iterator[Any]:
+        """Rows in pieces, arrow tables of text; ``progress`` is updated with the bytes read."""
+        held, row_bytes = self._empty, self._head.line_length
+        for table in self._tables(progress):
+            held = pa.concat_tables([held, table])
+            while len(held) >= (rows := rows_per_piece(len(self.names), row_bytes)):
+                yield held.slice(0, rows)
+                row_bytes = max(1, held.nbytes // len(held))
+                held = held.slice(rows)
+        while len(held):
+            rows = rows_per_piece(len(self.names), row_bytes)
+            yield held.slice(0, rows)
+            held = held.slice(rows)
 
-        Parameters
-        ----------
-        types
-            Types of columns; pandas infers those of the others in each piece.
-        progress
-            Updated with the bytes read.
-        """
-        known = {name: dtype for name, dtype in types.items() if name in self.names}
-        with self._explained(), self._text(progress) as text:
-            parser = pd.read_csv(text, dtype=known, iterator=True, **self._options())
-            n_rows, row_bytes = 0, self._dialect.line_length
-            while True:
-                try:
-                    # pandas before 3.1 cuts off extra fields in the first line of a piece without an error.
-                    piece = parser.get_chunk(rows_per_piece(len(self.names), row_bytes))
-                except StopIteration:
-                    return
-                if not len(piece):
-                    return
-                yield self._with_points(self._without_spare(piece, n_rows))
-                n_rows += len(piece)
-                row_bytes = text.buffer.tell() // n_rows
+    @property
+    def _empty(self) -> Any:
+        return pa.table({name: pa.array([], pa.string()) for name in self.names})
+
+    def _tables(self, progress: Progress) -> Iterator[Any]:
+        """All rows, a block of bytes at a time."""
+        head = self._head
+        names = [str(number) for number in range(len(head.names) + head.has_spare)]
+        rows = _Rows(len(names), head.delimiter)
+        with self._explained(), self._utf8(progress) as stream:
+            for _ in range(head.n_lines):
+                stream.readline()
+            try:
+                reader = pa_csv.open_csv(
+                    pa.PythonFile(io.BufferedReader(_Ended(stream), 2**18), mode="r"),
+                    pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=names),
+                    pa_csv.ParseOptions(
+                        delimiter=head.delimiter, newlines_in_values=True, invalid_row_handler=rows.repair
+                    ),
+                    pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+                )
+                for batch in reader:
+                    yield self._named(rows.completed(pa.Table.from_batches([batch])), rows)
+                yield self._named(rows.rest(names), rows)
+            except pa.ArrowInvalid as error:
+                self._explain(error, rows)
+        if not rows.has_ended:
+            line = self._line_of(rows.n_rows)
+            raise DataError(f"{self.name} has a quote in line {line} that is never closed. Close it, or double it.")
+
+    def _named(self, table: Any, rows: "_Rows") -> Any:
+        """The table without its spare column, which must be empty, and without our own last row."""
+        head = self._head
+        if head.has_spare:
+            spare = pc.not_equal(table.column(len(head.names)), "")
+            if pc.any(spare).as_py():
+                first = rows.n_rows - len(table) + int(pc.index(spare, True).as_py()) + 1
+                raise self._too_many_fields(first, len(head.names) + 1)
+            table = table.remove_column(len(head.names))
+        return table.rename_columns(head.names)
 
     @cached_property
-    def _dialect(self) -> "_Dialect":
-        with self._text() as text:
-            lines = list(islice(text, 100))
-        delimiter, decimal = _sniffed(lines)
-        with self._text() as text:
-            header, first = [*_records(text, delimiter, 2), [], []][:2]
+    def _head(self) -> "_Head":
+        with self._explained():
+            with self._utf8() as stream:
+                lines = [line.decode("utf-8") for line in islice(iter(stream.readline, b""), _SNIFFED)]
+            if not any(line.strip() for line in lines):
+                raise DataError(f"{self.name} is empty. A line of column names and at least one row are needed.")
+            return self._sniffed(lines)
+
+    def _sniffed(self, lines: list[str]) -> "_Head":
+        n_before = 0
+        named = re.match(r"sep=(.)\s*$", lines[0])
+        if named:
+            n_before = 1
+        delimiter = named[1] if named else _delimiter_of(_without_comments(lines))
+        while n_before < len(lines) and _is_comment(lines[n_before:], delimiter):
+            n_before += 1
+        header, n_lines = _header(lines[n_before:], delimiter)
+        records = _records(lines[n_before + n_lines :], delimiter)
+        first = records[0] if records else []
         repeated = [name for name, count in Counter(header).items() if count > 1 and name]
         if repeated:
             raise DataError(f"{self.name} has column names more than once: {listed_names(repeated)}. Rename them.")
-        if len(first) > len(header) + 1:
-            raise self._too_many_fields(self._line_of(1, delimiter, skip_blank=True), len(first), len(header))
-        line_length = sum(map(len, lines)) // max(1, len(lines))
-        return _Dialect(delimiter, decimal, has_spare=len(first) > len(header), line_length=line_length)
-
-    def _options(self) -> dict[str, Any]:
-        """Options of pandas.read_csv, with the name of the spare column that a delimiter at the end of rows makes."""
-        dialect = self._dialect
-        spare = {"names": [*self.names, _SPARE], "header": 0} if dialect.has_spare else {}
-        options = {"sep": dialect.delimiter, "decimal": dialect.decimal, "engine": "c", "low_memory": False}
-        markers = {"na_values": [*self.missing, *(f" {marker}" for marker in self.missing)]} if self.missing else {}
-        return options | spare | markers | _EXACT
+        names = [name or f"Unnamed: {number}" for number, name in enumerate(header)]
+        length = sum(map(len, lines)) // len(lines)
+        cells = [cell for record in records for cell in record]
+        columns = dict(zip(names, zip_longest(*records, fillvalue=""), strict=False))
+        affixes = {name: affix for name, of_name in columns.items() if (affix := _affix(of_name))}
+        decimal = _decimal_sign(cells[:_SNIFFED], delimiter)
+        notation = Notation(decimal, tuple(self.missing), _day_first(cells), affixes)
+        spare = len(first) > len(names)
+        head = _Head(names, delimiter, notation, n_before, n_before + n_lines, has_spare=spare, line_length=length)
+        if len(first) > len(names) + 1:
+            self.__dict__["_head"] = head
+            raise self._too_many_fields(1, len(first))
+        return head
 
     @contextmanager
-    def _text(self, progress: Progress | None = None) -> Iterator[Any]:
-        """Decoded text from the beginning."""
-        has_nul = self.encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32", "utf16", "utf32"))
+    def _utf8(self, progress: Progress | None = None) -> Iterator[io.BufferedReader]:
+        """The text in UTF-8, from the beginning."""
+        codec = codecs.lookup(self.encoding).name
+        has_nul = codec.startswith(("utf-16", "utf-32"))
         with decompressed(self.source, progress, is_text=not has_nul) as stream:
-            yield io.TextIOWrapper(stream, encoding=self.encoding, newline="")
-
-    def _without_spare(self, frame: pd.DataFrame, first: int) -> pd.DataFrame:
-        """The frame without its spare column, which must be empty; ``first`` is the position of its first row."""
-        if not self._dialect.has_spare:
-            return frame
-        if (is_filled := frame[_SPARE].notna().to_numpy()).any():
-            line = self._line_of(first + int(is_filled.argmax()) + 1, self._dialect.delimiter, skip_blank=True)
-            raise self._too_many_fields(line, len(self.names) + 1, len(self.names))
-        return frame.iloc[:, :-1]
-
-    def _with_points(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The frame with decimal points in numbers that pandas left as text, because another cell is no number."""
-        if self._dialect.decimal != ",":
-            return frame
-        texts = {name: cells for name, cells in frame.items() if pd.api.types.infer_dtype(cells) == "string"}
-        pointed = {str(name): texts[name].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True) for name in texts}
-        return frame.assign(**pointed)
+            start = stream.peek(2**16)
+            if codec == "utf-8-sig" or (codec == "utf-8" and start.startswith(codecs.BOM_UTF8)):
+                stream.read(3)
+            if codec in ("utf-8", "utf-8-sig") and not (b"\r" in start and b"\n" not in start):
+                yield stream
+            else:
+                yield io.BufferedReader(_Recoded(stream, self.encoding), 2**18)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Within it, errors of pandas and of the encoding are a DataError with the line and a remedy."""
+        """Within it, errors of the encoding are a DataError with the line and a remedy."""
         try:
             yield
         except UnicodeError:
             self._explain_encoding()
-        except pd.errors.EmptyDataError as error:
-            raise DataError(f"{self.name} is empty. A line of column names and at least one row are needed.") from error
-        except pd.errors.ParserError as error:
-            message = str(error)
-            if found := re.search(r"Expected \d+ fields in line (\d+), saw (\d+)", message):
-                line = self._line_of(int(found[1]) - 1, self._dialect.delimiter)
-                raise self._too_many_fields(line, int(found[2]), len(self.names)) from error
-            if found := re.search(r"EOF inside string starting at row (\d+)", message):
-                line = self._line_of(int(found[1]), self._dialect.delimiter)
-                fault = f"{self.name} has a quote in line {line} that is never closed. Close it, or double it."
-                raise DataError(fault) from error
-            raise DataError(f"{self.name} cannot be read as delimited text: {message.strip()}.") from error
+
+    def _explain(self, error: pa.ArrowInvalid, rows: "_Rows") -> NoReturn:
+        if rows.too_long is not None:
+            raise self._too_many_fields(*rows.too_long) from error
+        if "UTF8" in str(error):
+            self._explain_encoding()
+        if "straddling" in str(error):
+            size = f"{_BLOCK / 1e6:.0f} MB"
+            raise DataError(
+                f"{self.name} has a row of more than {size} after row {rows.n_rows:,}, or a quote that is never closed "
+                "there. Close the quote, or split the row."
+            ) from error
+        raise DataError(f"{self.name} cannot be read as delimited text: {str(error)[:200].strip()}.") from error
 
     def _explain_encoding(self) -> NoReturn:
         where = ""
@@ -180,43 +214,129 @@ class DelimitedText:
         hint = "latin-1" if self.encoding.startswith("utf") else "utf-8"
         raise DataError(f"{self.name} is not {self.encoding} text{where}. Name its encoding, e.g. --encoding {hint}.")
 
-    def _too_many_fields(self, line: int, fields: int, expected: int) -> DataError:
+    def _too_many_fields(self, row: int, fields: int) -> DataError:
         return DataError(
-            f"{self.name} has {fields} fields in line {line}, but {expected} column names. "
+            f"{self.name} has {fields:,} fields in line {self._line_of(row)}, but {len(self.names):,} column names. "
             "Put quotes around a value that holds the delimiter, or name every column."
         )
 
-    def _line_of(self, number: int, delimiter: str, *, skip_blank: bool = False) -> int:
-        """Line in which a record begins, the header being record 0; quoted values can span several lines."""
+    def _line_of(self, row: int) -> int:
+        """Line in which a row begins, the first being 1; quoted values can span several lines."""
+        head = self._head
         if not self.source.is_repeatable:
-            return number + 1
-        with self._text() as text:
-            records = csv.reader(text, delimiter=delimiter)
-            if not skip_blank:
-                for _ in islice(records, number):
-                    pass
-                return records.line_num + 1
+            return row + head.n_lines
+        with self._utf8() as stream:
+            for _ in range(head.n_lines):
+                stream.readline()
+            records = csv.reader((line.decode("utf-8", "replace") for line in stream), delimiter=head.delimiter)
             line, n_filled = 1, 0
-            for record in records:
-                if record and n_filled == number:
-                    break
-                n_filled += bool(record)
-                line = records.line_num + 1
-        return line
+            try:
+                for record in records:
+                    n_filled += bool(record)
+                    if n_filled == row:
+                        break
+                    line = records.line_num + 1
+            except csv.Error:
+                pass
+        return head.n_lines + line
 
 
 @dataclass(frozen=True)
-class _Dialect:
+class _Head:
     """
-    How a file is written.
+    What the first lines show.
 
-    ``has_spare`` is True if its rows end in a delimiter and its header does not; ``line_length`` is in characters.
+    ``n_before`` lines come before the column names, and ``n_lines`` before the first row. ``has_spare`` is True if rows
+    end in a delimiter and the column names do not; ``line_length`` is in characters.
     """
 
+    names: list[str]
     delimiter: str
-    decimal: str
+    notation: Notation
+    n_before: int
+    n_lines: int
     has_spare: bool
     line_length: int
+
+
+@dataclass
+class _Rows:
+    """Rows with fewer fields than the others, which arrow leaves out: they are completed with empty cells."""
+
+    width: int
+    delimiter: str
+    n_rows: int = 0
+    has_ended: bool = False
+    too_long: tuple[int, int] | None = None  # a row with too many fields, and their number
+    short: list[tuple[int, str]] = field(default_factory=list)
+
+    def repair(self, row: Any) -> str:
+        """Take down a row that has not the right number of fields."""
+        if row.text == _END:
+            self.has_ended = True
+            return "skip"
+        if row.actual_columns > row.expected_columns:
+            self.too_long = row.number, row.actual_columns
+            return "error"
+        self.short.append((row.number, row.text))
+        return "skip"
+
+    def completed(self, table: Any) -> Any:
+        """Rows that arrow has read, with the short ones among them."""
+        if self.width == 1 and len(table) and table.column(0)[-1].as_py() == _END:
+            self.has_ended, table = True, table.slice(0, len(table) - 1)
+        left_out = np.array([number for number, _ in self.short], dtype=np.int64)
+        numbers = np.arange(self.n_rows + 1, self.n_rows + 1 + len(table) + len(left_out))
+        numbers = numbers[~np.isin(numbers, left_out)][: len(table)]
+        n_here = int(np.sum(left_out < numbers[-1])) if len(numbers) else 0
+        if n_here:
+            both = pa.concat_tables([table, self._of_short(self.short[:n_here], table.column_names)])
+            table = both.take(np.argsort(np.concatenate([numbers, left_out[:n_here]]), kind="stable"))
+            self.short = self.short[n_here:]
+        self.n_rows += len(table)
+        return table
+
+    def rest(self, names: list[str]) -> Any:
+        """Short rows after the last one that arrow has read."""
+        self.n_rows += len(self.short)
+        return self._of_short(self.short, names)
+
+    def _of_short(self, rows: list[tuple[int, str]], names: list[str]) -> Any:
+        records = [next(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter), []) for _, text in rows]
+        filled = [[*record, *[""] * (self.width - len(record))] for record in records]
+        cells = list(zip(*filled, strict=True)) if filled else [()] * self.width
+        return pa.table({name: pa.array(of_name, pa.string()) for name, of_name in zip(names, cells, strict=True)})
+
+
+class _Recoded(Reader):
+    """Text of any encoding in UTF-8, with a line feed at the end of each line."""
+
+    def __init__(self, stream: io.BufferedReader, encoding: str) -> None:
+        self.text = io.TextIOWrapper(stream, encoding=encoding, newline=None)
+        self.left = b""
+
+    def next_block(self, size: int) -> bytes:
+        while not self.left:
+            read = self.text.read(2**16)
+            if not read:
+                return b""
+            self.left = read.encode("utf-8")
+        block, self.left = self.left[:size], self.left[size:]
+        return block
+
+
+class _Ended(Reader):
+    """A stream followed by a row of our own."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self.stream = stream
+        self.end = f"\n{_END}\n".encode()
+
+    def next_block(self, size: int) -> bytes:
+        if block := self.stream.read1(size):
+            return block
+        block, self.end = self.end[:size], self.end[size:]
+        return block
 
 
 def ends_in_delimiter(names: list[str]) -> bool:
@@ -224,13 +344,64 @@ def ends_in_delimiter(names: list[str]) -> bool:
     return len(names) > 1 and names[-1].startswith("Unnamed: ")
 
 
-def _sniffed(lines: list[str]) -> tuple[str, str]:
-    """Delimiter with which most lines have as many fields as the header, and the decimal sign."""
-    delimiter = max(",;\t", key=lambda delimiter: _agreement(_records(lines, delimiter)))
-    cells = [cell for record in _records(lines, delimiter)[1:] for cell in record]
-    has_point = any(re.fullmatch(r"\s*[+-]?\d+\.\d+\s*", cell) for cell in cells)
-    has_comma = any(re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell) for cell in cells)
-    return delimiter, "," if delimiter == ";" and has_comma and not has_point else "."
+def _is_comment(lines: list[str], delimiter: str) -> bool:
+    """Whether the first line is a comment: it begins with #, and does not name the columns of the next line."""
+    if not lines[0].startswith("#") or len(lines) == 1:
+        return False
+    if lines[0].startswith("# ") or lines[1].startswith("#"):
+        return True
+    first, second = (len(next(iter(_records([line], delimiter)), [])) for line in lines[:2])
+    return first == 1 or first != second
+
+
+def _without_comments(lines: list[str]) -> list[str]:
+    n_comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return lines[max(0, n_comments - 1) :] if n_comments < len(lines) else lines
+
+
+def _header(lines: list[str], delimiter: str) -> tuple[list[str], int]:
+    """Column names, and the number of lines up to them."""
+    reader = csv.reader(lines, delimiter=delimiter)
+    try:
+        header: list[str] = next((record for record in reader if record), [])
+    except csv.Error:
+        return [lines[0].strip()], 1
+    return header, reader.line_num
+
+
+def _delimiter_of(lines: list[str]) -> str:
+    """Delimiter with which most lines have as many fields as the header."""
+    return max(",;\t|", key=lambda delimiter: _agreement(_records(lines, delimiter, most=100)))
+
+
+def _decimal_sign(cells: list[str], delimiter: str) -> str:
+    """Decimal sign, of which there must be evidence, as in 1,5 and 1.234,5: 1,234 may be either."""
+    digits = [text for cell in cells if (text := cell.rstrip(" %$€£¥₹\u00a0"))[-1:].isdigit()]
+
+    def count(pattern: str) -> int:
+        matches = re.compile(rf"\D*(?:{pattern})\s*").fullmatch
+        return sum(matches(cell) is not None for cell in digits)
+
+    one = r"\d+S(?:\d{1,2}|\d{4,})(?:[eE][+-]?\d+)?|\d{1,3}(?:[T'\u00a0\u202f]\d{3})+S\d+|\d{4,}S\d+|0S\d+"
+    points, commas = (count(one.replace("S", sign).replace("T", other)) for sign, other in (("\\.", ","), (",", "\\.")))
+    if commas or points:
+        return "," if commas > points else "."
+    return "," if delimiter == ";" and count(r"\d+,\d+") and not count(r"\d+\.\d+") else "."
+
+
+def _day_first(cells: Iterable[str]) -> bool | None:
+    """Whether 03/04/2024 is in April: a day above 12 shows it."""
+    may_be_dates = (cell for cell in cells if cell[1:2] in "/-" or cell[2:3] in "/-")
+    pairs = [found for cell in may_be_dates if (found := re.match(r"(\d{1,2})([/-])(\d{1,2})\2\d{4}\b", cell))]
+    day_first, month_first = (any(int(found[number]) > 12 for found in pairs) for number in (1, 3))
+    return None if day_first == month_first else day_first
+
+
+def _affix(cells: Sequence[str]) -> str:
+    """The currency, or %, of most cells of a column."""
+    found = Counter(CURRENCY_OR_PERCENT.findall(cell)[0] for cell in cells if CURRENCY_OR_PERCENT.search(cell))
+    affix, count = next(iter(found.most_common(1)), ("", 0))
+    return affix.strip() if count > len([cell for cell in cells if cell]) / 2 else ""
 
 
 def _agreement(records: list[list[str]]) -> tuple[float, int]:
@@ -249,79 +420,3 @@ def _records(lines: Iterable[str], delimiter: str, most: int | None = None) -> l
     except csv.Error:  # a field that never ends
         return records
     return records
-
-
-class ColumnTypes:
-    """
-    Types that pandas would give to the columns if all pieces were read at once.
-
-    Integers stay integers only if none is missing. Text in any piece, or numbers together with booleans, make a column
-    of text. If the type of integers beyond 64 bits depends on their order in pandas, they are text.
-    """
-
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-        facts = ("text", "boolean", "float", "integer", "missing", "negative", "above_int64", "beyond_64_bits")
-        self._found = {fact: np.zeros(len(names), dtype=bool) for fact in facts}
-
-    def add(self, frame: pd.DataFrame) -> None:
-        """Take a piece into account, whose column types pandas has inferred."""
-        kinds = np.array([dtype.kind if isinstance(dtype, np.dtype) else "O" for dtype in frame.dtypes], dtype="U1")
-        self._found["boolean"] |= kinds == "b"
-        for kind in "iu":
-            if len(columns := np.flatnonzero(kinds == kind)):
-                numbers = frame.iloc[:, columns].to_numpy()
-                self._note(columns, integer=True, negative=(numbers < 0).any(axis=0))
-                self._note(columns, above_int64=(numbers > 2**63 - 1).any(axis=0))
-        if len(columns := np.flatnonzero(kinds == "f")):
-            numbers = frame.iloc[:, columns].to_numpy()
-            missing = np.isnan(numbers)
-            has_missing, is_empty = missing.any(axis=0), missing.all(axis=0)
-            is_whole = (missing | ((np.rint(numbers) == numbers) & np.isfinite(numbers))).all(axis=0)
-            is_integer = has_missing & is_whole  # pandas has made floats of them because some are missing
-            self._note(columns, missing=has_missing, integer=is_integer & ~is_empty, float=~is_integer)
-        for column in np.flatnonzero((kinds == "O") & ~self._found["text"]).tolist():
-            self._add_objects(column, frame.iloc[:, column])
-
-    def is_empty(self, column: int) -> bool:
-        """Whether all cells of a column are missing."""
-        return not any(self._found[fact][column] for fact in ("text", "boolean", "float", "integer"))
-
-    def types(self) -> dict[str | int, Any]:
-        """Types to read the columns with; None for columns of objects, whose type each piece infers itself."""
-        return {name: self._type_of(column) for column, name in enumerate(self.names)}
-
-    def _note(self, columns: Any, **facts: Any) -> None:
-        for fact, holds in facts.items():
-            self._found[fact][columns] |= holds
-
-    def _add_objects(self, column: int, cells: Any) -> None:
-        present = cells.dropna()
-        self._note(column, missing=len(present) < len(cells))
-        match pd.api.types.infer_dtype(present, skipna=True):
-            case "empty":
-                return
-            case "boolean":
-                self._note(column, boolean=True)
-            case "integer":
-                least, most = int(present.min()), int(present.max())
-                self._note(column, integer=True, negative=least < 0, above_int64=most > 2**63 - 1)
-                self._note(column, beyond_64_bits=least < -(2**63) or most > 2**64 - 1)
-            case _:
-                self._note(column, text=True)
-
-    def _type_of(self, column: int) -> Any:
-        has = {fact: bool(holds[column]) for fact, holds in self._found.items()}
-        is_number = has["float"] or has["integer"]
-        if has["text"] or (has["boolean"] and is_number):
-            return str
-        if has["boolean"]:
-            return None if has["missing"] else np.dtype(bool)
-        is_large = has["above_int64"] or has["beyond_64_bits"]
-        if has["float"] or not is_number or (has["missing"] and not is_large):
-            return np.dtype(np.float64)
-        if not is_large:
-            return np.dtype(np.int64)
-        if has["missing"]:
-            return str
-        return None if has["beyond_64_bits"] else str if has["negative"] else np.dtype(np.uint64)

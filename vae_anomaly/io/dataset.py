@@ -11,7 +11,7 @@ from vae_anomaly.data.parse import as_frame, is_frame
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.io.pieces import Piece
-from vae_anomaly.io.read import FilesSource
+from vae_anomaly.io.read import FilesSource, Rows
 
 Name = str | int
 Frames = Callable[[], Iterable[Any]] | Sequence[Any]
@@ -91,11 +91,11 @@ class Dataset:
         first, n_in_file = 0, dict.fromkeys([None, *self.files], 0)
         self._starts = []
         only = self.columns if self._without else None
-        for frame, file in self._source.rows(only):
+        for frame, kept, file in self._source.rows(only):
             if len(frame):
                 if not n_in_file[file]:
                     self._starts.append((first, file))
-                yield Piece(frame.set_axis(pd.RangeIndex(first, first + len(frame))), file, n_in_file[file])
+                yield Piece(frame.set_axis(pd.RangeIndex(first, first + len(frame))), file, n_in_file[file], kept)
                 first += len(frame)
                 self.rows_read = first
                 n_in_file[file] += len(frame)
@@ -113,8 +113,8 @@ class Dataset:
         """
         The same rows, restricted to the columns of a fitted detector and read with the types of the fit.
 
-        Text files are read once, unless a kept column is numeric or a category has numbers as levels. Kept columns that
-        the schema does not have are read as text.
+        Text files are then read once. Kept columns that the schema does not have are read as text, and `Piece.kept` has
+        all kept columns as they stand in the file.
 
         Parameters
         ----------
@@ -175,8 +175,8 @@ class RowSource(Protocol):
     def columns(self) -> list[Name]:
         """Column names."""
 
-    def rows(self, only: Collection[Name] | None) -> Iterator[tuple[pd.DataFrame, str | None]]:
-        """Frames with some columns, by default all, each with the name of its file."""
+    def rows(self, only: Collection[Name] | None) -> Rows:
+        """Frames with some columns, by default all; the columns to keep; the name of the file."""
 
     def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "RowSource":
         """The source with the columns of a schema, except those in ``without``, and those in ``keep``."""
@@ -188,7 +188,7 @@ class FramesSource:
     n_bytes = None
     bytes_read = 0
 
-    def __init__(self, frames: Any) -> None:
+    def __init__(self, frames: Any, keep: Collection[Name] = ()) -> None:
         is_repeatable = callable(frames) or isinstance(frames, Sequence)
         if not is_repeatable and not is_frame(frames):
             kind = type(frames).__name__
@@ -196,24 +196,26 @@ class FramesSource:
                 f"A dataset is read more than once: give a list of frames, or a function that returns them, not {kind}."
             )
         self._frames = frames if is_repeatable else [frames]
+        self._keep = keep
         self.files: list[str] = []
 
     @property
     def columns(self) -> list[Name]:
         """Columns of the first frame."""
-        return next((list(frame.columns) for frame, _ in self.rows(None)), [])
+        return next((list(frame.columns) for frame, *_ in self.rows(None)), [])
 
-    def rows(self, only: Collection[Name] | None) -> Iterator[tuple[pd.DataFrame, str | None]]:
+    def rows(self, only: Collection[Name] | None) -> Rows:
         """Frames with some columns, by default all."""
         for table in self._frames() if callable(self._frames) else self._frames:
             frame = as_frame(table)
-            yield (frame if only is None else frame[[name for name in frame if name in only]]), None
+            chosen = frame if only is None else frame[[name for name in frame if name in only]]
+            yield chosen, frame[[name for name in frame if name in self._keep]], None
 
     def as_fitted(self, schema: Schema, keep: Collection[Name], without: Collection[Name]) -> "FramesSource":
         """The frames with the columns of a schema, except those in ``without``, and those in ``keep``."""
         chosen = {*schema.choose([name for name in self.columns if name not in without]), *keep}
         columns = [name for name in self.columns if name in chosen]
-        return FramesSource(lambda: (frame for frame, _ in self.rows(columns)))  # a frame has its types already
+        return FramesSource(lambda: (frame for frame, *_ in self.rows(columns)), keep)  # a frame has its types already
 
 
 def _are_paths(source: Any) -> bool:

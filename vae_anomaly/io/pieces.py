@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -36,11 +36,14 @@ class Piece:
         Name of the file that they come from, None if they come from a frame.
     first
         Position of the first row in that file.
+    kept
+        Columns to keep in an output, as they stand in the file.
     """
 
     frame: pd.DataFrame
     file: str | None = None
     first: int = 0
+    kept: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @contextmanager
     def counting_rows(self) -> Iterator[None]:

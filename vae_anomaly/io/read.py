@@ -1,29 +1,30 @@
-"""Read tables: one file whole, or many files in pieces, with the column types of all files together."""
+"""Read tables: one file whole, or many files in pieces, with the column types of all files together or of a fit."""
 
 import glob
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from vae_anomaly.data.schema import Schema
-from vae_anomaly.errors import DataError, RowError
+from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
-from vae_anomaly.io.csv import ColumnTypes, DelimitedText, ends_in_delimiter
+from vae_anomaly.io.csv import DelimitedText, ends_in_delimiter
 from vae_anomaly.io.parquet import MAGIC, ParquetTable, joint_categories, with_missing
 from vae_anomaly.io.pieces import Progress
 from vae_anomaly.io.source import STANDARD_INPUT, ByteSource, byte_source, first_bytes, kept_in_memory, kept_on_disk
+from vae_anomaly.io.text import Notation, TextColumn, known_frame, texts_of, typed_frame
 
 Name = str | int
 StoredTable = ParquetTable | DelimitedText
-Rows = Iterator[tuple[pd.DataFrame, str | None]]
+Rows = Iterator[tuple[pd.DataFrame, pd.DataFrame, str | None]]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 _IGNORED = (".", "_")  # first characters of hidden files, and of files such as _SUCCESS
@@ -51,18 +52,80 @@ def read_table(
         If there is no such file, or it is not a table with at least one row. The message names the fault, its line and
         the remedy.
     """
-    return read_with_text(source, encoding=encoding, missing=missing, wanted=False)[0]
+    return read_whole(source, encoding=encoding, missing=missing).frame
 
 
-def read_with_text(
-    source: str | PathLike[str], *, encoding: str, missing: str | Sequence[str], wanted: bool
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table as `read_table` reads it, and the same as it stands in the file, if that is wanted."""
+class WholeTable(Protocol):
+    """A table that was read at once."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The table with types that fit all its cells."""
+
+    def as_fitted(self, schema: Schema) -> pd.DataFrame:
+        """The table with the types of a fit."""
+
+    def texts(self) -> pd.DataFrame:
+        """The table as it stands in the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class WholeText:
+    """A text file that was read at once: ``cells`` are an arrow table of text."""
+
+    cells: Any
+    notation: Notation
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The table with types that fit all its cells."""
+        columns: dict[Name, TextColumn] = {name: TextColumn() for name in self.cells.column_names}
+        for name, column in columns.items():
+            column.see(self.cells.column(name), self.notation.of(name))
+        return typed_frame(self.cells, columns, columns, self.notation)
+
+    def as_fitted(self, schema: Schema) -> pd.DataFrame:
+        """The table with the types of a fit; other columns are text."""
+        return known_frame(self.cells, self.cells.column_names, schema.reading, self.notation)
+
+    def texts(self) -> pd.DataFrame:
+        """The table as it stands in the file."""
+        return texts_of(self.cells, self.cells.column_names)
+
+
+@dataclass(frozen=True, eq=False)
+class WholeFrame:
+    """A file whose columns have types."""
+
+    frame: pd.DataFrame
+
+    def as_fitted(self, schema: Schema) -> pd.DataFrame:
+        """The table with whole numbers as text where the fit knows text."""
+        return as_known(self.frame, schema.reading)
+
+    def texts(self) -> pd.DataFrame:
+        """The table."""
+        return self.frame
+
+
+def as_known(frame: pd.DataFrame, reading: Mapping[Name, str]) -> pd.DataFrame:
+    """A frame with whole numbers as text where a fit knows text."""
+    codes = {
+        name: cells.astype("string").astype(object)
+        for name, cells in frame.items()
+        if reading.get(name) == "text" and pd.api.types.is_integer_dtype(cells.dtype)  # type: ignore[call-overload]
+    }
+    return frame.assign(**{str(name): cells for name, cells in codes.items()}) if codes else frame
+
+
+def read_whole(source: str | PathLike[str], *, encoding: str, missing: str | Sequence[str]) -> WholeTable:
+    """Read a table, to be had in types that fit its cells, in those of a fit, or as it stands in the file."""
     table = _stored_table(kept_in_memory(byte_source(source)), encoding, missing)
-    frame = table.read()
-    if frame.empty:
-        raise _no_rows(table.name, frame.columns)
-    return frame, table.read_text()[frame.columns] if wanted and isinstance(table, DelimitedText) else frame
+    read = table.read()
+    whole: WholeTable = WholeText(read, table.notation) if isinstance(table, DelimitedText) else WholeFrame(read)
+    if not len(read):
+        raise _no_rows(table.name, table.names)
+    return whole
 
 
 def is_pattern(source: str | PathLike[str]) -> bool:
@@ -160,16 +223,17 @@ class FilesSource:
         if self._plan is not None:
             return [*self._plan.columns]
         names = list(self._tables[0].names)
-        return names[:-1] if self._ends_in_delimiter and self._inferred.is_empty(len(names) - 1) else names
+        return names[:-1] if self._ends_in_delimiter and not self._inferred[names[-1]].n_present else names
 
     def rows(self, only: Collection[Name] | None) -> Rows:
-        """Frames with some columns, by default all, each with the name of its file."""
+        """Frames with some columns, by default all; the columns to keep as they stand in the file; the file's name."""
         chosen = set(self.columns if only is None else only)
         columns = [name for name in self.columns if name in chosen]
+        keep = [] if self._plan is None else self._plan.keep
         n_rows = 0
-        for frame, file in self._frames(self._types, columns):
+        for frame, kept, file in self._frames(columns, keep):
             n_rows += len(frame)
-            yield (frame if list(frame.columns) == columns else frame[columns]), file
+            yield frame, kept, file
         if n_rows == 0:
             name = self._tables[0].name if len(self._tables) == 1 else repr(str(self._source))
             raise _no_rows(name, columns)
@@ -179,7 +243,7 @@ class FilesSource:
         names = list(self._tables[0].names)
         given = names[:-1] if self._ends_in_delimiter and names[-1] not in (*schema.names, *keep) else names
         chosen = {*schema.choose([name for name in given if name not in without]), *keep}
-        plan = _Plan([name for name in given if name in chosen], schema.reading, frozenset(keep))
+        plan = _Plan([name for name in given if name in chosen], schema.reading, [*keep])
         fitted = FilesSource(self._source, self._encoding, self._missing, plan)
         cached = ("_tables", "_inferred")  # standard input cannot be read a second time
         fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in cached})
@@ -201,41 +265,49 @@ class FilesSource:
 
     @cached_property
     def _types(self) -> dict[Name, Any]:
-        """Types to read the columns with."""
-        if isinstance(self._tables[0], ParquetTable):
-            return _joint_types([table for table in self._tables if isinstance(table, ParquetTable)])
-        if self._plan is None:
-            return self._inferred.types()
-        inferred = self._inferred.types() if self._plan.needs_inference else {}
-        return inferred | self._plan.text_types
+        """Types of the columns of all Parquet files together."""
+        return _joint_types([table for table in self._tables if isinstance(table, ParquetTable)])
 
     @cached_property
-    def _inferred(self) -> ColumnTypes:
-        """Column types of text files, from one pass over all rows."""
+    def _inferred(self) -> dict[Name, TextColumn]:
+        """What the columns of text files hold, from one pass over all rows."""
         self._tables[:] = [
             DelimitedText(kept_on_disk(table.source), table.encoding, table.missing)
             if isinstance(table, DelimitedText)
             else table
             for table in self._tables
         ]
-        names = [str(name) for name in self._tables[0].names]
-        types = ColumnTypes(names)
-        for frame, _ in self._frames({}, [*names]):
-            types.add(frame[names])
-        return types
-
-    def _frames(self, types: Mapping[Any, Any], columns: list[Name]) -> Rows:
-        """Frames of all files, each with the name of its file; those of text files have all columns."""
+        columns: dict[Name, TextColumn] = {name: TextColumn() for name in self._tables[0].names}
         self._progress = progress = Progress()
-        consistency = _Consistency(self._plan.numeric if self._plan is not None else [])
+        for table in self._tables:
+            if isinstance(table, DelimitedText):
+                for cells in table.pieces(progress):
+                    for name, column in columns.items():
+                        column.see(cells.column(str(name)), table.notation.of(name))
+                progress.next_file()
+        return columns
+
+    def _frames(self, columns: list[Name], keep: list[Name]) -> Rows:
+        """Rows of all files."""
         names: list[str] | list[None] = self.files or [None]
+        if self._plan is None and isinstance(self._tables[0], DelimitedText):
+            _ = self._inferred  # it may have put standard input on the disk
+        self._progress = progress = Progress()
         for table, file in zip(self._tables, names, strict=True):
-            n_rows = 0
-            for frame in _pieces(table, types, progress, columns):
-                consistency.check(frame, n_rows, file)
-                n_rows += len(frame)
-                yield frame, file
+            if isinstance(table, ParquetTable):
+                reading = {} if self._plan is None else self._plan.reading
+                for frame in table.pieces(self._types, progress, only={*columns, *keep}):
+                    yield as_known(frame[columns], reading), frame[keep], file
+            else:
+                for cells in table.pieces(progress):
+                    yield self._typed(cells, columns, table.notation), texts_of(cells, keep), file
             progress.next_file()
+
+    def _typed(self, cells: Any, columns: list[Name], notation: Notation) -> pd.DataFrame:
+        """A piece of text with the types of all files, or of the fit."""
+        if self._plan is None:
+            return typed_frame(cells, columns, self._inferred, notation)
+        return known_frame(cells, columns, self._plan.reading, notation)
 
 
 def _no_rows(name: str, columns: Iterable[object]) -> DataError:
@@ -247,74 +319,17 @@ def _stored_table(source: ByteSource, encoding: str, missing: str | Sequence[str
     return ParquetTable(source, markers) if first_bytes(source) == MAGIC else DelimitedText(source, encoding, markers)
 
 
-def _pieces(
-    table: StoredTable, types: Mapping[Any, Any], progress: Progress, columns: list[Name]
-) -> Iterator[pd.DataFrame]:
-    """Frames of one file."""
-    if isinstance(table, ParquetTable):
-        yield from table.pieces(types, progress, only=columns)
-        return
-    as_objects = dict.fromkeys((name for name, dtype in types.items() if dtype is None), object)
-    for frame in table.pieces({name: dtype for name, dtype in types.items() if dtype is not None}, progress):
-        yield frame.astype(as_objects) if as_objects else frame
-
-
 @dataclass(frozen=True)
 class _Plan:
     """
-    Columns to read, and how, after a fit.
+    Columns to read after a fit, and those to ``keep`` as they stand in the file.
 
-    ``reading`` has "numbers" (as pandas infers them), "text", or "settled" (as in all files together) for each column.
+    ``reading`` has "numbers", "dates" or "text" for each column that the fit knows; the others are read as text.
     """
 
     columns: list[Name]
     reading: dict[Name, str]
-    keep: frozenset[Name]
-
-    @property
-    def needs_inference(self) -> bool:
-        """Whether the type of a column depends on all files."""
-        kept_numeric = {name for name in self.keep if self.reading.get(name) == "numbers"}
-        return bool(kept_numeric) or "settled" in self.reading.values()
-
-    @property
-    def text_types(self) -> dict[Name, Any]:
-        """Types of the columns that are read as text; pandas infers the numeric ones in each piece."""
-        return {name: str for name in self.columns if self.reading.get(name, "text") == "text"}
-
-    @property
-    def numeric(self) -> list[Name]:
-        """Columns that are read as numbers."""
-        return [name for name in self.columns if self.reading.get(name) == "numbers"]
-
-
-@dataclass
-class _Consistency:
-    """Refuses numeric columns that are boolean in some pieces: read at once, such a column would be text."""
-
-    names: list[Name]
-    boolean: set[Name] = field(default_factory=set)
-    numeric: set[Name] = field(default_factory=set)
-
-    def check(self, frame: pd.DataFrame, first: int, file: str | None) -> None:
-        """Compare a piece with those before; ``first`` is the position of its first row in the file."""
-        dtypes = dict(frame.dtypes.items())
-        for name in self.names:
-            if dtypes[name].kind in "iuf" and name in self.numeric and name not in self.boolean:
-                continue
-            cells = frame[name]
-            if pd.api.types.infer_dtype(cells, skipna=True) == "string":  # some cell is unreadable
-                continue
-            if pd.api.types.is_bool_dtype(cells.dtype) or (
-                cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
-            ):
-                self.boolean.add(name)
-            elif cells.notna().any():
-                self.numeric.add(name)
-            if name in self.boolean and name in self.numeric:
-                row = int(np.flatnonzero(cells.notna())[0])
-                fault = f"Column {name!r} changes between numbers and truth values"
-                raise RowError.at(fault, row, ". Write it in one way.").moved(first, file)
+    keep: list[Name]
 
 
 def _check_same_columns(first: StoredTable, other: StoredTable) -> None:

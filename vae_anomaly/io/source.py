@@ -184,18 +184,21 @@ def _compression(stream: Any) -> str | None:
     return next((name for magic, name in _COMPRESSIONS.items() if head.startswith(magic)), None)
 
 
-class _Reader(io.RawIOBase):
+class Reader(io.RawIOBase):
     """Base of the streams below: reads blocks and counts bytes."""
 
     position = 0
 
     def readable(self) -> bool:
+        """True."""
         return True
 
     def tell(self) -> int:
+        """Bytes read so far."""
         return self.position
 
     def readinto(self, buffer: Any) -> int:
+        """Read into a buffer."""
         block = self.next_block(len(buffer))
         buffer[: len(block)] = block
         self.position += len(block)
@@ -206,7 +209,7 @@ class _Reader(io.RawIOBase):
         raise NotImplementedError
 
 
-class _IndependentReader(_Reader):
+class _IndependentReader(Reader):
     """Reads a shared stream at a position of its own, and leaves it open."""
 
     def __init__(self, stream: Any) -> None:
@@ -225,7 +228,7 @@ class _IndependentReader(_Reader):
         return bytes(self.stream.read(size))
 
 
-class _PipeReader(_Reader):
+class _PipeReader(Reader):
     """Reads the head of a pipe, then what follows."""
 
     def __init__(self, pipe: Pipe) -> None:
@@ -241,7 +244,7 @@ class _PipeReader(_Reader):
         return block
 
 
-class _Decompressed(_Reader):
+class _Decompressed(Reader):
     """Reads a compressed stream, refuses NUL bytes in text, and reports progress in stored bytes."""
 
     def __init__(self, stored: Any, name: str, progress: Progress, *, is_text: bool) -> None:

@@ -1,0 +1,174 @@
+"""Text files as people have them: every way to write a value gives the same table, read whole and in pieces."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_anomaly.data.schema import Schema
+from vae_anomaly.io.dataset import Dataset
+from vae_anomaly.io.read import read_table, read_whole
+
+
+@pytest.fixture(params=["whole", "in pieces"])
+def read(request, tmp_path, monkeypatch):
+    """Read text, whole or three rows at a time: ``read("a,b\\n1,2\\n")``."""
+    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 3)
+
+    def read(text: str) -> pd.DataFrame:
+        path = tmp_path / "table.csv"
+        path.write_text(text, encoding="utf-8")
+        return read_table(path) if request.param == "whole" else pd.concat(list(Dataset(path)))
+
+    return read
+
+
+def column(read, cells, name="x", delimiter=","):
+    """The column as plain values, None where missing."""
+    quoted = ['"' + cell + '"' for cell in cells]
+    found = read("\n".join([f"{name}{delimiter}n", *(f"{cell}{delimiter}1" for cell in quoted)]) + "\n")[name]
+    return [None if gap else value for value, gap in zip(found.tolist(), found.isna(), strict=True)]
+
+
+NUMBERS = {
+    "thousands": (["1,234.56", "950,000.00", "3.5", "1,000"], [1234.56, 950000, 3.5, 1000]),
+    "thousands alone, with points elsewhere": (["1,234", "12.5"], [1234, 12.5]),
+    "thousands of millions": (["1,234,567", "2,000,000"], [1234567, 2000000]),
+    "dollars": (["$12.50", "-$3.00", "$1,200.00"], [12.5, -3, 1200]),
+    "euros after the number": (["12.50 €", "3.00€", "4"], [12.5, 3, 4]),
+    "currencies by code": (["USD 12", "USD 3.5"], [12, 3.5]),
+    "percent": (["12 %", "3.5%", "100 %"], [12, 3.5, 100]),
+    "apostrophes": (["1'234", "12'000.5"], [1234, 12000.5]),
+    "spaces around": ([" 1.5", "2 "], [1.5, 2]),
+    "signs": (["+1", "-2"], [1, -2]),
+    "gaps": (["1", "", "NA", "2.5"], [1, None, None, 2.5]),
+    "whole numbers beyond float64, with gaps": (["9007199254740993", "", "1"], [9007199254740993, None, 1]),
+    "19 digits": (["1582218195625939001", "", "1582218195625939002"], [1582218195625939001, None, 1582218195625939002]),
+    "from 2**63, with NA and gaps": (["9223372036854775808", "NA", "", "5"], [9223372036854775808, None, None, 5]),
+    "beyond 64 bits: codes": (["99999999999999999999999", "1"], ["99999999999999999999999", "1"]),
+    "two currencies: text": (["$5", "€5"], ["$5", "€5"]),
+    "no groups of three: text": (["1,23", "12,3456"], ["1,23", "12,3456"]),
+    "codes": (["A3", "12", "B9"], ["A3", "12", "B9"]),
+    "truth values": (["True", "FALSE", ""], [True, False, None]),
+}
+
+
+@pytest.mark.parametrize("cells, expected", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_are_read_where_a_column_agrees_with_itself(read, cells, expected):
+    assert column(read, cells) == expected
+
+
+def test_a_number_of_another_notation_is_a_cell_that_cannot_be_read(read):
+    assert column(read, ["0.05"] * 20 + ["5%"])[-1] == "5%"
+    assert column(read, ["5%"] * 20 + ["0.05"])[-1] == "0.05"
+    assert column(read, ["$5"] * 20 + ["€5"])[-1] == "€5"
+
+
+EUROPEAN = {
+    "decimal commas": (["1,5", "2,25"], [1.5, 2.25]),
+    "thousands": (["1.234,56", "950.000,00", "3"], [1234.56, 950000, 3]),
+    "thousands alone, with commas elsewhere": (["1.234", "12,5"], [1234, 12.5]),
+    "euros": (["12,50 €", "1.200,00 €"], [12.5, 1200]),
+    "spaces that do not break": (["1\u202f234,5", "12\u00a0000,0"], [1234.5, 12000]),
+}
+
+
+@pytest.mark.parametrize("cells, expected", EUROPEAN.values(), ids=EUROPEAN)
+def test_numbers_with_decimal_commas(read, cells, expected):
+    assert column(read, cells, delimiter=";") == expected
+
+
+DATES = {
+    "points": (["31.12.2024", "1.2.2024", ""], ["2024-12-31", "2024-02-01", None]),
+    "month first": (["12/31/2024", "1/2/2024"], ["2024-12-31", "2024-01-02"]),
+    "day first": (["31/12/2024", "1/2/2024 7:05"], ["2024-12-31", "2024-02-01T07:05"]),
+    "year first": (["2024/12/31", "2024/1/2 07:05:30"], ["2024-12-31", "2024-01-02T07:05:30"]),
+    "not clear": (["01/02/2024", "03/04/2024"], ["01/02/2024", "03/04/2024"]),
+    "contradictory": (["31/12/2024", "12/31/2024"], ["31/12/2024", "12/31/2024"]),
+}
+
+
+@pytest.mark.parametrize("cells, expected", DATES.values(), ids=DATES)
+def test_dates_are_read_where_the_file_shows_the_order(read, cells, expected):
+    assert column(read, cells) == expected
+
+
+PREAMBLES = {
+    "delimiter named": "sep=;\na;b\n1;x\n2;y\n",
+    "bars": "a|b\n1|x\n2|y\n",
+    "comments": "# written by a logger\n# version 2, of 2024\na,b\n1,x\n2,y\n",
+    "comment without a delimiter": "# exported\na,b\n1,x\n2,y\n",
+    "byte-order mark and name of the delimiter": "\ufeffsep=,\na,b\n1,x\n2,y\n",
+}
+
+
+@pytest.mark.parametrize("text", PREAMBLES.values(), ids=PREAMBLES)
+def test_lines_before_the_names_are_skipped(read, text):
+    found = read(text)
+    assert {name: found[name].tolist() for name in found} == {"a": [1, 2], "b": ["x", "y"]}
+
+
+def test_names_may_begin_with_a_hash(read):
+    assert list(read("#chrom,start\n1,2\n3,4\n").columns) == ["#chrom", "start"]
+
+
+def test_two_exports_of_one_table_are_the_same(read, tmp_path):
+    rng = np.random.default_rng(0)
+    amounts, days = (
+        rng.uniform(10, 1e6, 40),
+        pd.to_datetime("2024-01-01") + pd.to_timedelta(rng.integers(0, 365, 40), "D"),
+    )
+    american = ["amount,day"] + [f'"${amount:,.2f}",{day:%m/%d/%Y}' for amount, day in zip(amounts, days, strict=True)]
+    swap = str.maketrans(",.", ".,")
+    european = [
+        f"{amount:,.2f} €".translate(swap) + f";{day:%d.%m.%Y}" for amount, day in zip(amounts, days, strict=True)
+    ]
+    one, other = read("\n".join(american)), read("\n".join(["amount;day", *european]))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
+    np.testing.assert_array_equal(one["amount"], amounts.round(2))
+    schema = Schema.learn(one.reset_index(drop=True))
+    assert schema.kinds == ["number", "date"]
+
+
+def test_a_short_row_is_filled_wherever_it_is(read):
+    text = "a,b\n" + "".join("1,2\n" if row % 5 else f"{row}\n" for row in range(20)) + "7"
+    found = read(text)
+    assert found["a"].tolist() == [1 if row % 5 else row for row in range(20)] + [7]
+    assert [math.isnan(value) for value in found["b"]] == [row % 5 == 0 for row in range(20)] + [True]
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "in pieces"])
+def test_a_model_decides_how_the_text_of_its_columns_is_read(tmp_path, monkeypatch, streams):
+    """Codes of which a file has only digits, numbers of which it has only text, and numbers in words of truth."""
+    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 3)
+    rng = np.random.default_rng(0)
+    known = pd.DataFrame({"code": rng.choice(["A3", "12", "B9", "7"], 60), "x": rng.normal(size=60)})
+    schema = Schema.learn(known)
+    (tmp_path / "new.csv").write_text("code,x\n12,1.5\n7,2.5\n12,x\n,1\n")
+    if streams:
+        frame = pd.concat(list(Dataset(tmp_path / "new.csv").as_fitted(schema)))
+    else:
+        frame = read_whole(tmp_path / "new.csv", encoding="utf-8", missing=()).as_fitted(schema)
+    assert frame["code"].tolist()[:3] == ["12", "7", "12"]
+    expected = pd.DataFrame({"code": ["12", "7", "12", None], "x": ["1.5", "2.5", "x", "1"]})
+    np.testing.assert_array_equal(schema.encode(frame), schema.encode(expected))
+
+
+def test_whole_numbers_of_parquet_are_the_codes_of_a_model(tmp_path):
+    schema = Schema.learn(pd.DataFrame({"code": ["A3", "12", "B9", "7"] * 9, "x": range(0, 72, 2)}))
+    table = pd.DataFrame({"code": [12, 7], "x": [1.0, 2.0]})
+    table.to_parquet(tmp_path / "new.parquet")
+    expected = schema.encode(table.assign(code=["12", "7"]))
+    whole = read_whole(tmp_path / "new.parquet", encoding="utf-8", missing=()).as_fitted(schema)
+    np.testing.assert_array_equal(schema.encode(whole), expected)
+    np.testing.assert_array_equal(
+        schema.encode(next(iter(Dataset(tmp_path / "new.parquet").as_fitted(schema)))), expected
+    )
+
+
+def test_a_row_longer_than_a_block_is_named_shortly(tmp_path):
+    (tmp_path / "long.csv").write_text("a,b\n1,2\n3," + "x" * 20_000_000 + "\n")
+    with pytest.raises(Exception, match="has a row of more than 17 MB after row ") as error:
+        read_table(tmp_path / "long.csv")
+    assert len(str(error.value)) < 300
