@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vae_anomaly import VAEDetector
-    from vae_anomaly.data.schema import Schema
     from vae_anomaly.images import Images
     from vae_anomaly.io.read import WholeTable
 
@@ -78,7 +77,8 @@ class TableInput:
             )
         if not hasattr(detector, "feature_names_in_"):  # it was fitted to an array
             return self.rows
-        return drop_columns(self.table.as_fitted(cast("Schema", detector.schema_)), self.exclude, "--exclude")
+        schema: Any = detector.schema_  # of a table, not of images
+        return drop_columns(self.table.as_fitted(schema), self.exclude, "--exclude")
 
     def identifiers(self) -> pd.DataFrame:
         """Kept columns, in the order of the table."""

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from vae_anomaly.data.schema import Schema
+from vae_anomaly.errors import DataError
 from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.io.read import read_table, read_whole
 
@@ -48,7 +49,8 @@ NUMBERS = {
     "from 2**63, with NA and gaps": (["9223372036854775808", "NA", "", "5"], [9223372036854775808, None, None, 5]),
     "beyond 64 bits: codes": (["99999999999999999999999", "1"], ["99999999999999999999999", "1"]),
     "two currencies: text": (["$5", "€5"], ["$5", "€5"]),
-    "no groups of three: text": (["1,23", "12,3456"], ["1,23", "12,3456"]),
+    "no groups of three": (["1,23", "12,3456"], [1.23, 12.3456]),
+    "points and commas: text": (["1,23", "4.5", "6.5"], ["1,23", "4.5", "6.5"]),
     "codes": (["A3", "12", "B9"], ["A3", "12", "B9"]),
     "truth values": (["True", "FALSE", ""], [True, False, None]),
 }
@@ -113,18 +115,14 @@ def test_names_may_begin_with_a_hash(read):
     assert list(read("#chrom,start\n1,2\n3,4\n").columns) == ["#chrom", "start"]
 
 
-def test_two_exports_of_one_table_are_the_same(read, tmp_path):
-    rng = np.random.default_rng(0)
-    amounts, days = (
-        rng.uniform(10, 1e6, 40),
-        pd.to_datetime("2024-01-01") + pd.to_timedelta(rng.integers(0, 365, 40), "D"),
-    )
-    american = ["amount,day"] + [f'"${amount:,.2f}",{day:%m/%d/%Y}' for amount, day in zip(amounts, days, strict=True)]
-    swap = str.maketrans(",.", ".,")
-    european = [
-        f"{amount:,.2f} €".translate(swap) + f";{day:%d.%m.%Y}" for amount, day in zip(amounts, days, strict=True)
-    ]
-    one, other = read("\n".join(american)), read("\n".join(["amount;day", *european]))
+def test_two_exports_of_one_table_are_the_same(read):
+    rng, swap = np.random.default_rng(0), str.maketrans(",.", ".,")
+    amounts = rng.uniform(10, 1e6, 40)
+    days = pd.to_datetime("2024-01-01") + pd.to_timedelta(rng.integers(0, 365, 40), "D")
+    rows = [(f"{amount:,.2f}", day) for amount, day in zip(amounts, days, strict=True)]
+    american = [f'"${amount}",{day:%m/%d/%Y}' for amount, day in rows]
+    european = [f"{amount.translate(swap)} €;{day:%d.%m.%Y}" for amount, day in rows]
+    one, other = read("\n".join(["amount,day", *american])), read("\n".join(["amount;day", *european]))
     pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
     np.testing.assert_array_equal(one["amount"], amounts.round(2))
     schema = Schema.learn(one.reset_index(drop=True))
@@ -162,13 +160,16 @@ def test_whole_numbers_of_parquet_are_the_codes_of_a_model(tmp_path):
     expected = schema.encode(table.assign(code=["12", "7"]))
     whole = read_whole(tmp_path / "new.parquet", encoding="utf-8", missing=()).as_fitted(schema)
     np.testing.assert_array_equal(schema.encode(whole), expected)
-    np.testing.assert_array_equal(
-        schema.encode(next(iter(Dataset(tmp_path / "new.parquet").as_fitted(schema)))), expected
-    )
+    streamed = next(iter(Dataset(tmp_path / "new.parquet").as_fitted(schema)))
+    np.testing.assert_array_equal(schema.encode(streamed), expected)
 
 
 def test_a_row_longer_than_a_block_is_named_shortly(tmp_path):
-    (tmp_path / "long.csv").write_text("a,b\n1,2\n3," + "x" * 20_000_000 + "\n")
-    with pytest.raises(Exception, match="has a row of more than 17 MB after row ") as error:
+    (tmp_path / "long.csv").write_text("a,b\n1,2\n3," + "x" * 40_000_000 + "\n")
+    with pytest.raises(DataError, match="has a row of more than 17 MB after row ") as error:
+        read_table(tmp_path / "long.csv")
+    assert len(str(error.value)) < 300
+    (tmp_path / "long.csv").write_text("a,b," + "x" * 20_000_000 + "\n")
+    with pytest.raises(DataError, match="but no rows") as error:
         read_table(tmp_path / "long.csv")
     assert len(str(error.value)) < 300

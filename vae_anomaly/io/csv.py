@@ -21,7 +21,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
 from vae_anomaly.io.pieces import Progress, rows_per_piece
 from vae_anomaly.io.source import ByteSource, Reader, decompressed, first_bytes
-from vae_anomaly.io.text import CURRENCY, Notation
+from vae_anomaly.io.text import CURRENCY, Name, Notation
 
 _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
     b"\xff\xfe\x00\x00": "utf-32",
@@ -155,7 +155,7 @@ class DelimitedText:
         names = [name or f"Unnamed: {number}" for number, name in enumerate(header)]
         length = sum(map(len, lines)) // len(lines)
         cells = [cell for record in records for cell in record]
-        columns = dict(zip(names, zip_longest(*records, fillvalue=""), strict=False))
+        columns: dict[Name, Any] = dict(zip(names, zip_longest(*records, fillvalue=""), strict=False))
         affixes = {name: affix for name, of_name in columns.items() if (affix := _affix(of_name))}
         decimal = _decimal_sign(cells[:_SNIFFED], delimiter)
         notation = Notation(decimal, tuple(self.missing), _day_first(cells), affixes)
