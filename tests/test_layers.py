@@ -45,6 +45,7 @@ OFFERED = {  # modules that the command line may use, besides the public names o
     "vae_anomaly.parallel",
     "vae_anomaly.plots",
     "vae_anomaly.report",
+    "vae_anomaly.scoring.decide",
     "vae_anomaly.training.callbacks",  # the type of an argument
 }
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}

@@ -29,7 +29,7 @@ from vae_anomaly.io.model_file import read_model, write_model
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.monitor.drift import Drift, comparable_scores, find_drift
 from vae_anomaly.scoring.calibration import FALSE_ALARM_RATE, Calibration, calibrate, severities
-from vae_anomaly.scoring.decide import detection_rule
+from vae_anomaly.scoring.decide import FlaggingRule
 from vae_anomaly.scoring.impute import fill_missing
 from vae_anomaly.training.callbacks import CallbackRunner, ProgressBar
 from vae_anomaly.training.checkpoints import checkpoint_folder
@@ -572,10 +572,10 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         >>> int(detector.detect(X, alerts=5)["is_anomaly"].sum())
         5
         """
-        rule = detection_rule(fdr=fdr, alerts=alerts, false_alarm_rate=false_alarm_rate, method=method)
+        rule = FlaggingRule(fdr=fdr, alerts=alerts, false_alarm_rate=false_alarm_rate, method=method)
         scores = self.score_samples(X)
         p_values = self._calibration(contamination, extrapolate).p_values(scores)
-        flagged = scores < self.offset_ if rule is None else rule(scores, p_values)
+        flagged = rule.flag(scores, p_values, self.offset_)
         severity = severities(scores, self.model_.reference.scores)
         table = {"anomaly_score": -scores, "p_value": p_values, "severity": severity, "is_anomaly": flagged}
         return pd.DataFrame(table, index=index_of(X))
@@ -632,12 +632,18 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         cells, rng = fitted.reference.cells, np.random.default_rng(seed)
         return find_drift(fitted.schema, cells, x, old, new, level=level, ordered=ordered, rng=rng)
 
-    def diagnose(self) -> pd.DataFrame:
+    def diagnose(self, *, quick: bool = False) -> pd.DataFrame:
         """Check the fitted model without labels: what it learned, how training went, and how it scores training rows.
 
         The checks use the training rows that the model keeps, at most 4,096, with leave-one-out or out-of-sample
         scores. Checks that have no meaning for the model, such as dependence between columns where there is one column,
         are left out.
+
+        Parameters
+        ----------
+        quick : bool
+            Only check the table, the course of training, and for groups of rows that the model has not learned, which
+            takes about a hundredth of the time of a fit.
 
         Returns
         -------
@@ -656,7 +662,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         'bad'
         """
         settings = Settings.of(self.get_params(deep=False))
-        return pd.DataFrame(diagnose_model(self.model_, settings))
+        return pd.DataFrame(diagnose_model(self.model_, settings, quick=quick))
 
     def transform(self, X: Any) -> np.ndarray:
         """Latents of the rows: posterior means of the first member, (rows, n_components_)."""

@@ -14,7 +14,7 @@ from scipy.stats import kstest, kstwobign
 from benchmarks.decisions.judges import Judge
 from benchmarks.shared.adbench import Table
 from benchmarks.shared.timing import timed
-from vae_anomaly.scoring.decide import detection_rule
+from vae_anomaly.scoring.decide import FlaggingRule
 
 COLUMNS, FACTORS = 10, 4
 NOISE = 0.25  # standard deviation of the part of a column that the factors do not explain
@@ -108,8 +108,7 @@ class Rule:
 
     def flagged(self, p_values: np.ndarray, level: float) -> np.ndarray:
         """Rows that `VAEDetector.detect` flags at this false discovery rate."""
-        rule = detection_rule(fdr=level, alerts=None, false_alarm_rate=None, method=self.method)
-        return rule(p_values, p_values)
+        return FlaggingRule(fdr=level, method=self.method).flag(p_values, p_values, np.nan)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from vae_anomaly.formatting import cell_text, is_missing, p_value, printable, sh
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vae_anomaly import VAEDetector
+
 T = TypeVar("T")
 SHOWN = 10  # rows on a terminal
 SHOWN_COLUMNS = 5  # columns that explain a row on a terminal
@@ -124,6 +126,31 @@ def plain_warnings(*, quiet: bool) -> Iterator[None]:
         for category in (DataWarning, FitWarning):
             warnings.simplefilter("always", category)
         yield
+
+
+def remark_findings(detector: VAEDetector, *, quiet: bool) -> None:
+    """Say on standard error what quick checks of a new model found amiss, the worst first, at most three."""
+    most, words = 3, {"bad": "warning", "look": "note"}
+    if quiet:
+        return
+    found = detector.diagnose(quick=True)
+    for verdict, word in words.items():
+        messages = found["message"][found["verdict"] == verdict]
+        for message in messages[:most]:
+            remark(f"{word}: {printable(message)}", quiet=quiet)
+        most -= min(most, len(messages))
+
+
+def remark_rule(
+    detector: VAEDetector, rule: Mapping[str, Any], n_flagged: int, n_rows: int, nouns: str, *, quiet: bool
+) -> None:
+    """Say on standard error which rows are flagged, and what to do if too many are."""
+    from vae_anomaly.scoring.decide import MANY, FlaggingRule, hardly_outliers
+
+    flagging = FlaggingRule(**rule)
+    remark(flagging.sentence(detector.false_alarm_rate_, nouns.removesuffix("s")), quiet=quiet)
+    if flagging.is_default and detector.contamination == "auto" and n_flagged > MANY * n_rows:
+        remark(hardly_outliers(nouns, "--"), quiet=quiet)
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_anomaly import load
+from vae_anomaly import VAEDetector, load
 
 ANOMALOUS_ROW = 17
 READERS = {
@@ -138,6 +138,42 @@ def test_rows_of_equal_score_stay_in_the_order_of_the_table(cli, csv, model, tmp
     ranking = table_of(cli("score", twice, "--model", model, "--sort").out)
     for _, rows in ranking.groupby("anomaly_score")["row"]:
         assert rows.is_monotonic_increasing
+
+
+def test_a_new_model_has_its_findings_on_standard_error_the_worst_first(cli, csv, model, monkeypatch):
+    found = pd.DataFrame(
+        {
+            "check": list("abcdef"),
+            "verdict": ["good", "look", "bad", "look", "look", "bad"],
+            "message": ["All is well.", "It wavers.", "It knows nothing.", "It drifts.", "It ends.", "It diverged."],
+        }
+    )
+    monkeypatch.setattr(VAEDetector, "diagnose", lambda _, quick: found[: 10 if quick else 0])
+    err = cli("score", csv).err.splitlines()
+    assert [line for line in err if line.startswith(("warning", "note"))] == [
+        "warning: It knows nothing.",
+        "warning: It diverged.",
+        "note: It wavers.",
+    ]
+    assert "It wavers" not in cli("score", csv, "--quiet").err
+    assert "It wavers" not in cli("score", csv, "--model", model).err
+    assert "note: It wavers." in cli("score", csv, "--stream").err
+
+
+def test_the_rule_is_said_and_what_to_do_where_many_rows_are_flagged(cli, csv, model, tmp_path):
+    target = tmp_path / "scores.csv"
+    usual = cli("score", csv, "--model", model, "--output", target).err
+    rate = load(model).false_alarm_rate_
+    assert "Rows are flagged if at most " in usual
+    assert (rate, "of normal rows are as anomalous." in usual) == (0.01, True)
+    many = tmp_path / "many.csv"
+    pd.read_csv(csv).assign(weight=1e4).to_csv(many, index=False)
+    flagged = cli("score", many, "--model", model, "--output", target).err
+    assert "More than 5 % are flagged, so this is hardly an outlier problem" in flagged
+    assert "--alerts or --fdr" in flagged
+    by_rule = cli("score", many, "--model", model, "--output", target, "--alerts", 9).err
+    assert "The 9 most anomalous rows are flagged." in by_rule
+    assert "hardly" not in by_rule
 
 
 @pytest.mark.parametrize("suffix", READERS)

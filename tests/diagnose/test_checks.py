@@ -141,10 +141,57 @@ def test_a_threshold_that_flags_too_many_is_found_unless_it_was_asked_for(rng):
     detector.offset_ = float(np.quantile(detector.score_samples(X), 0.4))
     found = detector.diagnose().set_index("check")
     assert found.verdict["flagged_rows"] == "bad"
-    assert "contamination" in found.message["flagged_rows"]
+    assert "More than 5 % are flagged" in found.message["flagged_rows"]
     asked = diagnosed(X, contamination=0.4)
     assert asked.value["flagged_rows"] == pytest.approx(0.4, abs=0.01)
     assert asked.verdict["flagged_rows"] == "good"
+
+
+def small_group(rng, n=400, share=0.15):
+    """Two shops; the rows of the smaller one lie elsewhere."""
+    is_small = rng.random(n) < share
+    shop = np.where(is_small, "small", "large")
+    numbers = correlated(rng, n) + 4.0 * is_small[:, None] * np.array([1, -1, 1, -1, 1])
+    return pd.DataFrame(numbers, columns=list("abcde")).assign(shop=shop, size=rng.choice(["S", "M", "L"], n))
+
+
+def test_a_small_group_that_outlier_detection_leaves_out_of_training_is_named(rng):
+    table = small_group(rng)
+    found = diagnosed(table)
+    share = (table["shop"] == "small").mean()
+    assert (found.verdict["unlearned_group"], found.value["unlearned_group"]) == ("look", pytest.approx(share))
+    assert f"the {round(share * 400)} rows with shop 'small'" in found.message["unlearned_group"]
+    assert diagnosed(table, novelty=True).verdict["unlearned_group"] == "good"
+    assert diagnosed(table.sample(frac=1, random_state=0)[["size", "a", "b"]]).verdict["unlearned_group"] == "good"
+
+
+def test_a_group_counts_as_unlearned_if_it_is_neither_reconstructed_nor_scored_like_others(rng):
+    codes = np.repeat([0.0, 1.0, 2.0, np.nan], [300, 60, 15, 25])
+    scores = rng.normal(size=400)
+    below = np.where(codes == 1, scores - 4, scores)
+
+    def found(made, scores):
+        return dict(checks.groups_of(codes, made, scores))
+
+    ((code, group),) = found(np.zeros(400), below).items()
+    assert (code, group.n_rows, group.recovered) == (1.0, 60, 0.0)
+    assert group.loss == pytest.approx(np.median(below[codes != 1]) - np.median(below[codes == 1]))
+    assert found(codes, below) == {}  # reconstructed
+    assert found(np.zeros(400), scores) == {}  # scored like the others
+    assert found(np.zeros(400), np.where(codes == 2, scores - 9, scores)) == {}  # too few rows
+    by_frequency = scores + np.log(np.select([codes == 0, codes == 1], [0.75, 0.01], 1))
+    assert len(found(np.zeros(400), by_frequency)) == 1
+    rare = np.concatenate([np.zeros(960), np.ones(40)])
+    cost = np.log(np.where(rare == 1, 0.04, 0.96))
+    assert dict(checks.groups_of(rare, 0 * rare, 0.5 * rng.normal(size=1000) + cost)) == {}  # what its frequency costs
+
+
+def test_quick_checks_are_the_first_of_all_checks(rng):
+    detector = VAEDetector(random_state=0, max_iter=5).fit(small_group(rng))
+    quick, whole = detector.diagnose(quick=True), detector.diagnose()
+    pd.testing.assert_frame_equal(quick, whole[: len(quick)])
+    assert quick["check"].tolist()[-1] == "unlearned_group"
+    assert len(quick) < len(whole)
 
 
 def test_one_member_does_not_show_what_other_seeds_give(rng):

@@ -21,7 +21,8 @@ from vae_anomaly.formatting import percent
 from vae_anomaly.report import write_report
 from vae_anomaly.report.anomalous_rows import Explanations, explain_rows
 from vae_anomaly.report.pictures import Pictures
-from vae_anomaly.report.scored_rows import FlaggingRule, ScoredRows
+from vae_anomaly.report.scored_rows import ScoredRows
+from vae_anomaly.scoring.decide import FlaggingRule
 
 EVIL = "<script>window.pwned = 1</script>\"'&"
 VOID = {"meta", "input", "wbr", "img"}
@@ -189,15 +190,24 @@ def test_findings_about_the_model_are_listed_worst_first(written, model, table, 
 
 def test_each_rule_flags_its_rows_and_is_explained(written, model, table):
     flagged = {
-        "The 9 rows with the highest scores are flagged": {"alerts": 9},
-        "at most 2 % of normal rows score as high": {"false_alarm_rate": 0.02},
-        "at most 20 % of them are false alarms": {"fdr": 0.2},
+        "Rows are flagged if at most 1 % of normal rows are as anomalous.": {},
+        "The 9 most anomalous rows are flagged": {"alerts": 9},
+        "at most 2 % of normal rows are as anomalous": {"false_alarm_rate": 0.02},
+        "at most 20 % are false alarms": {"fdr": 0.2},
     }
     for sentence, rule in flagged.items():
         page = written(model, table, **rule)
         n_flagged = int(model.detect(table, **rule)["is_anomaly"].sum())
         assert sentence in page.text
         assert re.search(rf"{n_flagged} of 300 rows (is|are) flagged", page.text)
+
+
+def test_where_many_rows_are_flagged_the_page_says_that_they_are_hardly_outliers(written, model, table):
+    many = table.assign(**{"height": np.where(np.arange(300) < 60, 1e4, table["height"])})
+    sentence = "More than 5 % are flagged, so this is hardly an outlier problem"
+    assert sentence in written(model, many, top=3).text
+    assert sentence not in written(model, table, top=3).text
+    assert sentence not in written(model, many, top=3, alerts=60).text
 
 
 def test_arrays_and_polars_are_accepted(written, model, table, of_numbers, numbers):

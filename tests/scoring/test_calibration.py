@@ -15,7 +15,7 @@ from vae_anomaly.scoring.calibration import (
     core_limit,
     flagging_offset,
 )
-from vae_anomaly.scoring.decide import FDR_METHODS, detection_rule
+from vae_anomaly.scoring.decide import FDR_METHODS, MANY, FlaggingRule, hardly_outliers
 
 LEVELS = np.array([0.001, 0.01, 0.05, 0.1, 0.3, 0.7])
 
@@ -224,10 +224,12 @@ def test_an_extrapolated_p_value_is_at_least_a_hundredth_of_what_the_rows_suppor
 def test_clear_anomalies_are_found_at_a_false_discovery_rate_also_among_the_reference_rows(rng):
     scores = np.concatenate([-rng.chisquare(10, 1980) / 2, rng.normal(-150, 10, 20)])
     p_values = calibrate(scores, contamination="auto", extrapolate=False).p_values(scores)
-    flagged = detection_rule(fdr=0.1)(scores, p_values)
+    flagged = FlaggingRule(fdr=0.1).flag(scores, p_values, np.nan)
     assert flagged[-20:].all()
     assert flagged[:1980].sum() <= 2
-    assert not detection_rule(fdr=0.1)(scores, Conformal(scores).p_values(scores)).any()  # what the tail is for
+    assert (
+        not FlaggingRule(fdr=0.1).flag(scores, Conformal(scores).p_values(scores), np.nan).any()
+    )  # what the tail is for
 
 
 # The core of a table with anomalies
@@ -289,11 +291,11 @@ def test_adjusted_p_values_are_those_of_their_definitions(rng):
 @pytest.mark.parametrize("method", ["bh", "by", "storey"])
 @pytest.mark.parametrize("level", [0.05, 0.2])
 def test_the_false_discovery_rate_is_kept_on_average_over_many_tables(rng, method, level):
-    flag = detection_rule(fdr=level, method=method)
+    rule = FlaggingRule(fdr=level, method=method)
     fractions, found = [], []
     for _ in range(300):
         scores = np.concatenate([rng.normal(size=180), rng.normal(-5.0, 1.0, size=20)])
-        flagged = flag(scores, Conformal(rng.normal(size=5_000)).p_values(scores))
+        flagged = rule.flag(scores, Conformal(rng.normal(size=5_000)).p_values(scores), np.nan)
         fractions.append(flagged[:180].sum() / max(1, flagged.sum()))
         found.append(flagged[180:].mean())
     assert np.mean(fractions) <= level + 3 * np.std(fractions) / np.sqrt(300)
@@ -306,8 +308,26 @@ def test_p_values_of_new_normal_rows_are_uniform(rng):
 
 
 def test_alerts_are_the_most_anomalous_rows_and_of_equal_ones_the_first():
-    flag = detection_rule(alerts=2)
-    assert_array_equal(flag(np.array([0.0, -3.0, -1.0, -3.0, -3.0]), np.ones(5)), [False, True, False, True, False])
+    flagged = FlaggingRule(alerts=2).flag(np.array([0.0, -3.0, -1.0, -3.0, -3.0]), np.ones(5), np.nan)
+    assert_array_equal(flagged, [False, True, False, True, False])
+
+
+def test_without_a_criterion_the_threshold_flags_and_with_one_the_p_values_do():
+    scores, p_values = np.array([-3.0, -2.0, -1.0]), np.array([0.01, 0.05, 0.5])
+    assert_array_equal(FlaggingRule().flag(scores, p_values, -2.0), [True, False, False])
+    assert_array_equal(FlaggingRule(false_alarm_rate=0.05).flag(scores, p_values, -2.0), [True, True, False])
+    assert FlaggingRule().is_default
+    assert not any(FlaggingRule(**rule).is_default for rule in ({"fdr": 0.1}, {"alerts": 0}, {"false_alarm_rate": 0.1}))
+
+
+def test_the_rule_is_said_in_words():
+    sentence = FlaggingRule().sentence(0.01, "image")
+    assert sentence == "Images are flagged if at most 1 % of normal images are as anomalous."
+    assert FlaggingRule(false_alarm_rate=0.01).sentence(0.2, "image") == sentence
+    assert "at most 20 % are false alarms" in FlaggingRule(fdr=0.2).sentence(0.01)
+    assert FlaggingRule(alerts=1200).sentence(0.01) == "The 1,200 most anomalous rows are flagged."
+    assert f"More than {MANY:.0%}".replace("%", " %") in hardly_outliers("rows")
+    assert "(--alerts or --fdr), or set --contamination" in hardly_outliers("rows", "--")
 
 
 @pytest.mark.parametrize(
@@ -323,4 +343,4 @@ def test_alerts_are_the_most_anomalous_rows_and_of_equal_ones_the_first():
 )
 def test_impossible_rules_are_refused(given, words):
     with pytest.raises(ValueError, match=words):
-        detection_rule(**given)
+        FlaggingRule(**given)

@@ -4,15 +4,17 @@ The thresholds lie between what 42 healthy fits with the defaults gave (ADBench'
 ``novelty`` and without) and what models made to be faulty gave.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from scipy.stats import rankdata
 
 from vae_anomaly.fitted import LatentSummary
-from vae_anomaly.formatting import counted, listed, listed_names, nats, number, percent
+from vae_anomaly.formatting import counted, listed, listed_names, nats, number, percent, printable, quoted
 from vae_anomaly.scoring.calibration import calibrate
+from vae_anomaly.scoring.decide import MANY, hardly_outliers
 
 GOOD, LOOK, BAD = "good", "look", "bad"
 Names = Sequence[str | int]
@@ -229,6 +231,63 @@ def shuffled_columns(scores: np.ndarray, shuffled: np.ndarray, shared: float, *,
     return Finding("shuffled_columns", probability, verdict, message)
 
 
+@dataclass(frozen=True)
+class Group:
+    """Training rows with one level of a category that the model reconstructs and scores worse than others.
+
+    ``recovered`` is the fraction of them that are reconstructed with this level, and ``loss`` the difference of their
+    median score to that of the other rows, in nats.
+    """
+
+    n_rows: int
+    recovered: float
+    loss: float
+    column: str | int = ""
+    level: str = ""
+
+
+def groups_of(codes: np.ndarray, reconstructed: np.ndarray, scores: np.ndarray) -> Iterator[tuple[float, Group]]:
+    """Codes of a category and their rows, where the model has not learned them.
+
+    It reconstructs the level in less than half of the rows, and three in four of them score below another row. A rare
+    level lowers the score of its rows anyhow, so that its cost by frequency alone is given back first.
+
+    Parameters
+    ----------
+    codes, reconstructed : ndarray
+        (rows,) category codes, NaN where a value is missing, and codes of the reconstructions.
+    scores : ndarray
+        (rows,) leave-one-out scores.
+    """
+    fewest, smallest, largest = 20, 0.02, 0.5  # rows, and fractions of all rows
+    n_rows = len(codes)
+    levels, of_row, counts = np.unique(codes, return_inverse=True, return_counts=True)  # of NaN there is one
+    ranks = rankdata(scores - np.log(counts / n_rows)[of_row])
+    for index, (level, count) in enumerate(zip(levels, counts.tolist(), strict=True)):
+        rows = of_row == index
+        recovered = float(np.mean(reconstructed[rows] == level))
+        below = 1 - (ranks[rows].sum() - count * (count + 1) / 2) / (count * max(n_rows - count, 1))
+        is_group = max(fewest, smallest * n_rows) <= count <= largest * n_rows and np.isfinite(level)
+        if is_group and recovered < 0.5 and below > 0.75:  # learned groups: at most 0.73
+            loss = float(np.median(scores[~rows]) - np.median(scores[rows]))
+            yield float(level), Group(count, recovered, loss)
+
+
+def unlearned_group(groups: Sequence[Group], n_rows: int) -> Finding:
+    """Fraction of the training rows in the largest group that the model has not learned, of `groups_of`."""
+    if not groups:
+        message = "The model has learned the rows of every frequent level of a category."
+        return Finding("unlearned_group", 0.0, GOOD, message)
+    group = max(groups, key=lambda group: group.n_rows)
+    message = (
+        f"The model has not learned the {group.n_rows:,} rows with {printable(str(group.column))} "
+        f"{quoted(group.level)}: it reconstructs {percent(group.recovered)} of them with this value, and they "
+        f"score {_amount(group.loss)} below the others. If they are normal, likelihood='gaussian' or novelty=True "
+        "learns them."
+    )
+    return Finding("unlearned_group", group.n_rows / n_rows, LOOK, message)
+
+
 def most_anomalous(scores: np.ndarray) -> np.ndarray:
     """Indices of the 5 % of rows with the lowest scores, lowest first: those that a person would look at."""
     return np.argsort(scores, kind="stable")[: max(1, round(0.05 * len(scores)))]
@@ -288,11 +347,11 @@ def flagged_rows(scores: np.ndarray, offset: float, contamination: str | float) 
     """Fraction of the training rows that score below ``offset``; what ``contamination`` asks for is never too much."""
     flagged = float(np.mean(scores < offset))
     expected = 0.0 if contamination == "auto" else float(contamination)
-    message = f"{percent(flagged, 1)} of the training rows lie beyond the threshold"
-    if flagged <= max(0.15, 1.1 * expected):
-        return Finding("flagged_rows", flagged, GOOD, f"{message}.")
-    message += ", more than are anomalous in most tables: set contamination to the fraction that you expect."
-    return Finding("flagged_rows", flagged, LOOK if flagged <= 0.3 else BAD, message)  # Tukey's fence: at most 0.25
+    message = f"{percent(flagged, 1)} of the training rows are flagged."
+    if flagged <= max(MANY, 1.1 * expected):
+        return Finding("flagged_rows", flagged, GOOD, message)
+    verdict = LOOK if flagged <= 0.3 else BAD
+    return Finding("flagged_rows", flagged, verdict, f"{message} {hardly_outliers('rows')}")
 
 
 def p_values(scores: np.ndarray, contamination: str | float, rng: np.random.Generator, *, in_sample: bool) -> Finding:

@@ -17,14 +17,19 @@ from vae_anomaly.scoring.calibration import core_limit
 from vae_anomaly.scoring.scorer import column_contributions
 
 
-def diagnose_model(fitted: FittedModel, settings: Settings) -> list[Finding]:
-    """Findings of every check that applies to the model; they cost a few scorings of the rows that the model keeps."""
+def diagnose_model(fitted: FittedModel, settings: Settings, *, quick: bool = False) -> list[Finding]:
+    """Findings of every check that applies to the model; they cost a few scorings of the rows that the model keeps.
+
+    With ``quick`` only of those that cost about a hundredth of a fit.
+    """
     # Anomalous rows can outweigh all others in a mean, and training left many of them out.
     scores = fitted.reference.scores
     typical = scores >= min(core_limit(scores, settings.contamination), float(np.median(scores)))
+    found = [*_check_table(fitted), *_check_training(fitted, settings, typical), *_check_groups(fitted)]
+    if quick:
+        return found
     return [
-        *_check_table(fitted),
-        *_check_training(fitted, settings, typical),
+        *found,
         *_check_latents_and_dependence(fitted, typical),
         *_check_ranking(fitted, settings),
     ]
@@ -43,6 +48,21 @@ def _check_table(fitted: FittedModel) -> Iterator[Finding]:
         if isinstance(cell, CodeCell) and cell.part is None:
             n_levels[cell.column] = np.exp(cell.spread).sum()
     yield checks.identifiers(names, n_levels, schema.n_rows)
+
+
+def _check_groups(fitted: FittedModel) -> Iterator[Finding]:
+    """Compare the rows of each frequent level of a category with the other rows."""
+    x, scores, schema = fitted.reference.cells, fitted.reference.scores, fitted.schema
+    cells = {index: cell for index, cell in enumerate(schema.cells) if isinstance(cell, CodeCell) and cell.part is None}
+    if not cells:
+        return
+    made, groups = fitted.scorer.decode(fitted.scorer.encode(x)), []
+    for index, cell in cells.items():
+        for code, group in checks.groups_of(x[:, index], made[:, index], scores):
+            first = int(np.flatnonzero(x[:, index] == code)[0])
+            level = cell.describe(code, schema.decode(x[[first]]).iloc[0, cell.column])
+            groups.append(replace(group, column=schema.names[cell.column], level=level))
+    yield checks.unlearned_group(groups, len(x))
 
 
 def _check_training(fitted: FittedModel, settings: Settings, typical: np.ndarray) -> Iterator[Finding]:

@@ -22,7 +22,8 @@ from vae_anomaly.report import check_path, require_jinja
 from vae_anomaly.report.anomalous_rows import AnomalousRow, explain_rows
 from vae_anomaly.report.charts import Histogram, Scatter
 from vae_anomaly.report.facts import ModelFacts, TableFacts
-from vae_anomaly.report.scored_rows import FlaggingRule, ScoredRows
+from vae_anomaly.report.scored_rows import ScoredRows
+from vae_anomaly.scoring.decide import MANY, FlaggingRule, hardly_outliers
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
@@ -66,7 +67,7 @@ def write_report(
     top : int
         Number of rows to list with their reasons, from 1 to 500.
     fdr, alerts, false_alarm_rate : optional
-        How to flag rows, as in `VAEDetector.detect`; by default those beyond the threshold of the model.
+        How to flag rows, as in `VAEDetector.detect`; by default as `VAEDetector.predict` does.
     compare : bool
         Whether to compare the rows with the training rows, by `VAEDetector.drift`, which may fit a second model. Pass
         False if they are the same rows: the comparison is then meaningless.
@@ -114,6 +115,7 @@ class Page:
     model: ModelFacts
     n_flagged: int
     rule: str
+    remark: str
     histogram: Histogram
     kept: list[str | int]
     rows: list[AnomalousRow]
@@ -125,13 +127,19 @@ class Page:
         drift = detector.drift(scored.rows, ordered=False, random_state=0).columns if compare else None
         training = -detector.model_.reference.scores if compare else None
         table, model = TableFacts.of(detector, scored, drift), ModelFacts.of(detector)
+        threshold = -float(detector.offset_) if rule.is_default else None
+        if threshold is None and scored.flagged.any():
+            threshold = float(scored.scores[scored.flagged].min())
+        is_asked = not rule.is_default or detector.contamination != "auto"
+        too_many = scored.flagged.mean() > MANY and not is_asked
         return cls(
             version=version("vae-anomaly"),
             table=table,
             model=model,
             n_flagged=int(scored.flagged.sum()),
-            rule=rule.sentence(detector, table.noun, model.unit),
-            histogram=Histogram.of(scored.scores, training, rule.threshold(detector, scored.scores[scored.flagged])),
+            rule=rule.sentence(detector.false_alarm_rate_, table.noun),
+            remark=hardly_outliers(f"{table.noun}s") if too_many else "",
+            histogram=Histogram.of(scored.scores, training, threshold),
             kept=list(scored.kept.columns),
             rows=explain_rows(detector, scored, top),
             scatter=Scatter.of(detector, scored, top),

@@ -1,4 +1,4 @@
-"""The table of a report with the score of each row, and the rule that flags rows."""
+"""The table of a report with the score and the flag of each row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,44 +8,11 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import counted, nats, percent, with_minus
+from vae_anomaly.formatting import counted
+from vae_anomaly.scoring.decide import FlaggingRule
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
-
-
-@dataclass(frozen=True)
-class FlaggingRule:
-    """At most one of the three criteria of `VAEDetector.detect`; without any, the model's threshold."""
-
-    fdr: float | None = None
-    alerts: int | None = None
-    false_alarm_rate: float | None = None
-
-    def detect(self, detector: "VAEDetector", rows: Any) -> pd.DataFrame:
-        """Score, p-value and flag of each row."""
-        return detector.detect(rows, fdr=self.fdr, alerts=self.alerts, false_alarm_rate=self.false_alarm_rate)
-
-    def threshold(self, detector: "VAEDetector", flagged_scores: np.ndarray) -> float | None:
-        """Anomaly score from which rows are flagged; None if a criterion flags no row."""
-        if self == FlaggingRule():
-            return -float(detector.offset_)
-        return float(flagged_scores.min()) if len(flagged_scores) else None
-
-    def sentence(self, detector: "VAEDetector", noun: str, unit: str) -> str:
-        """The rule in words, with the singular noun for a row and the unit of scores."""
-        flagged = f"{noun.capitalize()}s are flagged"
-        if self.fdr is not None:
-            return f"{flagged} so that, on average, at most {percent(self.fdr)} of them are false alarms."
-        if self.alerts == 1:
-            return f"The {noun} with the highest score is flagged."
-        if self.alerts is not None:
-            return f"The {self.alerts:,} {noun}s with the highest scores are flagged."
-        if self.false_alarm_rate is not None:
-            return f"{flagged} if at most {percent(self.false_alarm_rate)} of normal {noun}s score as high."
-        return (
-            f"{flagged} if they score above {with_minus(nats(-float(detector.offset_)))} {unit}, the model's threshold."
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +46,9 @@ class ScoredRows:
             frame, rows = X, X[[name for name in X.columns if name in known]]
         else:
             frame = pd.DataFrame(X, columns=[f"x{column}" for column in range(X.shape[1])], copy=False)
-        detected = rule.detect(detector, rows)
+        detected = detector.detect(
+            rows, fdr=rule.fdr, alerts=rule.alerts, false_alarm_rate=rule.false_alarm_rate, method=rule.method
+        )
         return cls(
             rows=rows,
             frame=frame,

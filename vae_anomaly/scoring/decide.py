@@ -1,11 +1,14 @@
 """Rules that flag rows of a table: by the expected fraction of false alarms, by p-values, or by a number of alerts."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from scipy.stats import false_discovery_control
+
+from vae_anomaly.formatting import percent
 
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
@@ -41,14 +44,9 @@ def most_anomalous(scores: np.ndarray, count: int) -> np.ndarray:
     return marked
 
 
-def detection_rule(
-    *,
-    fdr: float | None = None,
-    alerts: int | None = None,
-    false_alarm_rate: float | None = None,
-    method: str = "bh",
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-    """Function of scores and p-values, each (rows,), to a mask of the flagged rows; None if no rule is given.
+@dataclass(frozen=True)
+class FlaggingRule:
+    """Which rows of a table are flagged: by at most one criterion, otherwise by the threshold of the model.
 
     Parameters
     ----------
@@ -64,21 +62,63 @@ def detection_rule(
     Raises
     ------
     ValueError
-        More than one rule is given, or a number is out of its range.
+        More than one criterion is given, or a number is out of its range.
     """
-    rules: dict[str, Any] = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
-    given = {name: value for name, value in rules.items() if value is not None}
-    if len(given) > 1:
-        raise ValueError(f"Rows are flagged by one rule at a time. Got {' and '.join(given)}; leave out all but one.")
-    for name in ("fdr", "false_alarm_rate"):
-        if name in given and not 0 < given[name] < 1:
-            raise ValueError(f"{name} must be a number between 0 and 1. Got {given[name]!r}.")
-    if "alerts" in given and not (isinstance(given["alerts"], Integral) and int(given["alerts"]) >= 0):
-        raise ValueError(f"alerts must be a whole number from 0 up. Got {alerts!r}.")
-    if method not in FDR_METHODS:
-        raise ValueError(f"method must be one of {', '.join(FDR_METHODS)}. Got {method!r}.")
-    if fdr is not None:
-        return lambda _, p_values: FDR_METHODS[method](p_values) <= fdr
-    if false_alarm_rate is not None:
-        return lambda _, p_values: p_values <= false_alarm_rate
-    return None if alerts is None else lambda scores, _: most_anomalous(scores, int(alerts))
+
+    fdr: float | None = None
+    alerts: int | None = None
+    false_alarm_rate: float | None = None
+    method: str = "bh"
+
+    def __post_init__(self) -> None:
+        rules: dict[str, Any] = {name: getattr(self, name) for name in ("fdr", "alerts", "false_alarm_rate")}
+        given = {name: value for name, value in rules.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(
+                f"Rows are flagged by one rule at a time. Got {' and '.join(given)}; leave out all but one."
+            )
+        for name in ("fdr", "false_alarm_rate"):
+            if name in given and not 0 < given[name] < 1:
+                raise ValueError(f"{name} must be a number between 0 and 1. Got {given[name]!r}.")
+        if "alerts" in given and not (isinstance(given["alerts"], Integral) and int(given["alerts"]) >= 0):
+            raise ValueError(f"alerts must be a whole number from 0 up. Got {self.alerts!r}.")
+        if self.method not in FDR_METHODS:
+            raise ValueError(f"method must be one of {', '.join(FDR_METHODS)}. Got {self.method!r}.")
+
+    @property
+    def is_default(self) -> bool:
+        """No criterion is given."""
+        return self.fdr is None and self.alerts is None and self.false_alarm_rate is None
+
+    def flag(self, scores: np.ndarray, p_values: np.ndarray, offset: float) -> np.ndarray:
+        """Mask of the flagged rows, (rows,), given ``scores`` and ``p_values`` (rows,) and the threshold ``offset``."""
+        if self.fdr is not None:
+            return FDR_METHODS[self.method](p_values) <= self.fdr
+        if self.alerts is not None:
+            return most_anomalous(scores, int(self.alerts))
+        return scores < offset if self.false_alarm_rate is None else p_values <= self.false_alarm_rate
+
+    def sentence(self, default_rate: float, noun: str = "row") -> str:
+        """The rule in words, given the false-alarm rate of the threshold and the singular noun for a row."""
+        if self.fdr is not None:
+            return (
+                f"{noun.capitalize()}s are flagged so that, on average, at most {percent(self.fdr)} are false alarms."
+            )
+        if self.alerts == 1:
+            return f"The most anomalous {noun} is flagged."
+        if self.alerts is not None:
+            return f"The {self.alerts:,} most anomalous {noun}s are flagged."
+        rate = default_rate if self.false_alarm_rate is None else self.false_alarm_rate
+        return f"{noun.capitalize()}s are flagged if at most {percent(rate)} of normal {noun}s are as anomalous."
+
+
+MANY = 0.05  # fraction of flagged rows above which they are hardly outliers
+
+
+def hardly_outliers(nouns: str, prefix: str = "") -> str:
+    """What to do where more than 5 % of the rows are flagged; ``prefix`` stands before the names of options."""
+    options = (f"{prefix}{name}" for name in ("alerts", "fdr"))
+    return (
+        f"More than {percent(MANY)} are flagged, so this is hardly an outlier problem: flag the most anomalous {nouns} "
+        f"only ({' or '.join(options)}), or set {prefix}contamination; if {nouns} are labelled, train a classifier."
+    )

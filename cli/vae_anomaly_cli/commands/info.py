@@ -81,12 +81,18 @@ def as_plain(findings: pd.DataFrame) -> list[dict[str, Any]]:
 
 def describe(detector: VAEDetector) -> dict[str, Any]:
     """Facts about a fitted detector, in plain types."""
+    from vae_anomaly.scoring.decide import FlaggingRule
+
     parameters = detector.get_params()
     return {
         "setting": "novelty detection" if parameters["novelty"] else "outlier detection",
         "rows": detector.n_samples_fit_,
         **(_table(detector) if parameters["image_shape"] is None else _images(detector)),
         "threshold": -float(detector.offset_),
+        "false_alarm_rate": detector.false_alarm_rate_,
+        "rule": FlaggingRule().sentence(
+            detector.false_alarm_rate_, "row" if parameters["image_shape"] is None else "image"
+        ),
         "contamination": parameters["contamination"],
         "bound": parameters["bound"],
         "purpose": parameters["purpose"],

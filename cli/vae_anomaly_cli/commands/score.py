@@ -21,6 +21,8 @@ from vae_anomaly_cli.output import (
     plain_warnings,
     print_json,
     remark,
+    remark_findings,
+    remark_rule,
     show_rows,
     with_digits,
     write_rows,
@@ -181,9 +183,10 @@ def score(
                 detector = read_model(model, device, excluded=exclude or [])
             else:
                 detector = new_detector(*fit, quiet=quiet).fit(streamed.rows)
+                remark_findings(detector, quiet=quiet)
             scorer = StreamScorer.of(detector, streamed, rule, append=append, digits=digits)
             tally = write_scores(scorer, top, output, quiet=quiet, counts_only=not wanted.table)
-        flagged, total = tally.flagged, tally.rows
+        flagged, total, nouns = tally.flagged, tally.rows, "rows"
     else:
         with plain_warnings(quiet=quiet):
             with naming(file):
@@ -196,12 +199,15 @@ def score(
                     detector = new_detector(*fit, quiet=quiet)
                     detector.set_params(callbacks=None if tracker is None else [tracker])
                     detector.set_params(image_shape=source.image_shape).fit(source.rows)
+                    remark_findings(detector, quiet=quiet)
                 scored = detector.detect(source.rows_for(detector), **rule).reset_index(drop=True)
                 scored.insert(0, "row", range(1, len(scored) + 1))
                 if tracker is not None:
                     tracker.log_scores(scored, model=model)
-                flagged, total = int(scored["is_anomaly"].sum()), len(scored)
+                flagged, total, nouns = int(scored["is_anomaly"].sum()), len(scored), source.noun
                 write_scored(scored, source, detector, wanted, f"{flagged} of {total}")
+    if wanted.table and (stream or wanted.shows or output not in (None, "-")):
+        remark_rule(detector, rule, flagged, total, nouns, quiet=quiet)
     if as_json:
         threshold = None if any(value is not None for value in rule.values()) else -float(detector.offset_)
         facts = {"input": file, "model": model, "output": output, "rows": total, "flagged": flagged}
