@@ -462,7 +462,8 @@ Contamination = Annotated[
         "--contamination",
         metavar="X",
         callback=_check_contamination,
-        help="Fraction of the training rows to flag, above 0 and up to 0.5; auto derives it from the scores.",
+        help="Fraction of the training rows to flag, above 0 and up to 0.5; auto flags rows that at most 1 % of normal "
+        "rows equal.",
         rich_help_panel=FIT,
     ),
 ]
@@ -492,7 +493,7 @@ Fdr = Annotated[
         "--fdr",
         metavar="X",
         callback=_check_probability,
-        help="Flag rows such that the expected fraction of false alarms among them is at most X.",
+        help="Flag rows such that the expected fraction of normal rows among the flagged ones is at most X.",
         rich_help_panel=FLAG,
         show_default=False,
     ),
@@ -514,7 +515,7 @@ FalseAlarmRate = Annotated[
         "--false-alarm-rate",
         metavar="X",
         callback=_check_probability,
-        help="Flag at most this fraction of the normal rows.",
+        help="Flag at most this fraction of the normal rows; 0.01 is the default rule.",
         rich_help_panel=FLAG,
         show_default=False,
     ),

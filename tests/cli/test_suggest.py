@@ -4,7 +4,7 @@ import io
 
 import pandas as pd
 
-from vae_anomaly import load
+from vae_anomaly import VAEDetector, load
 
 ANOMALOUS_ROW = 17
 
@@ -22,7 +22,18 @@ def test_a_file_is_reported_with_how_many_rows_become_normal(cli, csv, model, tm
     changes = pd.read_csv(tmp_path / "changes.csv")
     becomes_normal = changes.groupby("row")["is_normal"].all()
     assert changes.groupby("row").size().max() == 1
-    assert f"{becomes_normal.sum()} of {len(becomes_normal)} anomalous rows become normal" in ended.err
+    n_flagged = pd.read_csv(io.StringIO(cli("score", csv, "--model", model).out))["is_anomaly"].sum()
+    assert f"{becomes_normal.sum()} of {n_flagged} flagged rows become normal" in ended.err
+
+
+def test_flagged_rows_that_no_change_helps_are_counted_as_well(cli, csv, model, tmp_path, monkeypatch):
+    """Before, rows without a suggestion were left out, and suggest counted fewer than score."""
+    suggest = VAEDetector.suggest
+    monkeypatch.setattr(VAEDetector, "suggest", lambda self, rows, **options: suggest(self, rows, **options)[:0])
+    n_flagged = (load(model).predict(pd.read_csv(csv)) == -1).sum()
+    assert n_flagged > 0
+    ended = cli("suggest", csv, "--model", model, "--output", tmp_path / "changes.csv")
+    assert f"0 of {n_flagged} flagged rows become normal" in ended.err
 
 
 def test_at_least_one_cell_may_be_changed(cli, csv, model):

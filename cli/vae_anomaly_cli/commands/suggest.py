@@ -31,7 +31,7 @@ def suggest(
     missing: options.Missing = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find the few cells to change to make each anomalous row of FILE normal, and their new values.
+    """Find the few cells to change to make each row of FILE normal that score flags, and their new values.
 
     The output has one line per cell, with the columns row (1 is the first row of data), column, value, suggestion and,
     for the whole row, anomaly_score, new_score (after all changes) and is_normal (true if it is no longer flagged).
@@ -46,8 +46,8 @@ def suggest(
             if not isinstance(source, TableInput):
                 raise DataError("suggest works on tables only: single pixels mean nothing to a person.")
             rows = source.rows_for(detector)
+            flagged = int((detector.predict(rows) == -1).sum())
             changes = detector.suggest(rows.set_axis(range(1, len(rows) + 1)), max_changes=most)
-    becomes_normal = changes.groupby("row")["is_normal"].all()
-    counts = f"{becomes_normal.sum()} of {len(becomes_normal)} anomalous rows become normal"
+    counts = f"{changes.groupby('row')['is_normal'].all().sum()} of {flagged} flagged rows become normal"
     written = with_digits(as_text(changes), ("anomaly_score", "new_score"), digits)
     write_rows(written, output, f"{len(changes)} changes suggested; {counts}.", quiet=quiet)
