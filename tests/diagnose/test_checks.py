@@ -161,6 +161,8 @@ def test_a_small_group_that_outlier_detection_leaves_out_of_training_is_named(rn
     share = (table["shop"] == "small").mean()
     assert (found.verdict["unlearned_group"], found.value["unlearned_group"]) == ("look", pytest.approx(share))
     assert f"the {round(share * 400)} rows with shop 'small'" in found.message["unlearned_group"]
+    as_flag = diagnosed(table.assign(shop=table["shop"] == "small"))
+    assert "rows with shop 'True'" in as_flag.message["unlearned_group"]
     assert diagnosed(table, novelty=True).verdict["unlearned_group"] == "good"
     assert diagnosed(table.sample(frac=1, random_state=0)[["size", "a", "b"]]).verdict["unlearned_group"] == "good"
 

@@ -233,7 +233,7 @@ def shuffled_columns(scores: np.ndarray, shuffled: np.ndarray, shared: float, *,
 
 @dataclass(frozen=True)
 class Group:
-    """Training rows with one level of a category that the model reconstructs and scores worse than others.
+    """Training rows with one level of a category or flag that the model reconstructs and scores worse than others.
 
     ``recovered`` is the fraction of them that are reconstructed with this level, and ``loss`` the difference of their
     median score to that of the other rows, in nats.
@@ -247,7 +247,7 @@ class Group:
 
 
 def groups_of(codes: np.ndarray, reconstructed: np.ndarray, scores: np.ndarray) -> Iterator[tuple[float, Group]]:
-    """Codes of a category and their rows, where the model has not learned them.
+    """Codes of a category or flag and their rows, where the model has not learned them.
 
     It reconstructs the level in less than half of the rows, and three in four of them score below another row. A rare
     level lowers the score of its rows anyhow, so that its cost by frequency alone is given back first.

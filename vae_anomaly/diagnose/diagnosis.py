@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from vae_anomaly.config import Settings, make_plan
-from vae_anomaly.data.columns import CodeCell
+from vae_anomaly.data.columns import CodeCell, FlagCell
 from vae_anomaly.diagnose import checks
 from vae_anomaly.diagnose.checks import Finding
 from vae_anomaly.diagnose.dependence import dependence, shuffled
@@ -51,14 +51,18 @@ def _check_table(fitted: FittedModel) -> Iterator[Finding]:
 
 
 def _check_groups(fitted: FittedModel) -> Iterator[Finding]:
-    """Compare the rows of each frequent level of a category with the other rows."""
+    """Compare the rows of each frequent level of a category or flag with the other rows."""
     x, scores, schema = fitted.reference.cells, fitted.reference.scores, fitted.schema
-    cells = {index: cell for index, cell in enumerate(schema.cells) if isinstance(cell, CodeCell) and cell.part is None}
+    cells = {
+        index: cell
+        for index, cell in enumerate(schema.cells)
+        if isinstance(cell, FlagCell) or (isinstance(cell, CodeCell) and cell.part is None)
+    }
     if not cells:
         return
     made, groups = fitted.scorer.decode(fitted.scorer.encode(x)), []
     for index, cell in cells.items():
-        for code, group in checks.groups_of(x[:, index], made[:, index], scores):
+        for code, group in checks.groups_of(x[:, index], made[:, index].round(), scores):
             first = int(np.flatnonzero(x[:, index] == code)[0])
             level = cell.describe(code, schema.decode(x[[first]]).iloc[0, cell.column])
             groups.append(replace(group, column=schema.names[cell.column], level=level))
