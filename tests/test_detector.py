@@ -450,6 +450,18 @@ def test_at_most_one_row_in_a_hundred_of_a_clean_table_is_flagged(kind, novelty)
     assert 0.004 < np.mean(fitted.model_.reference.scores < fitted.offset_) <= 0.01
 
 
+@pytest.mark.parametrize("novelty", [False, True])
+def test_a_value_that_many_rows_have_is_no_anomaly(novelty):
+    """Before, these 64 rows had the p-value 4e-79."""
+    shops = pd.DataFrame({"shop": np.repeat(["x", "y", "z"], [936, 61, 3])})
+    fitted = VAEDetector(novelty=novelty, max_iter=20, random_state=0).fit(shops)
+    common, rare, rarest = fitted.p_values(pd.DataFrame({"shop": ["x", "y", "z"]}))
+    assert common == 1
+    assert rare == pytest.approx(65 / 1001, rel=1e-3)
+    assert rarest == pytest.approx(4 / 1001, rel=1e-3)
+    assert_array_equal(fitted.predict(shops) == -1, shops["shop"] == "z")
+
+
 def test_more_rows_are_flagged_where_more_are_anomalous():
     rng = np.random.default_rng(0)
     normal = rng.normal(size=(700, 2)) @ rng.normal(size=(2, 5))

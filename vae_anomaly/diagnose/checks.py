@@ -263,14 +263,14 @@ def groups_of(codes: np.ndarray, reconstructed: np.ndarray, scores: np.ndarray) 
     n_rows = len(codes)
     levels, of_row, counts = np.unique(codes, return_inverse=True, return_counts=True)  # of NaN there is one
     ranks = rankdata(scores - np.log(counts / n_rows)[of_row])
-    for index, (level, count) in enumerate(zip(levels, counts.tolist(), strict=True)):
-        rows = of_row == index
-        recovered = float(np.mean(reconstructed[rows] == level))
-        below = 1 - (ranks[rows].sum() - count * (count + 1) / 2) / (count * max(n_rows - count, 1))
-        is_group = max(fewest, smallest * n_rows) <= count <= largest * n_rows and np.isfinite(level)
-        if is_group and recovered < 0.5 and below > 0.75:  # learned groups: at most 0.73
+    is_frequent = (counts >= max(fewest, smallest * n_rows)) & (counts <= largest * n_rows) & np.isfinite(levels)
+    for index in np.flatnonzero(is_frequent):
+        rows, count = of_row == index, int(counts[index])
+        recovered = float(np.mean(reconstructed[rows] == levels[index]))
+        below = 1 - (ranks[rows].sum() - count * (count + 1) / 2) / (count * (n_rows - count))
+        if recovered < 0.5 and below > 0.75:  # learned groups: at most 0.73
             loss = float(np.median(scores[~rows]) - np.median(scores[rows]))
-            yield float(level), Group(count, recovered, loss)
+            yield float(levels[index]), Group(count, recovered, loss)
 
 
 def unlearned_group(groups: Sequence[Group], n_rows: int) -> Finding:
