@@ -630,6 +630,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         seed = check_random_state(random_state).randint(2**31 - 1)
         old, new = comparable_scores(fitted, x, Settings.of(self.get_params(deep=False)), seed)
         cells, rng = fitted.reference.cells, np.random.default_rng(seed)
+        x = fitted.encode(X, holds=False)  # a change of the dates is a drift
         return find_drift(fitted.schema, cells, x, old, new, level=level, ordered=ordered, rng=rng)
 
     def diagnose(self, *, quick: bool = False) -> pd.DataFrame:

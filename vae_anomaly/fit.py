@@ -93,8 +93,9 @@ def learn_table(X: Any, settings: Settings, seed: int, *, verbose: bool) -> tupl
             table = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])], copy=False)
     try:
         with reading_bar(X, shown=verbose) if isinstance(X, Dataset) else nullcontext():
-            names = X.columns if isinstance(X, Dataset) else column_names(table)
-            kinds = kinds_of(settings.kinds, names) if settings.kinds else NO_KINDS
+            kinds = NO_KINDS
+            if settings.kinds:
+                kinds = kinds_of(settings.kinds, X.columns if isinstance(X, Dataset) else column_names(table))
             sample = draw(table, seed, split=settings.calibration == "split", kinds=kinds)
             frame, rows, held_out = sample.frame, sample.rows, sample.held_out
             if settings.calibration != "leave_one_out" and sample.survey is None:

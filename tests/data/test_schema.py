@@ -179,7 +179,7 @@ def test_the_schema_survives_json(frame):
 
 
 def test_numbers_come_first_then_flags_then_codes():
-    frame = frame_of(t=["a", "b"], b=[True, False], d=["2024-01-01T07:00", "2024-01-02T08:00"], x=[1.0, 2.0])
+    frame = frame_of(t=["a", "b"], b=[True, False], d=["2024-01-01T07:00", "2024-01-09T08:00"], x=[1.0, 2.0])
     schema = Schema.learn(frame)
     t, b, d, x = range(4)
     assert schema.cells == [

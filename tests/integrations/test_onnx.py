@@ -66,6 +66,7 @@ def new_rows(rng: np.random.Generator, n_rows: int = 300) -> pd.DataFrame:
     table = mixed_table(rng, n_rows).astype({"size": object})
     table.loc[0, "city"], table.loc[1, "level"], table.loc[2, "level"] = "Atlantis", 1e9, -1e300
     table.loc[3, "when"], table.loc[4, "when"] = pd.Timestamp("1969-12-31T23:59:59.999999"), pd.Timestamp("2200-01-01")
+    table.loc[9, "when"] = table["when"].max() + pd.Timedelta("100D 5h")  # runs on
     table.loc[5, "size"] = 7
     table.loc[6, "cost"], table.loc[7, "cost"], table.loc[8, "cost"] = -1e300, 1.7e308, -50
     return table.astype({"size": pd.CategoricalDtype([1, 2, 3, 7])})

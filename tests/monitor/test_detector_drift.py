@@ -112,3 +112,12 @@ def test_what_the_model_does_not_use_is_not_tested(halves):
     with pytest.warns(DataWarning, match="name"):
         fitted = tiny(novelty=True).fit(train)
     assert "name" not in fitted.drift(train, random_state=0).columns.index
+
+
+@pytest.mark.filterwarnings("ignore:.*later than in training")
+def test_dates_that_run_on_are_a_drift_of_their_column():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"when": pd.date_range("2024-01-01", periods=600, freq="h"), "x": rng.normal(size=600)})
+    detector = tiny().fit(rows)
+    found = detector.drift(rows.assign(when=rows["when"] + pd.Timedelta("84D")), random_state=0)
+    assert found.columns["message"]["when"].startswith("shifted later by")

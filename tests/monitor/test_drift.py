@@ -37,7 +37,8 @@ def judge(rng):
     def run(table=lambda table: table, scores=lambda scores: scores, level=0.05, ordered=True):
         new = table(make_table(rng, 1000))
         pair = rng.normal(size=2000), scores(rng.normal(size=len(new)))
-        return find_drift(schema, schema.encode(old), schema.encode(new), *pair, level=level, ordered=ordered, rng=rng)
+        before, after = schema.encode(old), schema.encode(new, holds=False)
+        return find_drift(schema, before, after, *pair, level=level, ordered=ordered, rng=rng)
 
     return run
 

@@ -48,6 +48,7 @@ MOST_LEVELS = 2**17  # of a column; more stay unseen
 COMMON_SHAPE = 0.05  # frequency from which on a shape of text is not surprising
 HOUR = 3_600_000_000  # µs
 DAY = 24 * HOUR
+WEEK, YEAR = 7 * DAY, 366 * DAY
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NEVER_SEEN = "values never seen in training"
 
@@ -502,7 +503,7 @@ class ShapeColumn(CategoryColumn):
 @dataclass(frozen=True)
 class DateColumn:
     """
-    Dates in UTC: the time elapsed, and the weekday and the hour if they vary.
+    Dates in UTC: the time elapsed, the weekday and the hour, if the table is long enough for each and they vary.
 
     Parameters
     ----------
@@ -516,6 +517,9 @@ class DateColumn:
         Largest unit of time, in µs, of which every training date is a multiple: a day, an hour, a minute, ...
     weekday, hour
         True if the weekday and the hour are cells of their own.
+    first, last
+        Range of the training dates, in µs since the origin. Single dates outside, farther away than the range is long
+        and than a year, are errors rather than part of it.
     """
 
     name: str | int
@@ -524,6 +528,8 @@ class DateColumn:
     step: int
     weekday: bool
     hour: bool
+    first: int
+    last: int
 
     kind: ClassVar[str] = "date"
     noun: ClassVar[str] = "date"
@@ -534,12 +540,31 @@ class DateColumn:
     def learn(cls, values: Values) -> Self:
         """Learn from dates, or from text of which every value is a date in ISO 8601."""
         instants = values.instants.values
-        seen = instants[instants != NO_INSTANT]
-        origin = int(np.sort(seen)[len(seen) // 2])
-        weekday, hour = len(np.unique(WEEKDAY.codes(seen))) > 1, bool((seen % DAY != 0).any())
+        seen = np.sort(instants[instants != NO_INSTANT])
+        origin = int(seen[len(seen) // 2])
+        first, last = _range_of_dates(seen)
+        weekday = last - first >= WEEK - DAY and len(np.unique(WEEKDAY.codes(seen))) > 1  # every one may have occurred
+        hour = last - first >= DAY - HOUR and bool((seen % DAY != 0).any())
         steps = (DAY, HOUR, 60_000_000, 1_000_000, 1_000, 1)
         step = next(step for step in steps if not (seen % step).any())
-        return cls(values.name, storage_of(values), origin, step, weekday, hour)
+        return cls(values.name, storage_of(values), origin, step, weekday, hour, first - origin, last - origin)
+
+    @property
+    def reach(self) -> int:
+        """Longest time after the range, in µs, for which dates run on: as long as the range, and at least a year."""
+        return max(self.last - self.first, YEAR)
+
+    def held(self, elapsed: np.ndarray) -> np.ndarray:
+        """The time elapsed as the model sees it: dates that run on are moved back to the last week of training.
+
+        They keep their weekday and their hour, with which the time elapsed goes in a short table. In a table shorter
+        than a week, those that would be before it are moved to its nearest end.
+        """
+        held, rows = elapsed.copy(), (elapsed > self.last) & (elapsed <= self.last + self.reach)
+        moved = elapsed[rows] - np.ceil((elapsed[rows] - self.last) / WEEK) * WEEK
+        is_near_last = 2 * moved < self.first + self.last - WEEK
+        held[rows] = np.where(is_near_last, self.last, np.maximum(moved, self.first))
+        return held
 
     @cached_property
     def parts(self) -> list[DatePart]:
@@ -575,6 +600,8 @@ class DateColumn:
             "step": self.step,
             "weekday": self.weekday,
             "hour": self.hour,
+            "first": self.first,
+            "last": self.last,
         }
 
     @classmethod
@@ -586,7 +613,26 @@ class DateColumn:
         origin = documents.whole(document, "origin", -LAST_INSTANT, LAST_INSTANT)
         step = documents.whole(document, "step", 1, DAY)
         weekday, hour = documents.truth(document, "weekday"), documents.truth(document, "hour")
-        return cls(documents.name(document, "name"), storage, origin, step, weekday, hour)
+        first = documents.whole(document, "first", -2 * LAST_INSTANT, 0)
+        last = documents.whole(document, "last", 0, 2 * LAST_INSTANT)
+        return cls(documents.name(document, "name"), storage, origin, step, weekday, hour, first, last)
+
+
+def _range_of_dates(instants: np.ndarray) -> tuple[int, int]:
+    """First and last of sorted instants, without those at most a twentieth of a side that are far from the others."""
+    few = len(instants) // 20
+    low, *outer = instants[: few + 1][::-1].tolist()
+    high, *later = instants[len(instants) - few - 1 :].tolist()
+    first, last = low, high
+    for instant in outer:
+        if first - instant > max(high - first, YEAR):
+            break
+        first = instant
+    for instant in later:
+        if instant - last > max(last - low, YEAR):
+            break
+        last = instant
+    return first, last
 
 
 def learn_column(values: Values) -> Column:

@@ -44,9 +44,10 @@ from vae_anomaly.data.parse import (
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.scaling import LARGEST, LEAST_FLOOR, MOST_FLOOR, Scaling
 from vae_anomaly.errors import DataError, DataWarning, RowError
-from vae_anomaly.formatting import listed, listed_names
+from vae_anomaly.formatting import cell_text, listed, listed_names
 
 Name = str | int
+FEW_LATER = 0.05  # of the dates, up to which they may as well come from the time of training
 
 
 class Schema:
@@ -110,6 +111,9 @@ class Schema:
         self._gaps = slice(n_numbers - len(self.gaps), n_numbers)
         for index in [*range(self._gaps.start), *range(n_numbers, len(cells)), *range(self._gaps.start, n_numbers)]:
             self._cells_of[self.cells[index].column].append(index)  # as the column encodes itself, then the gaps
+        self._dates = [
+            (self._cells_of[index][0], column) for index, column in enumerate(columns) if isinstance(column, DateColumn)
+        ]
 
     @classmethod
     def learn(
@@ -171,15 +175,26 @@ class Schema:
         )
         return cls(columns, scaling, left_out, n_rows if survey is None else survey.n_rows, gaps, reasons)
 
-    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+    def encode(self, frame: pd.DataFrame, *, warns: bool = False, holds: bool = True) -> np.ndarray:
         """
         Encode a table as a matrix (rows, cells).
 
         Columns may come in any order; those that training never saw are ignored with a DataWarning. A missing column, a
         column of another kind than in training that is not text, or an infinite value is a DataError that names it.
+        With ``warns``, a DataWarning names columns in which more than a few dates are later than in training. These are
+        moved back to its last week (`DateColumn.held`) unless ``holds`` is False.
         """
         rows_at_once = 2**14  # standardised: temporary arrays stay smaller than the table
-        raw = self._encode_raw(frame)
+        raw, later = self._encode_raw(frame), []
+        for cell, column in self._dates if holds else []:
+            held = column.held(raw[:, cell])
+            if warns and np.mean(held < raw[:, cell]) > FEW_LATER:
+                end = column.decode([np.array([float(column.last)])]).iloc[0]
+                later.append(f"{column.name!r} (training ends on {cell_text(end)})")
+            raw[:, cell] = held
+        if later:
+            message = f"Columns with dates later than in training, whose elapsed time is not judged: {listed(later)}."
+            warnings.warn(message, DataWarning, stacklevel=4)
         for first in range(0, len(raw), rows_at_once):
             numbers = raw[first : first + rows_at_once, self._numbers]
             numbers[:] = self._scaling.apply(numbers)
@@ -390,15 +405,17 @@ class TableForm:
             )
         return pd.DataFrame(array, columns=self.inputs, index=index_of(X), copy=False)
 
-    def encode(self, X: Any) -> np.ndarray:
+    def encode(self, X: Any, *, holds: bool = True) -> np.ndarray:
         """Encoded rows, (rows, cells) float64: what ``scorer`` takes; a missing cell is NaN, an unreadable one inf.
+
+        Dates later than in training are moved back to its last week unless ``holds`` is False.
 
         Raises
         ------
         DataError
             The rows do not fit the schema, or more than a tenth of a column cannot be read.
         """
-        return encode_batch(self.schema, self.frame_of(X))
+        return encode_batch(self.schema, self.frame_of(X), holds=holds)
 
     def decode(self, cells: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame | np.ndarray:
         """Rows of encoded ``cells`` (rows, cells): a frame with that index, or an array if the fit was to an array."""
@@ -408,10 +425,12 @@ class TableForm:
         return frame if index is None else frame.set_axis(index)
 
 
-def encode_batch(schema: Schema | PixelSchema, frame: pd.DataFrame) -> np.ndarray:
+def encode_batch(schema: Schema | PixelSchema, frame: pd.DataFrame, *, holds: bool = True) -> np.ndarray:
     """Encoded rows, (rows, cells); a DataError if more than a tenth of a column cannot be read."""
-    cells = schema.encode(frame)
-    if isinstance(schema, Schema) and np.any(cells == UNREADABLE):
+    if isinstance(schema, PixelSchema):
+        return schema.encode(frame)
+    cells = schema.encode(frame, warns=True, holds=holds)
+    if np.any(cells == UNREADABLE):
         schema.refuse_unreadable(frame, cells)
     return cells
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vae_anomaly.data.columns import CodeCell, FlagCell, NumberCell
+from vae_anomaly.data.columns import WEEK, YEAR, CodeCell, FlagCell, NumberCell
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.scaling import LARGEST, LINEAR
 from vae_anomaly.data.schema import Schema
@@ -58,11 +58,13 @@ class _Scaling(nn.Module):
 
     def __init__(self, document: dict[str, Any], columns: list[int]) -> None:
         super().__init__()
-        origins = [document["columns"][column].get("origin", 0) for column in columns]
-        origins += [0] * len(document["gaps"])
+        described = [document["columns"][column] for column in columns] + [{} for _ in document["gaps"]]
+        origins = [column.get("origin", 0) for column in described]
+        ranges = [(column.get("first", 0), column.get("last", LARGEST)) for column in described]
         exponents = torch.tensor(document["exponents"], dtype=torch.int64)
         half = -exponents // 2
         self.origins: Tensor
+        self.ranges: Tensor
         self.powers: Tensor
         self.centres: Tensor
         self.scales: Tensor
@@ -71,6 +73,8 @@ class _Scaling(nn.Module):
         self.log_units: Tensor
         double = partial(torch.tensor, dtype=torch.float64)
         self.register_buffer("origins", double(origins))
+        self.register_buffer("ranges", double(ranges).T)
+        self._has_dates = any("last" in column for column in described)
         self.register_buffer("powers", torch.stack([half, -exponents - half]).double().exp2())
         self.register_buffer("centres", double(document["centres"]))
         self.register_buffer("scales", double(document["scales"]))
@@ -83,6 +87,7 @@ class _Scaling(nn.Module):
         """Standardised numbers with log-compressed tails; the logarithm of a number that overflows does not."""
         unreadable = values == torch.inf
         values = torch.where(values.abs() > LARGEST, values.sign() * LARGEST, values) - self.origins
+        values = self._held(values) if self._has_dates else values
         near = values * self.powers[0] * self.powers[1]
         log_far = values.abs().log() - self.log_units  # of values that overflow
         bent = _arcsinh(near / self.widths)
@@ -92,6 +97,14 @@ class _Scaling(nn.Module):
         compressed = torch.where(z.abs() > LARGEST, values.sign() * (LINEAR + log_far), z.sign() * tail)
         cells = torch.where(z.abs() > LINEAR, compressed, z)
         return torch.where(unreadable, torch.full_like(cells, torch.inf), cells)
+
+    def _held(self, values: Tensor) -> Tensor:
+        """`DateColumn.held` of the dates among the values."""
+        first, last = self.ranges
+        runs_on = (values > last) & (values - last <= (last - first).clamp_min(YEAR))
+        moved = values - ((values - last) / WEEK).ceil() * WEEK
+        held = torch.where(2 * moved < first + last - WEEK, last, torch.maximum(moved, first))
+        return torch.where(runs_on, held, values)
 
 
 class _Code(nn.Module):
