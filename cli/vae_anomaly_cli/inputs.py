@@ -38,12 +38,27 @@ TABLE_OPTIONS = {
     "color": "--color",
     "encoding": "--encoding",
     "missing": "--missing",
+    "table": "--table",
 }
 MLFLOW_ADDRESSES = ("models:/", "runs:/", "mlflow-artifacts:/")
 IMAGE_BEGINNINGS = (  # of IDX files and of PNG, JPEG, GIF and TIFF; no text begins like these
     *(bytes([0, 0, kind]) for kind in range(0x08, 0x0F)),
     *(b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"),
 )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How FILE is read: its encoding, further markers of missing cells, and the sheet or table in it."""
+
+    encoding: str
+    missing: list[str] | None
+    table: str | None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Parameters of the library's readers."""
+        return {"encoding": self.encoding, "missing": self.missing or [], "table": self.table}
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +191,7 @@ def read_input(
     file: str,
     exclude: list[str],
     keep: list[str],
-    encoding: str,
-    missing: list[str] | None,
+    reading: Reading,
     *,
     skip_bad: bool,
 ) -> TableInput | ImageInput:
@@ -200,7 +214,7 @@ def read_input(
     if file != "-" and (Path(file).is_dir() or is_pattern(file)):
         raise DataError(f"{file} stands for several tables. Only `score` and `fit` read these, with --stream.")
     refuse_larger_than_memory(file)
-    table = read_whole(file, encoding=encoding, missing=missing or [])
+    table = read_whole(file, **reading.options)
     source = TableInput(table, exclude, keep)
     drop_columns(table.texts(), exclude, "--exclude")
     if keep:

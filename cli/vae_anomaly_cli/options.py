@@ -87,7 +87,8 @@ Table = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="Table: CSV, TSV or Parquet, detected by content (.gz and .zst are decompressed); - is standard input.",
+        help="Table: CSV, JSON, Excel, ODS, Parquet, Feather or SQLite, detected by content, also compressed; - is "
+        "standard input.",
         show_default=False,
     ),
 ]
@@ -95,8 +96,8 @@ ComparedFile = Annotated[
     str | None,
     typer.Argument(
         metavar="FILE",
-        help="Data to compare the samples with: a table (CSV, TSV or Parquet; - is standard input), or images (a "
-        "folder, an image file, or an IDX file).",
+        help="Data to compare the samples with: a table (CSV, JSON, Excel, Parquet, ...; - is standard input), or "
+        "images (a folder, an image file, or an IDX file).",
         show_default=False,
     ),
 ]
@@ -112,8 +113,8 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="Table: CSV, TSV or Parquet, detected by content (.gz and .zst are decompressed); - is standard input. "
-        "Or images: a folder, an image file, or an IDX file.",
+        help="Table: CSV, JSON, Excel, ODS, Parquet, Feather or SQLite, detected by content, also compressed; - is "
+        "standard input. Or images: a folder, an image file, or an IDX file.",
         show_default=False,
     ),
 ]
@@ -150,7 +151,7 @@ TableOut = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="File to write: .csv, .tsv, .parquet or .jsonl; - writes CSV to standard output.",
+        help="File to write: .csv, .tsv, .parquet, .jsonl or .xlsx; - writes CSV to standard output.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -161,8 +162,8 @@ SamplesOut = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="File to write: .csv, .tsv, .parquet or .jsonl, or .png for a grid of images; - writes CSV to standard "
-        "output.",
+        help="File to write: .csv, .tsv, .parquet, .jsonl or .xlsx, or .png for a grid of images; - writes CSV to "
+        "standard output.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -304,8 +305,8 @@ TraversalOut = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="File to write: a table (.csv, .tsv, .parquet, .jsonl) or a picture (.png, .svg, .pdf); - writes CSV "
-        "to standard output.",
+        help="File to write: a table (.csv, .tsv, .parquet, .jsonl, .xlsx) or a picture (.png, .svg, .pdf); - writes "
+        "CSV to standard output.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -647,6 +648,15 @@ Missing = Annotated[
         "--missing",
         metavar="TEXT",
         help="Text that marks a missing cell, such as '?', besides NA, null, NaN and the like. Repeatable.",
+        show_default=False,
+    ),
+]
+TableName = Annotated[
+    str | None,
+    typer.Option(
+        "--table",
+        metavar="NAME",
+        help="Sheet of a spreadsheet, or table of an SQLite database, with more than one.",
         show_default=False,
     ),
 ]

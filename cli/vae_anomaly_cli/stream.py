@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vae_anomaly.errors import DataError
-from vae_anomaly_cli.inputs import drop_columns, holds_images, select_columns, trained_on
+from vae_anomaly_cli.inputs import Reading, drop_columns, holds_images, select_columns, trained_on
 from vae_anomaly_cli.output import (
     MEASURES,
     SHOWN,
@@ -47,15 +47,12 @@ class StreamedTable:
     dataset: Dataset
     exclude: list[str]
     keep: list[str]
-    encoding: str
-    missing: list[str]
+    reading: Reading
 
     image_shape = None
 
     @classmethod
-    def read(
-        cls, file: str, exclude: list[str], keep: list[str], encoding: str, missing: list[str] | None
-    ) -> StreamedTable:
+    def read(cls, file: str, exclude: list[str], keep: list[str], reading: Reading) -> StreamedTable:
         """Read the column names only; an error if named columns are not among them."""
         import pandas as pd
 
@@ -64,11 +61,11 @@ class StreamedTable:
         if holds_images(file):
             message = f"it applies to tables, and {file} holds images; leave it out."
             raise typer.BadParameter(message, param_hint="--stream")
-        dataset = Dataset(file, encoding=encoding, missing=missing or [])
+        dataset = Dataset(file, **reading.options)
         header = pd.DataFrame(columns=pd.Index(dataset.columns, dtype=object))
         drop_columns(header, exclude, "--exclude")
         kept = list(select_columns(header, keep, "--keep").columns)
-        return cls(dataset, exclude, kept, encoding, missing or [])
+        return cls(dataset, exclude, kept, reading)
 
     @property
     def rows(self) -> Dataset:
@@ -300,7 +297,7 @@ def _plan_of(scorer: StreamScorer) -> dict[str, Any]:
         "model": digest,
         "input": known if source.is_rereadable else secrets.token_hex(),  # a pipe is never the same input
         "options": [
-            *(source.keep, sorted(source.exclude), scorer.rule, source.encoding, sorted(source.missing)),
+            *(source.keep, sorted(source.exclude), scorer.rule, source.reading.options),
             *(scorer.append, scorer.digits),
             str(detector.device_),
         ],

@@ -59,7 +59,7 @@ def test_every_format_holds_them(cli, csv, model, tmp_path):
         (("--row", "0"), 2, "1"),
         (("--row", "3", "--top", "2"), 2, "--row and --top cannot be combined"),
         (("--keep", "nats"), 2, "'nats'"),
-        (("--output", "reasons.xlsx"), 2, ".parquet"),
+        (("--output", "reasons.xls"), 2, ".parquet"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_anomaly import VAEDetector, load
+from vae_anomaly import VAEDetector, load, write_table
 
 ANOMALOUS_ROW = 17
 READERS = {
@@ -88,6 +88,36 @@ def test_a_summary_for_machines(cli, csv, model, tmp_path, streams):
     assert len(pd.read_csv(target)) == 40
     assert json.loads(cli("score", csv, "--model", model, "--json", "--alerts", 3).out)["threshold"] is None
     assert cli("score", csv, "--model", model, "--json", "--output", "-").status == 2
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory):
+    """A model of a table with codes such as A3 and 12, and today's table, of which the codes are digits only."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("codes")
+    code = rng.choice(["A3", "12", "B9", "7"], 200)
+    size = np.where(code == "12", 10.0, 20.0) + rng.normal(size=200).round(2)
+    VAEDetector(random_state=0).fit(pd.DataFrame({"code": code, "size": size})).save(folder / "codes.vae")
+    today = pd.DataFrame({"code": ["12", "7", "12", "12"], "size": [10.0, 20.5, 20.0, 10.5]})
+    for name in ("today.csv", "today.jsonl", "today.xlsx", "today.parquet"):
+        write_table(today.assign(code=today["code"].astype(int)), folder / name)
+    return folder, load(folder / "codes.vae").anomaly_score(today)
+
+
+@pytest.mark.parametrize("name", ["today.csv", "today.jsonl", "today.xlsx", "today.parquet"])
+@pytest.mark.parametrize("streams", [(), ("--stream",)], ids=["whole", "streamed"])
+def test_codes_of_digits_are_the_codes_of_the_model(cli, coded, name, streams):
+    folder, scores = coded
+    ended = cli("score", folder / name, "--model", folder / "codes.vae", *streams)
+    np.testing.assert_allclose(table_of(ended.out)["anomaly_score"], scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("command", ["explain", "monitor", "features", "suggest", "report", "update"])
+def test_every_command_reads_codes_as_the_model_knows_them(cli, coded, tmp_path, command):
+    folder, _ = coded
+    target = tmp_path / {"report": "out.html", "update": "out.vae"}.get(command, "out.csv")
+    ended = cli(command, folder / "today.csv", "--model", folder / "codes.vae", "--output", target)
+    assert ended.status in (0, 3), ended.err
+    assert target.exists()
 
 
 @pytest.mark.parametrize("more", [(), ("--json",), ("--stream",)], ids=lambda more: " ".join(more) or "whole")
@@ -318,7 +348,7 @@ def test_a_table_that_lacks_a_column_of_the_model_says_which(cli, csv, model, tm
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--output", "scores.xlsx"), ".parquet"),
+        (("--output", "scores.xls"), ".parquet"),
         (("--output", "nowhere/scores.csv"), "There is no folder nowhere"),
         (("--output", "people.csv"), "is also an input"),
         (("--output", "folder.csv"), "folder"),

@@ -152,7 +152,7 @@ def test_a_false_alarm_rate_is_kept_row_by_row(stream, cli, csv, model):
         (("--skip-bad",), "it applies to images"),
         (("--keep", "file_row"), "'file_row' is also the name of an output column"),
         (("--output", "people.csv"), "people.csv is also an input"),
-        (("--output", "scores.xlsx"), ".parquet"),
+        (("--output", "scores.xls"), ".parquet"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,
 )

@@ -271,7 +271,7 @@ def cut_parquet(folder):
 REFUSED = {
     other_columns: r"b.csv' has other columns than '.*a.csv': it lacks 'y' and it also has 'z'",
     other_types: r"Column 'x' is int64 in '.*a.parquet' and str in '.*b.parquet'|Column 'x' is int64 in .* and object",
-    other_kinds: "are not both text or both Parquet",
+    other_kinds: "have not the same format",
     no_rows: "has column names but no rows: 'x'",
     folders: "has folders in it, which are not read: 'year=2024'",
     nothing: "There is no table in",

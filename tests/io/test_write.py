@@ -185,7 +185,7 @@ def test_a_closed_pipe_raises_for_the_caller(monkeypatch):
             write_table(FRAME, "-", file_format=file_format)
 
 
-@pytest.mark.parametrize("name", ["out", "out.txt", "out.xlsx", "out.gz", "out.parquet.gz", ".csv"])
+@pytest.mark.parametrize("name", ["out", "out.txt", "out.xls", "out.gz", "out.parquet.gz", "out.xlsx.gz", ".csv"])
 def test_an_unknown_suffix_is_an_error_that_lists_known_ones(tmp_path, name):
     with pytest.raises(DataError, match=r"\.csv, \.tsv, \.parquet, \.pq, \.jsonl, \.ndjson.*\.gz or \.zst"):
         write_table(FRAME, tmp_path / name)
@@ -193,8 +193,8 @@ def test_an_unknown_suffix_is_an_error_that_lists_known_ones(tmp_path, name):
 
 
 def test_an_unknown_format_is_an_error_that_lists_known_ones(tmp_path):
-    with pytest.raises(DataError, match="no format 'xlsx'. Choose one of csv, tsv, parquet, jsonl"):
-        write_table(FRAME, tmp_path / "out.csv", file_format="xlsx")
+    with pytest.raises(DataError, match="no format 'xls'. Choose one of csv, tsv, parquet, jsonl"):
+        write_table(FRAME, tmp_path / "out.csv", file_format="xls")
 
 
 def test_a_named_format_overrides_the_suffix(tmp_path):
@@ -224,7 +224,22 @@ def test_a_missing_folder_is_an_error(tmp_path):
         write_table(FRAME, tmp_path / "absent" / "out.csv")
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES[:5] + [".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst"])
+def test_excel_files_read_back_and_run_no_formula(tmp_path):
+    frame = FRAME.assign(t=["=1+1", "0012", None])
+    write_table(frame, tmp_path / "out.xlsx")
+    same_table(read_table(tmp_path / "out.xlsx"), frame)
+    from openpyxl import load_workbook
+
+    assert load_workbook(tmp_path / "out.xlsx").active["D2"].data_type == "s"
+
+
+def test_excel_refuses_more_rows_than_a_sheet_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr("vae_anomaly.io.write._MOST_SHEET_ROWS", 3)
+    with pytest.raises(DataError, match="An Excel sheet holds 2 rows. Write CSV"):
+        write_table(FRAME, tmp_path / "out.xlsx")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES[:5] + [".xlsx", ".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst"])
 def test_pieces_make_the_same_table(tmp_path, suffix):
     appender = Appender(tmp_path / f"pieces{suffix}")
     pieces = [appender.encode(FRAME.iloc[:2], is_first=True), appender.encode(FRAME.iloc[2:], is_first=False)]
@@ -239,7 +254,7 @@ def test_pieces_make_the_same_table(tmp_path, suffix):
 
 
 def _lines(path):
-    if path.suffix == ".parquet":
+    if path.suffix in (".parquet", ".xlsx"):
         return read_table(path).to_csv(index=False).splitlines()
     with pa.input_stream(path, compression="detect") as stream:
         return stream.read().splitlines()

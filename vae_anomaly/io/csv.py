@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
 from vae_anomaly.io.pieces import Progress, rows_per_piece
-from vae_anomaly.io.source import ByteSource, Reader, decompressed, first_bytes
+from vae_anomaly.io.source import ByteSource, Reader, decompressed, first_bytes, kept_on_disk
 from vae_anomaly.io.text import CURRENCY, Name, Notation
 
 _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
@@ -56,6 +56,10 @@ class DelimitedText:
             codecs.lookup(self.encoding)
         except LookupError as error:
             raise DataError(f"There is no encoding {encoding!r}. Try --encoding utf-8, or latin-1.") from error
+
+    def kept(self) -> "DelimitedText":
+        """The same text, to be read more than once."""
+        return DelimitedText(kept_on_disk(self.source), self.encoding, self.missing)
 
     @property
     def names(self) -> list[str]:

@@ -11,7 +11,7 @@ from vae_anomaly.data.parse import as_frame, is_frame
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.io.pieces import Piece
-from vae_anomaly.io.read import FilesSource, Rows
+from vae_anomaly.io.read import FileOptions, FilesSource, Rows
 
 Name = str | int
 Frames = Callable[[], Iterable[Any]] | Sequence[Any]
@@ -43,6 +43,9 @@ class Dataset:
         Texts in files that mark a missing cell, such as ``"?"``, besides those of `pandas.read_csv`. In frames, replace
         them by NaN.
 
+    table
+        Sheet of a spreadsheet, or table of an SQLite database, with more than one.
+
     Attributes
     ----------
     columns
@@ -70,10 +73,17 @@ class Dataset:
     [2, 1]
     """
 
-    def __init__(self, source: Paths | Frames, *, encoding: str = "utf-8", missing: str | Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        source: Paths | Frames,
+        *,
+        encoding: str = "utf-8",
+        missing: str | Sequence[str] = (),
+        table: str | None = None,
+    ) -> None:
         self._source: RowSource
         if _are_paths(source):
-            self._source = FilesSource(source, encoding, missing)
+            self._source = FilesSource(source, FileOptions.of(encoding, missing, table))
         elif missing:
             raise DataError(f"Markers of missing cells ({missing!r}) apply to files. In frames, replace them by NaN.")
         else:

@@ -19,19 +19,41 @@ from vae_anomaly.formatting import listed_names
 from vae_anomaly.io.csv import DelimitedText, ends_in_delimiter
 from vae_anomaly.io.parquet import MAGIC, ParquetTable, joint_categories, with_missing
 from vae_anomaly.io.pieces import Progress
-from vae_anomaly.io.source import STANDARD_INPUT, ByteSource, byte_source, first_bytes, kept_in_memory, kept_on_disk
+from vae_anomaly.io.records import FEATHER, SPREADSHEETS, SQLITE, FeatherTable, JsonRecords, Spreadsheet, SqliteTable
+from vae_anomaly.io.source import STANDARD_INPUT, ByteSource, byte_source, first_bytes, kept_in_memory
 from vae_anomaly.io.text import Notation, TextColumn, known_frame, texts_of, typed_frame
 
 Name = str | int
-StoredTable = ParquetTable | DelimitedText
+TypedFile = ParquetTable | FeatherTable  # whose columns have types
+TextFile = DelimitedText | JsonRecords | Spreadsheet | SqliteTable  # whose cells are text
 Rows = Iterator[tuple[pd.DataFrame, pd.DataFrame, str | None]]
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".jsonl", ".ndjson", ".json", ".xlsx", ".ods", ".feather")
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
+UNREAD = {  # first bytes of formats that are not read, and what a person does
+    b"\x89HDF": ("an HDF5 file", "pandas.read_hdf"),
+    b"ORC": ("an ORC file", "pandas.read_orc"),
+    b"Obj\x01": ("an Avro file", "fastavro or polars.read_avro"),
+    b"$FL2": ("an SPSS file", "pandas.read_spss"),
+    b"<stata_dta>": ("a Stata file", "pandas.read_stata"),
+    b"HEADER RECORD": ("a SAS file", "pandas.read_sas"),
+    b"\x93NUMPY": ("a NumPy file", "numpy.load"),
+    b"RDX": ("an R file", "R's write.csv"),
+    b"%PDF": ("a PDF file", "a table extractor"),
+    b"<!DOCTYPE": ("a page of HTML", "pandas.read_html"),
+    b"<html": ("a page of HTML", "pandas.read_html"),
+    b"<?xml": ("an XML file", "pandas.read_xml"),
+    b"\x80\x04\x95": ("a pickle, which could run code", "the program that wrote it"),
+}
 _IGNORED = (".", "_")  # first characters of hidden files, and of files such as _SUCCESS
 
 
 def read_table(
-    source: str | PathLike[str], *, encoding: str = "utf-8", missing: str | Sequence[str] = ()
+    source: str | PathLike[str],
+    *,
+    encoding: str = "utf-8",
+    missing: str | Sequence[str] = (),
+    table: str | None = None,
 ) -> pd.DataFrame:
     """
     Read a table.
@@ -39,12 +61,15 @@ def read_table(
     Parameters
     ----------
     source
-        A file, or "-" for standard input: Parquet, or delimited text with a line of column names, possibly compressed
-        with gzip or zstd. The format is recognised by the content.
+        A file, or "-" for standard input: delimited text with a line of column names, Parquet, Feather, JSON lines or
+        an array of JSON records, a sheet of Excel or ODS (the extra ``excel``), or a table of an SQLite database; also
+        compressed with gzip, zstd, bzip2, xz or zip. The format is recognised by the content.
     encoding
         Encoding of text that has no byte-order mark.
     missing
         Texts that mark a missing cell, such as ``"?"``, besides those of `pandas.read_csv`.
+    table
+        Sheet of a spreadsheet, or table of a database, with more than one.
 
     Raises
     ------
@@ -52,7 +77,7 @@ def read_table(
         If there is no such file, or it is not a table with at least one row. The message names the fault, its line and
         the remedy.
     """
-    return read_whole(source, encoding=encoding, missing=missing).frame
+    return read_whole(source, encoding=encoding, missing=missing, table=table).frame
 
 
 class WholeTable(Protocol):
@@ -118,13 +143,33 @@ def as_known(frame: pd.DataFrame, reading: Mapping[Name, str]) -> pd.DataFrame:
     return frame.assign(**{str(name): cells for name, cells in codes.items()}) if codes else frame
 
 
-def read_whole(source: str | PathLike[str], *, encoding: str, missing: str | Sequence[str]) -> WholeTable:
+@dataclass(frozen=True)
+class FileOptions:
+    """How files are read: the encoding of text, further markers of missing cells, and the sheet or table in a file."""
+
+    encoding: str = "utf-8"
+    missing: tuple[str, ...] = ()
+    table: str | None = None
+
+    @classmethod
+    def of(cls, encoding: str, missing: str | Sequence[str], table: str | None) -> "FileOptions":
+        """Options as users give them."""
+        return cls(encoding, (missing,) if isinstance(missing, str) else tuple(missing), table)
+
+
+def read_whole(
+    source: str | PathLike[str],
+    *,
+    encoding: str = "utf-8",
+    missing: str | Sequence[str] = (),
+    table: str | None = None,
+) -> WholeTable:
     """Read a table, to be had in types that fit its cells, in those of a fit, or as it stands in the file."""
-    table = _stored_table(kept_in_memory(byte_source(source)), encoding, missing)
-    read = table.read()
-    whole: WholeTable = WholeText(read, table.notation) if isinstance(table, DelimitedText) else WholeFrame(read)
+    stored = _stored_table(kept_in_memory(byte_source(source)), FileOptions.of(encoding, missing, table))
+    read = stored.read()
+    whole: WholeTable = WholeText(read, stored.notation) if isinstance(stored, TextFile) else WholeFrame(read)
     if not len(read):
-        raise _no_rows(table.name, table.names)
+        raise _no_rows(stored.name, stored.names)
     return whole
 
 
@@ -168,7 +213,9 @@ def table_files(source: str | PathLike[str] | Sequence[str | PathLike[str]]) -> 
         files = [entry for entry in entries if _is_table(entry.name)]
         if not files:
             suffixes = ", ".join(SUFFIXES)
-            raise DataError(f"There is no table in {str(path)!r}. Tables end in {suffixes}, or these with .gz or .zst.")
+            packed = ", ".join(COMPRESSED)
+            message = f"There is no table in {str(path)!r}. Tables end in {suffixes}, or these with one of {packed}."
+            raise DataError(message)
     else:
         return [path]
     return sorted(files, key=lambda file: [_numbers_as_numbers(part) for part in file.parts])
@@ -176,7 +223,7 @@ def table_files(source: str | PathLike[str] | Sequence[str | PathLike[str]]) -> 
 
 def _is_table(name: str) -> bool:
     stem, suffix = os.path.splitext(name.lower())
-    return (stem if suffix in (".gz", ".zst") else name.lower()).endswith(SUFFIXES) and not name.startswith(_IGNORED)
+    return (stem if suffix in COMPRESSED else name.lower()).endswith(SUFFIXES) and not name.startswith(_IGNORED)
 
 
 def _numbers_as_numbers(name: str) -> list[tuple[int, int, str]]:
@@ -192,12 +239,9 @@ class FilesSource:
     Without a ``plan``, all columns are read with the types that they would have in one file.
     """
 
-    def __init__(
-        self, source: Any, encoding: str, missing: str | Sequence[str] = (), plan: "_Plan | None" = None
-    ) -> None:
+    def __init__(self, source: Any, options: FileOptions, plan: "_Plan | None" = None) -> None:
         self._source = source
-        self._encoding = encoding
-        self._missing = missing
+        self._options = options
         self._plan = plan
         self._progress = Progress()
 
@@ -244,16 +288,16 @@ class FilesSource:
         given = names[:-1] if self._ends_in_delimiter and names[-1] not in (*schema.names, *keep) else names
         chosen = {*schema.choose([name for name in given if name not in without]), *keep}
         plan = _Plan([name for name in given if name in chosen], schema.reading, [*keep])
-        fitted = FilesSource(self._source, self._encoding, self._missing, plan)
+        fitted = FilesSource(self._source, self._options, plan)
         cached = ("_tables", "_inferred")  # standard input cannot be read a second time
         fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in cached})
         return fitted
 
     @cached_property
-    def _tables(self) -> list[StoredTable]:
+    def _tables(self) -> list[TypedFile | TextFile]:
         """The files, which all have the same format and columns."""
         names = self.files or [STANDARD_INPUT]
-        tables = [_stored_table(byte_source(name), self._encoding, self._missing) for name in names]
+        tables = [_stored_table(byte_source(name), self._options) for name in names]
         for table in tables[1:]:
             _check_same_columns(tables[0], table)
         return tables
@@ -265,22 +309,17 @@ class FilesSource:
 
     @cached_property
     def _types(self) -> dict[Name, Any]:
-        """Types of the columns of all Parquet files together."""
-        return _joint_types([table for table in self._tables if isinstance(table, ParquetTable)])
+        """Types of the columns of all files together, if these have types."""
+        return _joint_types([table for table in self._tables if isinstance(table, TypedFile)])
 
     @cached_property
     def _inferred(self) -> dict[Name, TextColumn]:
         """What the columns of text files hold, from one pass over all rows."""
-        self._tables[:] = [
-            DelimitedText(kept_on_disk(table.source), table.encoding, table.missing)
-            if isinstance(table, DelimitedText)
-            else table
-            for table in self._tables
-        ]
+        self._tables[:] = [table.kept() if isinstance(table, TextFile) else table for table in self._tables]
         columns: dict[Name, TextColumn] = {name: TextColumn() for name in self._tables[0].names}
         self._progress = progress = Progress()
         for table in self._tables:
-            if isinstance(table, DelimitedText):
+            if isinstance(table, TextFile):
                 for cells in table.pieces(progress):
                     for name, column in columns.items():
                         column.see(cells.column(str(name)), table.notation.of(name))
@@ -290,11 +329,11 @@ class FilesSource:
     def _frames(self, columns: list[Name], keep: list[Name]) -> Rows:
         """Rows of all files."""
         names: list[str] | list[None] = self.files or [None]
-        if self._plan is None and isinstance(self._tables[0], DelimitedText):
+        if self._plan is None and isinstance(self._tables[0], TextFile):
             _ = self._inferred  # it may have put standard input on the disk
         self._progress = progress = Progress()
         for table, file in zip(self._tables, names, strict=True):
-            if isinstance(table, ParquetTable):
+            if isinstance(table, TypedFile):
                 reading = {} if self._plan is None else self._plan.reading
                 for frame in table.pieces(self._types, progress, only={*columns, *keep}):
                     yield as_known(frame[columns], reading), frame[keep], file
@@ -314,9 +353,26 @@ def _no_rows(name: str, columns: Iterable[object]) -> DataError:
     return DataError(f"{name} has column names but no rows: {listed_names(columns)}. Add rows.")
 
 
-def _stored_table(source: ByteSource, encoding: str, missing: str | Sequence[str]) -> StoredTable:
-    markers = [missing] if isinstance(missing, str) else list(missing)
-    return ParquetTable(source, markers) if first_bytes(source) == MAGIC else DelimitedText(source, encoding, markers)
+def _stored_table(source: ByteSource, options: FileOptions) -> TypedFile | TextFile:
+    """The file in the format that its first bytes show."""
+    head, missing = first_bytes(source), options.missing
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for magic, (kind, remedy) in UNREAD.items():
+        if start.startswith(magic):
+            raise DataError(f"{source.name} is {kind}, which is not read. Convert it to CSV or Parquet, with {remedy}.")
+    if head.startswith(SPREADSHEETS):
+        return Spreadsheet(source, missing, options.table)
+    if head.startswith(SQLITE):
+        return SqliteTable(source, missing, options.table)
+    if options.table is not None:
+        raise DataError(f"{source.name} has one table, so --table {options.table!r} (table=) does not apply.")
+    if head.startswith(MAGIC):
+        return ParquetTable(source, missing)
+    if head.startswith(FEATHER):
+        return FeatherTable(source, missing)
+    if start.startswith(b"{") or re.match(rb"\[\s*(\{|\])", start):
+        return JsonRecords(source, missing)
+    return DelimitedText(source, options.encoding, missing)
 
 
 @dataclass(frozen=True)
@@ -332,10 +388,10 @@ class _Plan:
     keep: list[Name]
 
 
-def _check_same_columns(first: StoredTable, other: StoredTable) -> None:
+def _check_same_columns(first: TypedFile | TextFile, other: TypedFile | TextFile) -> None:
     """Refuse a file that has another format than the first, or other columns."""
     if type(first) is not type(other):
-        raise DataError(f"{first.name} and {other.name} are not both text or both Parquet. Name files of one format.")
+        raise DataError(f"{first.name} and {other.name} have not the same format. Name files of one format.")
     missing = [name for name in first.names if name not in other.names]
     added = [name for name in other.names if name not in first.names]
     if missing or added:
@@ -348,8 +404,8 @@ def _check_same_columns(first: StoredTable, other: StoredTable) -> None:
         )
 
 
-def _joint_types(tables: list[ParquetTable]) -> dict[Name, Any]:
-    """Types of the columns of all Parquet files together."""
+def _joint_types(tables: Sequence[TypedFile]) -> dict[Name, Any]:
+    """Types of the columns of all files together."""
     joint: dict[Name, Any] = {}
     for name in tables[0].names:
         types = [(table.types[name], table.name) for table in tables]

@@ -1,10 +1,13 @@
 """Where a table's bytes come from: a file, standard input or a pipe, opened and decompressed."""
 
+import bz2
 import gzip
 import io
+import lzma
 import shutil
 import sys
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +19,13 @@ from weakref import finalize
 import pyarrow as pa
 
 from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import counted, listed_names
 from vae_anomaly.io.pieces import Progress
 
 STANDARD_INPUT = "-"
-_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_MAGIC = 4  # bytes that identify a compression or a format
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz", b"PK\x03\x04": "zip"}
+_OFFICE = (b"[Content_Types].xml", b"_rels/", b"docProps/", b"xl/", b"mimetype")  # first files of a spreadsheet
+_MAGIC = 64  # bytes that identify a compression or a format
 _BUFFER = 2**18
 _REPLAYED = 2**25  # bytes of a pipe that can be read again: enough to find out what it holds
 
@@ -83,7 +88,7 @@ def seekable(source: ByteSource) -> ByteSource:
 
 
 def first_bytes(source: ByteSource) -> bytes:
-    """The first four bytes after decompression."""
+    """The first 64 bytes after decompression."""
     with decompressed(source) as stream:
         return stream.read(_MAGIC)
 
@@ -181,6 +186,10 @@ def _temporary_copy(stream: BinaryIO, name: str) -> KeptStream:
 
 def _compression(stream: Any) -> str | None:
     head = stream.peek(_MAGIC)[:_MAGIC]
+    if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":
+        return "bzip2"
+    if head.startswith(b"PK\x03\x04") and head[30:].startswith(_OFFICE):
+        return None
     return next((name for magic, name in _COMPRESSIONS.items() if head.startswith(magic)), None)
 
 
@@ -244,6 +253,22 @@ class _PipeReader(Reader):
         return block
 
 
+def _only_member(stored: Any, name: str) -> Any:
+    """The one file of a zip archive."""
+    if not stored.seekable():
+        raise DataError(f"{name} is a zip archive, which cannot be read from a pipe. Write it to a file, or use gzip.")
+    try:
+        archive = zipfile.ZipFile(stored)
+        members = [member for member in archive.infolist() if not member.is_dir() and "__MACOSX" not in member.filename]
+        if len(members) != 1:
+            files = listed_names([member.filename for member in members], 5)
+            held = f"{counted(len(members), 'files')}{': ' if files else ''}{files}"
+            raise DataError(f"{name} holds {held}. Unpack it and name one.")
+        return archive.open(members[0])
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # RuntimeError: it has a password
+        raise DataError(f"{name} is a zip archive that cannot be unpacked ({error}). Unpack it yourself.") from error
+
+
 class _Decompressed(Reader):
     """Reads a compressed stream, refuses NUL bytes in text, and reports progress in stored bytes."""
 
@@ -259,13 +284,19 @@ class _Decompressed(Reader):
                 self.stream: Any = gzip.GzipFile(fileobj=stored, mode="rb")
             case "zstd":
                 self.stream = pa.CompressedInputStream(stored, "zstd")
+            case "bzip2":
+                self.stream = bz2.BZ2File(stored)
+            case "xz":
+                self.stream = lzma.LZMAFile(stored)  # noqa: SIM115 (it lives as long as this reader)
+            case "zip":
+                self.stream = _only_member(stored, name)
             case _:
                 self.stream = stored
 
     def next_block(self, size: int) -> bytes:
         try:
             block: bytes = self.stream.read(size)
-        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException) as error:
             if self.compression is None:
                 raise
             fault = f"is damaged or cut short: it cannot be decompressed ({self.compression})"
@@ -273,7 +304,7 @@ class _Decompressed(Reader):
         if self.is_text:
             if (position := block.find(b"\0")) >= 0:
                 line = 1 + self.n_lines + block.count(b"\n", 0, position)
-                raise DataError(f"{self.name} is not text: line {line} has a NUL byte. Give CSV or Parquet.")
+                raise DataError(f"{self.name} is not text: line {line} has a NUL byte. Give a table.")
             self.n_lines += block.count(b"\n")
         self.progress.here = self.stored.tell()
         return block

@@ -1,4 +1,4 @@
-"""Write tables as CSV, TSV, Parquet or JSON lines, in one go or in pieces, also compressed."""
+"""Write tables as CSV, TSV, Parquet, JSON lines or Excel, in one go or in pieces, also compressed."""
 
 import csv
 import gzip
@@ -6,7 +6,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.io.atomic import whole_file
 
 _FORMATS = {
@@ -27,7 +27,13 @@ _FORMATS = {
     ".pq": "parquet",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".xlsx": "xlsx",
 }
+_WHOLE = ("parquet", "xlsx")  # files that cannot be extended or compressed
+
+
+_MOST_SHEET_ROWS, _LONGEST_CELL = 2**20, 32_767  # of Excel
+_NOT_IN_EXCEL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def write_table(frame: pd.DataFrame, target: str | PathLike[str], *, file_format: str | None = None) -> None:
@@ -42,8 +48,8 @@ def write_table(frame: pd.DataFrame, target: str | PathLike[str], *, file_format
     target
         A file, or "-" for standard output.
     file_format
-        "csv", "tsv", "parquet" or "jsonl"; by default the format of the file's suffix, and CSV on standard output. A
-        text format is compressed if ``.gz`` or ``.zst`` follows its suffix.
+        "csv", "tsv", "parquet", "jsonl" or "xlsx" (the extra ``excel``); by default the format of the file's suffix,
+        and CSV on standard output. A text format is compressed if ``.gz`` or ``.zst`` follows its suffix.
 
     Raises
     ------
@@ -69,7 +75,7 @@ def format_of(target: str | PathLike[str]) -> str:
     suffixes = [suffix.lower() for suffix in Path(target).suffixes]
     is_compressed = suffixes[-1:] in ([".gz"], [".zst"])
     found = _FORMATS.get("".join(suffixes[-2:-1] if is_compressed else suffixes[-1:]))
-    if found is None or (is_compressed and found == "parquet"):
+    if found is None or (is_compressed and found in _WHOLE):
         known = f"{', '.join(_FORMATS)}, and those of text followed by .gz or .zst"
         raise DataError(f"The suffix of {str(target)!r} is not that of a known format. Known are {known}.")
     return found
@@ -91,7 +97,7 @@ class Appender:
     def __init__(self, target: str | PathLike[str]) -> None:
         self._target = target
         self._format = format_of(target)
-        self.is_draft = self._format == "parquet"  # the file must be made by `convert`
+        self.is_draft = self._format in _WHOLE  # the file must be made by `convert`
 
     def encode(self, frame: pd.DataFrame, *, is_first: bool) -> bytes:
         """Bytes of a piece."""
@@ -106,7 +112,11 @@ class Appender:
         return bytes(encoded.getvalue())
 
     def convert(self, draft: Path, target: Path) -> None:
-        """Write the Parquet file from its draft."""
+        """Write the Parquet or Excel file from its draft."""
+        if self._format == "xlsx":
+            with pa.OSFile(str(draft), "rb") as source, target.open("wb") as stream:
+                _write_sheet((table.to_pandas() for table in _tables_of(source)), stream)
+            return
         group_rows = 2**18
         with pa.OSFile(str(draft), "rb") as source:
             schema = pa.unify_schemas([table.schema for table in _tables_of(source)], promote_options="permissive")
@@ -219,6 +229,41 @@ def _write_json_lines(frame: pd.DataFrame, stream: BinaryIO, _header: bool) -> N
         stream.write(lines.encode("utf-8", "backslashreplace"))
 
 
+def _write_excel(frame: pd.DataFrame, stream: BinaryIO, _header: bool) -> None:
+    _write_sheet([frame], stream)
+
+
+def _write_sheet(frames: Iterable[pd.DataFrame], stream: BinaryIO) -> None:
+    """Write frames below one another; no text is a formula."""
+    try:
+        from openpyxl import Workbook
+        from openpyxl.cell import WriteOnlyCell
+    except ImportError as error:
+        raise MissingExtraError(
+            'Excel files need the extra: pip install "vae-anomaly[excel]". Or write CSV.'
+        ) from error
+    book = Workbook(write_only=True)
+    sheet, n_rows = book.create_sheet("scores"), 0
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        text = WriteOnlyCell(sheet, _NOT_IN_EXCEL.sub("\N{REPLACEMENT CHARACTER}", value)[:_LONGEST_CELL])
+        text.data_type = "s"
+        return text
+
+    for frame in frames:
+        if not n_rows:
+            sheet.append([cell(str(name)) for name in frame.columns])
+        n_rows += len(frame)
+        if n_rows >= _MOST_SHEET_ROWS:
+            sheet.close()
+            raise DataError(f"An Excel sheet holds {_MOST_SHEET_ROWS - 1:,} rows. Write CSV or Parquet instead.")
+        for row in zip(*(_json_values(series) for _, series in frame.items()), strict=True):
+            sheet.append([cell(value) for value in row])
+    book.save(stream)
+
+
 def _json_values(series: pd.Series) -> list[Any]:
     is_missing = series.isna()
     return [None if gap else _json_value(value) for value, gap in zip(series.astype(object), is_missing, strict=True)]
@@ -238,4 +283,5 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, BinaryIO, bool], None]] = {  # frame
     "tsv": _write_tsv,
     "parquet": _write_parquet,
     "jsonl": _write_json_lines,
+    "xlsx": _write_excel,
 }

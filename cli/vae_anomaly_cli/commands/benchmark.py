@@ -51,6 +51,7 @@ def benchmark(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
+    table: options.TableName = None,
     track: options.Track = False,
     experiment: options.Experiment = None,
     run_name: options.RunName = None,
@@ -76,14 +77,14 @@ def benchmark(
         from vae_anomaly import read_table
         from vae_anomaly.comparison import Comparison, anomaly_labels
 
-        table = read_table(file, encoding=encoding, missing=missing or [])
-        is_anomaly = anomaly_labels(select_columns(table, [label], "--label")[label], anomaly_values or [])
-        rows = drop_columns(table, [label, *(exclude or [])], "--exclude")
+        rows_read = read_table(file, encoding=encoding, missing=missing or [], table=table)
+        is_anomaly = anomaly_labels(select_columns(rows_read, [label], "--label")[label], anomaly_values or [])
+        rows = drop_columns(rows_read, [label, *(exclude or [])], "--exclude")
         comparison = Comparison(rows, is_anomaly, novelty=novelty, device=device, kinds=options.kinds_of(kind))
         measured = None
         if tracker is not None:
             values = anomaly_values or "true or not 0"
-            tracker.begin(table, {"label": label, "anomaly_values": values, "novelty": novelty, "seeds": seeds})
+            tracker.begin(rows_read, {"label": label, "anomaly_values": values, "novelty": novelty, "seeds": seeds})
         try:
             plan = comparison.plan([(seed + more) % 2**32 for more in range(seeds)])
             names = [f"{method}, seed {used}" for method, used in plan]
@@ -92,7 +93,7 @@ def benchmark(
             if tracker is not None:
                 tracker.end(measured)
     if as_json:
-        facts = {"rows": len(table), "anomalous": is_anomaly.sum(), "chance": comparison.anomaly_fraction}
+        facts = {"rows": len(rows_read), "anomalous": is_anomaly.sum(), "chance": comparison.anomaly_fraction}
         print_json({**facts, "measured": measured.to_dict("records")})
     if output is None and not as_json and is_terminal(sys.stdout):
         _show(measured)
@@ -100,7 +101,7 @@ def benchmark(
         write_rows(measured, output, f"{len(measured)} rows written.", quiet=quiet)
     how = "trained on half of the normal rows, all others scored" if novelty else "trained on all rows, all scored"
     chance = f"chance gives an average precision of {number(comparison.anomaly_fraction, 2)}"
-    remark(f"{is_anomaly.sum()} of {len(table)} rows are anomalous; {how}; {chance}.", quiet=quiet)
+    remark(f"{is_anomaly.sum()} of {len(rows_read)} rows are anomalous; {how}; {chance}.", quiet=quiet)
     report_run(tracker, quiet=quiet)
 
 

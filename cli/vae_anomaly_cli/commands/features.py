@@ -6,7 +6,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import read_input, read_model, refuse_output_names
+from vae_anomaly_cli.inputs import Reading, read_input, read_model, refuse_output_names
 from vae_anomaly_cli.output import check_table_output, plain_warnings, write_rows
 
 EXAMPLES = """Examples:
@@ -30,6 +30,7 @@ def features(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
+    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -45,11 +46,11 @@ def features(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], keep or [], encoding, missing, skip_bad=skip_bad)
+            source = read_input(context, file, [], keep or [], Reading(encoding, missing, table), skip_bad=skip_bad)
         detector = read_model(model, device)
         refuse_output_names(keep or [], detector.get_feature_names_out())
         with naming(file):
             latents = detector.transform(source.rows_for(detector))
-    table = source.identifiers().join(pd.DataFrame(latents, columns=detector.get_feature_names_out()))
-    message = f"{len(table)} rows written, with {latents.shape[1]} latent features from the model's first member."
-    write_rows(table, output, message, quiet=quiet)
+    rows = source.identifiers().join(pd.DataFrame(latents, columns=detector.get_feature_names_out()))
+    message = f"{len(rows)} rows written, with {latents.shape[1]} latent features from the model's first member."
+    write_rows(rows, output, message, quiet=quiet)

@@ -8,7 +8,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.inputs import ImageInput, TableInput, is_long, read_input, trained_on
+from vae_anomaly_cli.inputs import ImageInput, Reading, TableInput, is_long, read_input, trained_on
 from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
 from vae_anomaly_cli.stream import StreamedTable
 from vae_anomaly_cli.tracking import new_tracker, report_run
@@ -61,6 +61,7 @@ def fit(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
+    table: options.TableName = None,
     stream: options.StreamFit = False,
     skip_bad: options.SkipBad = False,
     track: options.Track = False,
@@ -76,7 +77,9 @@ def fit(
     check_output(output, inputs=(file,))
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):
-        source = _read(context, file, output, exclude or [], encoding, missing, stream=stream, skip_bad=skip_bad)
+        source = _read(
+            context, file, output, exclude or [], Reading(encoding, missing, table), stream=stream, skip_bad=skip_bad
+        )
         detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
         callbacks = [*([] if tracker is None else [tracker]), ModelWriter(output, checkpoint, quiet=quiet)]
         detector.set_params(purpose=purpose.value, image_shape=source.image_shape)
@@ -117,19 +120,18 @@ def _read(
     file: str,
     output: str,
     exclude: list[str],
-    encoding: str,
-    missing: list[str] | None,
+    reading: Reading,
     *,
     stream: bool,
     skip_bad: bool,
 ) -> StreamedTable | TableInput | ImageInput:
     """Read FILE, or only its column names if the fit reads it piece by piece."""
     if not (stream or is_long(file)):
-        return read_input(context, file, exclude, [], encoding, missing, skip_bad=skip_bad)
+        return read_input(context, file, exclude, [], reading, skip_bad=skip_bad)
     refuse_given(
         context, {"skip_bad": "--skip-bad"}, f"it applies to images, and {file} is read as a table; leave it out."
     )
-    source = StreamedTable.read(file, exclude, [], encoding, missing)
+    source = StreamedTable.read(file, exclude, [], reading)
     check_output(output, inputs=tuple(source.dataset.files))
     return source
 

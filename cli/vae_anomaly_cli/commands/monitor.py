@@ -11,7 +11,7 @@ import typer
 from vae_anomaly.formatting import number, p_value, printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import FOUND, naming, user_errors
-from vae_anomaly_cli.inputs import read_input, read_model
+from vae_anomaly_cli.inputs import Reading, read_input, read_model
 from vae_anomaly_cli.output import (
     check_summary_output,
     check_table_output,
@@ -56,6 +56,7 @@ def monitor(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
+    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -74,7 +75,7 @@ def monitor(
     check_summary_output(output, as_json=as_json)
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, exclude or [], [], encoding, missing, skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], [], Reading(encoding, missing, table), skip_bad=skip_bad)
 
         detector = read_model(model, device, excluded=exclude or [])
         with naming(file):

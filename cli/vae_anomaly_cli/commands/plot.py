@@ -8,7 +8,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.inputs import TableInput, read_input, read_model, select_columns
+from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, select_columns
 from vae_anomaly_cli.output import check_picture_output, plain_warnings, remark
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ vae-anomaly plot samples data.csv --model data.vae --output samples.png
 vae-anomaly plot reconstructions digits/ --model digits.vae --output reconstructions.svg
 
 vae-anomaly plot traversal --model data.vae --output traversal.pdf"""
-FILE_OPTIONS = {"encoding": "--encoding", "missing": "--missing", "skip_bad": "--skip-bad"}
+FILE_OPTIONS = {"encoding": "--encoding", "missing": "--missing", "table": "--table", "skip_bad": "--skip-bad"}
 
 app = typer.Typer(
     help="Draw a model, or rows or images as the model represents them.", no_args_is_help=True, epilog=EXAMPLES
@@ -62,6 +62,7 @@ def latents(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
+    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -70,7 +71,7 @@ def latents(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], [], encoding, missing, skip_bad=skip_bad)
+            source = read_input(context, file, [], [], Reading(encoding, missing, table), skip_bad=skip_bad)
             if color is not None and isinstance(source, TableInput):
                 select_columns(source.rows, [color], "--color")
         detector = read_model(model, device)
@@ -98,6 +99,7 @@ def samples(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
+    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -110,7 +112,7 @@ def samples(
         source = None
         if file is not None:
             with naming(file):
-                source = read_input(context, file, [], [], encoding, missing, skip_bad=skip_bad)
+                source = read_input(context, file, [], [], Reading(encoding, missing, table), skip_bad=skip_bad)
         detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_samples
@@ -134,6 +136,7 @@ def reconstructions(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
+    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -142,7 +145,7 @@ def reconstructions(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], [], encoding, missing, skip_bad=skip_bad)
+            source = read_input(context, file, [], [], Reading(encoding, missing, table), skip_bad=skip_bad)
         detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_reconstructions

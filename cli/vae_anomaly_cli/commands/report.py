@@ -10,7 +10,7 @@ from vae_anomaly.report import require_jinja
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.errors import naming, refuse_several, user_errors
-from vae_anomaly_cli.inputs import read_input, read_model
+from vae_anomaly_cli.inputs import Reading, read_input, read_model
 from vae_anomaly_cli.output import check_page_output, plain_warnings, remark
 
 EXAMPLES = """Examples:
@@ -44,6 +44,7 @@ def report(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
+    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -61,7 +62,9 @@ def report(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, exclude or [], keep or [], encoding, missing, skip_bad=skip_bad)
+            source = read_input(
+                context, file, exclude or [], keep or [], Reading(encoding, missing, table), skip_bad=skip_bad
+            )
         if model is not None:
             detector = read_model(model, device, excluded=exclude or [])
         with naming(file):

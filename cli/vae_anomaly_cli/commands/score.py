@@ -11,7 +11,7 @@ import typer
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.errors import FOUND, naming, refuse_given, refuse_several, user_errors
-from vae_anomaly_cli.inputs import ALL, ImageInput, TableInput, read_input, read_model, refuse_output_names
+from vae_anomaly_cli.inputs import ALL, ImageInput, Reading, TableInput, read_input, read_model, refuse_output_names
 from vae_anomaly_cli.output import (
     MEASURES,
     SHOWN,
@@ -131,6 +131,7 @@ def score(
     device: options.Device = "auto",
     encoding: options.Encoding = "utf-8",
     missing: options.Missing = None,
+    table: options.TableName = None,
     stream: options.Stream = False,
     skip_bad: options.SkipBad = False,
     track: options.Track = False,
@@ -176,7 +177,7 @@ def score(
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     if stream:
         with plain_warnings(quiet=quiet), naming(file):
-            streamed = StreamedTable.read(file, exclude or [], kept, encoding, missing)
+            streamed = StreamedTable.read(file, exclude or [], kept, Reading(encoding, missing, table))
             refuse_output_names(streamed.keep, own)
             check_table_output(output, inputs=(*streamed.dataset.files, model))
             if model is not None:
@@ -190,7 +191,9 @@ def score(
     else:
         with plain_warnings(quiet=quiet):
             with naming(file):
-                source = read_input(context, file, exclude or [], kept, encoding, missing, skip_bad=skip_bad)
+                source = read_input(
+                    context, file, exclude or [], kept, Reading(encoding, missing, table), skip_bad=skip_bad
+                )
                 refuse_output_names(source.kept.columns if isinstance(source, TableInput) else [], own)
             if model is not None:
                 detector = read_model(model, device, excluded=exclude or [])

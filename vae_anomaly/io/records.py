@@ -1,0 +1,307 @@
+"""Tables in JSON, spreadsheets and Feather files, which hold values and not text alone.
+
+JSON and spreadsheets become columns of text, as `DelimitedText` gives them: their numbers keep all their digits, and a
+model reads its columns in the same way.
+"""
+
+import io
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import date, datetime, time
+from functools import cached_property
+from itertools import chain, islice
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from vae_anomaly.errors import DataError, MissingExtraError
+from vae_anomaly.formatting import counted, listed_names, shorten
+from vae_anomaly.io.pieces import Progress, rows_per_piece
+from vae_anomaly.io.source import ByteSource, StoredFile, decompressed, kept_on_disk
+from vae_anomaly.io.text import Notation
+
+_SNIFFED = 1_000  # records that name the columns
+_AT_ONCE = 2**12  # records
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # Excel's and ODS; Excel's before 2007
+SQLITE = b"SQLite format 3\0"
+FEATHER = (b"ARROW1", b"FEA1")
+
+
+class JsonRecords:
+    """JSON lines, or an array of records: every record is a row, every key a column. ``missing`` mark missing cells."""
+
+    def __init__(self, source: ByteSource, missing: Sequence[str] = ()) -> None:
+        self.source = source
+        self.missing = missing
+        self.name = source.name
+        self.size = source.size
+        self.notation = Notation(missing=tuple(missing))
+
+    def kept(self) -> "JsonRecords":
+        """The same records, to be read more than once."""
+        return JsonRecords(kept_on_disk(self.source), self.missing)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Keys of the first records, in the order of their appearance."""
+        return list(dict.fromkeys(key for _, record in islice(self._records(Progress()), _SNIFFED) for key in record))
+
+    def read(self) -> Any:
+        """All rows, an arrow table of text."""
+        return pa.concat_tables([_as_text([], self.names), *self._tables(Progress())])
+
+    def pieces(self, progress: Progress) -> Iterator[Any]:
+        """Rows in pieces, arrow tables of text; ``progress`` is updated with the bytes read."""
+        return _of_size(self._tables(progress), self.names)
+
+    def _tables(self, progress: Progress) -> Iterator[Any]:
+        records, known = self._records(progress), set(self.names)
+        while some := list(islice(records, _AT_ONCE)):
+            for number, record in some:
+                if unknown := [key for key in record if key not in known]:
+                    message = f"record {number:,} has {listed_names(unknown)}, which the first {_SNIFFED:,} lack"
+                    raise DataError(f"{self.name}: {message}. Add the keys to the first record, with null.")
+            yield _as_text([[record.get(name) for name in self.names] for _, record in some], self.names)
+
+    def _records(self, progress: Progress) -> Iterator[tuple[int, dict[str, Any]]]:
+        with decompressed(self.source, progress) as stream:
+            lines = io.TextIOWrapper(stream, encoding="utf-8-sig")
+            try:
+                start = next(filter(str.strip, lines), "")
+            except UnicodeError as error:
+                raise DataError(f"{self.name} is not UTF-8 text, as JSON is. Convert it.") from error
+            if start.lstrip().startswith("["):  # an array is parsed at once
+                found: Iterable[Any] = self._parsed(start + lines.read(), 1)
+            else:
+                found = (self._parsed(line, n) for n, line in enumerate(chain([start], lines), 1) if line.strip())
+            for number, record in enumerate(found, 1):
+                if not isinstance(record, dict):
+                    shown = shorten(record)
+                    raise DataError(
+                        f"{self.name}: record {number:,} is {shown}, not an object of names and values. "
+                        'Write rows as {"name": value, ...}.'
+                    )
+                for key, value in record.items():
+                    if isinstance(value, dict | list):
+                        where = f"{self.name}: record {number:,} has {shorten(value)} in {shorten(key)!r}"
+                        raise DataError(f"{where}; a cell holds one value. Split it into columns.")
+                yield number, record
+
+    def _parsed(self, text: str, line: int) -> Any:
+        try:
+            return json.loads(text, parse_float=str, parse_int=str, parse_constant=lambda _: None)
+        except (ValueError, RecursionError) as error:
+            where = f"line {line + text.count(chr(10), 0, getattr(error, 'pos', 0) - 1):,}"
+            raise DataError(f"{self.name} is not JSON: {where} cannot be parsed. Write one record a line.") from error
+
+
+class Spreadsheet:
+    """A sheet of an Excel or ODS file; ``sheet`` is its name, by default the only one with cells."""
+
+    def __init__(self, source: ByteSource, missing: Sequence[str] = (), sheet: str | None = None) -> None:
+        self.name = source.name
+        self.size = source.size
+        self.notation = Notation(missing=tuple(missing))
+        self._source = source
+        self._sheet = sheet
+
+    def kept(self) -> "Spreadsheet":
+        """The sheet itself, which is read once."""
+        return self
+
+    @cached_property
+    def _rows(self) -> list[list[Any]]:
+        try:
+            from python_calamine import CalamineWorkbook
+        except ImportError as error:
+            raise MissingExtraError(
+                f'{self.name} is a spreadsheet, which needs the extra: pip install "vae-anomaly[excel]". '
+                "Or save it as CSV."
+            ) from error
+        with decompressed(self._source) as stream:
+            content = io.BytesIO(stream.read())
+        try:
+            book = CalamineWorkbook.from_filelike(content)
+            sheets = {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
+        except Exception as error:
+            raise DataError(f"{self.name} is damaged, encrypted or no spreadsheet. Save it as CSV.") from error
+        filled = {name: rows for name, rows in sheets.items() if any(map(_is_filled, rows))}
+        if self._sheet is not None and self._sheet not in sheets:
+            raise DataError(f"{self.name} has no sheet {self._sheet!r}. It has: {listed_names(sheets)}.")
+        if self._sheet is None and len(filled) > 1:
+            found = f"{counted(len(filled), 'sheets')}: {listed_names(filled)}"
+            raise DataError(f"{self.name} has {found}. Name one: --table NAME (table= in Python).")
+        rows = sheets[self._sheet] if self._sheet is not None else next(iter(filled.values()), [])
+        first = next((number for number, row in enumerate(rows) if _is_filled(row)), 0)
+        return [row for row in rows[first:] if _is_filled(row)]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Texts of the first row with cells."""
+        if not self._rows:
+            raise DataError(f"{self.name} is empty. A row of column names and at least one row are needed.")
+        width = max(number + 1 for row in self._rows for number, cell in enumerate(row) if cell != "")
+        header = [_text(cell).strip() for cell in [*self._rows[0], *[""] * width][:width]]
+        names = [name or f"Unnamed: {number}" for number, name in enumerate(header)]
+        if repeated := list(dict.fromkeys(name for name in names if names.count(name) > 1)):
+            raise DataError(f"{self.name} has column names more than once: {listed_names(repeated)}. Rename them.")
+        return names
+
+    def read(self) -> Any:
+        """All rows, an arrow table of text."""
+        return _as_text([[*row, *[""] * len(self.names)][: len(self.names)] for row in self._rows[1:]], self.names)
+
+    def pieces(self, progress: Progress) -> Iterator[Any]:
+        """Rows in pieces, arrow tables of text."""
+        yield from _of_size([self.read()], self.names)
+        progress.here = self.size or 0
+
+
+class SqliteTable:
+    """A table or view of an SQLite file; ``table`` is its name, by default the only one."""
+
+    def __init__(self, source: ByteSource, missing: Sequence[str] = (), table: str | None = None) -> None:
+        self.name = source.name
+        self.size = source.size
+        self.notation = Notation(missing=tuple(missing))
+        self._source = source
+        self._table = table
+
+    def kept(self) -> "SqliteTable":
+        """The table itself, which can be read more than once."""
+        return self
+
+    @cached_property
+    def _query(self) -> str:
+        with self._connected() as connection:
+            found = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")
+            tables = [name for (name,) in found if not name.startswith("sqlite_")]
+        if self._table is None and len(tables) != 1:
+            held = f"{counted(len(tables), 'tables')}: {listed_names(tables)}"
+            raise DataError(f"{self.name} has {held}. Name one: --table NAME (table= in Python).")
+        chosen = tables[0] if self._table is None else self._table
+        if chosen not in tables:
+            raise DataError(f"{self.name} has no table {chosen!r}. It has: {listed_names(tables)}.")
+        quoted = chosen.replace('"', '""')  # one of the file's own names
+        return f'SELECT * FROM "{quoted}"'
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Column names."""
+        with self._connected() as connection:
+            return [column[0] for column in connection.execute(self._query).description]
+
+    def read(self) -> Any:
+        """All rows, an arrow table of text."""
+        return pa.concat_tables([_as_text([], self.names), *self._tables()])
+
+    def pieces(self, progress: Progress) -> Iterator[Any]:
+        """Rows in pieces, arrow tables of text."""
+        yield from _of_size(self._tables(), self.names)
+        progress.here = self.size or 0
+
+    def _tables(self) -> Iterator[Any]:
+        with self._connected() as connection:
+            rows = connection.execute(self._query)
+            while some := rows.fetchmany(_AT_ONCE):
+                yield _as_text(some, self.names)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        if not isinstance(self._source, StoredFile):
+            raise DataError(f"{self.name} is an SQLite database, which cannot be read from a pipe. Name its file.")
+        try:
+            with closing(sqlite3.connect(f"{self._source.path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise DataError(f"{self.name} cannot be read as an SQLite database: {error}.") from error
+
+
+class FeatherTable:
+    """A Feather file, read at once; ``missing`` are texts that mark a missing cell."""
+
+    def __init__(self, source: ByteSource, missing: Sequence[str] = ()) -> None:
+        self.name = source.name
+        self.size = source.size
+        self._source = source
+        self._missing = missing
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
+        from pyarrow import feather
+
+        try:
+            with decompressed(self._source) as stream:
+                frame = feather.read_table(pa.BufferReader(stream.read())).to_pandas()
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise DataError(f"{self.name} is damaged: it cannot be read as Feather. Fetch it again.") from error
+        texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
+        return frame.assign(**{name: frame[name].mask(frame[name].isin(self._missing)) for name in texts})
+
+    @property
+    def names(self) -> list[str | int]:
+        """Column names."""
+        return list(self._frame.columns)
+
+    @property
+    def types(self) -> dict[str | int, Any]:
+        """Types of the columns."""
+        return dict(zip(self.names, self._frame.dtypes, strict=True))
+
+    def read(self) -> pd.DataFrame:
+        """All rows."""
+        return self._frame
+
+    def pieces(
+        self, types: Mapping[str | int, Any], progress: Progress, *, only: Collection[str | int] | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """Rows in pieces, with some columns of other types."""
+        frame = self._frame[[name for name in self.names if only is None or name in only]]
+        step = rows_per_piece(len(self.names), 1)
+        for first in range(0, len(frame), step):
+            piece = frame.iloc[first : first + step]
+            yield piece.astype({name: dtype for name, dtype in types.items() if name in piece})
+        progress.here = self.size or 0
+
+
+def _of_size(tables: Iterable[Any], names: list[str]) -> Iterator[Any]:
+    """The rows of tables, again in pieces."""
+    held = _as_text([], names)
+    for table in tables:
+        held = pa.concat_tables([held, table])
+        rows = rows_per_piece(len(names), max(1, held.nbytes // max(1, len(held))))
+        while len(held) >= rows:
+            yield held.slice(0, rows)
+            held = held.slice(rows)
+    if len(held):
+        yield held
+
+
+def _as_text(rows: Sequence[Sequence[Any]], names: list[str]) -> Any:
+    cells = zip(*rows, strict=True) if rows else [()] * len(names)
+    columns = [pa.array([_text(cell) for cell in column], pa.string()) for column in cells]
+    return pa.table(dict(zip(names, columns, strict=True)))
+
+
+def _text(cell: Any) -> str:
+    """The text that stands for a value; a whole number has no point, midnight no time."""
+    match cell:
+        case None:
+            return ""
+        case str():
+            return cell
+        case float():
+            return str(int(cell)) if cell.is_integer() and abs(cell) < 2**53 else repr(cell)
+        case datetime():
+            return cell.isoformat() if cell.time() != time() else cell.date().isoformat()
+        case date():
+            return cell.isoformat()
+        case _:
+            return str(cell)
+
+
+def _is_filled(row: list[Any]) -> bool:
+    return any(cell != "" for cell in row)
