@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from vae_anomaly.config import Settings, as_json, check_parameters, resolve_device
 from vae_anomaly.data.columns import ShapeColumn
-from vae_anomaly.data.parse import as_frame, fill, index_of, is_frame, unmasked
+from vae_anomaly.data.parse import as_array, as_frame, fill, index_of, is_frame
 from vae_anomaly.diagnose.diagnosis import diagnose_model
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.explain.explanation import explain
@@ -715,7 +715,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         filled = fitted.schema.decode(fill_missing(fitted.scorer, x, *fitted.ranges))
         missing = fitted.schema.missing(x)
         if not fitted.is_frame or not is_frame(X):
-            table = np.array(unmasked(X), dtype=np.float64)
+            table = as_array(X).copy()
             used = [fitted.inputs.index(name) for name in fitted.schema.names]
             table[:, used] = np.where(missing, filled.to_numpy(dtype=np.float64), table[:, used])
             return table

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from vae_anomaly.config import (
@@ -28,7 +27,7 @@ from vae_anomaly.config import (
     resolve_precision,
 )
 from vae_anomaly.data.infer import NO_KINDS, kinds_of
-from vae_anomaly.data.parse import as_frame, as_missing, column_names, is_frame, unmasked
+from vae_anomaly.data.parse import as_array, as_frame, as_missing, column_names, is_frame
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.sampling import HELD_OUT, RemainingShards, draw
 from vae_anomaly.data.schema import EncodedMatrix, Schema, TableForm, encoded, parts, selected
@@ -89,7 +88,7 @@ def learn_table(X: Any, settings: Settings, seed: int, *, verbose: bool) -> tupl
         if has_names:
             table = as_frame(X)
         else:
-            array = check_array(unmasked(X), dtype=np.float64, ensure_all_finite=False, estimator="VAEDetector")
+            array = as_array(X)
             table = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])], copy=False)
     try:
         with reading_bar(X, shown=verbose) if isinstance(X, Dataset) else nullcontext():

@@ -1,16 +1,19 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
 
-from vae_anomaly.data.parse import as_frame, is_frame
+from vae_anomaly.data.parse import as_array, as_frame, is_frame
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError
 
 CELLS = {"x": [0.5, None, 2.0], "n": [1, 2, 5], "t": ["a", "b", None], "b": [True, None, False]}
 PANDAS = pd.DataFrame(CELLS)
-TABLES = [PANDAS, pl.DataFrame(CELLS), pl.LazyFrame(CELLS), pa.table(CELLS)]
+RECORDS = [dict(zip(CELLS, row, strict=True)) for row in zip(*CELLS.values(), strict=True)]
+TABLES = [PANDAS, pl.DataFrame(CELLS), pl.LazyFrame(CELLS), pa.table(CELLS), CELLS, RECORDS]
 REFUSED_NAMES = [
     (("a", "a"), "'a'"),
     ((1.5, "a"), "1.5"),
@@ -29,9 +32,31 @@ def test_every_make_of_table_gives_the_same_matrix(table):
     np.testing.assert_array_equal(Schema.learn(frame).encode(frame), schema.encode(PANDAS))
 
 
-@pytest.mark.parametrize("other", [np.zeros((2, 2)), [[1, 2]], pd.Series([1]), pl.Series([1]), {"a": [1]}, None, 3])
+@pytest.mark.parametrize("other", [np.zeros((2, 2)), [[1, 2]], pd.Series([1]), pl.Series([1]), [], None, 3])
 def test_what_has_no_column_names_is_no_frame(other):
     assert not is_frame(other)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("table.csv", r"'table.csv' is text, not a table.*read_table\('table.csv'\)"),
+        (Path("table.csv"), r"read_table\('table.csv'\)"),
+        (np.arange(3), r"1D array instead, of 3 values.*X.reshape\(-1, 1\) makes a column"),
+        (pd.Series([1, 2]), r"X.to_frame\(\) makes a column"),
+        ([[1.0, "x"]], "hold numbers only; found 'x'. Give a frame or a list of records"),
+    ],
+    ids=["file", "path", "1-D array", "column", "text"],
+)
+def test_rows_that_are_no_table_are_refused_in_one_sentence(rows, said):
+    with pytest.raises(DataError, match=said) as error:
+        as_array(rows)
+    assert "\n" not in str(error.value)
+
+
+def test_columns_of_unequal_length_are_no_table():
+    with pytest.raises(DataError, match="Give lists of equal length"):
+        as_frame({"a": [1, 2], "b": [1]})
 
 
 @pytest.mark.parametrize("other", [pd.Series([1]), [[1, 2]], 3, "table.csv"])

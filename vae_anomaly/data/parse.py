@@ -14,11 +14,13 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from numbers import Complex, Real
+from os import PathLike
 from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
+from sklearn.utils.validation import check_array
 
 from vae_anomaly.data.documents import damaged
 from vae_anomaly.errors import DataError, RowError
@@ -29,9 +31,10 @@ PIECE_ROWS = 2**8  # minimum, however wide the table
 
 
 def is_frame(X: Any) -> bool:
-    """True for a table with column names: pandas, polars, pyarrow, or another that narwhals reads."""
-    if isinstance(X, pd.DataFrame | np.ndarray | list):  # the common cases: narwhals takes long to rule them out
-        return isinstance(X, pd.DataFrame)
+    """True for a table with column names: pandas, polars, pyarrow, another that narwhals reads, records, columns."""
+    if isinstance(X, pd.DataFrame | np.ndarray | list | dict):  # the common cases: narwhals takes long to rule them out
+        is_dict = type(X) is dict  # scipy has a sparse matrix that is one as well
+        return is_dict or isinstance(X, pd.DataFrame) or (isinstance(X, list) and type(next(iter(X), None)) is dict)
     return isinstance(nw.from_native(X, pass_through=True), nw.DataFrame | nw.LazyFrame)
 
 
@@ -42,8 +45,9 @@ def as_frame(X: Any) -> pd.DataFrame:
     Parameters
     ----------
     X
-        A pandas or polars frame (lazy ones are collected), a pyarrow table, whatever else narwhals reads, or a
-        two-dimensional array, whose columns are then called 0, 1, ...; values under a numpy mask are missing.
+        A pandas or polars frame (lazy ones are collected), a pyarrow table, whatever else narwhals reads, a list of
+        records or a dict of columns, or a two-dimensional array, whose columns are then called 0, 1, ...; values under
+        a numpy mask are missing.
 
     Returns
     -------
@@ -64,6 +68,13 @@ def as_frame(X: Any) -> pd.DataFrame:
             values[np.ma.getmaskarray(X)] = np.nan
             X = values
         frame = pd.DataFrame(X, copy=False)
+    elif isinstance(X, dict | list) and is_frame(X):
+        try:
+            frame = pd.DataFrame(X)
+        except ValueError as error:
+            raise DataError(
+                f"These columns are no table: {str(error).rstrip('.')}. Give lists of equal length."
+            ) from error
     elif not isinstance(X, pd.DataFrame):
         table = nw.from_native(X, pass_through=True)
         if isinstance(table, nw.LazyFrame):
@@ -99,9 +110,27 @@ def index_of(X: Any) -> pd.Index | None:
     return X.index if isinstance(X, pd.DataFrame) else None
 
 
-def unmasked(X: Any) -> Any:
-    """The array with NaN where a numpy mask hides a value; anything else unchanged."""
-    return np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
+def as_array(X: Any) -> np.ndarray:
+    """Rows without column names as a float64 array, NaN where a numpy mask hides a value; else one sentence."""
+    if isinstance(X, str | PathLike):
+        file = f"read_table({str(X)!r})"
+        raise DataError(f"{str(X)!r} is text, not a table. If it names a file, read it first: {file}, or Dataset(...).")
+    if isinstance(X, pd.Series) or getattr(X, "ndim", 2) == 1:
+        how = "X.to_frame() makes a column, X.to_frame().T a row"
+        how = how if isinstance(X, pd.Series) else "X.reshape(-1, 1) makes a column, X.reshape(1, -1) a row"
+        found = f"Expected 2D array, got 1D array instead, of {len(X):,} values"
+        raise DataError(f"{found}. Reshape your data: {how}.")
+    values = np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
+    try:
+        array: np.ndarray = check_array(values, dtype=np.float64, ensure_all_finite=False, estimator="VAEDetector")
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        remedy = "Give a frame or a list of records, so that its columns have names."
+        raise DataError(
+            f"Rows without column names hold numbers only; found {str(error).partition(': ')[2]}. {remedy}"
+        ) from error
+    return array
 
 
 def numbered(frame: pd.DataFrame) -> pd.DataFrame:

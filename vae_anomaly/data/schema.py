@@ -10,7 +10,6 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_array
 
 from vae_anomaly.data import documents
 from vae_anomaly.data.columns import (
@@ -29,6 +28,7 @@ from vae_anomaly.data.parse import (
     PIECE_CELLS,
     UNREADABLE,
     Values,
+    as_array,
     as_frame,
     as_missing,
     column_names,
@@ -39,7 +39,6 @@ from vae_anomaly.data.parse import (
     number_matrix,
     numbered,
     slices_of_rows,
-    unmasked,
 )
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.scaling import LARGEST, LEAST_FLOOR, MOST_FLOOR, Scaling
@@ -398,7 +397,7 @@ class TableForm:
         elif self.is_frame and all(isinstance(name, str) for name in self.inputs):
             message = "X does not have valid feature names, but VAEDetector was fitted with feature names"
             warnings.warn(message, stacklevel=2)
-        array = check_array(unmasked(X), dtype=np.float64, ensure_all_finite=False, estimator="VAEDetector")
+        array = as_array(X)
         if array.shape[1] != len(self.inputs):
             raise ValueError(
                 f"X has {array.shape[1]} features, but VAEDetector is expecting {len(self.inputs)} features as input."
