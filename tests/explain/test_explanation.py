@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vae_anomaly import VAEDetector
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.explain.explanation import LATENT, TOGETHER, explanation_of, rounded
 from vae_anomaly.fitted import ReferenceRows
@@ -157,3 +158,17 @@ def test_decoded_numbers_are_rounded_to_what_they_were():
     numbers = np.array([3300.0, 0.1, -1e-200, 0.0, 1.7e9 + 0.25, np.nan, 1e200])
     found = rounded(pd.DataFrame({"x": numbers * (1 + 1e-15), "n": 1}))["x"]
     np.testing.assert_array_equal(found, numbers)
+
+
+@pytest.mark.parametrize("n_rare", [0, 400], ids=["few levels", "more levels than codes"])
+def test_a_level_seen_once_is_named_as_the_frequent_one_that_it_is_close_to(n_rare):
+    rng, n = np.random.default_rng(0), 1500
+    vendor = rng.choice(["Lufthansa", "Bean Street", "Alba Air"], n).astype(object)
+    rare = rng.choice(n, n_rare, replace=False)
+    vendor[rare] = ["".join(rng.choice(list("bcdfghkmnp"), 9)).title() for _ in rare]
+    wrong = {7: "Lufthansa ", 11: "bean street", 13: "Lufthanza"}
+    vendor[list(wrong)] = list(wrong.values())
+    rows = pd.DataFrame({"vendor": vendor, "kind": np.where(vendor == "Bean Street", "meals", "travel")})
+    reasons = VAEDetector(random_state=0, max_iter=60).fit(rows).reasons(rows.iloc[list(wrong)]).tolist()
+    meant = ["Lufthansa", "Bean Street", "Lufthansa"]
+    assert [f"close to '{name}'" in reason for name, reason in zip(meant, reasons, strict=True)] == [True] * 3, reasons

@@ -148,15 +148,16 @@ class Reasons:
         facts, index, value = self.facts, self.facts.first[column], self.value.iat[row, column]
         code, seen = self.x[row, index], facts.text_of(column, value)
         frequency, expected = facts.frequency(column, code), facts.text_of(column, self.expected.iat[row, column])
-        close = (
-            facts.close_level(column, value) if is_anomalous and isinstance(value, str) and frequency < RARE else None
-        )
-        if close is not None and facts.level_frequency(column, close) < TIMES_RARER * frequency:
+        n_sharing = facts.n_sharing(column, code)
+        own, close = frequency / n_sharing, None  # levels that share a code are about as rare as one another
+        if isinstance(value, str) and own < RARE and (is_anomalous or n_sharing > 1):
+            close = facts.close_level(column, value)
+        if close is not None and facts.level_frequency(column, close) < TIMES_RARER * own:
             close = None
         meant = f", close to {quoted(close)}" if close is not None else f", expected {expected}"
         if code >= facts.cells[column].unseen:
             return f"{seen} is new{meant}"
-        if (n_sharing := facts.n_sharing(column, code)) > 1:
+        if n_sharing > 1:
             return f"{seen} is one of {n_sharing:,} rare values{meant}"
         together = facts.together(self.x[row], column) if frequency > SELDOM and close is None else None
         if together is not None:

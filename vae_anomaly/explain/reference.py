@@ -206,8 +206,8 @@ class ReferenceFacts:
         """Fraction of the rows with a value that hold a level of a category."""
         described = self.schema.columns[column]
         assert isinstance(described, CategoryColumn)
-        counts = self._counts(column)
-        return float(counts[described.codes[level]] / max(1, counts.sum()))
+        counts, code = self._counts(column), described.codes[level]
+        return float(counts[code] / max(1, counts.sum())) / self.n_sharing(column, code)
 
     def n_sharing(self, column: int, code: float) -> int:
         """Number of levels that share a code; 1 if the code stands for one."""
