@@ -298,6 +298,31 @@ def choose_architecture(
     return architecture
 
 
+def finds_outstanding_cells(settings: Settings, n_rows: int) -> bool:
+    """Whether a second model looks for single wrong cells: in outlier detection in tables."""
+    detects_outliers = settings.purpose == "detection" and not settings.novelty
+    return detects_outliers and settings.variational and settings.image_shape is None and n_rows >= MIN_EXEMPLAR_ROWS
+
+
+def choose_thorough(
+    settings: Settings, x: EncodedMatrix, cells: Sequence[Cell], *, missing: tuple[int, ...]
+) -> tuple[Architecture, Plan]:
+    """The second model of outlier detection and its training, on all rows: those of novelty detection.
+
+    What was asked for is about the first model, except for the layers, the rates and a shorter training. There are at
+    least 20 rows to a latent, or the reconstruction of new rows would be much worse than that of training rows.
+    """
+    fewest_rows = 20  # at 100 rows of 16 columns, 47 % of new rows stood out with 32 latents, 17 % with 5
+    auto = dict.fromkeys(("n_components", "likelihood", "prior", "n_estimators", "max_iter"), "auto")
+    asked = replace(settings, novelty=True, bound="elbo", **auto)
+    architecture = choose_architecture(asked, x, cells, missing=missing)
+    n_components = min(architecture.n_components, max(2, len(x) // fewest_rows))
+    plan = make_plan(asked, len(x), exemplars=architecture.exemplars)
+    if settings.max_iter != "auto":
+        plan = replace(plan, max_iter=min(plan.max_iter, int(settings.max_iter)))
+    return replace(architecture, n_components=n_components), plan
+
+
 def _count_latents(architecture: Architecture, recipe: Recipe, x: EncodedMatrix, cells: Sequence[Cell]) -> int:
     """Latents for most of the variance of the rows ``x`` (rows, cells), as far as a prior of exemplars needs them.
 

@@ -22,6 +22,8 @@ from vae_anomaly.config import (
     Architecture,
     Settings,
     choose_architecture,
+    choose_thorough,
+    finds_outstanding_cells,
     make_plan,
     resolve_device,
     resolve_precision,
@@ -34,15 +36,16 @@ from vae_anomaly.data.schema import EncodedMatrix, Schema, TableForm, encoded, p
 from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.fitted import FitRecord, FittedModel, LatentSummary, ReferenceRows
 from vae_anomaly.io.dataset import Dataset, reading_bar
-from vae_anomaly.model.objectives import OBJECTIVES
+from vae_anomaly.model.objectives import ELBO, OBJECTIVES
 from vae_anomaly.model.pca_init import PCAInit, fit_exemplar_init, fit_gaussian_init, pca_rows
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.calibration import core_limit, flagging_offset
+from vae_anomaly.scoring.cells import OutstandingCells
 from vae_anomaly.scoring.missing import MissingCells
 from vae_anomaly.scoring.scorer import Scorer, column_contributions, make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
 from vae_anomaly.training.checkpoints import SUFFIX, Checkpoint
-from vae_anomaly.training.trainer import Trainer
+from vae_anomaly.training.trainer import Plan, Trainer
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,10 @@ def fit_model(
     architecture = choose_architecture(settings, x, schema.cells, missing=missing, one_measure=one_measure)
     plan = make_plan(settings, len(x), exemplars=architecture.exemplars, one_measure=one_measure)
     objective = OBJECTIVES[settings.variational, settings.bound]
+    thorough, outstanding = None, None
+    if finds_outstanding_cells(settings, len(x)):
+        thorough, cell_plan = choose_thorough(settings, x, schema.cells, missing=missing)
+        outstanding = learn_cells(rows, schema, thorough, cell_plan, seed, score_type)
 
     vae = architecture.build(schema.cells, schema.n_rows, device).to(train_type)
     start_weights(vae, rows, architecture, generator, common_noise=plan.common_noise)
@@ -233,12 +240,13 @@ def fit_model(
         dtype=score_type,
         rng=rng,
     )
-    measured = measure(scorer, x, schema, architecture, settings, rng)
+    measured = measure(replace(scorer, outstanding=outstanding), x, schema, architecture, settings, rng)
     return FittedModel(
         schema=schema,
         inputs=table.inputs,
         is_frame=table.is_frame,
         architecture=architecture,
+        thorough=thorough,
         weight_type=train_type,
         scorer=measured.scorer,
         latents=measured.latents,
@@ -252,6 +260,18 @@ def fit_model(
             versions=library_versions(),
         ),
     )
+
+
+def learn_cells(
+    rows: Tensor, schema: Schema | PixelSchema, architecture: Architecture, plan: Plan, seed: int, dtype: torch.dtype
+) -> OutstandingCells:
+    """Train the second model, in which outstanding cells are found, on encoded rows (rows, cells)."""
+    generator = torch.Generator(rows.device).manual_seed(seed)
+    vae = architecture.build(schema.cells, schema.n_rows, rows.device).to(rows.dtype)
+    start_weights(vae, rows, architecture, generator)
+    trainer = Trainer(vae, rows, plan, ELBO(), exemplars=architecture.exemplars, generator=generator)
+    trainer.run(CallbackRunner(None, []))
+    return OutstandingCells.of(vae.to(dtype).freeze(), np.array([cell.column for cell in schema.cells]))
 
 
 def load_rows(x: EncodedMatrix, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, np.ndarray, tuple[int, ...]]:
@@ -339,17 +359,26 @@ def measure(
 ) -> Measured:
     """Scale of incomplete rows, threshold, reference rows and latents, from up to 4,096 rows of ``x`` (rows, cells)."""
     some = x[:] if len(x) <= REFERENCE_ROWS else x[rng.permutation(len(x))[:REFERENCE_ROWS]]
-    leave_one_out = replace(scorer, leave_one_out=True)
+    leave_one_out = replace(scorer, leave_one_out=True, outstanding=None)
     columns = np.array([cell.column for cell in schema.cells])
     few = some[:BASELINE_ROWS]
     nats = column_contributions(leave_one_out, few, schema.cells)
     typical = -nats.sum(1) >= core_limit(-nats.sum(1), settings.contamination)
     missing = MissingCells.learn(few, nats, typical | ~typical.any(), columns, scorer.masked_scores, rng)
-    scorer = replace(scorer, missing=missing)
+    outstanding = scorer.outstanding
+    scorer = replace(scorer, missing=missing, outstanding=None)
     scores = replace(scorer, leave_one_out=True).score(some)
     if not isinstance(schema, PixelSchema):  # masked pixels are no gaps
         missing, scores = missing.charged(some, scores)
         scorer = replace(scorer, missing=missing)
+    if outstanding is not None:
+        scorer = replace(scorer, outstanding=outstanding)
+        cell_nats, charges = scorer.cell_nats(some), missing.charged_nats(some)
+        outstanding = outstanding.learned(cell_nats, charges, scores)
+        scorer, scores = (
+            replace(scorer, outstanding=outstanding),
+            scores - outstanding.excess(cell_nats, charges).sum(1),
+        )
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)
     reference = choose_reference(some, scores, rng)

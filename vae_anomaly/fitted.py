@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from vae_anomaly.errors import ModelFileError
 from vae_anomaly.model.convolutions import halved_sides
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
 from vae_anomaly.model.objectives import OBJECTIVES
+from vae_anomaly.model.vae import VAE
+from vae_anomaly.scoring.cells import OutstandingCells
 from vae_anomaly.scoring.missing import FRACTIONS, MissingCells
 from vae_anomaly.scoring.scorer import Exemplars, Scorer
 
@@ -88,6 +90,8 @@ class FittedModel(TableForm):
         The training table had column names: it was a frame or a data set, not an array.
     architecture : Architecture
         Sizes of the networks, density of numbers and kind of the prior.
+    thorough : Architecture or None
+        The same of the second model, in which outstanding cells are found, where there is one.
     weight_type : torch.dtype
         Type of the weights in training and in the model file.
     scorer : Scorer
@@ -103,6 +107,7 @@ class FittedModel(TableForm):
     """
 
     architecture: Architecture
+    thorough: Architecture | None
     weight_type: torch.dtype
     scorer: Scorer
     latents: LatentSummary
@@ -121,6 +126,13 @@ class FittedModel(TableForm):
         scorer = self.scorer
         weights = {f"vae.{name}": tensor.to(self.weight_type) for name, tensor in scorer.vae.state_dict().items()}
         tensors = {name: tensor.cpu().numpy() for name, tensor in {**weights, "noise": scorer.draws}.items()}
+        if scorer.outstanding is not None:
+            weights = {f"cells.vae.{name}": tensor for name, tensor in scorer.outstanding.vae.state_dict().items()}
+            tensors |= {name: tensor.to(self.weight_type).cpu().numpy() for name, tensor in weights.items()}
+            tensors["cells.usual"], tensors["cells.unit"] = (
+                scorer.outstanding.usual,
+                np.array([scorer.outstanding.unit]),
+            )
         tensors["latents"] = np.array(astuple(self.latents))
         tensors["extent"] = self.ranges
         tensors["reference.cells"], tensors["reference.scores"] = self.reference.cells, self.reference.scores
@@ -128,14 +140,12 @@ class FittedModel(TableForm):
         if scorer.exemplars is not None:
             tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
             tensors["exemplars.codes"] = scorer.exemplars.means.cpu().numpy()
-        design = asdict(self.architecture)
         document = {
             "schema": self.schema.to_json(),
             "inputs": self.inputs,
             "frame": self.is_frame,
-            "numbers": design.pop("number_likelihood"),
-            "indicators": list(design.pop("missing_indicators")),
-            "design": design,
+            "design": asdict(self.architecture),
+            "thorough": None if self.thorough is None else asdict(self.thorough),
             "weight_type": TYPE_NAMES[self.weight_type],
             "score_type": TYPE_NAMES[scorer.dtype],
             "leave_one_out": scorer.leave_one_out,
@@ -168,48 +178,57 @@ class FittedModel(TableForm):
 
 
 def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], device: torch.device) -> FittedModel:
-    architecture = _architecture(document, len(tensors))
+    n_tensors = len(tensors)
+    architecture = _architecture(document["design"], n_tensors)
+    thorough = None if document["thorough"] is None else _architecture(document["thorough"], n_tensors)
     schema = (Schema if architecture.image_shape is None else PixelSchema).from_json(document["schema"])
-    indicators = documents.items(document, "indicators")
-    rising = sorted(set(indicators)) == indicators
-    if not rising or not all(type(cell) is int and 0 <= cell < len(schema.cells) for cell in indicators):
-        raise documents.damaged("indicators", "rising positions of cells")
-    architecture = replace(architecture, missing_indicators=tuple(indicators))
+    known = architecture.missing_indicators + (() if thorough is None else thorough.missing_indicators)
+    if any(cell >= len(schema.cells) for cell in known):
+        raise documents.damaged("missing_indicators", "rising positions of cells")
     inputs, record = _inputs(document, schema), _record(document["record"])
-    vae = architecture.build(schema.cells, schema.n_rows, "meta")  # shapes only: nothing is allocated before the checks
+    models = {"vae": architecture} | ({} if thorough is None else {"cells.vae": thorough})
+    # shapes only: nothing is allocated before the checks
+    vaes = {name: model.build(schema.cells, schema.n_rows, "meta") for name, model in models.items()}
     weight_type, score_type = TYPES[document["weight_type"]], TYPES[document["score_type"]]
     types = str(document["weight_type"]), str(document["score_type"])
-    _check_arrays(tensors, vae.state_dict(), architecture, schema, *types)
+    _check_arrays(tensors, vaes, architecture, schema, *types)
     if device.type == "mps":
         score_type = torch.float32
-    weights = {name: torch.tensor(tensors[f"vae.{name}"], dtype=score_type, device=device) for name in vae.state_dict()}
-    vae.load_state_dict(weights, assign=True)
-    vae.freeze()
+    for name, vae in vaes.items():
+        arrays = {key: tensors[f"{name}.{key}"] for key in vae.state_dict()}
+        weights = {key: torch.tensor(array, dtype=score_type, device=device) for key, array in arrays.items()}
+        vae.load_state_dict(weights, assign=True)
+        vae.freeze()
     bound = documents.text(document, "bound")
     if (architecture.variational, bound) not in OBJECTIVES:
         raise documents.damaged("bound", "a bound that the model has")
-    exemplars = None
+    exemplars = outstanding = None
     if architecture.exemplars:
         exemplars = Exemplars(
             counts=torch.tensor(tensors["exemplars.counts"]),
             means=torch.tensor(tensors["exemplars.codes"], dtype=score_type, device=device),
         )
+    columns = np.array([cell.column for cell in schema.cells])
+    if thorough is not None:
+        usual, unit = np.array(tensors["cells.usual"]), float(tensors["cells.unit"][0])
+        outstanding = OutstandingCells(vaes["cells.vae"], columns, usual, unit)
     return FittedModel(
         schema=schema,
         inputs=inputs,
         is_frame=documents.truth(document, "frame"),
         architecture=architecture,
+        thorough=thorough,
         weight_type=weight_type,
         scorer=Scorer(
-            vae,
+            vaes["vae"],
             OBJECTIVES[architecture.variational, bound],
             torch.tensor(tensors["noise"], dtype=score_type, device=device),
             exemplars,
             leave_one_out=documents.truth(document, "leave_one_out"),
             missing=MissingCells(
-                np.unique([cell.column for cell in schema.cells], return_index=True)[1],
-                *(np.array(tensors[f"missing.{name}"]) for name in MISSING),
+                np.unique(columns, return_index=True)[1], *(np.array(tensors[f"missing.{name}"]) for name in MISSING)
             ),
+            outstanding=outstanding,
         ),
         latents=LatentSummary(*tensors["latents"].tolist()),
         ranges=tensors["extent"],
@@ -238,15 +257,17 @@ def _record(document: Any) -> FitRecord:
     return record
 
 
-def _architecture(document: Mapping[str, Any], n_tensors: int) -> Architecture:
-    """The architecture in the document, without its indicators of missing cells."""
-    design, likelihood = document["design"], documents.text(document, "numbers")
+def _architecture(design: Mapping[str, Any], n_tensors: int) -> Architecture:
+    likelihood, indicators = documents.text(design, "number_likelihood"), documents.items(design, "missing_indicators")
     if likelihood not in NUMBER_LIKELIHOODS:
-        raise documents.damaged("numbers", f"one of {', '.join(NUMBER_LIKELIHOODS)}")
+        raise documents.damaged("number_likelihood", f"one of {', '.join(NUMBER_LIKELIHOODS)}")
+    rising = sorted(set(indicators)) == indicators
+    if not rising or not all(type(cell) is int and cell >= 0 for cell in indicators):
+        raise documents.damaged("missing_indicators", "rising positions of cells")
     sizes, shape = list(design["hidden_layer_sizes"]), design["image_shape"]
     shape = None if shape is None else tuple(shape)
-    design = {**design, "hidden_layer_sizes": tuple(sizes), "image_shape": shape}
-    architecture = Architecture(**design, number_likelihood=likelihood, missing_indicators=())
+    known = {"hidden_layer_sizes": tuple(sizes), "image_shape": shape, "missing_indicators": tuple(indicators)}
+    architecture = Architecture(**{**design, **known})
     plain = [field for field in fields(Architecture) if field.type in (int, str, bool)]
     if not all(type(getattr(architecture, field.name)) is field.type for field in plain):
         raise ModelFileError("The model file describes a model with sizes of the wrong type.")
@@ -263,15 +284,19 @@ def _architecture(document: Mapping[str, Any], n_tensors: int) -> Architecture:
 
 def _check_arrays(
     tensors: Mapping[str, np.ndarray],
-    weights: Mapping[str, torch.Tensor],
+    vaes: Mapping[str, VAE],
     architecture: Architecture,
     schema: Schema | PixelSchema,
     weight_type: str,
     score_type: str,
 ) -> None:
     """Raise unless the arrays are those that the model needs."""
-    wanted = {f"vae.{name}": (tuple(tensor.shape), weight_type) for name, tensor in weights.items()}
+    wanted: dict[str, tuple[tuple[int, ...], str]] = {}
+    for name, vae in vaes.items():
+        wanted |= {f"{name}.{key}": (tuple(tensor.shape), weight_type) for key, tensor in vae.state_dict().items()}
     n_cells, n_columns = len(schema.cells), len(schema.names)
+    if len(vaes) > 1:
+        wanted |= {"cells.usual": ((2, n_columns), "float64"), "cells.unit": ((1,), "float64")}
     wanted["noise"] = ((len(tensors["noise"]), architecture.n_components), score_type)
     wanted["latents"] = ((len(fields(LatentSummary)), architecture.n_components), "float64")
     wanted["extent"] = ((2, n_cells), "float64")
@@ -297,5 +322,7 @@ def _check_arrays(
     negative = any((tensors[f"missing.{name}"] < 0).any() for name in ("weights", "charges"))
     if negative or (tensors["missing.curves"][1] <= 0).any():
         raise ModelFileError("The model file holds a scale of missing cells that cannot be.")
+    if len(vaes) > 1 and not ((tensors["cells.usual"][1] > 0).all() and tensors["cells.unit"] >= 0):
+        raise ModelFileError("The model file holds a scale of outstanding cells that cannot be.")
     if architecture.exemplars and not (n and (tensors["exemplars.counts"] > 0).all()):
         raise ModelFileError("The model file holds exemplars that cannot be.")

@@ -51,7 +51,7 @@ def update_model(
     if after == before:
         vae.load_state_dict(scorer.vae.state_dict())
     else:
-        take_weights(vae, fitted, x, after)
+        take_weights(vae, scorer.vae, fitted, x, after)
     if plan.max_iter:
         tensor = torch.as_tensor(rows, dtype=fitted.weight_type, device=scorer.device)
         trainer = Trainer(vae, tensor, plan, scorer.objective, exemplars=architecture.exemplars, generator=generator)
@@ -74,6 +74,12 @@ def update_model(
         rng=rng,
         draws=scorer.draws,
     )
+    outstanding = fitted.scorer.outstanding
+    if outstanding is not None and fitted.thorough is not None and after != before:
+        grown = fitted.thorough.build(schema.cells, schema.n_rows, scorer.device).to(scorer.dtype)
+        take_weights(grown, outstanding.vae, fitted, x, after)
+        outstanding = replace(outstanding, vae=grown.freeze())
+    scorer = replace(scorer, outstanding=outstanding)
     (low, high), values = recoded(fitted.ranges, before, after), as_missing(x)
     measured = measure(scorer, rows, schema, architecture, settings, rng)
     return replace(
@@ -100,8 +106,8 @@ def recoded(x: np.ndarray, before: Sequence[Cell], after: Sequence[Cell]) -> np.
     return x
 
 
-def take_weights(vae: VAE, fitted: FittedModel, x: np.ndarray, cells: Sequence[Cell]) -> None:
-    """Give ``vae``, a model of the ``cells``, the weights of a model with fewer category codes.
+def take_weights(vae: VAE, smaller: VAE, fitted: FittedModel, x: np.ndarray, cells: Sequence[Cell]) -> None:
+    """Give ``vae``, a model of the ``cells``, the weights of a model with fewer category codes, one of ``fitted``.
 
     The new codes are those among the new rows ``x`` (rows, cells); their shares are counted there.
     """
@@ -113,7 +119,7 @@ def take_weights(vae: VAE, fitted: FittedModel, x: np.ndarray, cells: Sequence[C
         if isinstance(old, CodeCell) and isinstance(new, CodeCell) and new.n_codes > old.n_codes:
             counts = [(x[:, index] == code).sum() for code in range(old.n_codes, new.n_codes)]
             shares[index] = scorer.tensor(np.array(counts) / (n_seen[index] + 1))
-    vae.grow_from(scorer.vae, scorer.tensor(known[:most_rows]), shares)
+    vae.grow_from(smaller, scorer.tensor(known[:most_rows]), shares)
 
 
 def uniform_rows(kept: np.ndarray, n_rows: int, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -434,9 +434,12 @@ def test_the_forged_files_of_these_tests_are_readable(content, table, detector, 
 JUNK = [None, True, -1, 0.5, "junk", "", [], [[]], {}, {"a": 1}, 10**30, 10**400, float("nan"), float("inf")]
 FIELDS = [
     *[(name,) for name in ("schema", "inputs", "design", "record", "parameters")],
-    *[(name,) for name in ("frame", "numbers", "indicators", "weight_type", "score_type", "leave_one_out")],
+    *[(name,) for name in ("frame", "thorough", "weight_type", "score_type", "leave_one_out")],
     *[("design", name) for name in ("n_components", "hidden_layer_sizes", "n_estimators", "prior", "variational")],
-    *[("design", name) for name in ("pca_init", "convolutional", "image_shape")],
+    *[
+        ("design", name)
+        for name in ("pca_init", "convolutional", "image_shape", "number_likelihood", "missing_indicators")
+    ],
     *[("record", name) for name in ("offset", "history", "n_iter", "batch_size", "versions")],
     *[("parameters", name) for name in ("n_components", "hidden_layer_sizes", "bound", "novelty", "device", "beta")],
     *[("schema", name) for name in ("columns", "left_out", "n_rows", "centres", "scales", "exponents", "floors")],

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from vae_anomaly.errors import DataError, ModelFileError, OutputError
 from vae_anomaly.io.atomic import whole_file
 
-FORMAT = 2
+FORMAT = 3
 DOCUMENT, DIGEST = "vae_anomaly", "sha256"  # keys in the header
 MAX_HEADER_BYTES = 64 * 2**20
 

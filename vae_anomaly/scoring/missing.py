@@ -103,7 +103,7 @@ class MissingCells:
         """The same with charges, and scores (rows,) less them, given those of training rows ``x`` without charges."""
         lacking = np.isnan(x[:, self.first_cells])
         charging = replace(self, charges=charges_of(lacking.sum(0), scores))
-        return charging, scores - charging._charged(lacking).sum(1)
+        return charging, scores - charging.charged_nats(x).sum(1)
 
     def adjusted(self, scores: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Scores (rows,) of the encoded rows ``x`` (rows, cells), on the scale of complete rows."""
@@ -113,7 +113,7 @@ class MissingCells:
         observed = self.means.sum() - lacking[rows] @ self.means[:-1]
         scores = scores.copy()
         scores[rows] = -(self.means.sum() + shift + factor * (-scores[rows] - observed))
-        charged: np.ndarray = scores - self._charged(lacking).sum(1)
+        charged: np.ndarray = scores - self.charged_nats(x).sum(1)
         return charged
 
     def contributions(self, nats: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -125,12 +125,12 @@ class MissingCells:
         nats[rows] = self.means + factor[:, None] * (nats[rows] - self.means)
         nats[:, :-1] = np.where(lacking, self.means[:-1], nats[:, :-1])
         nats[rows, -1] += shift
-        nats[:, :-1] += self._charged(lacking)
+        nats[:, :-1] += self.charged_nats(x)
         return nats
 
-    def _charged(self, lacking: np.ndarray) -> np.ndarray:
-        """Nats (rows, columns) that cells add for being observed or missing."""
-        return np.where(lacking, self.charges[1], self.charges[0])
+    def charged_nats(self, x: np.ndarray) -> np.ndarray:
+        """Nats (rows, columns) that cells of the encoded rows ``x`` (rows, cells) add for being observed or missing."""
+        return np.where(np.isnan(x[:, self.first_cells]), self.charges[1], self.charges[0])
 
     def _line(self, lacking: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Factor and shift (rows,) of anomaly scores above the mean, given which columns rows lack (rows, columns)."""

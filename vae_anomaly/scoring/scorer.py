@@ -21,6 +21,7 @@ from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior,
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.parallel import InHalves, in_pieces, memory_errors
 from vae_anomaly.scoring.calibration import core_limit
+from vae_anomaly.scoring.cells import OutstandingCells
 from vae_anomaly.scoring.missing import MissingCells
 
 FEW = 256  # exemplars up to which every row sees all of them, as in training
@@ -129,6 +130,7 @@ class Scorer:
     exemplars: "Exemplars | None"
     leave_one_out: bool
     missing: MissingCells | None = None
+    outstanding: OutstandingCells | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -162,7 +164,21 @@ class Scorer:
         self.by_chunk(fill, scores, x)
         if self.missing is not None:
             scores = self.missing.adjusted(scores, x)
+        if self.outstanding is not None:
+            scores = scores - self.excess(x).sum(1)
         return scores if inverse is None else scores[inverse]
+
+    def excess(self, x: np.ndarray) -> np.ndarray:
+        """Nats (rows, columns) that outstanding cells add to the anomaly score."""
+        assert self.missing is not None
+        assert self.outstanding is not None
+        return self.outstanding.excess(self.cell_nats(x), self.missing.charged_nats(x))
+
+    def cell_nats(self, x: np.ndarray) -> np.ndarray:
+        """Negative log-likelihood (rows, columns) of cells under the model of `OutstandingCells`; NaN for missing."""
+        found = self.outstanding
+        assert found is not None
+        return np.concatenate(self.by_chunk(lambda rows: _numpy(found.negative_log_likelihood(self.tensor(rows))), x))
 
     def by_member(self, x: np.ndarray) -> np.ndarray:
         """Score of each row in each member, (members, rows), in nats; `score` is their mean."""
@@ -400,7 +416,8 @@ def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -
 
     The nats of a column are the negative log-likelihood of its cells and the part of the KL that they carry (see
     `vae_anomaly.model.objectives`). The latent term is the rest. A missing cell adds the mean
-    of its column, on the scale of complete rows (see `vae_anomaly.scoring.missing`).
+    of its column, on the scale of complete rows (see `vae_anomaly.scoring.missing`); an outstanding cell adds its excess
+    (see `vae_anomaly.scoring.cells`).
 
     Parameters
     ----------
@@ -427,4 +444,8 @@ def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -
     columns = np.zeros((max(cell.column for cell in cells) + 1, len(nats)))
     np.add.at(columns, [cell.column for cell in cells], nats.T)
     contributions = np.column_stack([columns.T, totals - columns.T.sum(1)])
-    return contributions if scorer.missing is None else scorer.missing.contributions(contributions, x)
+    if scorer.missing is not None:
+        contributions = scorer.missing.contributions(contributions, x)
+    if scorer.outstanding is not None:
+        contributions[:, :-1] += scorer.excess(x)
+    return contributions

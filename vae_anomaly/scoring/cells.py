@@ -1,0 +1,87 @@
+"""Single cells that stand out: nats for what a VAE that was trained on all rows cannot reconstruct."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_anomaly.model.vae import VAE
+
+USUAL = 0.99  # quantile of a column's nats that is the end of the usual ones
+LIMIT, WEIGHT = 2.0, 1.5  # see `OutstandingCells`; results/errors.md compares others
+LEAST_RANGE, LEAST_UNIT = 0.1, 0.25  # nats
+
+
+@dataclass(frozen=True, eq=False)
+class OutstandingCells:
+    """Nats that single cells add to the anomaly score, because all that is wrong with a row may be one cell.
+
+    The model that scores rows in outlier detection is trained shortly and without anomalous rows, which finds anomalies
+    that are many and alike. Scattered errors are the opposite: few, each in a cell or two of a row that is otherwise
+    like others. They show in a second VAE, trained on all rows until it follows the rules that an error breaks: its
+    reconstruction of a wrong cell is far worse than that of nearly all other cells of the column.
+
+    With the negative log-likelihood of a cell, measured from the median of its column in units of the distance to the
+    ``USUAL`` quantile, what exceeds ``LIMIT`` counts ``WEIGHT`` times the upper spread of the anomaly scores (from the
+    median to the third quartile). Nearly all cells add 0.
+
+    Parameters
+    ----------
+    vae : VAE
+        The second model, frozen.
+    columns : ndarray
+        (cells,) index of the column of each cell.
+    usual : ndarray
+        (2, columns): median negative log-likelihood, and the distance to the ``USUAL`` quantile, in nats.
+    unit : float
+        Nats that a cell adds for each such distance beyond the limit.
+    """
+
+    vae: VAE
+    columns: np.ndarray
+    usual: np.ndarray
+    unit: float
+
+    @classmethod
+    def of(cls, vae: VAE, columns: np.ndarray) -> Self:
+        """Before anything is learned from rows."""
+        return cls(vae, columns, np.zeros((2, columns.max() + 1)), 0.0)
+
+    def learned(self, nats: np.ndarray, charges: np.ndarray, scores: np.ndarray) -> Self:
+        """What is usual among training rows.
+
+        Parameters
+        ----------
+        nats : ndarray
+            (rows, columns) negative log-likelihood of their cells, NaN where a cell is missing.
+        charges : ndarray
+            (rows, columns) nats of cells for being missing or observed.
+        scores : ndarray
+            (rows,) their scores, before this adds anything.
+        """
+        known = ~np.isnan(nats).all(0)
+        median = np.zeros(nats.shape[1])
+        median[known] = np.nanmedian(nats[:, known], axis=0)
+        charged = np.where(np.isnan(nats), median, nats) + charges
+        middle = np.median(charged, 0)
+        spread = np.quantile(charged, USUAL, axis=0) - middle + LEAST_RANGE
+        quartile, half = np.quantile(scores, [0.25, 0.5])
+        return replace(self, usual=np.stack([middle, spread]), unit=WEIGHT * max(float(half - quartile), LEAST_UNIT))
+
+    def negative_log_likelihood(self, x: Tensor) -> Tensor:
+        """Of the cells of each column given the reconstruction, (rows, columns), mean over members; NaN for missing."""
+        mean, _ = self.vae.encode(x)
+        nats = -self.vae.log_prob(x, mean[None]).mean((0, 1))
+        columns = torch.as_tensor(self.columns, device=x.device)
+        found = nats.new_zeros(len(x), self.usual.shape[1]).index_add_(1, columns, nats)
+        first = torch.as_tensor(np.unique(self.columns, return_index=True)[1], device=x.device)
+        return found.masked_fill(x[:, first].isnan(), torch.nan)
+
+    def excess(self, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
+        """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""
+        middle, spread = self.usual
+        charged = np.where(np.isnan(nats), middle, nats) + charges
+        found: np.ndarray = self.unit * ((charged - middle) / spread - LIMIT).clip(0)
+        return found
