@@ -6,8 +6,8 @@ from benchmarks.structure import PACKAGE, trace, traces
 from vae_anomaly.training.trainer import rate_factor
 
 LIMITS = {  # files, functions
-    "fit": (21, 202),
-    "score_samples": (13, 75),
+    "fit": (24, 235),  # two models are trained
+    "score_samples": (14, 78),
 }
 
 

@@ -313,8 +313,8 @@ def choose_thorough(
     least 20 rows to a latent, or the reconstruction of new rows would be much worse than that of training rows.
     """
     fewest_rows = 20  # at 100 rows of 16 columns, 47 % of new rows stood out with 32 latents, 17 % with 5
-    auto = dict.fromkeys(("n_components", "likelihood", "prior", "n_estimators", "max_iter"), "auto")
-    asked = replace(settings, novelty=True, bound="elbo", **auto)
+    asked = replace(settings, novelty=True, n_components="auto", n_estimators="auto", max_iter="auto")
+    asked = replace(asked, likelihood="auto", prior="auto")
     architecture = choose_architecture(asked, x, cells, missing=missing)
     n_components = min(architecture.n_components, max(2, len(x) // fewest_rows))
     plan = make_plan(asked, len(x), exemplars=architecture.exemplars)

@@ -144,8 +144,8 @@ class FittedModel(TableForm):
             "schema": self.schema.to_json(),
             "inputs": self.inputs,
             "frame": self.is_frame,
-            "design": asdict(self.architecture),
-            "thorough": None if self.thorough is None else asdict(self.thorough),
+            "design": _design(self.architecture),
+            "thorough": None if self.thorough is None else _design(self.thorough),
             "weight_type": TYPE_NAMES[self.weight_type],
             "score_type": TYPE_NAMES[scorer.dtype],
             "leave_one_out": scorer.leave_one_out,
@@ -255,6 +255,10 @@ def _record(document: Any) -> FitRecord:
     if not (finite and counted and named and len(set(map(len, rounds))) == 1):
         raise documents.damaged("record", "what a fit measured")
     return record
+
+
+def _design(architecture: Architecture) -> dict[str, Any]:
+    return {**asdict(architecture), "missing_indicators": list(architecture.missing_indicators)}
 
 
 def _architecture(design: Mapping[str, Any], n_tensors: int) -> Architecture:

@@ -14,10 +14,11 @@ import pandas as pd
 import torch
 from scipy.stats import ks_2samp
 
-from vae_anomaly.config import REFERENCE_ROWS, Settings, make_plan
+from vae_anomaly.config import REFERENCE_ROWS, Architecture, Settings, make_plan
 from vae_anomaly.data.columns import Cell, CodeCell
 from vae_anomaly.data.parse import as_missing
-from vae_anomaly.data.schema import encode_batch
+from vae_anomaly.data.pixels import PixelSchema
+from vae_anomaly.data.schema import Schema, encode_batch
 from vae_anomaly.fit import library_versions, measure
 from vae_anomaly.fitted import FittedModel
 from vae_anomaly.model.vae import VAE
@@ -47,11 +48,7 @@ def update_model(
     difference = score_difference(fitted.reference.scores, scorer.score(recoded(some, after, before)))
     plan = plan_update(fitted, n_old + len(x), len(rows), difference, settings)
 
-    vae = architecture.build(schema.cells, schema.n_rows, scorer.device).to(fitted.weight_type)
-    if after == before:
-        vae.load_state_dict(scorer.vae.state_dict())
-    else:
-        take_weights(vae, scorer.vae, fitted, x, after)
+    vae = grown_model(architecture, scorer.vae, fitted, schema, x)
     if plan.max_iter:
         tensor = torch.as_tensor(rows, dtype=fitted.weight_type, device=scorer.device)
         trainer = Trainer(vae, tensor, plan, scorer.objective, exemplars=architecture.exemplars, generator=generator)
@@ -75,10 +72,10 @@ def update_model(
         draws=scorer.draws,
     )
     outstanding = fitted.scorer.outstanding
-    if outstanding is not None and fitted.thorough is not None and after != before:
-        grown = fitted.thorough.build(schema.cells, schema.n_rows, scorer.device).to(scorer.dtype)
-        take_weights(grown, outstanding.vae, fitted, x, after)
-        outstanding = replace(outstanding, vae=grown.freeze())
+    if outstanding is not None:
+        assert fitted.thorough is not None
+        grown = grown_model(fitted.thorough, outstanding.vae, fitted, schema, x)
+        outstanding = replace(outstanding, vae=grown.to(scorer.dtype).freeze())
     scorer = replace(scorer, outstanding=outstanding)
     (low, high), values = recoded(fitted.ranges, before, after), as_missing(x)
     measured = measure(scorer, rows, schema, architecture, settings, rng)
@@ -106,20 +103,27 @@ def recoded(x: np.ndarray, before: Sequence[Cell], after: Sequence[Cell]) -> np.
     return x
 
 
-def take_weights(vae: VAE, smaller: VAE, fitted: FittedModel, x: np.ndarray, cells: Sequence[Cell]) -> None:
-    """Give ``vae``, a model of the ``cells``, the weights of a model with fewer category codes, one of ``fitted``.
+def grown_model(
+    architecture: Architecture, vae: VAE, fitted: FittedModel, schema: Schema | PixelSchema, x: np.ndarray
+) -> VAE:
+    """The model ``vae`` of a fit for a ``schema`` that may have more category codes, in the type of training.
 
     The new codes are those among the new rows ``x`` (rows, cells); their shares are counted there.
     """
     most_rows = 1024  # to set the outputs of the new codes by
-    scorer, known = fitted.scorer, fitted.reference.cells
+    scorer, known, before, after = fitted.scorer, fitted.reference.cells, fitted.schema.cells, schema.cells
+    grown = architecture.build(after, schema.n_rows, scorer.device).to(fitted.weight_type)
+    if after == before:
+        grown.load_state_dict(vae.state_dict())
+        return grown
     n_seen = fitted.schema.n_rows * (~np.isnan(known)).mean(0) + (~np.isnan(x)).sum(0)
     shares = {}
-    for index, (old, new) in enumerate(zip(fitted.schema.cells, cells, strict=True)):
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
         if isinstance(old, CodeCell) and isinstance(new, CodeCell) and new.n_codes > old.n_codes:
             counts = [(x[:, index] == code).sum() for code in range(old.n_codes, new.n_codes)]
             shares[index] = scorer.tensor(np.array(counts) / (n_seen[index] + 1))
-    vae.grow_from(smaller, scorer.tensor(known[:most_rows]), shares)
+    grown.grow_from(vae, scorer.tensor(known[:most_rows]), shares)
+    return grown
 
 
 def uniform_rows(kept: np.ndarray, n_rows: int, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -323,7 +323,7 @@ def test_a_header_that_is_no_model_is_refused(tmp_path, junk):
 
 def test_declared_sizes_take_no_memory(content, tmp_path):
     huge = {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}
-    text = json.dumps({"__metadata__": {"vae_anomaly": '{"format": 2}'}, "noise": huge}).encode()
+    text = json.dumps({"__metadata__": {"vae_anomaly": '{"format": 3}'}, "noise": huge}).encode()
     declared = [struct.pack("<Q", size) + content[8:] for size in (2**63, 2**40, 2**26, 2**64 - 1)]
     tracemalloc.start()
     try:
@@ -382,7 +382,7 @@ def test_tensors_of_types_that_numpy_lacks_are_refused(tmp_path):
     from safetensors.torch import save_file as save_torch
 
     for dtype in (torch.bfloat16, torch.float8_e4m3fn):
-        text = json.dumps({"format": 2, "digests": {}})
+        text = json.dumps({"format": 3, "digests": {}})
         metadata = {"vae_anomaly": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         save_torch({"noise": torch.zeros(4).to(dtype)}, tmp_path / "other.vae", metadata)
         with pytest.raises(ModelFileError):
@@ -408,7 +408,7 @@ def test_nothing_is_executed(detector, tmp_path):
     assert not hasattr(builtins, "exploded")
 
 
-@pytest.mark.parametrize("number", [1, 3, 0, -1, None, "1", 1.0, True, [1]])
+@pytest.mark.parametrize("number", [1, 2, 0, -1, None, "1", 1.0, True, [1]])
 def test_an_unknown_format_is_an_error_that_names_it(content, tmp_path, number):
     document, tensors = parts(content, tmp_path)
     refused(forged({**document, "format": number}, tensors, tmp_path), tmp_path, match="format")
@@ -417,9 +417,9 @@ def test_an_unknown_format_is_an_error_that_names_it(content, tmp_path, number):
 def test_an_unknown_format_is_reported_before_damage(content, tmp_path):
     """A later version can compute digests differently: its file has an unknown format, but is not damaged."""
     document, tensors = parts(content, tmp_path)
-    text = json.dumps({**document, "format": 3})
+    text = json.dumps({**document, "format": 4})
     save_file(tensors, tmp_path / "later.vae", {"vae_anomaly": text, "sha256": "another kind of digest"})
-    with pytest.raises(ModelFileError, match="has format 3; this version of vae-anomaly reads format 2"):
+    with pytest.raises(ModelFileError, match="has format 4; this version of vae-anomaly reads format 3"):
         load(tmp_path / "later.vae")
 
 
@@ -517,12 +517,12 @@ def test_a_field_that_is_missing_is_refused(content, tmp_path, place):
         (("design", "prior"), "gaussian"),
         (("design", "variational"), False),
         (("design", "unknown"), 1),
-        (("indicators",), [0, 1, 2]),
-        (("indicators",), [1, 1]),
-        (("indicators",), [-4]),
-        (("indicators",), [99]),
-        (("indicators",), [True]),
-        (("numbers",), "gaussian"),
+        (("design", "missing_indicators"), [0, 1, 2]),
+        (("design", "missing_indicators"), [1, 1]),
+        (("design", "missing_indicators"), [-4]),
+        (("design", "missing_indicators"), [99]),
+        (("design", "missing_indicators"), [True]),
+        (("design", "number_likelihood"), "gaussian"),
         (("weight_type",), "float64"),
         (("score_type",), "float32"),
         (("leave_one_out",), 1),
@@ -559,8 +559,10 @@ def test_an_impossible_description_is_refused(content, tmp_path, place, value):
 def test_indicators_out_of_order_are_refused(content, tmp_path):
     """As many as the weights need, so that no other check fails."""
     document, tensors = parts(content, tmp_path)
-    assert len(document["indicators"]) > 1
-    refused(forged({**document, "indicators": document["indicators"][::-1]}, tensors, tmp_path), tmp_path)
+    indicators = document["design"]["missing_indicators"]
+    assert len(indicators) > 1
+    altered = changed(document, ("design", "missing_indicators"), indicators[::-1])
+    refused(forged(altered, tensors, tmp_path), tmp_path)
 
 
 def test_tensors_of_the_wrong_shape_or_type_are_refused(content, tmp_path):

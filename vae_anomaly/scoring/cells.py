@@ -74,10 +74,9 @@ class OutstandingCells:
         """Of the cells of each column given the reconstruction, (rows, columns), mean over members; NaN for missing."""
         mean, _ = self.vae.encode(x)
         nats = -self.vae.log_prob(x, mean[None]).mean((0, 1))
-        columns = torch.as_tensor(self.columns, device=x.device)
-        found = nats.new_zeros(len(x), self.usual.shape[1]).index_add_(1, columns, nats)
+        is_in = torch.as_tensor(self.columns[:, None] == np.arange(self.usual.shape[1])).to(nats)
         first = torch.as_tensor(np.unique(self.columns, return_index=True)[1], device=x.device)
-        return found.masked_fill(x[:, first].isnan(), torch.nan)
+        return (nats @ is_in).masked_fill(x[:, first].isnan(), torch.nan)
 
     def excess(self, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""

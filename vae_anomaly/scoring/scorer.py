@@ -415,9 +415,9 @@ def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -
     """Nats of each column, then of the latent term, (rows, columns + 1): they add up to the anomaly score.
 
     The nats of a column are the negative log-likelihood of its cells and the part of the KL that they carry (see
-    `vae_anomaly.model.objectives`). The latent term is the rest. A missing cell adds the mean
-    of its column, on the scale of complete rows (see `vae_anomaly.scoring.missing`); an outstanding cell adds its excess
-    (see `vae_anomaly.scoring.cells`).
+    `vae_anomaly.model.objectives`). The latent term is the rest. A missing cell adds the mean of its column, on the
+    scale of complete rows (see `vae_anomaly.scoring.missing`), and an outstanding cell its excess (see
+    `vae_anomaly.scoring.cells`).
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ scale of rows with missing cells) and those that split the rows depending on the
 """
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from vae_anomaly.integrations.onnx.encoding import PixelEncoding, TableEncoding
 from vae_anomaly.model.nearest import NEAREST, ExactSearch
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
+from vae_anomaly.scoring.cells import LIMIT, OutstandingCells
 from vae_anomaly.scoring.missing import FRACTIONS, MissingCells
 from vae_anomaly.scoring.scorer import FEW, Exemplars, same_row
 
@@ -33,6 +35,8 @@ class ScoreGraph(nn.Module):
         self.vae = copy.deepcopy(scorer.vae).cpu().double().freeze()
         self.vae.complete_all = True
         self.missing = _MissingScale(fitted.missing)
+        outstanding = scorer.outstanding
+        self.outstanding = None if outstanding is None else _Outstanding(outstanding, fitted.missing)
         self.prior = _prior_of(scorer.exemplars, leave_one_out=scorer.leave_one_out)
         self.draws: Tensor
         self.register_buffer("draws", scorer.draws.cpu().double()[:, None, None])
@@ -45,6 +49,8 @@ class ScoreGraph(nn.Module):
         prior = self.prior(self.vae, x, features)
         score = self._objective.score(self.vae, x, prior, self.draws, features).mean(0)
         score = self.missing(score, x)
+        if self.outstanding is not None:
+            score = score - self.outstanding(x)
         return -score, ~(score >= self._offset)
 
 
@@ -81,6 +87,25 @@ class _MissingScale(nn.Module):
         steps = (fractions[:, None] - self.points[:-1]).clamp_min(0).minimum(self.points.diff())
         slopes = self.curves.diff(dim=1) / self.points.diff()
         return self.curves[:, :1] + slopes @ steps.T
+
+
+class _Outstanding(nn.Module):
+    """Nats of outstanding cells, as `OutstandingCells` computes them."""
+
+    def __init__(self, outstanding: OutstandingCells, missing: MissingCells) -> None:
+        super().__init__()
+        vae = copy.deepcopy(outstanding.vae).cpu().double().freeze()
+        self.vae = vae
+        self.vae.complete_all = True
+        self.cells = replace(outstanding, vae=vae)
+        self.usual, self.charges = torch.as_tensor(outstanding.usual), torch.as_tensor(missing.charges)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Nats (rows,) that are added to the anomaly scores of encoded rows (rows, cells)."""
+        nats = self.cells.negative_log_likelihood(x)
+        charges = torch.where(nats.isnan(), self.charges[1], self.charges[0])
+        charged = torch.where(nats.isnan(), self.usual[0], nats) + charges
+        return self.cells.unit * ((charged - self.usual[0]) / self.usual[1] - LIMIT).clamp_min(0).sum(1)
 
 
 class _Normal(nn.Module):
