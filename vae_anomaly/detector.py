@@ -643,8 +643,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Parameters
         ----------
         quick : bool
-            Only check the table, the course of training, and for groups of rows that the model has not learned, which
-            takes about a hundredth of the time of a fit.
+            Only check the table, the course of training, and for levels of categories with rows that the model has not
+            learned, which takes a few hundredths of the time of a fit.
 
         Returns
         -------

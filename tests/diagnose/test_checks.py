@@ -1,9 +1,11 @@
 """Each check finds a fault made for it, is good without one, and measures what it documents."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import genpareto
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
@@ -28,6 +30,7 @@ KEYS = [
     "constant_columns",
     "identifiers",
     "training",
+    "unlearned_group",
     "active_latents",
     "latent_nats",
     "independent_columns",
@@ -164,7 +167,7 @@ def test_a_small_group_that_outlier_detection_leaves_out_of_training_is_named(rn
     as_flag = diagnosed(table.assign(shop=table["shop"] == "small"))
     assert "rows with shop 'True'" in as_flag.message["unlearned_group"]
     assert diagnosed(table, novelty=True).verdict["unlearned_group"] == "good"
-    assert diagnosed(table.sample(frac=1, random_state=0)[["size", "a", "b"]]).verdict["unlearned_group"] == "good"
+    assert diagnosed(table[table["shop"] == "large"]).verdict["unlearned_group"] == "good"
 
 
 def test_a_group_counts_as_unlearned_if_it_is_neither_reconstructed_nor_scored_like_others(rng):
@@ -173,10 +176,11 @@ def test_a_group_counts_as_unlearned_if_it_is_neither_reconstructed_nor_scored_l
     below = np.where(codes == 1, scores - 4, scores)
 
     def found(made, scores):
-        return dict(checks.groups_of(codes, made, scores))
+        return dict(checks.unlearned_levels(codes, made, scores))
 
     ((code, group),) = found(np.zeros(400), below).items()
-    assert (code, group.n_rows, group.recovered) == (1.0, 60, 0.0)
+    assert (code, group.evidence) == (1.0, "it reconstructs 0 % of them with this value")
+    assert_array_equal(group.rows, codes == 1)
     assert group.loss == pytest.approx(np.median(below[codes != 1]) - np.median(below[codes == 1]))
     assert found(codes, below) == {}  # reconstructed
     assert found(np.zeros(400), scores) == {}  # scored like the others
@@ -185,7 +189,35 @@ def test_a_group_counts_as_unlearned_if_it_is_neither_reconstructed_nor_scored_l
     assert len(found(np.zeros(400), by_frequency)) == 1
     rare = np.concatenate([np.zeros(960), np.ones(40)])
     cost = np.log(np.where(rare == 1, 0.04, 0.96))
-    assert dict(checks.groups_of(rare, 0 * rare, 0.5 * rng.normal(size=1000) + cost)) == {}  # what its frequency costs
+    assert (
+        dict(checks.unlearned_levels(rare, 0 * rare, 0.5 * rng.normal(size=1000) + cost)) == {}
+    )  # what its frequency costs
+
+
+def test_a_cluster_of_numbers_that_is_not_learned_is_named_by_its_place(rng):
+    numbers = correlated(rng, 600).round(2)
+    numbers[:60] = [9.0, -8.0, 0.0, 1.0, 0.0] + 0.3 * rng.normal(size=(60, 5))
+    table = pd.DataFrame(numbers, columns=list("abcde"))
+    found = diagnosed(table)
+    assert (found.verdict["unlearned_group"], found.value["unlearned_group"]) == ("look", pytest.approx(0.1, abs=0.02))
+    place = re.search(r" rows around (\w) (\S+) and (\w) (\S+):", found.message["unlearned_group"])
+    assert {place[1]: float(place[2]), place[3]: float(place[4])} == pytest.approx({"a": 9.0, "b": -8.0}, abs=0.3)
+    assert diagnosed(table, novelty=True).verdict["unlearned_group"] == "good"
+    assert diagnosed(table[60:]).verdict["unlearned_group"] == "good"
+
+
+def test_a_cluster_counts_as_unlearned_if_it_is_dense_reconstructed_elsewhere_and_scored_low(rng):
+    rows = np.arange(300) < 40
+    x, scores = rng.normal(size=(300, 3)), rng.normal(size=300)
+    x[rows] = 6 + 0.2 * x[rows]
+    below = scores - 4 * rows
+    (group,) = checks.unlearned_clusters(x, np.zeros_like(x), below)
+    assert_array_equal(group.rows, rows)
+    assert group.loss == pytest.approx(np.median(below[~rows]) - np.median(below[rows]))
+    assert list(checks.unlearned_clusters(x, x, below)) == []  # reconstructed
+    assert list(checks.unlearned_clusters(x, np.zeros_like(x), scores)) == []  # scored like the others
+    assert list(checks.unlearned_clusters(x[30:], np.zeros_like(x)[30:], below[30:])) == []  # too few rows
+    assert list(checks.unlearned_clusters(x[:5], x[:5], below[:5])) == []
 
 
 def test_quick_checks_are_the_first_of_all_checks(rng):

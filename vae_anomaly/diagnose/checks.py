@@ -7,12 +7,14 @@ The thresholds lie between what 42 healthy fits with the defaults gave (ADBench'
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Self
 
 import numpy as np
 from scipy.stats import rankdata
+from sklearn.cluster import KMeans
 
 from vae_anomaly.fitted import LatentSummary
-from vae_anomaly.formatting import counted, listed, listed_names, nats, number, percent, printable, quoted
+from vae_anomaly.formatting import counted, listed, listed_names, nats, number, percent
 from vae_anomaly.scoring.calibration import calibrate
 from vae_anomaly.scoring.decide import MANY, hardly_outliers
 
@@ -231,23 +233,27 @@ def shuffled_columns(scores: np.ndarray, shuffled: np.ndarray, shared: float, *,
     return Finding("shuffled_columns", probability, verdict, message)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
-    """Training rows with one level of a category or flag that the model reconstructs and scores worse than others.
+    """Training rows that belong together and that the model reconstructs and scores worse than others.
 
-    ``recovered`` is the fraction of them that are reconstructed with this level, and ``loss`` the difference of their
-    median score to that of the other rows, in nats.
+    ``rows`` is their mask, ``loss`` the difference of their median score to that of the other rows, in nats. ``common``
+    says in words what they have in common, and ``evidence`` how they are reconstructed.
     """
 
-    n_rows: int
-    recovered: float
+    rows: np.ndarray
     loss: float
-    column: str | int = ""
-    level: str = ""
+    evidence: str
+    common: str = ""
+
+    @classmethod
+    def of(cls, rows: np.ndarray, scores: np.ndarray, evidence: str) -> Self:
+        """The group of the ``rows`` (a mask), given all ``scores`` (rows,)."""
+        return cls(rows, float(np.median(scores[~rows]) - np.median(scores[rows])), evidence)
 
 
-def groups_of(codes: np.ndarray, reconstructed: np.ndarray, scores: np.ndarray) -> Iterator[tuple[float, Group]]:
-    """Codes of a category or flag and their rows, where the model has not learned them.
+def unlearned_levels(codes: np.ndarray, reconstructed: np.ndarray, scores: np.ndarray) -> Iterator[tuple[float, Group]]:
+    """Codes of a category or flag and the rows that have them, where the model has not learned these.
 
     It reconstructs the level in less than half of the rows, and three in four of them score below another row. A rare
     level lowers the score of its rows anyhow, so that its cost by frequency alone is given back first.
@@ -259,33 +265,65 @@ def groups_of(codes: np.ndarray, reconstructed: np.ndarray, scores: np.ndarray) 
     scores : ndarray
         (rows,) leave-one-out scores.
     """
-    fewest, smallest, largest = 20, 0.02, 0.5  # rows, and fractions of all rows
-    n_rows = len(codes)
     levels, of_row, counts = np.unique(codes, return_inverse=True, return_counts=True)  # of NaN there is one
-    ranks = rankdata(scores - np.log(counts / n_rows)[of_row])
-    is_frequent = (counts >= max(fewest, smallest * n_rows)) & (counts <= largest * n_rows) & np.isfinite(levels)
-    for index in np.flatnonzero(is_frequent):
-        rows, count = of_row == index, int(counts[index])
+    ranks = rankdata(scores - np.log(counts / len(codes))[of_row])
+    for index in np.flatnonzero(_are_groups(counts, len(codes)) & np.isfinite(levels)):
+        rows = of_row == index
         recovered = float(np.mean(reconstructed[rows] == levels[index]))
-        below = 1 - (ranks[rows].sum() - count * (count + 1) / 2) / (count * (n_rows - count))
-        if recovered < 0.5 and below > 0.75:  # learned groups: at most 0.73
-            loss = float(np.median(scores[~rows]) - np.median(scores[rows]))
-            yield float(levels[index]), Group(count, recovered, loss)
+        if recovered < 0.5 and _probability_below(ranks, rows) > 0.75:  # learned groups: at most 0.73
+            evidence = f"it reconstructs {percent(recovered)} of them with this value"
+            yield float(levels[index]), Group.of(rows, scores, evidence)
+
+
+def unlearned_clusters(x: np.ndarray, reconstructed: np.ndarray, scores: np.ndarray) -> Iterator[Group]:
+    """Clusters of rows by their numbers, where the model has not learned these.
+
+    They lie closer together than other rows do, yet their reconstructions are farther from them than their own mean
+    (twice the squared distance), and three in four of them score below another row.
+
+    Parameters
+    ----------
+    x, reconstructed : ndarray
+        (rows, cells) standardised numbers, none missing, and their reconstructions.
+    scores : ndarray
+        (rows,) leave-one-out scores.
+    """
+    n_clusters, far = 8, 10.0  # clusters looked for, and standard deviations beyond which it does not matter how far
+    x, reconstructed, ranks = x.clip(-far, far), reconstructed.clip(-far, far), rankdata(scores)
+    clusters = KMeans(n_clusters, n_init=1, random_state=0).fit_predict(x) if len(x) > n_clusters else np.zeros(len(x))
+    errors = ((x - reconstructed) ** 2).sum(1)
+    for cluster in range(n_clusters):
+        rows = clusters == cluster
+        if _are_groups(rows.sum(), len(x)):
+            own, other = x[rows].var(0).sum(), x[~rows].var(0).sum()
+            if errors[rows].mean() > 2 * own and own < other and _probability_below(ranks, rows) > 0.75:
+                yield Group.of(rows, scores, "their reconstructions lie elsewhere")
+
+
+def _are_groups(counts: np.ndarray, n_rows: int) -> np.ndarray:
+    """Numbers of rows that are neither too few to be learned nor most of the table."""
+    fewest, smallest, largest = 20, 0.02, 0.5  # rows, and fractions of all rows
+    return (counts >= max(fewest, smallest * n_rows)) & (counts <= largest * n_rows)
+
+
+def _probability_below(ranks: np.ndarray, rows: np.ndarray) -> float:
+    """Probability that one of the ``rows`` (a mask) ranks below another row."""
+    n_rows = rows.sum()
+    return float(1 - (ranks[rows].sum() - n_rows * (n_rows + 1) / 2) / (n_rows * (len(rows) - n_rows)))
 
 
 def unlearned_group(groups: Sequence[Group], n_rows: int) -> Finding:
-    """Fraction of the training rows in the largest group that the model has not learned, of `groups_of`."""
+    """Fraction of the training rows in the largest group that the model has not learned."""
     if not groups:
-        message = "The model has learned the rows of every frequent level of a category."
+        message = "There is no group of rows that the model has not learned."
         return Finding("unlearned_group", 0.0, GOOD, message)
-    group = max(groups, key=lambda group: group.n_rows)
+    group = max(groups, key=lambda group: group.rows.sum())
     message = (
-        f"The model has not learned the {group.n_rows:,} rows with {printable(str(group.column))} "
-        f"{quoted(group.level)}: it reconstructs {percent(group.recovered)} of them with this value, and they "
+        f"The model has not learned the {group.rows.sum():,} rows {group.common}: {group.evidence}, and they "
         f"score {_amount(group.loss)} below the others. If they are normal, likelihood='gaussian' or novelty=True "
         "learns them."
     )
-    return Finding("unlearned_group", group.n_rows / n_rows, LOOK, message)
+    return Finding("unlearned_group", group.rows.sum() / n_rows, LOOK, message)
 
 
 def most_anomalous(scores: np.ndarray) -> np.ndarray:

@@ -1,18 +1,21 @@
 """The diagnosis of a fitted model: every check that applies, run on the training rows that the model keeps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from vae_anomaly.config import Settings, make_plan
-from vae_anomaly.data.columns import CodeCell, FlagCell
+from vae_anomaly.data.columns import CodeCell, FlagCell, NumberCell
+from vae_anomaly.data.pixels import PixelSchema
+from vae_anomaly.data.schema import Schema
 from vae_anomaly.diagnose import checks
 from vae_anomaly.diagnose.checks import Finding
 from vae_anomaly.diagnose.dependence import dependence, shuffled
 from vae_anomaly.fit import summarise_latents
 from vae_anomaly.fitted import FittedModel
+from vae_anomaly.formatting import cell_text, printable, quoted
 from vae_anomaly.scoring.calibration import core_limit
 from vae_anomaly.scoring.scorer import column_contributions
 
@@ -20,12 +23,16 @@ from vae_anomaly.scoring.scorer import column_contributions
 def diagnose_model(fitted: FittedModel, settings: Settings, *, quick: bool = False) -> list[Finding]:
     """Findings of every check that applies to the model; they cost a few scorings of the rows that the model keeps.
 
-    With ``quick`` only of those that cost about a hundredth of a fit.
+    With ``quick`` only of those that cost a few hundredths of a fit.
     """
     # Anomalous rows can outweigh all others in a mean, and training left many of them out.
     scores = fitted.reference.scores
     typical = scores >= min(core_limit(scores, settings.contamination), float(np.median(scores)))
-    found = [*_check_table(fitted), *_check_training(fitted, settings, typical), *_check_groups(fitted)]
+    found = [
+        *_check_table(fitted),
+        *_check_training(fitted, settings, typical),
+        *_check_groups(fitted, clusters=not quick),
+    ]
     if quick:
         return found
     return [
@@ -50,23 +57,39 @@ def _check_table(fitted: FittedModel) -> Iterator[Finding]:
     yield checks.identifiers(names, n_levels, schema.n_rows)
 
 
-def _check_groups(fitted: FittedModel) -> Iterator[Finding]:
-    """Compare the rows of each frequent level of a category or flag with the other rows."""
+def _check_groups(fitted: FittedModel, *, clusters: bool) -> Iterator[Finding]:
+    """Compare the rows of each frequent level of a category or flag with the others, or else ``clusters``."""
     x, scores, schema = fitted.reference.cells, fitted.reference.scores, fitted.schema
-    cells = {
-        index: cell
-        for index, cell in enumerate(schema.cells)
-        if isinstance(cell, FlagCell) or (isinstance(cell, CodeCell) and cell.part is None)
-    }
-    if not cells:
+    if fitted.architecture.image_shape is not None:
         return
     made, groups = fitted.scorer.decode(fitted.scorer.encode(x)), []
-    for index, cell in cells.items():
-        for code, group in checks.groups_of(x[:, index], made[:, index].round(), scores):
-            first = int(np.flatnonzero(x[:, index] == code)[0])
-            level = cell.describe(code, schema.decode(x[[first]]).iloc[0, cell.column])
-            groups.append(replace(group, column=schema.names[cell.column], level=level))
+    for index, cell in enumerate(schema.cells):
+        if isinstance(cell, FlagCell) or (isinstance(cell, CodeCell) and cell.part is None):
+            for code, group in checks.unlearned_levels(x[:, index], made[:, index].round(), scores):
+                value = schema.decode(x[x[:, index] == code][:1]).iloc[0, cell.column]
+                name = printable(str(schema.names[cell.column]))
+                groups.append(replace(group, common=f"with {name} {quoted(cell.describe(code, value))}"))
+    numbers = [index for index, cell in enumerate(schema.cells) if isinstance(cell, NumberCell) and cell.since is None]
+    if clusters and numbers and not groups:
+        z = np.where(np.isfinite(x), x, made)[:, numbers]
+        for group in checks.unlearned_clusters(z, made[:, numbers], scores):
+            groups.append(replace(group, common=_where(schema, x[group.rows], z, group.rows, numbers)))
     yield checks.unlearned_group(groups, len(x))
+
+
+def _where(schema: Schema | PixelSchema, x: np.ndarray, z: np.ndarray, rows: np.ndarray, numbers: Sequence[int]) -> str:
+    """Where a cluster lies: its median in the two columns in which it is farthest from the other rows, in words.
+
+    ``x`` are its rows (rows of the cluster, cells), ``z`` the numbers of all rows (rows, numbers), ``rows`` its mask.
+    """
+    spread = np.maximum(z[~rows].std(0), np.finfo(float).tiny)
+    farthest = np.argsort(-np.abs(np.median(z[rows], 0) - np.median(z[~rows], 0)) / spread, kind="stable")[:2]
+    middle = x[:1].copy()
+    middle[0, numbers] = np.median(z[rows], 0)
+    decoded = schema.decode(middle)
+    columns = [schema.cells[numbers[index]].column for index in farthest]
+    texts = [f"{printable(str(schema.names[column]))} {cell_text(decoded.iloc[0, column])}" for column in columns]
+    return f"around {' and '.join(texts)}"
 
 
 def _check_training(fitted: FittedModel, settings: Settings, typical: np.ndarray) -> Iterator[Finding]:
