@@ -708,3 +708,10 @@ def test_of_an_identifier_the_shape_is_used_and_no_network_sees_it():
     read = Schema.from_json(json.loads(json.dumps(schema.to_json())))
     np.testing.assert_array_equal(read.encode(new), schema.encode(new))
     assert read.cells == schema.cells
+
+
+def test_numbers_of_19_digits_are_no_row_index_because_float64_cannot_tell_them_apart():
+    digits = np.random.default_rng(0).choice([1582218195625939001, 1582218195625939002], 60)
+    assert Schema.learn(pd.DataFrame({"n": digits, "x": np.sqrt(np.arange(60))})).names == ["n", "x"]
+    with pytest.warns(DataWarning, match="'n' is a row index"):
+        Schema.learn(pd.DataFrame({"n": np.arange(2**53 - 60, 2**53), "x": np.sqrt(np.arange(60))}))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from vae_anomaly.data.schema import Schema
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.io.read import read_table, read_whole
 
@@ -86,14 +86,18 @@ DATES = {
     "month first": (["12/31/2024", "1/2/2024"], ["2024-12-31", "2024-01-02"]),
     "day first": (["31/12/2024", "1/2/2024 7:05"], ["2024-12-31", "2024-02-01T07:05"]),
     "year first": (["2024/12/31", "2024/1/2 07:05:30"], ["2024-12-31", "2024-01-02T07:05:30"]),
-    "not clear": (["01/02/2024", "03/04/2024"], ["01/02/2024", "03/04/2024"]),
-    "contradictory": (["31/12/2024", "12/31/2024"], ["31/12/2024", "12/31/2024"]),
 }
 
 
 @pytest.mark.parametrize("cells, expected", DATES.values(), ids=DATES)
 def test_dates_are_read_where_the_file_shows_the_order(read, cells, expected):
     assert column(read, cells) == expected
+
+
+@pytest.mark.parametrize("cells", [["01/02/2024", "03/04/2024"], ["31/12/2024", "12/31/2024"]], ids=["none", "both"])
+def test_dates_whose_order_a_file_does_not_show_are_text_and_named(read, cells):
+    with pytest.warns(DataWarning, match=rf"Dates of 'x' \({cells[0]}\).*whether the day or the month comes first"):
+        assert column(read, cells) == cells
 
 
 PREAMBLES = {

@@ -51,6 +51,7 @@ from vae_anomaly.formatting import listed, listed_names, shorten
 ALL_LEVELS = 2**20  # distinct values that are kept of all columns together,
 FEWEST_LEVELS = 2**8  # but at least these of a column
 MOST_SHAPES = 0.2  # of the values of a column of text; more say nothing
+EXACT = 2**53  # whole numbers up to here are float64
 FEWEST_COUNTED = 20  # rows; fewer may rise by one by chance
 NUMBERS, DATES = "numbers", "dates"
 MARKERS = frozenset(  # what people write in a cell that has no value, in lower case
@@ -125,7 +126,9 @@ class NumberSummary:
                 if self.n_rows:
                     some = np.vstack([self._last_values[columns[rising]], some])
                     steps = np.diff(rows, prepend=self._last_row)
-                self._rising[columns[rising]] = (some[1:] == some[:-1] + steps[:, None]).all(axis=0)
+                is_next = some[1:] == some[:-1] + steps[:, None]
+                is_next &= np.abs(some[1:]) < EXACT  # beyond, a float64 is its own successor
+                self._rising[columns[rising]] = is_next.all(axis=0)
             self._last_values[columns], self._last_row = matrix[-1], rows[-1]
         self.n_rows += len(piece)
         self.flags = (self.lows == 0) & (self.highs == 1) & ~self._fractions

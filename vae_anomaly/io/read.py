@@ -21,7 +21,7 @@ from vae_anomaly.io.parquet import MAGIC, ParquetTable, joint_categories, with_m
 from vae_anomaly.io.pieces import Progress
 from vae_anomaly.io.records import FEATHER, SPREADSHEETS, SQLITE, FeatherTable, JsonRecords, Spreadsheet, SqliteTable
 from vae_anomaly.io.source import STANDARD_INPUT, ByteSource, byte_source, first_bytes, kept_in_memory
-from vae_anomaly.io.text import Notation, TextColumn, known_frame, texts_of, typed_frame
+from vae_anomaly.io.text import Notation, TextColumn, known_frame, texts_of, typed_frame, warn_of_unclear_dates
 
 Name = str | int
 TypedFile = ParquetTable | FeatherTable  # whose columns have types
@@ -107,6 +107,7 @@ class WholeText:
         columns: dict[Name, TextColumn] = {name: TextColumn() for name in self.cells.column_names}
         for name, column in columns.items():
             column.see(self.cells.column(name), self.notation.of(name))
+        warn_of_unclear_dates(columns)
         return typed_frame(self.cells, columns, columns, self.notation)
 
     def as_fitted(self, schema: Schema) -> pd.DataFrame:
@@ -324,6 +325,7 @@ class FilesSource:
                     for name, column in columns.items():
                         column.see(cells.column(str(name)), table.notation.of(name))
                 progress.next_file()
+        warn_of_unclear_dates(columns)
         return columns
 
     def _frames(self, columns: list[Name], keep: list[Name]) -> Rows:

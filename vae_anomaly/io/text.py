@@ -4,6 +4,7 @@ Cells are arrow arrays of text. What a cell says does not depend on the other ce
 pieces gives the same values: the decimal sign and the order of day and month are those of the file (`Notation`).
 """
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from vae_anomaly.errors import DataWarning
+from vae_anomaly.formatting import listed
 
 Name = str | int
 
@@ -33,6 +37,7 @@ DAY, MONTH, YEAR = r"(0?[1-9]|[12]\d|3[01])", r"(0?[1-9]|1[0-2])", r"(\d{4})"
 YEAR_FIRST = rf"^{YEAR}/{MONTH}/{DAY}{TIME}$", r"\1-\2-\3T\4"
 DAY_FIRST = rf"^{DAY}[/-]{MONTH}[/-]{YEAR}{TIME}$", r"\3-\2-\1T\4"
 MONTH_FIRST = rf"^{MONTH}[/-]{DAY}[/-]{YEAR}{TIME}$", r"\3-\1-\2T\4"
+UNCLEAR = rf"^\d{{1,2}}[/-]\d{{1,2}}[/-]\d{{4}}{TIME}$"  # without a day above 12, either may be the month
 WITH_POINTS = rf"^{DAY}\.{MONTH}\.{YEAR}{TIME}$", r"\3-\2-\1T\4"  # points are never after a month
 
 
@@ -180,7 +185,8 @@ class TextColumn:
     def __init__(self) -> None:
         self.kinds: set[str] = set()  # of number, whole, unsigned (from 2**63), long (beyond 64 bits), truth, text
         self.has_missing = self.has_negative = self.is_inexact = False
-        self.n_present = self.n_numbers = self.n_dates = 0
+        self.n_present = self.n_numbers = self.n_dates = self.n_unclear = 0
+        self.unclear = ""  # a date of which the file does not show the order
 
     def see(self, cells: Any, notation: Notation) -> None:
         """Take a piece into account."""
@@ -197,6 +203,9 @@ class TextColumn:
         texts = pc.unique(numbers.cells).drop_null()
         self.kinds.add("truth" if {*pc.unique(pc.utf8_lower(texts)).to_pylist()} <= {"true", "false"} else "text")
         self.n_dates += notation.dates(cells)[1]
+        if notation.day_first is None and (unclear := texts.filter(pc.match_substring_regex(texts, UNCLEAR))):
+            self.unclear = self.unclear or unclear[0].as_py()
+            self.n_unclear += pc.sum(pc.is_in(numbers.cells, value_set=unclear)).as_py()
 
     def _see_numbers(self, numbers: Numbers) -> None:
         values = _numpy(numbers.values)
@@ -236,6 +245,11 @@ class TextColumn:
                 return "text"
             case kinds:
                 return "unsigned" if "unsigned" in kinds else "whole"
+
+    @property
+    def has_unclear_dates(self) -> bool:
+        """Whether the column would be one of dates if the file showed the order of day and month."""
+        return self.holds == "text" and self.n_unclear + self.n_dates >= self.n_present * (1 - FEW)
 
     def values(self, cells: Any, notation: Notation) -> pd.Series:
         """The values of a piece."""
@@ -288,6 +302,14 @@ def _floats(numbers: Any) -> pd.Series:
 def _texts(cells: Any) -> pd.Series:
     series: pd.Series = cells.to_pandas()
     return series
+
+
+def warn_of_unclear_dates(columns: Mapping[Name, TextColumn]) -> None:
+    """Warn of columns of dates whose order of day and month is not shown."""
+    found = [f"{name!r} ({column.unclear})" for name, column in columns.items() if column.has_unclear_dates]
+    if found:
+        message = "it is not shown whether the day or the month comes first, so these are text. Write 2024-12-31"
+        warnings.warn(f"Dates of {listed(found)}: {message}.", DataWarning, stacklevel=4)
 
 
 def texts_of(table: Any, names: Iterable[Name]) -> pd.DataFrame:
