@@ -421,3 +421,36 @@ def test_a_table_can_be_read_without_some_columns(tmp_path):
     assert dataset.columns == ["x"]
     assert list(whole(dataset).columns) == ["x"]
     assert list(whole(Dataset([pd.DataFrame({"x": [1], "y": [2]})]).without(["y"])).columns) == ["x"]
+
+
+ROWS_OF_TWO = pd.DataFrame({"c": pd.Categorical(["a", "b"] * 4), "x": np.arange(8.0)})
+LETTERS = list("ppqrstuv")
+INDEXED = {
+    "categories": (pd.CategoricalIndex(LETTERS), ["c", "x"]),
+    "named categories": (pd.CategoricalIndex(LETTERS, name="k"), ["k", "c", "x"]),
+    "half of the levels named": (
+        pd.MultiIndex.from_product([list("ab"), range(4)], names=["k", None]),
+        ["k", "c", "x"],
+    ),
+    "a named range": (pd.RangeIndex(8, name="r"), ["c", "x"]),
+    "the name of a column": (pd.Index(range(5, 13), name="x"), ["c", "x"]),
+}
+
+
+@pytest.mark.parametrize("index, columns", INDEXED.values(), ids=INDEXED)
+def test_named_levels_of_an_index_in_parquet_are_columns_whole_and_in_pieces(tmp_path, rows_a_piece, index, columns):
+    ROWS_OF_TWO.set_axis(index).to_parquet(tmp_path / "table.parquet")
+    rows_a_piece(2)
+    found = whole(Dataset(tmp_path / "table.parquet"))
+    assert list(found.columns) == columns
+    pd.testing.assert_frame_equal(found, read_table(tmp_path / "table.parquet"))
+    np.testing.assert_array_equal(found["x"], np.arange(8.0))
+
+
+@pytest.mark.parametrize("noted", [b"{", b"\xff\xfe", b"{}", b"[]", b'{"index_columns": [1], "columns": 2}'], ids=ascii)
+def test_damaged_notes_of_pandas_in_parquet_are_ignored(tmp_path, rows_a_piece, noted):
+    table = pa.Table.from_pandas(ROWS_OF_TWO).replace_schema_metadata({b"pandas": noted})
+    pq.write_table(table, tmp_path / "table.parquet")
+    rows_a_piece(2)
+    for found in (whole(Dataset(tmp_path / "table.parquet")), read_table(tmp_path / "table.parquet")):
+        pd.testing.assert_frame_equal(found, ROWS_OF_TWO)

@@ -1,5 +1,6 @@
 """Parquet files as frames: whole, or in pieces with the column types of the whole file."""
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -34,7 +35,7 @@ class ParquetTable:
     def read(self) -> pd.DataFrame:
         """All rows; a named index becomes a column."""
         with self._source.opened() as stream, self._explained():
-            return self._unmarked(_with_named_index(pd.read_parquet(stream, engine="pyarrow")))
+            return self._to_pandas(pq.ParquetFile(stream).read())
 
     def pieces(
         self, types: Mapping[str | int, Any], progress: Progress, *, only: Collection[str | int] | None = None
@@ -109,7 +110,7 @@ class ParquetTable:
 
     def _to_pandas(self, table: Any) -> pd.DataFrame:
         with self._explained():
-            return self._unmarked(_with_named_index(table.to_pandas()))
+            return self._unmarked(_without_index(table).to_pandas())
 
     def _unmarked(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame with missing values in place of the markers."""
@@ -152,9 +153,22 @@ def joint_categories(levels: list[pd.Index], *, ordered: bool) -> pd.Categorical
     return pd.CategoricalDtype(list(found), ordered=ordered)
 
 
-def _with_named_index(frame: pd.DataFrame) -> pd.DataFrame:
-    has_name = any(level is not None for level in frame.index.names)
-    return frame.reset_index(drop=not has_name)
+def _without_index(table: Any) -> Any:
+    """The table with the named levels of pandas' index as its first columns, and without the others.
+
+    What pandas has noted in the file and nothing can read is ignored.
+    """
+    others = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"pandas"}
+    try:
+        noted = json.loads((table.schema.metadata or {})[b"pandas"])
+        levels = [level for level in noted["index_columns"] if isinstance(level, str)]  # the others are ranges
+        names = {column["field_name"]: column["name"] for column in noted["columns"]}
+        named = [level for level in levels if names.get(level) is not None and level in table.column_names]
+        table = table.select([*named, *(name for name in table.column_names if name not in levels)])
+        kept = {b"pandas": json.dumps({**noted, "index_columns": []}).encode()}
+    except (KeyError, TypeError, ValueError, AttributeError):  # ValueError: no JSON, no UTF-8
+        return table.replace_schema_metadata(others or None)
+    return table.replace_schema_metadata(others | kept)
 
 
 def _columns_with_missing(metadata: Any) -> dict[str, bool | None]:
