@@ -18,6 +18,7 @@ from vae_anomaly.errors import DataError, DataWarning, FitWarning
 from vae_anomaly.formatting import cell_text, is_missing, p_value, printable, shorten
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from vae_anomaly import VAEDetector
@@ -28,6 +29,7 @@ SHOWN_COLUMNS = 5  # columns that explain a row on a terminal
 BAR = 20  # characters of the longest bar
 WIDEST = 32  # characters of one value
 MEASURES = ("anomaly_score", "p_value", "severity")  # of a row
+MOST_EXACT_POWER, MOST_EXACT_DIGITS = 22, 15  # powers of ten, and digits of whole numbers, that float64 holds
 EXACT = 17  # significant digits from which on every float64 is written as it is
 
 
@@ -194,13 +196,24 @@ def write_rows(rows: pd.DataFrame, output: str | None, message: str, *, quiet: b
 
 def with_digits(table: pd.DataFrame, names: Collection[str], digits: int) -> pd.DataFrame:
     """The table with numbers of some columns rounded to significant digits."""
-    return table.assign(
-        **{
-            str(name): [float(f"{value:.{digits}g}") for value in table[name].tolist()]
-            for name in table.columns
-            if name in names and digits < EXACT
-        }
-    )
+    chosen = [name for name in table.columns if name in names] if digits < EXACT else []
+    return table.assign(**{str(name): _rounded(table[name].to_numpy(float), digits) for name in chosen})
+
+
+def _rounded(numbers: np.ndarray, digits: int) -> np.ndarray:
+    """Numbers with so many significant digits, as many as the shortest text for them shows."""
+    import numpy as np
+
+    sizes = np.abs(numbers)
+    exponents = np.floor(np.log10(sizes, out=np.zeros_like(sizes), where=sizes > 0))
+    places = np.clip(digits - 1 - exponents, -MOST_EXACT_POWER, MOST_EXACT_POWER)
+    powers = 10.0 ** np.abs(places)  # whole numbers, exact in float64
+    with np.errstate(over="ignore", invalid="ignore"):  # of both forms, in all rows
+        rounded = np.where(places >= 0, np.rint(numbers * powers) / powers, np.rint(numbers / powers) * powers)
+    inexact = (np.abs(places) == MOST_EXACT_POWER) | (digits > MOST_EXACT_DIGITS)
+    for row in np.flatnonzero(inexact & np.isfinite(numbers)).tolist():
+        rounded[row] = float(f"{numbers[row]:.{digits}g}")
+    return np.where(np.isfinite(numbers), rounded, numbers)
 
 
 def check_summary_output(output: str | None, *, as_json: bool) -> None:

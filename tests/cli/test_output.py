@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_anomaly_cli.output import plain, show_reasons, show_rows
+from vae_anomaly_cli.output import plain, show_reasons, show_rows, with_digits
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,14 @@ def test_one_column_is_shown_whole_and_harmless_the_others_short(capsys, monkeyp
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
     assert "".join(image for image, *_ in cells) == f"{name}\N{REPLACEMENT CHARACTER}.png"
     assert "".join(note for *_, note in cells).replace("…", "") in "y" * 31
+
+
+@pytest.mark.parametrize("digits", [1, 3, 6, 12, 16])
+def test_numbers_have_the_digits_that_are_asked_for(digits):
+    rng = np.random.default_rng(0)
+    numbers = np.concatenate(
+        [rng.normal(size=2000) * 10.0 ** rng.integers(-40, 40, 2000), [0, 1, 999999.5, np.nan, -1e300]]
+    )
+    found = with_digits(pd.DataFrame({"nats": numbers, "row": 1 / 3}), ["nats"], digits)
+    np.testing.assert_array_equal(found["nats"], [float(f"{number:.{digits}g}") for number in numbers])
+    assert (found["row"] == 1 / 3).all()
