@@ -504,6 +504,7 @@ def test_a_plain_autoencoder_scores_the_squared_error(X):
         ("beta", 0.1, {"prior": "gaussian"}),
         ("bound", "iwae", {}),
         ("variational", False, {}),
+        ("kinds", {"x0": "ignore"}, {}),
         ("n_estimators", 3, {}),
         ("novelty", True, {}),
         ("contamination", 0.4, {}),
