@@ -1,0 +1,137 @@
+"""Single cells that stand out: what they add, to whom, and that nearly all cells add nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.metrics import average_precision_score
+
+from vae_anomaly import VAEDetector, load
+from vae_anomaly.scoring.cells import LEAST_RANGE, LIMIT, USUAL, WEIGHT, OutstandingCells
+
+
+def orders(n_rows, seed):
+    """Amounts that follow from quantity and price, and a customer who has one city."""
+    rng = np.random.default_rng(seed)
+    quantity, price = rng.integers(1, 20, n_rows), rng.choice([4.5, 9.0, 12.0, 30.0], n_rows)
+    customer = rng.integers(0, 6, n_rows)
+    return pd.DataFrame(
+        {
+            "quantity": quantity.astype(float),
+            "price": price,
+            "total": quantity * price,
+            "customer": np.array(list("ABCDEF"))[customer],
+            "city": np.array(["Bern", "Bern", "Genf", "Basel", "Basel", "Basel"])[customer],
+            "weight": (quantity * 0.3 + rng.normal(0, 0.2, n_rows)).round(2),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def dirty():
+    """1,000 rows, ten of them with one wrong cell."""
+    table, rng = orders(1000, 0), np.random.default_rng(1)
+    rows = rng.choice(1000, 10, replace=False)
+    table.loc[rows[:4], "total"] *= 10
+    table.loc[rows[4:7], "weight"] *= -1
+    table.loc[rows[7:], "city"] = "Bsael"
+    return table, np.isin(np.arange(1000), rows)
+
+
+@pytest.fixture(scope="module")
+def fitted(dirty):
+    return VAEDetector(random_state=0).fit(dirty[0])
+
+
+def test_what_cells_add_is_what_the_formula_says():
+    nats = np.array([[0.0, 5.0], [1.0, np.nan], [2.0, 5.0], [3.0, 5.0], [100.0, 6.0]])
+    charges = np.zeros((5, 2))
+    charges[1, 1] = 7.0
+    scores = np.array([-4.0, -3.0, -2.0, -1.0, 0.0])
+    cells = OutstandingCells(None, np.array([0, 1]), np.zeros((2, 2)), 0.0).learned(nats, charges, scores)
+    assert_allclose(cells.unit, WEIGHT * 1.0)  # from the median, -2, to the first quartile, -3
+    charged = np.array([[0, 1, 2, 3, 100], [5, 12, 5, 5, 6]]).T
+    assert_allclose(cells.usual[0], [2, 5])
+    assert_allclose(cells.usual[1], np.quantile(charged, USUAL, axis=0) - [2, 5] + LEAST_RANGE)
+    few = replace(cells, usual=np.array([[2.0, 5.0], [3.0, 2.0]]))
+    expected = np.zeros((5, 2))
+    expected[4, 0] = 1.5 * (98 / 3 - LIMIT)
+    expected[1, 1] = 1.5 * (7 / 2 - LIMIT)
+    assert_allclose(few.excess(nats, charges), expected)
+
+
+def test_scattered_errors_lead_the_ranking(dirty, fitted):
+    table, is_wrong = dirty
+    scores = fitted.anomaly_score(table)
+    scorer = fitted.model_.scorer
+    first_model = -replace(scorer, outstanding=None).score(fitted.model_.encode(table))
+    assert average_precision_score(is_wrong, scores) > 0.9
+    assert average_precision_score(is_wrong, scores) > average_precision_score(is_wrong, first_model) + 0.1
+
+
+def test_contributions_add_up_and_name_the_wrong_cell(dirty, fitted):
+    table, is_wrong = dirty
+    nats = fitted.explain(table)["nats"]
+    assert_allclose(nats.sum(axis=1), fitted.anomaly_score(table), rtol=1e-9)
+    excess = fitted.model_.scorer.excess(fitted.model_.encode(table))
+    columns = np.array(fitted.schema_.names)[excess[is_wrong].argmax(1)]
+    assert set(columns) <= {"total", "price", "quantity", "weight", "city", "customer"}
+    assert (columns[table["weight"].to_numpy()[is_wrong] < 0] == "weight").all()
+    assert (excess[~is_wrong] > 0).any(1).mean() < 0.02
+
+
+def test_cells_of_new_rows_stand_out_no_more_often_than_those_of_training_rows():
+    for n_rows in (60, 200, 1000):
+        detector = VAEDetector(random_state=0).fit(orders(n_rows, 0))
+        excess = detector.model_.scorer.excess(detector.model_.encode(orders(500, 2)))
+        assert (excess > 0).any(1).mean() < 0.2 * (60 / n_rows) ** 0.5, n_rows
+
+
+def test_a_row_adds_the_same_in_any_batch(dirty, fitted):
+    table, _ = dirty
+    x = fitted.model_.encode(table)
+    whole = fitted.model_.scorer.excess(x)
+    assert_allclose(fitted.model_.scorer.excess(x[500:503]), whole[500:503], rtol=1e-9, atol=1e-9)
+
+
+def test_a_missing_cell_adds_its_charge_alone(dirty, fitted):
+    rows = dirty[0].iloc[:50].assign(weight=np.nan)
+    scorer = fitted.model_.scorer
+    nats = scorer.cell_nats(fitted.model_.encode(rows))
+    column = fitted.schema_.names.index("weight")
+    assert np.isnan(nats[:, column]).all()
+    assert not np.isnan(np.delete(nats, column, axis=1)).any()
+    excess = scorer.excess(fitted.model_.encode(rows))[:, column]
+    charge, spread = fitted.model_.missing.charges[1, column], scorer.outstanding.usual[1, column]
+    assert charge > 0
+    assert_allclose(excess, scorer.outstanding.unit * max(0.0, charge / spread - LIMIT))
+
+
+def test_the_negative_log_likelihood_is_that_of_the_reconstruction(dirty, fitted):
+    outstanding = fitted.model_.scorer.outstanding
+    x = torch.as_tensor(fitted.model_.encode(dirty[0].iloc[:5]))
+    vae = outstanding.vae
+    cells = -vae.log_prob(x, vae.encode(x)[0][None])[0].mean(0)
+    found = outstanding.negative_log_likelihood(x).numpy()
+    for column in range(found.shape[1]):
+        assert_allclose(found[:, column], cells[:, outstanding.columns == column].sum(1))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"novelty": True}, {"purpose": "representation"}, {"variational": False}, {"image_shape": (1, 2, 3)}],
+    ids=str,
+)
+def test_other_fits_have_one_model(parameters):
+    x = np.random.default_rng(0).uniform(size=(50, 6))
+    assert VAEDetector(random_state=0, max_iter=5, **parameters).fit(x).model_.scorer.outstanding is None
+
+
+def test_files_keep_the_second_model(fitted, dirty, tmp_path):
+    fitted.save(tmp_path / "model.vae")
+    loaded = load(tmp_path / "model.vae")
+    assert_array_equal(loaded.anomaly_score(dirty[0]), fitted.anomaly_score(dirty[0]))
+    assert_array_equal(loaded.model_.scorer.outstanding.usual, fitted.model_.scorer.outstanding.usual)
