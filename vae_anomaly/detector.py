@@ -833,7 +833,13 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             contamination = 0 if self.novelty else self.contamination
         if contamination != "auto" and not (isinstance(contamination, Real) and 0 <= contamination <= 0.5):
             raise ValueError(f"contamination must be 'auto' or a number from 0 to 0.5. Got {contamination!r}.")
-        return calibrate(self.model_.reference.scores, contamination=contamination, extrapolate=extrapolate)
+        model = self.model_
+        return calibrate(
+            model.reference.scores,
+            contamination=contamination,
+            extrapolate=extrapolate,
+            most_anomalies=model.record.most_anomalies,
+        )
 
     def _expose(self, fitted: FittedModel) -> None:
         """Set the public attributes."""

@@ -155,7 +155,7 @@ def fit_calibrated(
     else:
         return fitted
     reference = choose_reference(x, scores, np.random.default_rng(seed))
-    offset = flagging_offset(reference.scores, novelty=settings.novelty, contamination=settings.contamination)
+    offset = offset_of(reference, settings, fitted.record.most_anomalies)
     return replace(fitted, reference=reference, record=replace(fitted.record, offset=offset))
 
 
@@ -254,6 +254,7 @@ def fit_model(
         reference=measured.reference,
         record=FitRecord(
             offset=measured.offset,
+            most_anomalies=measured.most_anomalies,
             history=history,
             n_iter=int(history["step"][-1]),
             batch_size=batch_size,
@@ -346,6 +347,7 @@ class Measured:
     scorer: Scorer
     latents: LatentSummary
     reference: ReferenceRows
+    most_anomalies: float
     offset: float
 
 
@@ -371,19 +373,27 @@ def measure(
     if not isinstance(schema, PixelSchema):  # masked pixels are no gaps
         missing, scores = missing.charged(some, scores)
         scorer = replace(scorer, missing=missing)
+    most = 1.0
     if outstanding is not None:
         scorer = replace(scorer, outstanding=outstanding)
         cell_nats, charges = scorer.cell_nats(some), missing.charged_nats(some)
         outstanding = outstanding.learned(cell_nats, charges, scores)
-        scorer, scores = (
-            replace(scorer, outstanding=outstanding),
-            scores - outstanding.excess(cell_nats, charges).sum(1),
-        )
+        excess = outstanding.excess(cell_nats, charges).sum(1)
+        scorer, scores, most = replace(scorer, outstanding=outstanding), scores - excess, float((excess > 0).mean())
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)
     reference = choose_reference(some, scores, rng)
-    offset = flagging_offset(reference.scores, novelty=settings.novelty, contamination=settings.contamination)
-    return Measured(scorer, latents, reference, offset)
+    return Measured(scorer, latents, reference, most, offset_of(reference, settings, most))
+
+
+def offset_of(reference: ReferenceRows, settings: Settings, most_anomalies: float) -> float:
+    """Score below which rows are flagged."""
+    return flagging_offset(
+        reference.scores,
+        novelty=settings.novelty,
+        contamination=settings.contamination,
+        most_anomalies=most_anomalies,
+    )
 
 
 def summarise_latents(means: np.ndarray, variances: np.ndarray, *, standard: bool) -> LatentSummary:

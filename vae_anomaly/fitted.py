@@ -67,9 +67,13 @@ TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 @dataclass(frozen=True)
 class FitRecord:
-    """Threshold, history and versions of a fit: the attributes of `VAEDetector` of these names."""
+    """Threshold, history and versions of a fit: the attributes of `VAEDetector` of these names.
+
+    ``most_anomalies`` is the fraction of training rows in which a cell stands out, 1 where no cell is looked at.
+    """
 
     offset: float
+    most_anomalies: float
     history: dict[str, list[float]]
     n_iter: int
     batch_size: int
@@ -252,6 +256,8 @@ def _record(document: Any) -> FitRecord:
     finite = all(type(figure) in (int, float) and math.isfinite(figure) for figure in figures)
     counted = all(type(count) is int and count > 0 for count in (record.n_iter, record.batch_size))
     named = all(isinstance(text, str) for text in record.versions.values())
+    share = record.most_anomalies
+    finite = finite and type(share) in (int, float) and 0 <= share <= 1
     if not (finite and counted and named and len(set(map(len, rounds))) == 1):
         raise documents.damaged("record", "what a fit measured")
     return record

@@ -86,7 +86,12 @@ def update_model(
         latents=measured.latents,
         ranges=np.stack([np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))]),
         reference=measured.reference,
-        record=replace(record, offset=measured.offset, versions=library_versions()),
+        record=replace(
+            record,
+            offset=measured.offset,
+            most_anomalies=measured.most_anomalies,
+            versions=library_versions(),
+        ),
     )
 
 

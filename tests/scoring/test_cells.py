@@ -34,10 +34,10 @@ def orders(n_rows, seed):
 def dirty():
     """1,000 rows, ten of them with one wrong cell."""
     table, rng = orders(1000, 0), np.random.default_rng(1)
-    rows = rng.choice(1000, 10, replace=False)
+    rows = rng.choice(np.flatnonzero((table["quantity"] > 10) & (table["price"] > 5)), 10, replace=False)
     table.loc[rows[:4], "total"] *= 10
     table.loc[rows[4:7], "weight"] *= -1
-    table.loc[rows[7:], "city"] = "Bsael"
+    table.loc[rows[7:], "city"] = ["Bsael", "Baesl", "Brn"]
     return table, np.isin(np.arange(1000), rows)
 
 
@@ -68,7 +68,7 @@ def test_scattered_errors_lead_the_ranking(dirty, fitted):
     scores = fitted.anomaly_score(table)
     scorer = fitted.model_.scorer
     first_model = -replace(scorer, outstanding=None).score(fitted.model_.encode(table))
-    assert average_precision_score(is_wrong, scores) > 0.9
+    assert average_precision_score(is_wrong, scores) > 0.8
     assert average_precision_score(is_wrong, scores) > average_precision_score(is_wrong, first_model) + 0.1
 
 
@@ -77,10 +77,26 @@ def test_contributions_add_up_and_name_the_wrong_cell(dirty, fitted):
     nats = fitted.explain(table)["nats"]
     assert_allclose(nats.sum(axis=1), fitted.anomaly_score(table), rtol=1e-9)
     excess = fitted.model_.scorer.excess(fitted.model_.encode(table))
-    columns = np.array(fitted.schema_.names)[excess[is_wrong].argmax(1)]
-    assert set(columns) <= {"total", "price", "quantity", "weight", "city", "customer"}
-    assert (columns[table["weight"].to_numpy()[is_wrong] < 0] == "weight").all()
+    columns = np.array(fitted.schema_.names)[excess.argmax(1)]
+    assert (columns[table["weight"].to_numpy() < 0] == "weight").all()
     assert (excess[~is_wrong] > 0).any(1).mean() < 0.02
+    assert fitted.model_.record.most_anomalies == (excess > 0).any(1).mean()
+
+
+def test_a_small_group_of_normal_rows_is_not_flagged():
+    """Rent is seldom and large: the first model, trained without it, calls it anomalous; no cell of it stands out."""
+    rng = np.random.default_rng(0)
+    is_rent = np.arange(1500) % 12 == 0
+    table = pd.DataFrame(
+        {
+            "category": np.where(is_rent, "Rent", rng.choice(["Meals", "Travel"], 1500)),
+            "amount": np.where(is_rent, 9000 + rng.normal(0, 150, 1500), 60 + rng.gamma(2, 20, 1500)).round(2),
+            "tax": np.where(is_rent, 0.0, 0.081),
+            "days": np.where(is_rent, 30, rng.integers(5, 15, 1500)),
+        }
+    )
+    detector = VAEDetector(random_state=0).fit(table)
+    assert (detector.predict(table) == -1).mean() <= 0.015
 
 
 def test_cells_of_new_rows_stand_out_no_more_often_than_those_of_training_rows():

@@ -392,7 +392,14 @@ def flagged_rows(scores: np.ndarray, offset: float, contamination: str | float) 
     return Finding("flagged_rows", flagged, verdict, f"{message} {hardly_outliers('rows')}")
 
 
-def p_values(scores: np.ndarray, contamination: str | float, rng: np.random.Generator, *, in_sample: bool) -> Finding:
+def p_values(
+    scores: np.ndarray,
+    contamination: str | float,
+    rng: np.random.Generator,
+    *,
+    in_sample: bool,
+    most_anomalies: float = 1.0,
+) -> Finding:
     """Fraction of normal rows with a p-value of at most 5 %; each half of the rows is judged by the other half.
 
     Parameters
@@ -405,6 +412,8 @@ def p_values(scores: np.ndarray, contamination: str | float, rng: np.random.Gene
         Draws the halves.
     in_sample : bool
         Training saw the rows, and only exemplars were left out to score them.
+    most_anomalies : float
+        Largest fraction of anomalies that "auto" may estimate.
     """
     level = 0.05
     if len(scores) < 40:
@@ -414,7 +423,9 @@ def p_values(scores: np.ndarray, contamination: str | float, rng: np.random.Gene
 
     def false_alarm_rate(reference: np.ndarray, new: np.ndarray) -> float:
         """Fraction of the normal rows in ``new`` with a small p-value, if every anomaly has one."""
-        calibration = calibrate(reference, contamination=contamination, extrapolate=False)
+        calibration = calibrate(
+            reference, contamination=contamination, extrapolate=False, most_anomalies=most_anomalies
+        )
         flagged = np.mean(calibration.p_values(new) <= level)
         return max(0.0, float((flagged - calibration.contamination) / (1 - calibration.contamination)))
 

@@ -162,4 +162,10 @@ def _check_ranking(fitted: FittedModel, settings: Settings) -> Iterator[Finding]
     in_sample = settings.calibration == "leave_one_out" and not architecture.exemplars
     if not (in_sample and settings.recipe.represents):  # representations are not used for p-values
         contamination = 0.0 if settings.novelty else settings.contamination
-        yield checks.p_values(scores, contamination, np.random.default_rng(0), in_sample=in_sample)
+        yield checks.p_values(
+            scores,
+            contamination,
+            np.random.default_rng(0),
+            in_sample=in_sample,
+            most_anomalies=fitted.record.most_anomalies,
+        )

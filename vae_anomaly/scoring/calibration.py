@@ -36,7 +36,9 @@ class Calibration(Protocol):
         """P-value of each score, (rows,), rising with the score. Scores that differ by rounding are equal."""
 
 
-def calibrate(reference: np.ndarray, *, contamination: float | str, extrapolate: bool) -> Calibration:
+def calibrate(
+    reference: np.ndarray, *, contamination: float | str, extrapolate: bool, most_anomalies: float = 1.0
+) -> Calibration:
     """Choose the calibration.
 
     Parameters
@@ -47,9 +49,14 @@ def calibrate(reference: np.ndarray, *, contamination: float | str, extrapolate:
         Fraction of anomalies among these rows: 0 for none; "auto" estimates it.
     extrapolate : bool
         Whether p-values from rows without anomalies go below 1 / (rows + 1).
+    most_anomalies : float
+        Largest fraction that "auto" may estimate.
     """
     if contamination != 0:
-        return Contaminated(Conformal(reference), Tail.of_core(reference, contamination))
+        most = round(most_anomalies * len(reference)) if contamination == "auto" else len(reference)
+        below = reference.min() - 3 * ROUNDING * np.maximum(1.0, abs(reference.min()))
+        limit = float(np.append(below, np.sort(reference))[most])
+        return Contaminated(Conformal(reference), Tail.of_core(reference, contamination), limit)
     return Tail.of_clean(reference) if extrapolate else Conformal(reference)
 
 
@@ -59,7 +66,9 @@ def severities(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return 100.0 * (len(reference) - as_low) / len(reference)
 
 
-def flagging_offset(reference: np.ndarray, *, novelty: bool, contamination: str | float) -> float:
+def flagging_offset(
+    reference: np.ndarray, *, novelty: bool, contamination: str | float, most_anomalies: float = 1.0
+) -> float:
     """Score below which rows are flagged: p-values below it are at most a false-alarm rate, the others are above it.
 
     Parameters
@@ -71,8 +80,11 @@ def flagging_offset(reference: np.ndarray, *, novelty: bool, contamination: str 
     contamination : "auto" or float
         "auto": the rate is `FALSE_ALARM_RATE`, or the smallest that a few reference rows support. A fraction: the rate
         is the p-value of the score below which this fraction of the reference rows lies.
+    most_anomalies : float
+        Largest fraction of anomalies that "auto" may estimate.
     """
-    calibration = calibrate(reference, contamination=0 if novelty else contamination, extrapolate=False)
+    contaminated = 0 if novelty else contamination
+    calibration = calibrate(reference, contamination=contaminated, extrapolate=False, most_anomalies=most_anomalies)
     if contamination == "auto":
         rate = max(FALSE_ALARM_RATE, calibration.least)
     else:
@@ -235,16 +247,18 @@ class Contaminated:
 
     Anomalies among the reference rows only raise conformal p-values, so that these keep the false-alarm rate, but find
     few anomalies where there are many. Those of the ``tail`` of the core assume that it is heavy, so that they are
-    smaller only where rows lie far beyond the core.
+    smaller only where rows lie far beyond the core. They count only for scores up to the ``limit``: what lies beyond
+    the core may also be a small group of normal rows.
     """
 
     conformal: Conformal
     tail: Tail
+    limit: float = np.inf
 
     @property
     def contamination(self) -> float:
         """Estimated fraction of anomalies among the reference rows."""
-        return self.tail.contamination
+        return min(self.tail.contamination, float((self.conformal.reference <= self.limit).mean()))
 
     @property
     def least(self) -> float:
@@ -253,12 +267,19 @@ class Contaminated:
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """P-value of each score, (rows,)."""
-        return np.minimum(self.conformal.p_values(scores), self.tail.p_values(scores))
+        conformal = self.conformal.p_values(scores)
+        of_tail = np.where(_rounded_down(scores) <= self.limit, self.tail.p_values(scores), 1.0)
+        return np.minimum(conformal, of_tail)
 
 
 def _rounded_up(scores: np.ndarray) -> np.ndarray:
     """Scores (rows,) as high as rounding can make them."""
     return scores + ROUNDING * np.maximum(1.0, np.abs(scores))
+
+
+def _rounded_down(scores: np.ndarray) -> np.ndarray:
+    """Scores (rows,) as low as rounding can make them."""
+    return scores - ROUNDING * np.maximum(1.0, np.abs(scores))
 
 
 def _truncated_scale(mean: float, reach: float) -> float:
