@@ -465,11 +465,11 @@ def test_a_value_that_many_rows_have_is_no_anomaly(novelty):
 def test_more_rows_are_flagged_where_more_are_anomalous():
     rng = np.random.default_rng(0)
     normal = rng.normal(size=(700, 2)) @ rng.normal(size=(2, 5))
-    for share in (0.02, 0.15):
+    for share in (0.005, 0.15):
         n_anomalous = round(share * 700)
         x = np.concatenate([normal, rng.normal(0, 12, (n_anomalous, 5))])
         flagged = VAEDetector(random_state=0, n_estimators=1).fit_predict(x) == -1
-        assert flagged[700:].mean() > 0.8
+        assert flagged[700:].mean() > 0.7
         assert flagged.mean() < n_anomalous / len(x) + 0.02
 
 

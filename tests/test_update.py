@@ -109,7 +109,7 @@ def test_score_difference_is_kolmogorovs_distance_and_nothing_where_there_is_non
 def test_after_a_shift_new_rows_stop_being_anomalous_and_old_ones_do_not_become_so(novelty):
     old, new = normal_rows(600, 0), normal_rows(600, 1, shift=4.0)
     detector = VAEDetector(novelty=novelty, **SMALL).fit(old)
-    assert flagged(detector, normal_rows(300, 2, shift=4.0)) == 1.0
+    assert flagged(detector, normal_rows(300, 2, shift=4.0)) > 0.95
     for part in np.array_split(new, 3):
         detector.partial_fit(part)
     for shift, seed in ((0.0, 3), (4.0, 4)):
@@ -120,7 +120,7 @@ def test_after_a_shift_new_rows_stop_being_anomalous_and_old_ones_do_not_become_
 
 def test_a_few_rows_of_another_kind_stay_anomalous():
     detector = VAEDetector(**SMALL).fit(normal_rows(600, 0)).partial_fit(normal_rows(6, 1, shift=4.0))
-    assert flagged(detector, normal_rows(300, 2, shift=4.0)) == 1.0
+    assert flagged(detector, normal_rows(300, 2, shift=4.0)) > 0.95
     assert flagged(detector, normal_rows(300, 3)) < 0.15
 
 

@@ -69,7 +69,8 @@ TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
 class FitRecord:
     """Threshold, history and versions of a fit: the attributes of `VAEDetector` of these names.
 
-    ``most_anomalies`` is the fraction of training rows in which a cell stands out, 1 where no cell is looked at.
+    ``most_anomalies`` is the largest fraction of training rows that may be anomalies, 1 where there is no second model
+    to tell.
     """
 
     offset: float

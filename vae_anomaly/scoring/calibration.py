@@ -100,6 +100,12 @@ def flagging_offset(
     return above
 
 
+def flagged_by_tail(scores: np.ndarray) -> np.ndarray:
+    """Mask of the scores (rows,) that lie beyond the tail of their own core."""
+    mask: np.ndarray = Tail.of_core(scores, "auto").p_values(scores) <= FALSE_ALARM_RATE
+    return mask
+
+
 def core_limit(scores: np.ndarray, contamination: str | float) -> float:
     """Score below which a row does not belong to the core of a table that may hold anomalies.
 

@@ -5,13 +5,16 @@ from typing import Self
 
 import numpy as np
 import torch
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from vae_anomaly.model.vae import VAE
+from vae_anomaly.scoring.calibration import flagged_by_tail
 
 USUAL = 0.99  # quantile of a column's nats that is the end of the usual ones
 LIMIT, WEIGHT = 2.0, 1.5  # see `OutstandingCells`; results/errors.md compares others
 LEAST_RANGE, LEAST_UNIT = 0.1, 0.25  # nats
+FEW = 3  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,3 +87,24 @@ class OutstandingCells:
         charged = np.where(np.isnan(nats), middle, nats) + charges
         found: np.ndarray = self.unit * ((charged - middle) / spread - LIMIT).clip(0)
         return found
+
+    def most_anomalies(self, nats: np.ndarray, charges: np.ndarray, z: np.ndarray) -> float:
+        """Largest fraction of the rows that may be anomalies.
+
+        These are rows in which a cell stands out, or rows far from all others: where many rows are wrong in many cells,
+        no single cell is unusual. Neither is true of a small group of normal rows that are alike. A few more are
+        allowed for, because in a table of some dozens of rows a single one changes what is usual.
+
+        Parameters
+        ----------
+        nats, charges : ndarray
+            Those of `learned`.
+        z : ndarray
+            (rows, latents) latents of the rows.
+        """
+        neighbours = min(5, len(z) - 1)
+        distances = NearestNeighbors(n_neighbors=neighbours).fit(z).kneighbors()[0][:, -1]
+        least = max(1e-3 * float(np.median(distances)), np.finfo(float).tiny)  # equal rows have a distance of 0
+        is_far = flagged_by_tail(-np.log(distances + least))
+        has_wrong_cell = (self.excess(nats, charges) > 0).any(1)
+        return float(min(1.0, max(has_wrong_cell.mean(), is_far.mean()) + FEW / len(nats)))
