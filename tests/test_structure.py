@@ -6,8 +6,8 @@ from benchmarks.structure import PACKAGE, trace, traces
 from vae_anomaly.training.trainer import rate_factor
 
 LIMITS = {  # files, functions
-    "fit": (24, 240),  # two models are trained
-    "score_samples": (14, 78),
+    "fit": (24, 241),  # two models are trained
+    "score_samples": (14, 79),
 }
 
 

@@ -149,8 +149,10 @@ class Scorer:
         the last bit, which in matrix products depends on the position in the batch.
         """
 
-        def fill(scores: np.ndarray, rows: np.ndarray) -> None:
+        def fill(scores: np.ndarray, excess: np.ndarray, rows: np.ndarray) -> None:
             scores[:] = _numpy(self.objective.score(*self.inputs(rows)).mean(0))
+            if self.outstanding is not None:
+                excess[:] = self._excess_of(rows).sum(1)
 
         inverse: np.ndarray | None = None
         if len(x) > 1:
@@ -160,25 +162,29 @@ class Scorer:
                 _, first, positions = np.unique(keys, return_index=True, return_inverse=True)
                 if np.array_equal(x[first][positions], x, equal_nan=True):  # else different rows share a key
                     x, inverse = x[first], positions
-        scores = np.empty(len(x))  # written in place: many small results would leave memory in holes
-        self.by_chunk(fill, scores, x)
+        scores, excess = np.zeros((2, len(x)))  # written in place: many small results would leave memory in holes
+        self.by_chunk(fill, scores, excess, x)
         if self.missing is not None:
             scores = self.missing.adjusted(scores, x)
-        if self.outstanding is not None:
-            scores = scores - self.excess(x).sum(1)
+        scores = scores - excess
         return scores if inverse is None else scores[inverse]
 
     def excess(self, x: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that outstanding cells add to the anomaly score."""
-        assert self.missing is not None
-        assert self.outstanding is not None
-        return self.outstanding.excess(self.cell_nats(x), self.missing.charged_nats(x))
+        return np.concatenate(self.by_chunk(self._excess_of, x))
 
     def cell_nats(self, x: np.ndarray) -> np.ndarray:
         """Negative log-likelihood (rows, columns) of cells under the model of `OutstandingCells`; NaN for missing."""
-        found = self.outstanding
-        assert found is not None
-        return np.concatenate(self.by_chunk(lambda rows: _numpy(found.negative_log_likelihood(self.tensor(rows))), x))
+        return np.concatenate(self.by_chunk(self._cell_nats_of, x))
+
+    def _excess_of(self, rows: np.ndarray) -> np.ndarray:
+        assert self.missing is not None
+        assert self.outstanding is not None
+        return self.outstanding.excess(self._cell_nats_of(rows), self.missing.charged_nats(rows))
+
+    def _cell_nats_of(self, rows: np.ndarray) -> np.ndarray:
+        assert self.outstanding is not None
+        return _numpy(self.outstanding.negative_log_likelihood(self.tensor(rows)))
 
     def by_member(self, x: np.ndarray) -> np.ndarray:
         """Score of each row in each member, (members, rows), in nats; `score` is their mean."""
