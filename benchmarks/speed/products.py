@@ -22,12 +22,14 @@ Product = tuple[Tensor, Tensor]
 def products_of(scorer: Scorer, rows: int) -> list[Product]:
     """Operands of the products that the networks need to score ``rows`` random rows, each (members, ., .).
 
-    The encoder needs a product for each row, the decoder for each draw; rows are contiguous in memory, as in scoring.
-    Not included are the sum over the kernels of an exemplar prior, and the encoder's second run in outlier detection,
-    which recognises training rows.
+    The encoder needs a product for each row, the decoder for each draw; the second model of outlier detection
+    reconstructs each row once. Rows are contiguous in memory, as in scoring. Not included are the sum over the kernels
+    of an exemplar prior, and the encoder's second run in outlier detection, which recognises training rows.
     """
     generator = torch.Generator().manual_seed(0)
-    nets = ((scorer.vae.encoder, rows), (scorer.vae.decoder, rows * len(scorer.draws)))
+    nets = [(scorer.vae.encoder, rows), (scorer.vae.decoder, rows * len(scorer.draws))]
+    if scorer.outstanding is not None:
+        nets += [(scorer.outstanding.vae.encoder, rows), (scorer.outstanding.vae.decoder, rows)]
     return [
         (layer.weight.mT, torch.randn(*layer.weight.shape[:2], n, generator=generator, dtype=scorer.dtype))
         for net, n in nets

@@ -19,7 +19,8 @@ def test_every_layer_is_multiplied_once_for_each_row_or_draw(scorer):
     encoder = 5 * 7 + 7 * 6 + 6 * (2 * 3) + 5 * (2 * 3)
     decoder = 3 * 6 + 6 * 7 + 7 * 5 + 3 * 5
     multiplications = sum(a.shape[0] * a.shape[1] * a.shape[2] * b.shape[2] for a, b in products_of(scorer, 1))
-    assert multiplications == 2 * (encoder + 4 * decoder)
+    second = encoder + decoder  # as many latents, because there are 20 rows to each
+    assert multiplications == 2 * (encoder + 4 * decoder) + 2 * second
 
 
 def test_the_products_are_those_that_scoring_makes(scorer, monkeypatch):

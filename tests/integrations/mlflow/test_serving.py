@@ -60,7 +60,7 @@ def test_rows_are_scored(served, detector, table):
     assert status == 200
     found = pd.DataFrame(answer["predictions"])
     assert_allclose(found["anomaly_score"], detector.anomaly_score(table), rtol=1e-9)
-    assert found.columns.tolist() == ["anomaly_score", "p_value", "is_anomaly"]
+    assert found.columns.tolist() == ["anomaly_score", "p_value", "severity", "is_anomaly"]
 
 
 def test_a_request_of_the_largest_size_is_accepted_and_one_byte_more_is_not(served, table):
