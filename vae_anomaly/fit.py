@@ -40,7 +40,7 @@ from vae_anomaly.model.objectives import ELBO, OBJECTIVES
 from vae_anomaly.model.pca_init import PCAInit, fit_exemplar_init, fit_gaussian_init, pca_rows
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.calibration import core_limit, flagging_offset
-from vae_anomaly.scoring.cells import OutstandingCells
+from vae_anomaly.scoring.cells import OutstandingCells, most_anomalies
 from vae_anomaly.scoring.missing import MissingCells
 from vae_anomaly.scoring.scorer import Scorer, column_contributions, make_scorer
 from vae_anomaly.training.callbacks import CallbackRunner
@@ -378,10 +378,13 @@ def measure(
         scorer = replace(scorer, outstanding=outstanding)
         cell_nats, charges = scorer.cell_nats(some), missing.charged_nats(some)
         outstanding = outstanding.learned(cell_nats, charges, scores)
-        z = replace(scorer, vae=outstanding.vae).encode(some)
-        most = outstanding.most_anomalies(cell_nats, charges, z)
-        scores = scores - outstanding.excess(cell_nats, charges).sum(1)
-        scorer = replace(scorer, outstanding=outstanding)
+        excess = outstanding.excess(cell_nats, charges)
+        z = scorer.tensor(replace(scorer, vae=outstanding.vae).encode(some))
+        scorer, scores, most = (
+            replace(scorer, outstanding=outstanding),
+            scores - excess.sum(1),
+            most_anomalies(excess, z),
+        )
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)
     reference = choose_reference(some, scores, rng)

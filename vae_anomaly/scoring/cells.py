@@ -1,13 +1,14 @@
 """Single cells that stand out: nats for what a VAE that was trained on all rows cannot reconstruct."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 import torch
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from vae_anomaly.model.nearest import MemberSearch
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.calibration import flagged_by_tail
 
@@ -67,7 +68,7 @@ class OutstandingCells:
         known = ~np.isnan(nats).all(0)
         median = np.zeros(nats.shape[1])
         median[known] = np.nanmedian(nats[:, known], axis=0)
-        charged = np.where(np.isnan(nats), median, nats) + charges
+        charged = _charged(nats, charges, median)
         middle = np.median(charged, 0)
         spread = np.quantile(charged, USUAL, axis=0) - middle + LEAST_RANGE
         quartile, half = np.quantile(scores, [0.25, 0.5])
@@ -77,34 +78,48 @@ class OutstandingCells:
         """Of the cells of each column given the reconstruction, (rows, columns), mean over members; NaN for missing."""
         mean, _ = self.vae.encode(x)
         nats = -self.vae.log_prob(x, mean[None]).mean((0, 1))
-        is_in = torch.as_tensor(self.columns[:, None] == np.arange(self.usual.shape[1])).to(nats)
-        first = torch.as_tensor(np.unique(self.columns, return_index=True)[1], device=x.device)
-        return (nats @ is_in).masked_fill(x[:, first].isnan(), torch.nan)
+        of_columns = nats @ torch.as_tensor(self._is_in).to(nats)
+        return of_columns.masked_fill(x[:, torch.as_tensor(self._first_cells, device=x.device)].isnan(), torch.nan)
+
+    @cached_property
+    def _is_in(self) -> np.ndarray:
+        """Whether a cell belongs to a column, (cells, columns)."""
+        return self.columns[:, None] == np.arange(self.usual.shape[1])
+
+    @cached_property
+    def _first_cells(self) -> np.ndarray:
+        return np.unique(self.columns, return_index=True)[1]
 
     def excess(self, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""
         middle, spread = self.usual
-        charged = np.where(np.isnan(nats), middle, nats) + charges
-        found: np.ndarray = self.unit * ((charged - middle) / spread - LIMIT).clip(0)
+        found: np.ndarray = self.unit * ((_charged(nats, charges, middle) - middle) / spread - LIMIT).clip(0)
         return found
 
-    def most_anomalies(self, nats: np.ndarray, charges: np.ndarray, z: np.ndarray) -> float:
-        """Largest fraction of the rows that may be anomalies.
 
-        These are rows in which a cell stands out, or rows far from all others: where many rows are wrong in many cells,
-        no single cell is unusual. Neither is true of a small group of normal rows that are alike. A few more are
-        allowed for, because in a table of some dozens of rows a single one changes what is usual.
+def most_anomalies(excess: np.ndarray, z: Tensor) -> float:
+    """Largest fraction of the training rows that may be anomalies.
 
-        Parameters
-        ----------
-        nats, charges : ndarray
-            Those of `learned`.
-        z : ndarray
-            (rows, latents) latents of the rows.
-        """
-        neighbours = min(5, len(z) - 1)
-        distances = NearestNeighbors(n_neighbors=neighbours).fit(z).kneighbors()[0][:, -1]
-        least = max(1e-3 * float(np.median(distances)), np.finfo(float).tiny)  # equal rows have a distance of 0
-        is_far = flagged_by_tail(-np.log(distances + least))
-        has_wrong_cell = (self.excess(nats, charges) > 0).any(1)
-        return float(min(1.0, max(has_wrong_cell.mean(), is_far.mean()) + FEW / len(nats)))
+    These are rows in which a cell stands out, or rows far from all others: where many rows are wrong in many cells, no
+    single cell is unusual. Neither is true of a small group of normal rows that are alike. A few more are allowed for,
+    because in a table of some dozens of rows a single one changes what is usual.
+
+    Parameters
+    ----------
+    excess : ndarray
+        (rows, columns) what `OutstandingCells.excess` gives.
+    z : Tensor
+        (rows, latents) latents of the rows in the second model.
+    """
+    few = 6  # the row itself is the nearest
+    nearest = MemberSearch(z[None]).nearest(z[None], min(few, len(z)))[0]
+    distances = (z[nearest] - z[:, None]).norm(dim=-1).amax(1).cpu().numpy()
+    least = max(1e-3 * float(np.median(distances)), np.finfo(float).tiny)  # equal rows have a distance of 0
+    is_far = flagged_by_tail(-np.log(distances + least))
+    has_wrong_cell = (excess > 0).any(1)
+    return float(min(1.0, max(has_wrong_cell.mean(), is_far.mean()) + FEW / len(excess)))
+
+
+def _charged(nats: np.ndarray, charges: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """The nats with their charges, those of a missing cell as ``usual`` (columns,) in its column."""
+    return np.where(np.isnan(nats), usual, nats) + charges
