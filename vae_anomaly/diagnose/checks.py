@@ -11,7 +11,6 @@ from typing import Self
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.cluster import KMeans
 
 from vae_anomaly.fitted import LatentSummary
 from vae_anomaly.formatting import counted, listed, listed_names, nats, number, percent
@@ -288,6 +287,8 @@ def unlearned_clusters(x: np.ndarray, reconstructed: np.ndarray, scores: np.ndar
     scores : ndarray
         (rows,) leave-one-out scores.
     """
+    from sklearn.cluster import KMeans  # takes a tenth of a second, and no scoring needs it
+
     n_clusters, far = 8, 10.0  # clusters looked for, and standard deviations beyond which it does not matter how far
     x, reconstructed, ranks = x.clip(-far, far), reconstructed.clip(-far, far), rankdata(scores)
     clusters = KMeans(n_clusters, n_init=1, random_state=0).fit_predict(x) if len(x) > n_clusters else np.zeros(len(x))
