@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from datetime import date, datetime, time
 from functools import cached_property
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -98,19 +98,23 @@ class JsonRecords:
             raise DataError(f"{self.name} is not JSON: {where} cannot be parsed. Write one record a line.") from error
 
 
-class Spreadsheet:
-    """A sheet of an Excel or ODS file; ``sheet`` is its name, by default the only one with cells."""
+class _OneOfSeveral:
+    """One table of a file with several; ``table`` is its name."""
 
-    def __init__(self, source: ByteSource, missing: Sequence[str] = (), sheet: str | None = None) -> None:
+    def __init__(self, source: ByteSource, missing: Sequence[str] = (), table: str | None = None) -> None:
         self.name = source.name
         self.size = source.size
         self.notation = Notation(missing=tuple(missing))
         self._source = source
-        self._sheet = sheet
+        self._table = table
 
-    def kept(self) -> "Spreadsheet":
-        """The sheet itself, which is read once."""
+    def kept(self) -> Self:
+        """The table itself, which can be read more than once."""
         return self
+
+
+class Spreadsheet(_OneOfSeveral):
+    """A sheet of an Excel or ODS file, by default the only one with cells."""
 
     @cached_property
     def _rows(self) -> list[list[Any]]:
@@ -129,12 +133,12 @@ class Spreadsheet:
         except Exception as error:
             raise DataError(f"{self.name} is damaged, encrypted or no spreadsheet. Save it as CSV.") from error
         filled = {name: rows for name, rows in sheets.items() if any(map(_is_filled, rows))}
-        if self._sheet is not None and self._sheet not in sheets:
-            raise DataError(f"{self.name} has no sheet {self._sheet!r}. It has: {listed_names(sheets)}.")
-        if self._sheet is None and len(filled) > 1:
+        if self._table is not None and self._table not in sheets:
+            raise DataError(f"{self.name} has no sheet {self._table!r}. It has: {listed_names(sheets)}.")
+        if self._table is None and len(filled) > 1:
             found = f"{counted(len(filled), 'sheets')}: {listed_names(filled)}"
             raise DataError(f"{self.name} has {found}. Name one: --table NAME (table= in Python).")
-        rows = sheets[self._sheet] if self._sheet is not None else next(iter(filled.values()), [])
+        rows = sheets[self._table] if self._table is not None else next(iter(filled.values()), [])
         first = next((number for number, row in enumerate(rows) if _is_filled(row)), 0)
         return [row for row in rows[first:] if _is_filled(row)]
 
@@ -160,19 +164,8 @@ class Spreadsheet:
         progress.here = self.size or 0
 
 
-class SqliteTable:
-    """A table or view of an SQLite file; ``table`` is its name, by default the only one."""
-
-    def __init__(self, source: ByteSource, missing: Sequence[str] = (), table: str | None = None) -> None:
-        self.name = source.name
-        self.size = source.size
-        self.notation = Notation(missing=tuple(missing))
-        self._source = source
-        self._table = table
-
-    def kept(self) -> "SqliteTable":
-        """The table itself, which can be read more than once."""
-        return self
+class SqliteTable(_OneOfSeveral):
+    """A table or view of an SQLite file, by default the only one."""
 
     @cached_property
     def _query(self) -> str:
