@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from vae_anomaly import load
+from vae_anomaly.data.columns import IGNORE, KINDS
+from vae_anomaly_cli import options
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,11 @@ def invoices(tmp_path_factory):
 
 
 OPTIONS = ("--kind", "account=category", "--kind", "a=b=ignore")
+
+
+def test_the_option_names_every_kind():
+    """It has its own list, because ``--help`` does not load the package's columns."""
+    assert set(options.KINDS) == {*KINDS, IGNORE}
 
 
 @pytest.mark.parametrize("how", [[], ["--stream"]], ids=["whole", "stream"])
