@@ -503,7 +503,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             Fraction of anomalies among the reference rows. 0 treats all as normal, which is conservative: anomalies
             among them make other rows look normal. Otherwise rows far beyond the others have smaller p-values than
             that, from a heavy Pareto tail fitted to the reference rows without the most anomalous ones; these are too
-            small where a dense group of normal rows lies far beyond the others. "auto" estimates the fraction.
+            small where a dense group of normal rows lies far beyond the others. "auto" estimates the fraction: in
+            tables at most that of rows in which a cell stands out or that are far from all others, and a few more.
             Default: 0 in novelty detection, otherwise the detector's own contamination.
         extrapolate : bool
             If all reference rows are treated as normal, extend p-values below 1 / (reference rows + 1) by a Pareto tail
