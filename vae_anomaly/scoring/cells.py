@@ -1,14 +1,13 @@
 """Single cells that stand out: nats for what a VAE that was trained on all rows cannot reconstruct."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vae_anomaly.model.nearest import MemberSearch
+from vae_anomaly.model.nearest import search
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.calibration import flagged_by_tail
 
@@ -78,17 +77,9 @@ class OutstandingCells:
         """Of the cells of each column given the reconstruction, (rows, columns), mean over members; NaN for missing."""
         mean, _ = self.vae.encode(x)
         nats = -self.vae.log_prob(x, mean[None]).mean((0, 1))
-        of_columns = nats @ torch.as_tensor(self._is_in).to(nats)
-        return of_columns.masked_fill(x[:, torch.as_tensor(self._first_cells, device=x.device)].isnan(), torch.nan)
-
-    @cached_property
-    def _is_in(self) -> np.ndarray:
-        """Whether a cell belongs to a column, (cells, columns)."""
-        return self.columns[:, None] == np.arange(self.usual.shape[1])
-
-    @cached_property
-    def _first_cells(self) -> np.ndarray:
-        return np.unique(self.columns, return_index=True)[1]
+        is_in = torch.as_tensor(self.columns[:, None] == np.arange(self.usual.shape[1])).to(nats)
+        first = torch.as_tensor(np.unique(self.columns, return_index=True)[1], device=x.device)
+        return (nats @ is_in).masked_fill(x[:, first].isnan(), torch.nan)
 
     def excess(self, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""
@@ -111,8 +102,8 @@ def most_anomalies(excess: np.ndarray, z: Tensor) -> float:
     z : Tensor
         (rows, latents) latents of the rows in the second model.
     """
-    few = 6  # the row itself is the nearest
-    nearest = MemberSearch(z[None]).nearest(z[None], min(few, len(z)))[0]
+    few, at_once, among = min(6, len(z)), 512, search(z)  # a row itself is the nearest
+    nearest = torch.cat([among.nearest(part, few) for part in z.split(at_once)])
     distances = (z[nearest] - z[:, None]).norm(dim=-1).amax(1).cpu().numpy()
     least = max(1e-3 * float(np.median(distances)), np.finfo(float).tiny)  # equal rows have a distance of 0
     is_far = flagged_by_tail(-np.log(distances + least))
