@@ -40,6 +40,7 @@ OFFERED = {  # modules that the command line may use, besides the public names o
     "vae_anomaly.io.pieces",
     "vae_anomaly.io.read",
     "vae_anomaly.io.resumable",
+    "vae_anomaly.io.source",
     "vae_anomaly.io.write",
     "vae_anomaly.monitor.drift",  # the type of a result
     "vae_anomaly.parallel",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import inspect
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ import typer
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
+from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ TABLE_OPTIONS = {
     "encoding": "--encoding",
     "missing": "--missing",
     "table": "--table",
+    "decimal": "--decimal",
+    "thousands": "--thousands",
+    "day_first": "--dayfirst",
 }
 MLFLOW_ADDRESSES = ("models:/", "runs:/", "mlflow-artifacts:/")
 IMAGE_BEGINNINGS = (  # of IDX files and of PNG, JPEG, GIF and TIFF; no text begins like these
@@ -49,16 +55,44 @@ IMAGE_BEGINNINGS = (  # of IDX files and of PNG, JPEG, GIF and TIFF; no text beg
 
 @dataclass(frozen=True)
 class Reading:
-    """How FILE is read: its encoding, further markers of missing cells, and the sheet or table in it."""
+    """How FILE is read, by the options of `reads_tables`."""
 
     encoding: str
     missing: list[str] | None
     table: str | None
+    decimal: str | None
+    thousands: str | None
+    day_first: bool | None
 
     @property
     def options(self) -> dict[str, Any]:
         """Parameters of the library's readers."""
-        return {"encoding": self.encoding, "missing": self.missing or [], "table": self.table}
+        return {**asdict(self), "missing": self.missing or []}
+
+
+def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Reading`, in place of its parameter ``reading``."""
+    given: dict[str, tuple[Any, Any]] = {  # of Typer
+        "encoding": (options.Encoding, "utf-8"),
+        "missing": (options.Missing, None),
+        "table": (options.TableName, None),
+        "decimal": (options.Decimal, None),
+        "thousands": (options.Thousands, None),
+        "day_first": (options.DayFirst, None),
+    }
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **parameters: Any) -> None:
+        reading = Reading(**{name: parameters.pop(name) for name in given})
+        command(*args, **parameters, reading=reading)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    kept = [parameter.replace(kind=keyword) for parameter in own if parameter.name != "reading"]
+    added = [inspect.Parameter(name, keyword, annotation=kind, default=value) for name, (kind, value) in given.items()]
+    wrapper.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*kept, *added]}
+    return wrapper
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,11 +244,12 @@ def read_input(
         return ImageInput(images)
 
     from vae_anomaly.io.read import is_pattern, read_whole
+    from vae_anomaly.io.source import FileOptions
 
     if file != "-" and (Path(file).is_dir() or is_pattern(file)):
         raise DataError(f"{file} stands for several tables. Only `score` and `fit` read these, with --stream.")
     refuse_larger_than_memory(file)
-    table = read_whole(file, **reading.options)
+    table = read_whole(file, FileOptions.of(**reading.options))
     source = TableInput(table, exclude, keep)
     drop_columns(table.texts(), exclude, "--exclude")
     if keep:

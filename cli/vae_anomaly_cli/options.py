@@ -10,6 +10,7 @@ FIT = "Fit"
 FLAG = "Flagged rows (at most one of these)"
 ROWS = "Output"
 PICTURE = "Picture"
+READING = "Reading of FILE"
 TRACK = "MLflow tracking"
 
 
@@ -75,6 +76,18 @@ def _check_probability(number: float | None) -> float | None:
     if number is not None and not 0 < number < 1:
         raise typer.BadParameter(f"{number} is not between 0 and 1.")
     return number
+
+
+def _check_decimal(sign: str | None) -> str | None:
+    if sign not in (None, ".", ","):
+        raise typer.BadParameter(f"{sign!r} is neither '.' nor ','.")
+    return sign
+
+
+def _check_thousands(sign: str | None) -> str | None:
+    if sign is not None and (len(sign) != 1 or sign.isalnum() or sign in "+-%"):
+        raise typer.BadParameter(f"{sign!r} is no sign between thousands, such as ',' or ' '.")
+    return sign
 
 
 def _check_finite(number: float) -> float:
@@ -641,13 +654,16 @@ MaxMegabytes = Annotated[
     typer.Option("--max-body", metavar="MB", min=0.001, help="Largest size of a request, in megabytes."),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="D", help="Device for computations: auto, cpu or cuda.")]
-Encoding = Annotated[str, typer.Option("--encoding", metavar="E", help="Character encoding of a CSV file.")]
+Encoding = Annotated[
+    str, typer.Option("--encoding", metavar="E", help="Character encoding of text.", rich_help_panel=READING)
+]
 Missing = Annotated[
     list[str] | None,
     typer.Option(
         "--missing",
         metavar="TEXT",
         help="Text that marks a missing cell, such as '?', besides NA, null, NaN and the like. Repeatable.",
+        rich_help_panel=READING,
         show_default=False,
     ),
 ]
@@ -656,7 +672,39 @@ TableName = Annotated[
     typer.Option(
         "--table",
         metavar="NAME",
-        help="Sheet of a spreadsheet, or table of an SQLite database, with more than one.",
+        help="Sheet of a spreadsheet, or table of a database, with more than one.",
+        rich_help_panel=READING,
+        show_default=False,
+    ),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        "--decimal",
+        metavar="SIGN",
+        callback=_check_decimal,
+        help="Decimal sign of numbers in text, . or ,; the default is what each column shows.",
+        rich_help_panel=READING,
+        show_default=False,
+    ),
+]
+Thousands = Annotated[
+    str | None,
+    typer.Option(
+        "--thousands",
+        metavar="SIGN",
+        callback=_check_thousands,
+        help="Sign between thousands, such as ' '; the default is what the file shows.",
+        rich_help_panel=READING,
+        show_default=False,
+    ),
+]
+DayFirst = Annotated[
+    bool | None,
+    typer.Option(
+        "--dayfirst/--monthfirst",
+        help="Whether 03/04/2024 is in April or in March; the default is what each column shows.",
+        rich_help_panel=READING,
         show_default=False,
     ),
 ]

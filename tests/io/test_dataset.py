@@ -95,7 +95,7 @@ def test_rows_read_for_a_schema_are_those_of_the_whole_file(tmp_path_factory, kn
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         schema = Schema.learn(read_table(folder / "known.csv"))
-    whole = read_whole(folder / "new.csv", encoding="utf-8", missing=()).as_fitted(schema)
+    whole = read_whole(folder / "new.csv").as_fitted(schema)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vae_anomaly.io.pieces.MOST_ROWS", rows)
         found = np.concatenate([schema.encode(piece) for piece in Dataset(folder / "new.csv").as_fitted(schema)])

@@ -1,6 +1,10 @@
 """Text files as people have them: every way to write a value gives the same table, read whole and in pieces."""
 
 import math
+import re
+import sqlite3
+import warnings
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -17,18 +21,22 @@ def read(request, tmp_path, monkeypatch):
     """Read text, whole or three rows at a time: ``read("a,b\\n1,2\\n")``."""
     monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 3)
 
-    def read(text: str) -> pd.DataFrame:
+    def read(text: str, **options: object) -> pd.DataFrame:
         path = tmp_path / "table.csv"
         path.write_text(text, encoding="utf-8")
-        return read_table(path) if request.param == "whole" else pd.concat(list(Dataset(path)))
+        if request.param == "whole":
+            return read_table(path, **options)
+        return pd.concat(list(Dataset(path, **options)))
 
     return read
 
 
-def column(read, cells, name="x", delimiter=","):
+def column(read, cells, name="x", delimiter=",", **options):
     """The column as plain values, None where missing."""
     quoted = ['"' + cell + '"' for cell in cells]
-    found = read("\n".join([f"{name}{delimiter}n", *(f"{cell}{delimiter}1" for cell in quoted)]) + "\n")[name]
+    found = read("\n".join([f"{name}{delimiter}n", *(f"{cell}{delimiter}1" for cell in quoted)]) + "\n", **options)[
+        name
+    ]
     return [None if gap else value for value, gap in zip(found.tolist(), found.isna(), strict=True)]
 
 
@@ -94,10 +102,123 @@ def test_dates_are_read_where_the_file_shows_the_order(read, cells, expected):
     assert column(read, cells) == expected
 
 
-@pytest.mark.parametrize("cells", [["01/02/2024", "03/04/2024"], ["31/12/2024", "12/31/2024"]], ids=["none", "both"])
-def test_dates_whose_order_a_file_does_not_show_are_text_and_named(read, cells):
-    with pytest.warns(DataWarning, match=rf"Dates of 'x' \({cells[0]}\).*whether the day or the month comes first"):
+OPEN = ["01/02/2024", "03/04/2024"]
+
+
+@pytest.mark.parametrize(
+    "delimiter, expected, message",
+    [
+        (",", ["2024-01-02", "2024-03-04"], "with the month first; no cell shows the order. .* say --dayfirst"),
+        (";", ["2024-02-01", "2024-04-03"], "with the day first; no cell shows the order. .* say --monthfirst"),
+    ],
+    ids=["comma", "semicolon"],
+)
+def test_the_order_that_was_taken_is_said_where_no_cell_shows_it(read, delimiter, expected, message):
+    with pytest.warns(DataWarning, match=rf"Dates of 'x' \(01/02/2024\) are read {message}"):
+        assert column(read, OPEN, delimiter=delimiter) == expected
+
+
+def test_the_order_is_that_of_another_column_or_of_a_later_row(read, monkeypatch):
+    found = read("x,y\n" + "01/02/2024,31/12/2024\n" * 5)
+    assert {*found["x"]} == {"2024-02-01"}
+    monkeypatch.setattr("vae_anomaly.io.csv._SNIFFED", 3)
+    found = read("x,y\n" + "01/02/2024,1\n" * 5 + "31/12/2024,1\n")
+    assert found["x"].tolist() == ["2024-02-01"] * 5 + ["2024-12-31"]
+
+
+def test_dates_of_both_orders_are_text_and_named(read):
+    cells = ["31/12/2024", "12/31/2024"]
+    with pytest.warns(DataWarning, match=r"Dates of 'x' \(31/12/2024 and 12/31/2024\) have both"):
         assert column(read, cells) == cells
+
+
+def test_a_few_dates_of_the_other_order_are_cells_that_cannot_be_read(read):
+    assert column(read, ["12/31/2024"] * 20 + ["31/12/2024"])[-1] == "31/12/2024"
+
+
+def test_options_say_what_a_file_does_not_show(read):
+    assert column(read, OPEN, day_first=True) == ["2024-02-01", "2024-04-03"]
+    assert column(read, OPEN, day_first=False) == ["2024-01-02", "2024-03-04"]
+    assert column(read, ["1,234", "2,345"], decimal=",") == [1.234, 2.345]
+    assert column(read, ["1,234", "2,345"], decimal=".") == [1234, 2345]
+    assert column(read, ["1.234", "2.345"], decimal=",") == [1234, 2345]
+    assert column(read, ["1.234", "2.345"], thousands=".") == [1234, 2345]
+    assert column(read, ["1 234.5", "12 345"], thousands=" ") == [1234.5, 12345]
+    assert column(read, ["1_234", "2_345.5"], thousands="_") == [1234, 2345.5]
+
+
+def test_a_comma_that_may_be_either_sign_is_said(read):
+    with pytest.warns(DataWarning, match=r"Numbers of 'x' \(1,234\) are read with a comma between thousands; "):
+        assert column(read, ["1,234", "2,345"]) == [1234, 2345]
+    with pytest.warns(DataWarning, match=r"with a decimal comma; no cell shows another sign.* say --decimal '.'"):
+        assert column(read, ["1,234", "2,345"], delimiter=";") == [1.234, 2.345]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert column(read, ["1,234,567", "2,345"]) == [1234567, 2345]
+
+
+def test_each_column_has_its_own_decimal_sign(read):
+    found = read("a;b\n" + "1,5;48.1374\n2,25;48.137\n" * 3)
+    assert found["a"].tolist() == [1.5, 2.25] * 3
+    assert found["b"].tolist() == [48.1374, 48.137] * 3
+
+
+CONTRADICTIONS = {
+    "day": (OPEN + ["31/12/2024"], {"day_first": False}, "31/12/2024, in which the day comes first, so --monthfirst"),
+    "month": (["12/31/2024"], {"day_first": True}, "12/31/2024, in which the month comes first, so --dayfirst"),
+    "point": (["1.5", "2.25"], {"decimal": ","}, "1.5, whose decimal sign is '.', so --decimal ','"),
+    "comma": (["1,5", "2,25"], {"decimal": "."}, "1,5, whose decimal sign is ',', so --decimal '.'"),
+    "thousands": (["1.5", "2.25"], {"thousands": "."}, "1.5, whose decimal sign is '.', so --thousands '.'"),
+    "other thousands": (["1'234", "2"], {"thousands": ","}, "1'234, which is no number with --thousands ','"),
+}
+
+
+@pytest.mark.parametrize("cells, options, message", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_an_option_that_a_column_contradicts_is_refused(read, cells, options, message):
+    with pytest.raises(DataError, match=rf"Column 'x' of .*table.csv' has {re.escape(message)}.*[Ll]eave it out"):
+        column(read, cells, **options)
+
+
+@pytest.mark.parametrize("options", [{"decimal": ";"}, {"thousands": "1"}, {"decimal": ",", "thousands": ","}], ids=str)
+def test_signs_that_are_none_are_refused(read, options):
+    with pytest.raises(DataError, match="sign"):
+        column(read, ["1"], **options)
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".json", ".db"])
+def test_text_in_typed_files_has_a_notation_too_and_their_numbers_stay(tmp_path, suffix):
+    frame = pd.DataFrame({"amount": ["1.234,56", "12,5"] * 4, "x": [1.234, 2.5] * 4, "day": ["31/12/2024"] * 8})
+    path = tmp_path / f"table{suffix}"
+    match suffix:
+        case ".xlsx":
+            frame.to_excel(path, index=False)
+        case ".json":
+            path.write_text(frame.to_json(orient="records"))
+        case _:
+            with closing(sqlite3.connect(path)) as connection:
+                frame.to_sql("t", connection, index=False)
+    found = read_table(path)
+    assert found["amount"].tolist() == [1234.56, 12.5] * 4
+    assert found["x"].tolist() == [1.234, 2.5] * 4
+    assert found["day"].tolist() == ["2024-12-31"] * 8
+
+
+def test_a_stream_of_which_a_late_row_shows_the_order_is_an_error_not_wrong_dates(tmp_path, monkeypatch):
+    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 3)
+    monkeypatch.setattr("vae_anomaly.io.csv._SNIFFED", 4)
+    days = pd.date_range("2024-01-01", periods=40).strftime("%Y-%m-%d")
+    schema = Schema.learn(pd.DataFrame({"day": days, "x": np.arange(40) ** 2}))
+    rows = ["day,x", *["01/02/2024,1"] * 8]
+    (tmp_path / "new.csv").write_text("\n".join([*rows, "13/02/2024,1"]))
+    whole = read_whole(tmp_path / "new.csv").as_fitted(schema)
+    assert whole["day"].tolist() == ["2024-02-01"] * 8 + ["2024-02-13"]
+    with (
+        pytest.warns(DataWarning, match="are read with the month first"),
+        pytest.raises(DataError, match=r"Column 'day' has 13/02/2024, in which the day comes first.* Say --dayfirst"),
+    ):
+        list(Dataset(tmp_path / "new.csv").as_fitted(schema))
+    pieces = pd.concat(list(Dataset(tmp_path / "new.csv", day_first=True).as_fitted(schema)))
+    assert pieces["day"].tolist() == whole["day"].tolist()
 
 
 PREAMBLES = {
@@ -151,7 +272,7 @@ def test_a_model_decides_how_the_text_of_its_columns_is_read(tmp_path, monkeypat
     if streams:
         frame = pd.concat(list(Dataset(tmp_path / "new.csv").as_fitted(schema)))
     else:
-        frame = read_whole(tmp_path / "new.csv", encoding="utf-8", missing=()).as_fitted(schema)
+        frame = read_whole(tmp_path / "new.csv").as_fitted(schema)
     assert frame["code"].tolist()[:3] == ["12", "7", "12"]
     expected = pd.DataFrame({"code": ["12", "7", "12", None], "x": ["1.5", "2.5", "x", "1"]})
     np.testing.assert_array_equal(schema.encode(frame), schema.encode(expected))
@@ -162,7 +283,7 @@ def test_whole_numbers_of_parquet_are_the_codes_of_a_model(tmp_path):
     table = pd.DataFrame({"code": [12, 7], "x": [1.0, 2.0]})
     table.to_parquet(tmp_path / "new.parquet")
     expected = schema.encode(table.assign(code=["12", "7"]))
-    whole = read_whole(tmp_path / "new.parquet", encoding="utf-8", missing=()).as_fitted(schema)
+    whole = read_whole(tmp_path / "new.parquet").as_fitted(schema)
     np.testing.assert_array_equal(schema.encode(whole), expected)
     streamed = next(iter(Dataset(tmp_path / "new.parquet").as_fitted(schema)))
     np.testing.assert_array_equal(schema.encode(streamed), expected)

@@ -5,11 +5,11 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,9 +19,9 @@ import pyarrow.csv as pa_csv
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
+from vae_anomaly.io.notation import Notation, find_notation
 from vae_anomaly.io.pieces import Progress, rows_per_piece
-from vae_anomaly.io.source import ByteSource, Reader, decompressed, first_bytes, kept_on_disk
-from vae_anomaly.io.text import CURRENCY, Name, Notation
+from vae_anomaly.io.source import ByteSource, FileOptions, Reader, decompressed, first_bytes, kept_on_disk
 
 _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
     b"\xff\xfe\x00\x00": "utf-32",
@@ -33,22 +33,21 @@ _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
 _BLOCK = 2**24  # bytes that arrow parses at a time, and the longest row
 _SNIFFED = 1_000  # lines
 _END = "\0"  # a row of our own after the last one: an open quote would swallow it
-CURRENCY_OR_PERCENT = re.compile(rf"(?:%|{CURRENCY})")
 
 
 class DelimitedText:
     """
     A file of delimited text with a line of column names.
 
-    The delimiter (comma, semicolon, tab or bar), the decimal sign and the order of day and month are found out from the
-    first lines, the encoding from the byte-order mark, if there is one. A first line ``sep=;`` names the delimiter.
-    Comment lines that begin with # before the column names are skipped. ``missing`` are texts that mark a missing cell.
+    The delimiter (comma, semicolon, tab or bar) and the notation of values are found out from the first lines, the
+    encoding from the byte-order mark, if there is one. A first line ``sep=;`` names the delimiter. Comment lines that
+    begin with # before the column names are skipped.
     """
 
-    def __init__(self, source: ByteSource, encoding: str, missing: Sequence[str] = ()) -> None:
-        head = first_bytes(source)
+    def __init__(self, source: ByteSource, options: FileOptions) -> None:
+        head, encoding = first_bytes(source), options.encoding
         self.source = source
-        self.missing = missing
+        self.options = options
         self.name = source.name
         self.size = source.size
         self.encoding = next((codec for mark, codec in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), encoding)
@@ -59,7 +58,7 @@ class DelimitedText:
 
     def kept(self) -> "DelimitedText":
         """The same text, to be read more than once."""
-        return DelimitedText(kept_on_disk(self.source), self.encoding, self.missing)
+        return DelimitedText(kept_on_disk(self.source), self.options)
 
     @property
     def names(self) -> list[str]:
@@ -158,11 +157,7 @@ class DelimitedText:
             raise DataError(f"{self.name} has column names more than once: {listed_names(repeated)}. Rename them.")
         names = [name or f"Unnamed: {number}" for number, name in enumerate(header)]
         length = sum(map(len, lines)) // len(lines)
-        cells = [cell for record in records for cell in record]
-        columns: dict[Name, Any] = dict(zip(names, zip_longest(*records, fillvalue=""), strict=False))
-        affixes = {name: affix for name, of_name in columns.items() if (affix := _affix(of_name))}
-        decimal = _decimal_sign(cells[:_SNIFFED], delimiter)
-        notation = Notation(decimal, tuple(self.missing), _day_first(cells), affixes)
+        notation = find_notation(self.name, names, records, self.options, delimiter)
         spare = len(first) > len(names)
         head = _Head(names, delimiter, notation, n_before, n_before + n_lines, has_spare=spare, line_length=length)
         if len(first) > len(names) + 1:
@@ -376,36 +371,6 @@ def _header(lines: list[str], delimiter: str) -> tuple[list[str], int]:
 def _delimiter_of(lines: list[str]) -> str:
     """Delimiter with which most lines have as many fields as the header."""
     return max(",;\t|", key=lambda delimiter: _agreement(_records(lines, delimiter, most=100)))
-
-
-def _decimal_sign(cells: list[str], delimiter: str) -> str:
-    """Decimal sign, of which there must be evidence, as in 1,5 and 1.234,5: 1,234 may be either."""
-    digits = [text for cell in cells if (text := cell.rstrip(" %$€£¥₹\u00a0"))[-1:].isdigit()]
-
-    def count(pattern: str) -> int:
-        matches = re.compile(rf"\D*(?:{pattern})\s*").fullmatch
-        return sum(matches(cell) is not None for cell in digits)
-
-    one = r"\d+S(?:\d{1,2}|\d{4,})(?:[eE][+-]?\d+)?|\d{1,3}(?:[T'\u00a0\u202f]\d{3})+S\d+|\d{4,}S\d+|0S\d+"
-    points, commas = (count(one.replace("S", sign).replace("T", other)) for sign, other in (("\\.", ","), (",", "\\.")))
-    if commas or points:
-        return "," if commas > points else "."
-    return "," if delimiter == ";" and count(r"\d+,\d+") and not count(r"\d+\.\d+") else "."
-
-
-def _day_first(cells: Iterable[str]) -> bool | None:
-    """Whether 03/04/2024 is in April: a day above 12 shows it."""
-    may_be_dates = (cell for cell in cells if cell[1:2] in "/-" or cell[2:3] in "/-")
-    pairs = [found for cell in may_be_dates if (found := re.match(r"(\d{1,2})([/-])(\d{1,2})\2\d{4}\b", cell))]
-    day_first, month_first = (any(int(found[number]) > 12 for found in pairs) for number in (1, 3))
-    return None if day_first == month_first else day_first
-
-
-def _affix(cells: Sequence[str]) -> str:
-    """The currency, or %, of most cells of a column."""
-    found = Counter(CURRENCY_OR_PERCENT.findall(cell)[0] for cell in cells if CURRENCY_OR_PERCENT.search(cell))
-    affix, count = next(iter(found.most_common(1)), ("", 0))
-    return affix.strip() if count > len([cell for cell in cells if cell]) / 2 else ""
 
 
 def _agreement(records: list[list[str]]) -> tuple[float, int]:

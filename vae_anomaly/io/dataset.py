@@ -11,7 +11,8 @@ from vae_anomaly.data.parse import as_frame, is_frame
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.io.pieces import Piece
-from vae_anomaly.io.read import FileOptions, FilesSource, Rows
+from vae_anomaly.io.read import FilesSource, Rows
+from vae_anomaly.io.source import FileOptions
 
 Name = str | int
 Frames = Callable[[], Iterable[Any]] | Sequence[Any]
@@ -42,9 +43,8 @@ class Dataset:
     missing
         Texts in files that mark a missing cell, such as ``"?"``, besides those of `pandas.read_csv`. In frames, replace
         them by NaN.
-
-    table
-        Sheet of a spreadsheet, or table of an SQLite database, with more than one.
+    table, decimal, thousands, day_first
+        As in `read_table`.
 
     Attributes
     ----------
@@ -80,10 +80,21 @@ class Dataset:
         encoding: str = "utf-8",
         missing: str | Sequence[str] = (),
         table: str | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+        day_first: bool | None = None,
     ) -> None:
         self._source: RowSource
         if _are_paths(source):
-            self._source = FilesSource(source, FileOptions.of(encoding, missing, table))
+            options = FileOptions.of(
+                encoding=encoding,
+                missing=missing,
+                table=table,
+                decimal=decimal,
+                thousands=thousands,
+                day_first=day_first,
+            )
+            self._source = FilesSource(source, options)
         elif missing:
             raise DataError(f"Markers of missing cells ({missing!r}) apply to files. In frames, replace them by NaN.")
         else:

@@ -1,7 +1,7 @@
 """Parquet files as frames: whole, or in pieces with the column types of the whole file."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any
@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.io.pieces import Progress, rows_per_piece
-from vae_anomaly.io.source import ByteSource, StoredFile, seekable
+from vae_anomaly.io.source import ByteSource, FileOptions, StoredFile, seekable
 
 MAGIC = b"PAR1"
 
 
 class ParquetTable:
-    """A Parquet file. ``missing`` are texts that mark a missing cell, in columns of text."""
+    """A Parquet file."""
 
-    def __init__(self, source: ByteSource, missing: Sequence[str] = ()) -> None:
-        self.missing = missing
+    def __init__(self, source: ByteSource, options: FileOptions) -> None:
+        self.missing = options.missing  # of columns of text
         self.name = source.name
         self.size = source.size
         self._source = seekable(source)

@@ -17,13 +17,21 @@ from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
 from vae_anomaly.io.csv import DelimitedText, ends_in_delimiter
+from vae_anomaly.io.notation import Name, Notation
 from vae_anomaly.io.parquet import MAGIC, ParquetTable, joint_categories, with_missing
 from vae_anomaly.io.pieces import Progress
 from vae_anomaly.io.records import FEATHER, SPREADSHEETS, SQLITE, FeatherTable, JsonRecords, Spreadsheet, SqliteTable
-from vae_anomaly.io.source import STANDARD_INPUT, ByteSource, byte_source, first_bytes, kept_in_memory
-from vae_anomaly.io.text import Notation, TextColumn, known_frame, texts_of, typed_frame, warn_of_unclear_dates
+from vae_anomaly.io.source import STANDARD_INPUT, ByteSource, FileOptions, byte_source, first_bytes, kept_in_memory
+from vae_anomaly.io.text import (
+    TextColumn,
+    known_frame,
+    settle_dates,
+    texts_of,
+    typed_frame,
+    warn_of_assumed_signs,
+    warn_of_assumptions,
+)
 
-Name = str | int
 TypedFile = ParquetTable | FeatherTable  # whose columns have types
 TextFile = DelimitedText | JsonRecords | Spreadsheet | SqliteTable  # whose cells are text
 Rows = Iterator[tuple[pd.DataFrame, pd.DataFrame, str | None]]
@@ -54,6 +62,9 @@ def read_table(
     encoding: str = "utf-8",
     missing: str | Sequence[str] = (),
     table: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    day_first: bool | None = None,
 ) -> pd.DataFrame:
     """
     Read a table.
@@ -70,6 +81,15 @@ def read_table(
         Texts that mark a missing cell, such as ``"?"``, besides those of `pandas.read_csv`.
     table
         Sheet of a spreadsheet, or table of a database, with more than one.
+    decimal, thousands
+        Decimal sign of numbers in text, "." or ",", and the sign between thousands; by default as the file shows.
+    day_first
+        Whether 03/04/2024 is in April; by default as the file shows.
+
+    Warns
+    -----
+    DataWarning
+        If dates such as 03/04/2024 or numbers such as 1,234 may be read in two ways: says which was taken.
 
     Raises
     ------
@@ -77,7 +97,10 @@ def read_table(
         If there is no such file, or it is not a table with at least one row. The message names the fault, its line and
         the remedy.
     """
-    return read_whole(source, encoding=encoding, missing=missing, table=table).frame
+    options = FileOptions.of(
+        encoding=encoding, missing=missing, table=table, decimal=decimal, thousands=thousands, day_first=day_first
+    )
+    return read_whole(source, options).frame
 
 
 class WholeTable(Protocol):
@@ -99,20 +122,35 @@ class WholeText:
     """A text file that was read at once: ``cells`` are an arrow table of text."""
 
     cells: Any
-    notation: Notation
+    file: TextFile
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """The table with types that fit all its cells."""
-        columns: dict[Name, TextColumn] = {name: TextColumn() for name in self.cells.column_names}
-        for name, column in columns.items():
-            column.see(self.cells.column(name), self.notation.of(name))
-        warn_of_unclear_dates(columns)
-        return typed_frame(self.cells, columns, columns, self.notation)
+        columns = self._seen(self.cells.column_names)
+        notation = self._settled(columns)
+        warn_of_assumed_signs(columns, notation)
+        return typed_frame(self.cells, columns, columns, notation)
 
     def as_fitted(self, schema: Schema) -> pd.DataFrame:
         """The table with the types of a fit; other columns are text."""
-        return known_frame(self.cells, self.cells.column_names, schema.reading, self.notation)
+        names: list[str] = self.cells.column_names
+        known: dict[Name, str] = {name: schema.reading.get(name, "text") for name in names}
+        notation = self._settled(self._seen([name for name in names if known[name] == "dates"]))
+        warn_of_assumptions(known, notation)
+        return known_frame(self.cells, names, known, notation)
+
+    def _seen(self, names: Iterable[str]) -> dict[Name, TextColumn]:
+        """What columns hold."""
+        columns: dict[Name, TextColumn] = {name: TextColumn() for name in names}
+        for name, column in columns.items():
+            column.see(self.cells.column(name), self.file.notation.of(name))
+        return columns
+
+    def _settled(self, columns: Mapping[Name, TextColumn]) -> Notation:
+        """The notation, with the order of day and month that all rows show."""
+        notation = self.file.notation
+        return notation.settled(settle_dates(columns, notation, self.file.options, self.file.name))
 
     def texts(self) -> pd.DataFrame:
         """The table as it stands in the file."""
@@ -144,31 +182,11 @@ def as_known(frame: pd.DataFrame, reading: Mapping[Name, str]) -> pd.DataFrame:
     return frame.assign(**{str(name): cells for name, cells in codes.items()}) if codes else frame
 
 
-@dataclass(frozen=True)
-class FileOptions:
-    """How files are read: the encoding of text, further markers of missing cells, and the sheet or table in a file."""
-
-    encoding: str = "utf-8"
-    missing: tuple[str, ...] = ()
-    table: str | None = None
-
-    @classmethod
-    def of(cls, encoding: str, missing: str | Sequence[str], table: str | None) -> "FileOptions":
-        """Options as users give them."""
-        return cls(encoding, (missing,) if isinstance(missing, str) else tuple(missing), table)
-
-
-def read_whole(
-    source: str | PathLike[str],
-    *,
-    encoding: str = "utf-8",
-    missing: str | Sequence[str] = (),
-    table: str | None = None,
-) -> WholeTable:
+def read_whole(source: str | PathLike[str], options: FileOptions = FileOptions()) -> WholeTable:  # noqa: B008 (frozen)
     """Read a table, to be had in types that fit its cells, in those of a fit, or as it stands in the file."""
-    stored = _stored_table(kept_in_memory(byte_source(source)), FileOptions.of(encoding, missing, table))
+    stored = _stored_table(kept_in_memory(byte_source(source)), options)
     read = stored.read()
-    whole: WholeTable = WholeText(read, stored.notation) if isinstance(stored, TextFile) else WholeFrame(read)
+    whole: WholeTable = WholeText(read, stored) if isinstance(stored, TextFile) else WholeFrame(read)
     if not len(read):
         raise _no_rows(stored.name, stored.names)
     return whole
@@ -245,6 +263,7 @@ class FilesSource:
         self._options = options
         self._plan = plan
         self._progress = Progress()
+        self._orders: dict[Name, bool | None] = {}  # of day and month, once all rows were seen
 
     @cached_property
     def files(self) -> list[str]:
@@ -290,6 +309,10 @@ class FilesSource:
         chosen = {*schema.choose([name for name in given if name not in without]), *keep}
         plan = _Plan([name for name in given if name in chosen], schema.reading, [*keep])
         fitted = FilesSource(self._source, self._options, plan)
+        fitted._orders = self._orders
+        for table in self._tables:
+            if isinstance(table, TextFile):
+                warn_of_assumptions(schema.reading, table.notation.settled(self._orders))
         cached = ("_tables", "_inferred")  # standard input cannot be read a second time
         fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in cached})
         return fitted
@@ -319,13 +342,16 @@ class FilesSource:
         self._tables[:] = [table.kept() if isinstance(table, TextFile) else table for table in self._tables]
         columns: dict[Name, TextColumn] = {name: TextColumn() for name in self._tables[0].names}
         self._progress = progress = Progress()
-        for table in self._tables:
-            if isinstance(table, TextFile):
-                for cells in table.pieces(progress):
-                    for name, column in columns.items():
-                        column.see(cells.column(str(name)), table.notation.of(name))
-                progress.next_file()
-        warn_of_unclear_dates(columns)
+        texts = [table for table in self._tables if isinstance(table, TextFile)]
+        for table in texts:
+            for cells in table.pieces(progress):
+                for name, column in columns.items():
+                    column.see(cells.column(str(name)), table.notation.of(name))
+            progress.next_file()
+        if texts:
+            first = next((table for table in texts if not table.notation.is_assumed), texts[0])
+            self._orders = settle_dates(columns, first.notation, self._options, first.name)
+            warn_of_assumed_signs(columns, first.notation)
         return columns
 
     def _frames(self, columns: list[Name], keep: list[Name]) -> Rows:
@@ -341,7 +367,7 @@ class FilesSource:
                     yield as_known(frame[columns], reading), frame[keep], file
             else:
                 for cells in table.pieces(progress):
-                    yield self._typed(cells, columns, table.notation), texts_of(cells, keep), file
+                    yield self._typed(cells, columns, table.notation.settled(self._orders)), texts_of(cells, keep), file
             progress.next_file()
 
     def _typed(self, cells: Any, columns: list[Name], notation: Notation) -> pd.DataFrame:
@@ -357,24 +383,24 @@ def _no_rows(name: str, columns: Iterable[object]) -> DataError:
 
 def _stored_table(source: ByteSource, options: FileOptions) -> TypedFile | TextFile:
     """The file in the format that its first bytes show."""
-    head, missing = first_bytes(source), options.missing
+    head = first_bytes(source)
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for magic, (kind, remedy) in UNREAD.items():
         if start.startswith(magic):
             raise DataError(f"{source.name} is {kind}, which is not read. Convert it to CSV or Parquet, with {remedy}.")
     if head.startswith(SPREADSHEETS):
-        return Spreadsheet(source, missing, options.table)
+        return Spreadsheet(source, options)
     if head.startswith(SQLITE):
-        return SqliteTable(source, missing, options.table)
+        return SqliteTable(source, options)
     if options.table is not None:
         raise DataError(f"{source.name} has one table, so --table {options.table!r} (table=) does not apply.")
     if head.startswith(MAGIC):
-        return ParquetTable(source, missing)
+        return ParquetTable(source, options)
     if head.startswith(FEATHER):
-        return FeatherTable(source, missing)
+        return FeatherTable(source, options)
     if start.startswith(b"{") or re.match(rb"\[\s*(\{|\])", start):
-        return JsonRecords(source, missing)
-    return DelimitedText(source, options.encoding, missing)
+        return JsonRecords(source, options)
+    return DelimitedText(source, options)
 
 
 @dataclass(frozen=True)

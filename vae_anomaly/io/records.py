@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.formatting import counted, listed_names, shorten
+from vae_anomaly.io.notation import Notation, find_notation
 from vae_anomaly.io.pieces import Progress, rows_per_piece
-from vae_anomaly.io.source import ByteSource, StoredFile, decompressed, kept_on_disk
-from vae_anomaly.io.text import Notation
+from vae_anomaly.io.source import ByteSource, FileOptions, StoredFile, decompressed, kept_on_disk
 
 _SNIFFED = 1_000  # records that name the columns
 _AT_ONCE = 2**12  # records
@@ -31,23 +31,32 @@ FEATHER = (b"ARROW1", b"FEA1")
 
 
 class JsonRecords:
-    """JSON lines, or an array of records: every record is a row, every key a column. ``missing`` mark missing cells."""
+    """JSON lines, or an array of records: every record is a row, every key a column."""
 
-    def __init__(self, source: ByteSource, missing: Sequence[str] = ()) -> None:
+    def __init__(self, source: ByteSource, options: FileOptions) -> None:
         self.source = source
-        self.missing = missing
+        self.options = options
         self.name = source.name
         self.size = source.size
-        self.notation = Notation(missing=tuple(missing))
 
     def kept(self) -> "JsonRecords":
         """The same records, to be read more than once."""
-        return JsonRecords(kept_on_disk(self.source), self.missing)
+        return JsonRecords(kept_on_disk(self.source), self.options)
 
     @cached_property
     def names(self) -> list[str]:
         """Keys of the first records, in the order of their appearance."""
-        return list(dict.fromkeys(key for _, record in islice(self._records(Progress()), _SNIFFED) for key in record))
+        return list(dict.fromkeys(key for record in self._first for key in record))
+
+    @cached_property
+    def notation(self) -> Notation:
+        """How values in quotes are written."""
+        rows = [[record.get(name) for name in self.names] for record in self._first]
+        return _notation_of(self.name, self.names, rows, self.options)
+
+    @cached_property
+    def _first(self) -> list[dict[str, Any]]:
+        return [record for _, record in islice(self._records(Progress()), _SNIFFED)]
 
     def read(self) -> Any:
         """All rows, an arrow table of text."""
@@ -64,7 +73,8 @@ class JsonRecords:
                 if unknown := [key for key in record if key not in known]:
                     message = f"record {number:,} has {listed_names(unknown)}, which the first {_SNIFFED:,} lack"
                     raise DataError(f"{self.name}: {message}. Add the keys to the first record, with null.")
-            yield _as_text([[record.get(name) for name in self.names] for _, record in some], self.names)
+            rows = [[record.get(name) for name in self.names] for _, record in some]
+            yield _as_text(rows, self.names, self.notation.decimal)
 
     def _records(self, progress: Progress) -> Iterator[tuple[int, dict[str, Any]]]:
         with decompressed(self.source, progress) as stream:
@@ -92,21 +102,21 @@ class JsonRecords:
 
     def _parsed(self, text: str, line: int) -> Any:
         try:
-            return json.loads(text, parse_float=str, parse_int=str, parse_constant=lambda _: None)
+            return json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=lambda _: None)
         except (ValueError, RecursionError) as error:
             where = f"line {line + text.count(chr(10), 0, getattr(error, 'pos', 0) - 1):,}"
             raise DataError(f"{self.name} is not JSON: {where} cannot be parsed. Write one record a line.") from error
 
 
 class _OneOfSeveral:
-    """One table of a file with several; ``table`` is its name."""
+    """One table of a file with several."""
 
-    def __init__(self, source: ByteSource, missing: Sequence[str] = (), table: str | None = None) -> None:
+    def __init__(self, source: ByteSource, options: FileOptions) -> None:
         self.name = source.name
         self.size = source.size
-        self.notation = Notation(missing=tuple(missing))
+        self.options = options
         self._source = source
-        self._table = table
+        self._table = options.table
 
     def kept(self) -> Self:
         """The table itself, which can be read more than once."""
@@ -154,9 +164,19 @@ class Spreadsheet(_OneOfSeveral):
             raise DataError(f"{self.name} has column names more than once: {listed_names(repeated)}. Rename them.")
         return names
 
+    @cached_property
+    def notation(self) -> Notation:
+        """How values in cells of text are written."""
+        return _notation_of(self.name, self.names, self._filled[:_SNIFFED], self.options)
+
+    @cached_property
+    def _filled(self) -> list[list[Any]]:
+        """The rows, each of full width."""
+        return [[*row, *[""] * len(self.names)][: len(self.names)] for row in self._rows[1:]]
+
     def read(self) -> Any:
         """All rows, an arrow table of text."""
-        return _as_text([[*row, *[""] * len(self.names)][: len(self.names)] for row in self._rows[1:]], self.names)
+        return _as_text(self._filled, self.names, self.notation.decimal)
 
     def pieces(self, progress: Progress) -> Iterator[Any]:
         """Rows in pieces, arrow tables of text."""
@@ -187,6 +207,13 @@ class SqliteTable(_OneOfSeveral):
         with self._connected() as connection:
             return [column[0] for column in connection.execute(self._query).description]
 
+    @cached_property
+    def notation(self) -> Notation:
+        """How values in cells of text are written."""
+        with self._connected() as connection:
+            rows = connection.execute(self._query).fetchmany(_SNIFFED)
+        return _notation_of(self.name, self.names, rows, self.options)
+
     def read(self) -> Any:
         """All rows, an arrow table of text."""
         return pa.concat_tables([_as_text([], self.names), *self._tables()])
@@ -200,7 +227,7 @@ class SqliteTable(_OneOfSeveral):
         with self._connected() as connection:
             rows = connection.execute(self._query)
             while some := rows.fetchmany(_AT_ONCE):
-                yield _as_text(some, self.names)
+                yield _as_text(some, self.names, self.notation.decimal)
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -214,13 +241,13 @@ class SqliteTable(_OneOfSeveral):
 
 
 class FeatherTable:
-    """A Feather file, read at once; ``missing`` are texts that mark a missing cell."""
+    """A Feather file, read at once."""
 
-    def __init__(self, source: ByteSource, missing: Sequence[str] = ()) -> None:
+    def __init__(self, source: ByteSource, options: FileOptions) -> None:
         self.name = source.name
         self.size = source.size
         self._source = source
-        self._missing = missing
+        self._missing = options.missing
 
     @cached_property
     def _frame(self) -> pd.DataFrame:
@@ -273,21 +300,35 @@ def _of_size(tables: Iterable[Any], names: list[str]) -> Iterator[Any]:
         yield held
 
 
-def _as_text(rows: Sequence[Sequence[Any]], names: list[str]) -> Any:
+class _Number(str):
+    """The text of a number that is not in quotes."""
+
+
+def _notation_of(source: str, names: list[str], rows: Sequence[Sequence[Any]], options: FileOptions) -> Notation:
+    """How cells of text are written; numbers and dates that are no text show nothing."""
+    texts = [[cell if type(cell) is str else "" for cell in row] for row in rows]
+    return find_notation(source, names, texts, options)
+
+
+def _as_text(rows: Sequence[Sequence[Any]], names: list[str], decimal: str = ".") -> Any:
+    """Rows as columns of text, in which numbers have the decimal sign of the cells that are text."""
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
-    columns = [pa.array([_text(cell) for cell in column], pa.string()) for column in cells]
+    columns = [pa.array([_text(cell, decimal) for cell in column], pa.string()) for column in cells]
     return pa.table(dict(zip(names, columns, strict=True)))
 
 
-def _text(cell: Any) -> str:
+def _text(cell: Any, decimal: str = ".") -> str:
     """The text that stands for a value; a whole number has no point, midnight no time."""
     match cell:
         case None:
             return ""
+        case _Number():
+            return cell.replace(".", decimal)
         case str():
             return cell
         case float():
-            return str(int(cell)) if cell.is_integer() and abs(cell) < 2**53 else repr(cell)
+            whole = cell.is_integer() and abs(cell) < 2**53
+            return str(int(cell)) if whole else repr(cell).replace(".", decimal)
         case datetime():
             return cell.isoformat() if cell.time() != time() else cell.date().isoformat()
         case date():

@@ -9,8 +9,9 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -28,6 +29,48 @@ _OFFICE = (b"[Content_Types].xml", b"_rels/", b"docProps/", b"xl/", b"mimetype")
 _MAGIC = 64  # bytes that identify a compression or a format
 _BUFFER = 2**18
 _REPLAYED = 2**25  # bytes of a pipe that can be read again: enough to find out what it holds
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """
+    What a user says about a file; None for what is found out.
+
+    Parameters
+    ----------
+    encoding
+        Encoding of text without a byte-order mark.
+    missing
+        Texts that mark a missing cell.
+    table
+        Sheet, or table of a database.
+    decimal, thousands
+        Signs of numbers: the decimal sign, and the one between thousands.
+    day_first
+        Whether 03/04/2024 is in April.
+    """
+
+    encoding: str = "utf-8"
+    missing: tuple[str, ...] = ()
+    table: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    day_first: bool | None = None
+
+    @classmethod
+    def of(cls, *, missing: str | Sequence[str] = (), **others: Any) -> "FileOptions":
+        """Options as users give them; a DataError if a sign is none."""
+        options = cls(missing=(missing,) if isinstance(missing, str) else tuple(missing), **others)
+        if options.decimal not in (None, ".", ","):
+            raise DataError(f"The decimal sign is '.' or ',', not {options.decimal!r}.")
+        sign = options.thousands
+        if sign is not None and (len(sign) != 1 or sign.isalnum() or sign in "+-%"):
+            raise DataError(
+                f"The sign between thousands is one such as ',', '.', a space or an apostrophe, not {sign!r}."
+            )
+        if sign is not None and sign == options.decimal:
+            raise DataError(f"{sign!r} cannot be both the decimal sign and the one between thousands.")
+        return options
 
 
 class ByteSource(Protocol):

@@ -1,13 +1,8 @@
-"""The cells of a text file as values: what its columns hold, found over all pieces of the file, and the values.
-
-Cells are arrow arrays of text. What a cell says does not depend on the other cells, so that a file read whole and in
-pieces gives the same values: the decimal sign and the order of day and month are those of the file (`Notation`).
-"""
+"""The cells of a text file as values: what its columns hold, found over all pieces of the file, and the values."""
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,161 +12,11 @@ import pyarrow.compute as pc
 
 from vae_anomaly.errors import DataWarning
 from vae_anomaly.formatting import listed
+from vae_anomaly.io.notation import FEW, DayOrder, Name, Notation, Numbers, refuse_order
+from vae_anomaly.io.source import FileOptions
 
-Name = str | int
-
-MISSING = (  # those of pandas.read_csv
-    ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA")
-    + ("NULL", "NaN", "None", "n/a", "nan", "null")
-)
 EXACT = 2**53  # beyond it, not every whole number is a float64
-FEW = 0.1  # of the cells of a column of numbers or dates may be others
-TRIED = 100  # cells
 INTEGERS = {"whole": pa.int64(), "unsigned": pa.uint64()}
-PLAIN = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity))$"
-SEPARATORS = r"[.,'’\x{a0}\x{202f}]"
-
-CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)\s|\s(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)"
-TIME = r"(?:[ T](\d{1,2}:\d{2}(?::\d{2})?))?"
-DAY, MONTH, YEAR = r"(0?[1-9]|[12]\d|3[01])", r"(0?[1-9]|1[0-2])", r"(\d{4})"
-YEAR_FIRST = rf"^{YEAR}/{MONTH}/{DAY}{TIME}$", r"\1-\2-\3T\4"
-DAY_FIRST = rf"^{DAY}[/-]{MONTH}[/-]{YEAR}{TIME}$", r"\3-\2-\1T\4"
-MONTH_FIRST = rf"^{MONTH}[/-]{DAY}[/-]{YEAR}{TIME}$", r"\3-\1-\2T\4"
-UNCLEAR = rf"^\d{{1,2}}[/-]\d{{1,2}}[/-]\d{{4}}{TIME}$"  # without a day above 12, either may be the month
-WITH_POINTS = rf"^{DAY}\.{MONTH}\.{YEAR}{TIME}$", r"\3-\2-\1T\4"  # points are never after a month
-
-
-@dataclass(frozen=True)
-class Notation:
-    """
-    How a file writes values.
-
-    Parameters
-    ----------
-    decimal
-        The decimal sign of its numbers; the other of point and comma sets thousands apart.
-    missing
-        Texts that mark a missing cell, besides ``MISSING``.
-    day_first
-        Whether 03/04/2024 is in April; None if the file does not show it: such texts are no dates.
-    affixes
-        The currency, or %, of the numbers of columns that have one.
-    affix
-        That of the column in question. Numbers with another are none; those without it are unless it is %.
-    """
-
-    decimal: str = "."
-    missing: tuple[str, ...] = ()
-    day_first: bool | None = None
-    affixes: Mapping[Name, str] = field(default_factory=dict)
-    affix: str = ""
-
-    def of(self, name: Name) -> "Notation":
-        """The notation of a column."""
-        affix = self.affixes.get(name, "")
-        return self if affix == self.affix else replace(self, affix=affix)
-
-    @cached_property
-    def _markers(self) -> Any:
-        return pa.array([*MISSING, *self.missing], pa.string())
-
-    @cached_property
-    def _number(self) -> str:
-        thousands = "," if self.decimal == "." else r"\."
-        whole = rf"\d{{1,3}}(?:[{thousands}'’\x{{a0}}\x{{202f}}]\d{{3}})+|\d*"
-        fraction = rf"{'[.]' if self.decimal == '.' else ','}\d*"
-        return rf"^([+-]?)({CURRENCY})?\s?([+-]?)({whole})({fraction})?([eE][+-]?\d+)?\s?(%|{CURRENCY})?$"
-
-    @cached_property
-    def _dates(self) -> list[tuple[str, str]]:
-        by_order = {None: [], True: [DAY_FIRST], False: [MONTH_FIRST]}
-        return [YEAR_FIRST, WITH_POINTS, *by_order[self.day_first]]
-
-    def present(self, cells: Any) -> Any:
-        """The cells, null where one is missing."""
-        missing = pc.is_in(cells, value_set=self._markers)
-        if self.missing:  # " ?" is one as well
-            missing = pc.or_(missing, pc.is_in(pc.utf8_trim_whitespace(cells), value_set=pa.array(self.missing)))
-        return pc.if_else(missing, pa.scalar(None, pa.string()), cells) if pc.any(missing).as_py() else cells
-
-    def numbers(self, cells: Any) -> "Numbers":
-        """The numbers of a column, and its cells with these as Python writes them, null where missing."""
-        if not self.missing:
-            found = self._all_numbers(cells)
-            if found is not None and not pc.any(pc.is_nan(found)).as_py():
-                return Numbers(found, cells)
-        present = self.present(cells)
-        if (found := self._all_numbers(present)) is not None:
-            return Numbers(found, present)
-        encoded = _encoded(present)
-        plain, is_number = (part.take(encoded.indices) for part in self._plain_numbers(encoded.dictionary))
-        values = None if pc.any(pc.invert(is_number)).as_py() else pc.cast(plain, pa.float64())
-        return Numbers(values, plain, pc.sum(is_number).as_py() or 0)
-
-    def _all_numbers(self, cells: Any) -> Any:
-        """Numbers in Python's own form; None if a cell is none."""
-        if self.decimal != "." or self.affix == "%":
-            return None
-        try:
-            pc.cast(cells.slice(0, TRIED), pa.float64())  # arrow composes an error for every cell that is no number
-            return pc.cast(cells, pa.float64())
-        except pa.ArrowInvalid:
-            return None
-
-    def dates(self, cells: Any) -> tuple[Any, int]:
-        """The cells of a column with its dates in ISO 8601, and the number of these."""
-        encoded = _encoded(self.present(cells))
-        plain, is_date = self._plain_dates(encoded.dictionary)
-        return plain.take(encoded.indices), pc.sum(is_date.take(encoded.indices)).as_py() or 0
-
-    def _plain_numbers(self, texts: Any) -> tuple[Any, Any]:
-        """Numbers as Python writes them, other texts as they are, null for blanks; and which are numbers or blank."""
-        trimmed = pc.utf8_trim_whitespace(texts)
-        is_python = pc.match_substring_regex(trimmed, PLAIN)
-        is_number = pc.and_(pc.match_substring_regex(trimmed, self._number), pc.match_substring_regex(trimmed, r"\d"))
-        if self.decimal == ",":  # 1.234 are thousands, 1.5 is one and a half
-            is_python = pc.and_not(is_python, is_number)
-        affixes = pc.utf8_trim_whitespace(pc.replace_substring_regex(trimmed, self._number, r"\2\7"))
-        is_number = pc.or_(is_python, pc.and_(is_number, pc.is_in(affixes, pa.array([self.affix, ""]))))
-        if self.affix == "%":
-            is_number = pc.and_(is_number, pc.equal(affixes, self.affix))
-        sign = pc.replace_substring_regex(trimmed, self._number, r"\1\3")
-        whole = pc.replace_substring_regex(pc.replace_substring_regex(trimmed, self._number, r"\4"), SEPARATORS, "")
-        fraction = pc.replace_substring(pc.replace_substring_regex(trimmed, self._number, r"\5\6"), ",", ".")
-        joined = pc.binary_join_element_wise(sign, whole, fraction, "")
-        plain = pc.if_else(is_number, pc.if_else(is_python, trimmed, joined), texts)
-        plain = pc.if_else(is_number, pc.replace_substring_regex(plain, r"^\+", ""), plain)
-        is_blank = pc.equal(trimmed, "")
-        return pc.if_else(is_blank, pa.scalar(None, pa.string()), plain), pc.or_(is_number, is_blank)
-
-    def _plain_dates(self, texts: Any) -> tuple[Any, Any]:
-        """Dates in ISO 8601, the others as they are; and which are dates."""
-        trimmed, plain = pc.utf8_trim_whitespace(texts), texts
-        is_date = pc.match_substring_regex(trimmed, r"^\d{4}-\d{2}-\d{2}")
-        for pattern, parts in self._dates:
-            matches = pc.match_substring_regex(trimmed, pattern)
-            if pc.any(matches).as_py():
-                iso = pc.replace_substring_regex(trimmed, pattern, parts)
-                for _ in range(2):  # neighbours share a sign
-                    iso = pc.replace_substring_regex(iso, r"(^|[-T:])(\d)([-T:]|$)", r"\10\2\3")
-                plain = pc.if_else(matches, pc.replace_substring_regex(iso, "T$", ""), plain)
-                is_date = pc.or_(is_date, matches)
-        return plain, is_date
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """Numbers of a column: ``values`` if every cell is one, the ``cells`` in plain form, and the number of numbers."""
-
-    values: Any
-    cells: Any
-    count: int = 0
-
-
-def _encoded(cells: Any) -> Any:
-    """The distinct texts, each of which is looked at once."""
-    chunked = cells if isinstance(cells, pa.ChunkedArray) else pa.chunked_array([cells])
-    return chunked.dictionary_encode().combine_chunks()
 
 
 class TextColumn:
@@ -185,8 +30,8 @@ class TextColumn:
     def __init__(self) -> None:
         self.kinds: set[str] = set()  # of number, whole, unsigned (from 2**63), long (beyond 64 bits), truth, text
         self.has_missing = self.has_negative = self.is_inexact = False
-        self.n_present = self.n_numbers = self.n_dates = self.n_unclear = 0
-        self.unclear = ""  # a date of which the file does not show the order
+        self.n_present = self.n_numbers = self.n_dates = 0
+        self.order = DayOrder()
 
     def see(self, cells: Any, notation: Notation) -> None:
         """Take a piece into account."""
@@ -202,10 +47,13 @@ class TextColumn:
             return
         texts = pc.unique(numbers.cells).drop_null()
         self.kinds.add("truth" if {*pc.unique(pc.utf8_lower(texts)).to_pylist()} <= {"true", "false"} else "text")
-        self.n_dates += notation.dates(cells)[1]
-        if notation.day_first is None and (unclear := texts.filter(pc.match_substring_regex(texts, UNCLEAR))):
-            self.unclear = self.unclear or unclear[0].as_py()
-            self.n_unclear += pc.sum(pc.is_in(numbers.cells, value_set=unclear)).as_py()
+        self.n_dates += replace(notation, day_first=None).dates(cells)[1]
+        self.order.see(numbers.cells)
+
+    def settle(self, day_first: bool | None) -> None:
+        """Decide on the order of day and month after the last piece."""
+        counts = self.order.counts
+        self.n_dates += 0 if day_first is None else counts[day_first] + counts[None]
 
     def _see_numbers(self, numbers: Numbers) -> None:
         values = _numpy(numbers.values)
@@ -246,11 +94,6 @@ class TextColumn:
             case kinds:
                 return "unsigned" if "unsigned" in kinds else "whole"
 
-    @property
-    def has_unclear_dates(self) -> bool:
-        """Whether the column would be one of dates if the file showed the order of day and month."""
-        return self.holds == "text" and self.n_unclear + self.n_dates >= self.n_present * (1 - FEW)
-
     def values(self, cells: Any, notation: Notation) -> pd.Series:
         """The values of a piece."""
         match self.holds:
@@ -278,13 +121,15 @@ class TextColumn:
         return pd.Series(pd.arrays.IntegerArray(_numpy(pc.fill_null(numbers, 0)), missing))
 
 
-def read_as(reading: str, cells: Any, notation: Notation) -> pd.Series:
+def read_as(name: Name, reading: str, cells: Any, notation: Notation) -> pd.Series:
     """The values of a column of which it is known that it holds "numbers", "dates" or "text"; other cells are text."""
     match reading:
         case "numbers":
             numbers = notation.numbers(cells)
             return _texts(numbers.cells) if numbers.values is None else _floats(numbers.values)
         case "dates":
+            if notation.is_assumed:
+                notation.refuse_other_order(name, cells)
             return _texts(notation.dates(cells)[0])
         case _:
             return _texts(notation.present(cells))
@@ -304,12 +149,71 @@ def _texts(cells: Any) -> pd.Series:
     return series
 
 
-def warn_of_unclear_dates(columns: Mapping[Name, TextColumn]) -> None:
-    """Warn of columns of dates whose order of day and month is not shown."""
-    found = [f"{name!r} ({column.unclear})" for name, column in columns.items() if column.has_unclear_dates]
-    if found:
-        message = "it is not shown whether the day or the month comes first, so these are text. Write 2024-12-31"
-        warnings.warn(f"Dates of {listed(found)}: {message}.", DataWarning, stacklevel=4)
+def settle_dates(
+    columns: Mapping[Name, TextColumn], notation: Notation, options: FileOptions, source: str
+) -> dict[Name, bool | None]:
+    """The order of day and month of columns with dates such as 31/12/2024, as all rows show it, or as it is asked for.
+
+    A column that does not show it is read like the others, or else as the first lines suggest, and is named in a
+    warning. A column that contradicts what is asked for is a DataError.
+    """
+    orders: dict[Name, bool | None] = {}
+    mixed, assumed = [], {}
+    for name, column in columns.items():
+        order = column.order
+        if not order.examples:
+            continue
+        refuse_order(f"Column {name!r} of {source}", order, options.day_first)
+        asked = options.day_first
+        orders[name] = first = order.chosen(notation.day_first) if asked is None else asked
+        column.settle(first)
+        if order.is_mixed and asked is None:
+            mixed.append(f"{name!r} ({order.examples[True]} and {order.examples[False]})")
+        elif order.shown is None and notation.is_assumed and column.holds == "dates":
+            assumed[name] = order.examples[None]
+    if mixed:
+        message = f"Dates of {listed(mixed)} have both the day and the month first, so these are text"
+        warnings.warn(f"{message}. Write 2024-12-31, or say --dayfirst or --monthfirst.", DataWarning, stacklevel=4)
+    warn_of_assumed_order(assumed, first=bool(notation.day_first))
+    return orders
+
+
+def warn_of_assumed_order(examples: Mapping[Name, str], *, first: bool) -> None:
+    """Say which order of day and month was taken."""
+    if examples:
+        taken, other, option = ("day", "month", "--monthfirst") if first else ("month", "day", "--dayfirst")
+        found = listed(f"{name!r} ({example})" for name, example in examples.items())
+        message = f"Dates of {found} are read with the {taken} first; no cell shows the order. If the {other} comes"
+        says = f"day_first={not first}"
+        warnings.warn(f"{message} first, say {option} ({says} in Python).", DataWarning, stacklevel=5)
+
+
+def warn_of_assumed_sign(examples: Mapping[Name, str], decimal: str) -> None:
+    """Say how numbers such as 1,234 were read."""
+    if examples:
+        found = listed(f"{name!r} ({example.strip()})" for name, example in examples.items())
+        taken, other = ("a decimal comma", ".") if decimal == "," else ("a comma between thousands", ",")
+        message = f"Numbers of {found} are read with {taken}; no cell shows another sign. If that is wrong, say"
+        warnings.warn(f"{message} --decimal {other!r} (decimal={other!r} in Python).", DataWarning, stacklevel=5)
+
+
+def warn_of_assumed_signs(columns: Mapping[Name, TextColumn], notation: Notation) -> None:
+    """Say how numbers such as 1,234 of columns of numbers were read."""
+    numbers = {
+        name: notation.of(name).open_numbers
+        for name, column in columns.items()
+        if column.holds in ("number", *INTEGERS)
+    }
+    warn_of_assumed_sign({name: example for name, example in numbers.items() if example}, notation.decimal)
+
+
+def warn_of_assumptions(reading: Mapping[Name, str], notation: Notation) -> None:
+    """Say how dates and numbers that may be read in two ways are read in columns that a model knows."""
+    known = {name: notation.of(name) for name in reading}
+    dates = {name: one.open_dates for name, one in known.items() if one.open_dates and reading[name] == "dates"}
+    numbers = {name: one.open_numbers for name, one in known.items() if one.open_numbers and reading[name] == "numbers"}
+    warn_of_assumed_order(dates, first=bool(notation.day_first))
+    warn_of_assumed_sign(numbers, notation.decimal)
 
 
 def texts_of(table: Any, names: Iterable[Name]) -> pd.DataFrame:
@@ -319,7 +223,9 @@ def texts_of(table: Any, names: Iterable[Name]) -> pd.DataFrame:
 
 def known_frame(table: Any, names: Iterable[Name], reading: Mapping[Name, str], notation: Notation) -> pd.DataFrame:
     """Columns of a piece of text as a model knows them: by default as text."""
-    found = {name: read_as(reading.get(name, "text"), table.column(str(name)), notation.of(name)) for name in names}
+    found = {
+        name: read_as(name, reading.get(name, "text"), table.column(str(name)), notation.of(name)) for name in names
+    }
     return pd.DataFrame(found, index=pd.RangeIndex(len(table)))
 
 

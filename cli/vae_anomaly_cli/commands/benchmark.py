@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vae_anomaly.formatting import number
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import drop_columns, select_columns
+from vae_anomaly_cli.inputs import Reading, drop_columns, reads_tables, select_columns
 from vae_anomaly_cli.output import (
     check_summary_output,
     check_table_output,
@@ -37,9 +37,11 @@ chance gives the fraction of anomalous rows."""
 
 
 @user_errors
+@reads_tables
 def benchmark(
     file: options.Table,
     label: options.Label,
+    reading: Reading,
     anomaly_values: options.AnomalyValues = None,
     output: options.TableOut = None,
     exclude: options.Exclude = None,
@@ -49,9 +51,6 @@ def benchmark(
     seed: options.Seed = 0,
     as_json: options.JsonSummary = False,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     track: options.Track = False,
     experiment: options.Experiment = None,
     run_name: options.RunName = None,
@@ -77,7 +76,7 @@ def benchmark(
         from vae_anomaly import read_table
         from vae_anomaly.comparison import Comparison, anomaly_labels
 
-        rows_read = read_table(file, encoding=encoding, missing=missing or [], table=table)
+        rows_read = read_table(file, **reading.options)
         is_anomaly = anomaly_labels(select_columns(rows_read, [label], "--label")[label], anomaly_values or [])
         rows = drop_columns(rows_read, [label, *(exclude or [])], "--exclude")
         comparison = Comparison(rows, is_anomaly, novelty=novelty, device=device, kinds=options.kinds_of(kind))

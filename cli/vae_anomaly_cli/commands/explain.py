@@ -10,7 +10,7 @@ import typer
 from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, refuse_output_names
+from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, reads_tables, refuse_output_names
 from vae_anomaly_cli.output import (
     check_table_output,
     is_terminal,
@@ -41,19 +41,18 @@ SHOWN_ROWS = 3
 
 
 @user_errors
+@reads_tables
 def explain(
     context: typer.Context,
     file: options.Table,
     model: options.Model,
+    reading: Reading,
     output: options.TableOut = None,
     rows: options.RowNumbers = None,
     top: options.Top = None,
     keep: options.Keep = None,
     digits: options.Digits = 6,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Explain the scores of rows of FILE, cell by cell: contribution, value and expected value.
@@ -70,7 +69,7 @@ def explain(
         raise typer.BadParameter("--row and --top cannot be combined; leave one of the two out.", param_hint="--top")
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], keep or [], Reading(encoding, missing, table), skip_bad=False)
+            source = read_input(context, file, [], keep or [], reading, skip_bad=False)
 
         detector = read_model(model, device)
         with naming(file):

@@ -6,7 +6,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, read_input, read_model, refuse_output_names
+from vae_anomaly_cli.inputs import Reading, read_input, read_model, reads_tables, refuse_output_names
 from vae_anomaly_cli.output import check_table_output, plain_warnings, write_rows
 
 EXAMPLES = """Examples:
@@ -21,16 +21,15 @@ zcat data.csv.gz | vae-anomaly features - --model data.vae | head"""
 
 
 @user_errors
+@reads_tables
 def features(
     context: typer.Context,
     file: options.File,
     model: options.Model,
+    reading: Reading,
     output: options.TableOut = None,
     keep: options.Keep = None,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -46,7 +45,7 @@ def features(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], keep or [], Reading(encoding, missing, table), skip_bad=skip_bad)
+            source = read_input(context, file, [], keep or [], reading, skip_bad=skip_bad)
         detector = read_model(model, device)
         refuse_output_names(keep or [], detector.get_feature_names_out())
         with naming(file):

@@ -8,7 +8,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.inputs import ImageInput, Reading, TableInput, is_long, read_input, trained_on
+from vae_anomaly_cli.inputs import ImageInput, Reading, TableInput, is_long, read_input, reads_tables, trained_on
 from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
 from vae_anomaly_cli.stream import StreamedTable
 from vae_anomaly_cli.tracking import new_tracker, report_run
@@ -45,10 +45,12 @@ FIT_OPTIONS = {
 
 
 @user_errors
+@reads_tables
 def fit(
     context: typer.Context,
     file: options.File,
     output: options.ModelOut,
+    reading: Reading,
     exclude: options.Exclude = None,
     kind: options.Kind = None,
     purpose: options.PurposeName = options.Purpose.detection,
@@ -59,9 +61,6 @@ def fit(
     seed: options.Seed = 0,
     checkpoint: options.Checkpoint = None,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     stream: options.StreamFit = False,
     skip_bad: options.SkipBad = False,
     track: options.Track = False,
@@ -77,9 +76,7 @@ def fit(
     check_output(output, inputs=(file,))
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):
-        source = _read(
-            context, file, output, exclude or [], Reading(encoding, missing, table), stream=stream, skip_bad=skip_bad
-        )
+        source = _read(context, file, output, exclude or [], reading, stream=stream, skip_bad=skip_bad)
         detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
         callbacks = [*([] if tracker is None else [tracker]), ModelWriter(output, checkpoint, quiet=quiet)]
         detector.set_params(purpose=purpose.value, image_shape=source.image_shape)

@@ -11,7 +11,7 @@ import typer
 from vae_anomaly.formatting import number, p_value, printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import FOUND, naming, user_errors
-from vae_anomaly_cli.inputs import Reading, read_input, read_model
+from vae_anomaly_cli.inputs import Reading, read_input, read_model, reads_tables
 from vae_anomaly_cli.output import (
     check_summary_output,
     check_table_output,
@@ -42,10 +42,12 @@ LISTED = 20  # columns on a terminal
 
 
 @user_errors
+@reads_tables
 def monitor(
     context: typer.Context,
     file: options.File,
     model: options.Model,
+    reading: Reading,
     output: options.TableOut = None,
     exclude: options.Exclude = None,
     level: options.Level = 0.05,
@@ -54,9 +56,6 @@ def monitor(
     digits: options.Digits = 6,
     as_json: options.JsonSummary = False,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -75,7 +74,7 @@ def monitor(
     check_summary_output(output, as_json=as_json)
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, exclude or [], [], Reading(encoding, missing, table), skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], [], reading, skip_bad=skip_bad)
 
         detector = read_model(model, device, excluded=exclude or [])
         with naming(file):

@@ -8,7 +8,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, select_columns
+from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, reads_tables, select_columns
 from vae_anomaly_cli.output import check_picture_output, plain_warnings, remark
 
 if TYPE_CHECKING:
@@ -53,16 +53,15 @@ def history(model: options.Model, output: options.PictureOut, quiet: options.Qui
     "vae-anomaly plot latents digits/ --model digits.vae --output latents.png"
 )
 @user_errors
+@reads_tables
 def latents(
     context: typer.Context,
     file: options.File,
     model: options.Model,
     output: options.PictureOut,
+    reading: Reading,
     color: options.Color = None,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -71,7 +70,7 @@ def latents(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], [], Reading(encoding, missing, table), skip_bad=skip_bad)
+            source = read_input(context, file, [], [], reading, skip_bad=skip_bad)
             if color is not None and isinstance(source, TableInput):
                 select_columns(source.rows, [color], "--color")
         detector = read_model(model, device)
@@ -89,17 +88,16 @@ def latents(
     "vae-anomaly plot samples digits/ --model digits.vae --output samples.png"
 )
 @user_errors
+@reads_tables
 def samples(
     context: typer.Context,
     model: options.Model,
     output: options.PictureOut,
+    reading: Reading,
     file: options.ComparedFile = None,
     rows: options.SampleRows = None,
     seed: options.SampleSeed = 0,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -112,7 +110,7 @@ def samples(
         source = None
         if file is not None:
             with naming(file):
-                source = read_input(context, file, [], [], Reading(encoding, missing, table), skip_bad=skip_bad)
+                source = read_input(context, file, [], [], reading, skip_bad=skip_bad)
         detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_samples
@@ -128,15 +126,14 @@ def samples(
     "vae-anomaly plot reconstructions digits/ --model digits.vae --output reconstructions.png"
 )
 @user_errors
+@reads_tables
 def reconstructions(
     context: typer.Context,
     file: options.File,
     model: options.Model,
     output: options.PictureOut,
+    reading: Reading,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -145,7 +142,7 @@ def reconstructions(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], [], Reading(encoding, missing, table), skip_bad=skip_bad)
+            source = read_input(context, file, [], [], reading, skip_bad=skip_bad)
         detector = read_model(model, device)
 
         from vae_anomaly.plots import plot_reconstructions

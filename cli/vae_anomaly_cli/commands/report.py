@@ -10,7 +10,7 @@ from vae_anomaly.report import require_jinja
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.errors import naming, refuse_several, user_errors
-from vae_anomaly_cli.inputs import Reading, read_input, read_model
+from vae_anomaly_cli.inputs import Reading, read_input, read_model, reads_tables
 from vae_anomaly_cli.output import check_page_output, plain_warnings, remark
 
 EXAMPLES = """Examples:
@@ -23,10 +23,12 @@ vae-anomaly report new.csv --model normal.vae --fdr 0.05 --top 200 --output repo
 
 
 @user_errors
+@reads_tables
 def report(
     context: typer.Context,
     file: options.File,
     output: options.PageOut,
+    reading: Reading,
     model: options.OptionalModel = None,
     title: options.Title = None,
     keep: options.Keep = None,
@@ -42,9 +44,6 @@ def report(
     bound: options.BoundName = options.Bound.elbo,
     seed: options.Seed = 0,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -62,9 +61,7 @@ def report(
 
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(
-                context, file, exclude or [], keep or [], Reading(encoding, missing, table), skip_bad=skip_bad
-            )
+            source = read_input(context, file, exclude or [], keep or [], reading, skip_bad=skip_bad)
         if model is not None:
             detector = read_model(model, device, excluded=exclude or [])
         with naming(file):

@@ -11,7 +11,16 @@ import typer
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.errors import FOUND, naming, refuse_given, refuse_several, user_errors
-from vae_anomaly_cli.inputs import ALL, ImageInput, Reading, TableInput, read_input, read_model, refuse_output_names
+from vae_anomaly_cli.inputs import (
+    ALL,
+    ImageInput,
+    Reading,
+    TableInput,
+    read_input,
+    read_model,
+    reads_tables,
+    refuse_output_names,
+)
 from vae_anomaly_cli.output import (
     MEASURES,
     SHOWN,
@@ -105,9 +114,11 @@ class Wanted:
 
 
 @user_errors
+@reads_tables
 def score(
     context: typer.Context,
     file: options.File,
+    reading: Reading,
     model: options.OptionalModel = None,
     output: options.TableOut = None,
     keep: options.Keep = None,
@@ -129,9 +140,6 @@ def score(
     bound: options.BoundName = options.Bound.elbo,
     seed: options.Seed = 0,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     stream: options.Stream = False,
     skip_bad: options.SkipBad = False,
     track: options.Track = False,
@@ -177,7 +185,7 @@ def score(
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
     if stream:
         with plain_warnings(quiet=quiet), naming(file):
-            streamed = StreamedTable.read(file, exclude or [], kept, Reading(encoding, missing, table))
+            streamed = StreamedTable.read(file, exclude or [], kept, reading)
             refuse_output_names(streamed.keep, own)
             check_table_output(output, inputs=(*streamed.dataset.files, model))
             if model is not None:
@@ -191,9 +199,7 @@ def score(
     else:
         with plain_warnings(quiet=quiet):
             with naming(file):
-                source = read_input(
-                    context, file, exclude or [], kept, Reading(encoding, missing, table), skip_bad=skip_bad
-                )
+                source = read_input(context, file, exclude or [], kept, reading, skip_bad=skip_bad)
                 refuse_output_names(source.kept.columns if isinstance(source, TableInput) else [], own)
             if model is not None:
                 detector = read_model(model, device, excluded=exclude or [])

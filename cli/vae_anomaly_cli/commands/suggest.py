@@ -8,7 +8,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.explain import as_text
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model
+from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, reads_tables
 from vae_anomaly_cli.output import check_table_output, plain_warnings, with_digits, write_rows
 
 EXAMPLES = """Examples:
@@ -19,17 +19,16 @@ vae-anomaly suggest new.csv --model data.vae --most 2 --output changes.csv"""
 
 
 @user_errors
+@reads_tables
 def suggest(
     context: typer.Context,
     file: options.Table,
     model: options.Model,
+    reading: Reading,
     output: options.TableOut = None,
     most: options.MaxChanges = 5,
     digits: options.Digits = 6,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Find the few cells to change to make each row of FILE normal that score flags, and their new values.
@@ -40,7 +39,7 @@ def suggest(
     check_table_output(output, inputs=(file, model))
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], [], Reading(encoding, missing, table), skip_bad=False)
+            source = read_input(context, file, [], [], reading, skip_bad=False)
 
         detector = read_model(model, device)
         with naming(file):

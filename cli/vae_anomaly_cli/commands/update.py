@@ -6,7 +6,7 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, read_input, read_model, trained_on
+from vae_anomaly_cli.inputs import Reading, read_input, read_model, reads_tables, trained_on
 from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
 
 EXAMPLES = """Examples:
@@ -17,16 +17,15 @@ vae-anomaly update new.parquet --model models:/sensors@champion --output challen
 
 
 @user_errors
+@reads_tables
 def update(
     context: typer.Context,
     file: options.File,
     model: options.Model,
     output: options.ModelOut,
+    reading: Reading,
     exclude: options.Exclude = None,
     device: options.Device = "auto",
-    encoding: options.Encoding = "utf-8",
-    missing: options.Missing = None,
-    table: options.TableName = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -38,7 +37,7 @@ def update(
     check_output(output, inputs=(file,))
     with only_writer(output), plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, exclude or [], [], Reading(encoding, missing, table), skip_bad=skip_bad)
+            source = read_input(context, file, exclude or [], [], reading, skip_bad=skip_bad)
         detector = read_model(model, device, excluded=exclude or [])
         with naming(file):
             rows = source.rows_for(detector)

@@ -1,0 +1,423 @@
+"""How a text file writes numbers, dates and times: found out from its first lines, or said by the user.
+
+Cells are arrow arrays of text. What a cell says does not depend on the other cells of its piece, so that a file read
+whole and in pieces gives the same values.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vae_anomaly.errors import DataError
+from vae_anomaly.formatting import shorten
+from vae_anomaly.io.source import FileOptions
+
+Name = str | int
+
+MISSING = (  # those of pandas.read_csv
+    ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA")
+    + ("NULL", "NaN", "None", "n/a", "nan", "null")
+)
+FEW = 0.1  # of the cells of a column of numbers or dates may be others
+TRIED = 100  # cells
+MOST_SNIFFED = 2**17  # cells
+PLAIN = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity))$"
+SPACES = " \u00a0\u202f"
+
+CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)\s|\s(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)"
+CURRENCY_OR_PERCENT = re.compile(rf"(?:%|{CURRENCY})")
+
+TIME = r"(?:,?[ T](\d{1,2}:\d{2}(?::\d{2})?))?"
+DAY, MONTH, YEAR = r"(0?[1-9]|[12]\d|3[01])", r"(0?[1-9]|1[0-2])", r"(\d{4})"
+CENTURY = r"((?:1[5-9]|2[0-2])\d{2})"  # of dates without a day: 4711-03 is a part number
+NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+NAMED = rf"((?i:(?:{'|'.join(NAMES)})[a-z]*))\.?"
+DATES = [  # of clear order, each with its parts in ISO 8601
+    (rf"^{YEAR}/{MONTH}/{DAY}{TIME}$", r"\1-\2-\3T\4"),
+    (rf"^{DAY}\.{MONTH}\.{YEAR}{TIME}$", r"\3-\2-\1T\4"),  # points are never after a month
+    (rf"^{DAY}\.?[ -]{NAMED}[ -]{YEAR}{TIME}$", r"\3-\2-\1T\4"),
+    (rf"^{NAMED} {DAY},? {YEAR}{TIME}$", r"\3-\1-\2T\4"),
+    (rf"^{NAMED}[ -]{CENTURY}$", r"\2-\1-01"),
+    (rf"^{CENTURY}[/-]{MONTH}$", r"\1-\2-01"),
+    (rf"^{MONTH}/{CENTURY}$", r"\2-\1-01"),
+    (r"^([01]?\d|2[0-3])(:[0-5]\d)((?::[0-5]\d(?:\.\d{1,6})?)?)$", r"\1\2\3"),  # a time of day
+]
+DAY_FIRST = rf"^{DAY}[/-]{MONTH}[/-]{YEAR}{TIME}$", r"\3-\2-\1T\4"
+MONTH_FIRST = rf"^{MONTH}[/-]{DAY}[/-]{YEAR}{TIME}$", r"\3-\1-\2T\4"
+AFTERNOON = re.compile(r"(\d{1,2})(:\d{2}(?::\d{2})?)\s?([aApP])\.?[mM]\.?$")
+MAY_BE_DATE = r"^\s*\d{1,2}[/-]\d{1,2}[/-]\d{4}"
+
+
+@dataclass(frozen=True)
+class Notation:
+    """
+    How a file writes values, or one of its columns.
+
+    Parameters
+    ----------
+    decimal
+        The decimal sign of its numbers.
+    thousands
+        The sign between thousands; None for the other of point and comma, apostrophes and spaces that do not break.
+    missing
+        Texts that mark a missing cell, besides ``MISSING``.
+    day_first
+        Whether 03/04/2024 is in April; None if such texts are no dates, as the file has both orders.
+    affix
+        The currency, or %, of most numbers of a column. Numbers with another are none; those without it are unless it
+        is %.
+    is_assumed
+        True if nothing shows ``day_first``.
+    open_dates, open_numbers
+        A date, or a number, of the column that may be read in two ways, if nothing rules out the other one.
+    by_column
+        The notation of columns that differ from the others.
+    """
+
+    decimal: str = "."
+    thousands: str | None = None
+    missing: tuple[str, ...] = ()
+    day_first: bool | None = None
+    is_assumed: bool = False
+    affix: str = ""
+    open_dates: str = ""
+    open_numbers: str = ""
+    by_column: Mapping[Name, "Notation"] = field(default_factory=dict, repr=False)
+
+    def of(self, name: Name) -> "Notation":
+        """The notation of a column."""
+        return self.by_column.get(name, self)
+
+    def settled(self, orders: Mapping[Name, bool | None]) -> "Notation":
+        """The notation with the order of day and month of some columns, known from all rows."""
+        changed = {
+            name: replace(self.of(name), day_first=first, open_dates="", is_assumed=False)
+            for name, first in orders.items()
+        }
+        return replace(self, by_column={**self.by_column, **changed}) if changed else self
+
+    def refuse_other_order(self, name: Name, cells: Any) -> None:
+        """Raise an error if a date shows that the order of day and month was not rightly assumed."""
+        order = DayOrder()
+        order.see(self.present(cells))
+        other = not self.day_first
+        if other in order.examples:
+            first, option = ("day", "--dayfirst") if other else ("month", "--monthfirst")
+            found = f"Column {name!r} has {order.examples[other]}, in which the {first} comes first"
+            raise DataError(f"{found}, unlike the first lines were read. Say {option} (day_first={other} in Python).")
+
+    @cached_property
+    def _markers(self) -> Any:
+        return pa.array([*MISSING, *self.missing], pa.string())
+
+    @cached_property
+    def _separators(self) -> str:
+        """Signs between thousands, a set of a regular expression."""
+        signs = f"{'.' if self.decimal == ',' else ','}'’{SPACES[1:]}" if self.thousands is None else self.thousands
+        return f"[{re.escape(SPACES if signs == ' ' else signs)}]"
+
+    @cached_property
+    def _number(self) -> str:
+        whole = rf"\d{{1,3}}(?:{self._separators}\d{{3}})+|\d*"
+        fraction = rf"{re.escape(self.decimal)}\d*"
+        return rf"^([+-]?)({CURRENCY})?\s?([+-]?)({whole})({fraction})?([eE][+-]?\d+)?\s?(%|{CURRENCY})?$"
+
+    @cached_property
+    def _dates(self) -> list[tuple[str, str]]:
+        by_order: dict[bool | None, list[tuple[str, str]]] = {None: [], True: [DAY_FIRST], False: [MONTH_FIRST]}
+        return [*DATES, *by_order[self.day_first]]
+
+    def present(self, cells: Any) -> Any:
+        """The cells, null where one is missing."""
+        missing = pc.is_in(cells, value_set=self._markers)
+        if self.missing:  # " ?" is one as well
+            missing = pc.or_(missing, pc.is_in(pc.utf8_trim_whitespace(cells), value_set=pa.array(self.missing)))
+        return pc.if_else(missing, pa.scalar(None, pa.string()), cells) if pc.any(missing).as_py() else cells
+
+    def numbers(self, cells: Any) -> "Numbers":
+        """The numbers of a column, and its cells with these as Python writes them, null where missing."""
+        if not self.missing:
+            found = self._all_numbers(cells)
+            if found is not None and not pc.any(pc.is_nan(found)).as_py():
+                return Numbers(found, cells)
+        present = self.present(cells)
+        if (found := self._all_numbers(present)) is not None:
+            return Numbers(found, present)
+        distinct = encoded(present)
+        plain, is_number = (part.take(distinct.indices) for part in self._plain_numbers(distinct.dictionary))
+        values = None if pc.any(pc.invert(is_number)).as_py() else pc.cast(plain, pa.float64())
+        return Numbers(values, plain, pc.sum(is_number).as_py() or 0)
+
+    def _all_numbers(self, cells: Any) -> Any:
+        """Numbers in Python's own form; None if a cell is none."""
+        if self.decimal != "." or self.affix == "%":
+            return None
+        try:
+            pc.cast(cells.slice(0, TRIED), pa.float64())  # arrow composes an error for every cell that is no number
+            return pc.cast(cells, pa.float64())
+        except pa.ArrowInvalid:
+            return None
+
+    def dates(self, cells: Any) -> tuple[Any, int]:
+        """The cells of a column with its dates and times in ISO 8601, and the number of these."""
+        distinct = encoded(self.present(cells))
+        plain, is_date = self._plain_dates(distinct.dictionary)
+        return plain.take(distinct.indices), pc.sum(is_date.take(distinct.indices)).as_py() or 0
+
+    def _plain_numbers(self, texts: Any) -> tuple[Any, Any]:
+        """Numbers as Python writes them, other texts as they are, null for blanks; and which are numbers or blank."""
+        trimmed = pc.utf8_trim_whitespace(texts)
+        is_python = pc.match_substring_regex(trimmed, PLAIN)
+        is_number = pc.and_(pc.match_substring_regex(trimmed, self._number), pc.match_substring_regex(trimmed, r"\d"))
+        if self.decimal != ".":  # 1.234 are thousands, 1.5 is one and a half
+            is_python = pc.and_not(is_python, is_number)
+        affixes = pc.utf8_trim_whitespace(pc.replace_substring_regex(trimmed, self._number, r"\2\7"))
+        is_number = pc.or_(is_python, pc.and_(is_number, pc.is_in(affixes, pa.array([self.affix, ""]))))
+        if self.affix == "%":
+            is_number = pc.and_(is_number, pc.equal(affixes, self.affix))
+        sign = pc.replace_substring_regex(trimmed, self._number, r"\1\3")
+        whole = pc.replace_substring_regex(trimmed, self._number, r"\4")
+        whole = pc.replace_substring_regex(whole, self._separators, "")
+        fraction = pc.replace_substring_regex(trimmed, self._number, r"\5\6")
+        joined = pc.binary_join_element_wise(sign, whole, pc.replace_substring(fraction, self.decimal, "."), "")
+        plain = pc.if_else(is_number, pc.if_else(is_python, trimmed, joined), texts)
+        plain = pc.if_else(is_number, pc.replace_substring_regex(plain, r"^\+", ""), plain)
+        is_blank = pc.equal(trimmed, "")
+        return pc.if_else(is_blank, pa.scalar(None, pa.string()), plain), pc.or_(is_number, is_blank)
+
+    def _plain_dates(self, texts: Any) -> tuple[Any, Any]:
+        """Dates and times in ISO 8601, the others as they are; and which are dates or times."""
+        trimmed, plain = _without_afternoon(pc.utf8_trim_whitespace(texts)), texts
+        is_date = pc.match_substring_regex(trimmed, r"^\d{4}-\d{2}-\d{2}")
+        for pattern, parts in self._dates:
+            matches = pc.match_substring_regex(trimmed, pattern)
+            if pc.any(matches).as_py():
+                iso = pc.replace_substring_regex(trimmed, pattern, parts)
+                if NAMED in pattern:
+                    for number, name in enumerate(NAMES, 1):
+                        iso = pc.replace_substring_regex(iso, rf"-(?i:{name})[a-z]*-", f"-{number}-")
+                for _ in range(2):  # neighbours share a sign
+                    iso = pc.replace_substring_regex(iso, r"(^|[-T:])(\d)([-T:]|$)", r"\10\2\3")
+                plain = pc.if_else(matches, pc.replace_substring_regex(iso, "T$", ""), plain)
+                is_date = pc.or_(is_date, matches)
+        return plain, is_date
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of a column: ``values`` if every cell is one, the ``cells`` in plain form, and the number of numbers."""
+
+    values: Any
+    cells: Any
+    count: int = 0
+
+
+class DayOrder:
+    """Dates such as 31/12/2024 of a column, by what they show: the day first (True), the month first, or neither."""
+
+    patterns: Mapping[bool | None, str] = {
+        True: rf"^\s*(?:1[3-9]|2\d|3[01])[/-]{MONTH}[/-]\d{{4}}",
+        False: rf"^\s*{MONTH}[/-](?:1[3-9]|2\d|3[01])[/-]\d{{4}}",
+        None: rf"^\s*{MONTH}[/-]{MONTH}[/-]\d{{4}}",
+    }
+
+    def __init__(self) -> None:
+        self.counts: dict[bool | None, int] = dict.fromkeys(self.patterns, 0)
+        self.examples: dict[bool | None, str] = {}
+
+    def see(self, cells: Any) -> None:
+        """Take cells into account."""
+        if not pc.any(pc.match_substring_regex(cells, MAY_BE_DATE)).as_py():
+            return
+        distinct = encoded(cells)
+        for order, pattern in self.patterns.items():
+            matches = pc.match_substring_regex(distinct.dictionary, pattern)
+            if pc.any(matches).as_py():
+                self.counts[order] += pc.sum(matches.take(distinct.indices)).as_py()
+                self.examples.setdefault(order, distinct.dictionary.filter(matches)[0].as_py().strip())
+
+    @property
+    def shown(self) -> bool | None:
+        """The order that all dates show but for a few; None if none or both are shown."""
+        n_day, n_month = self.counts[True], self.counts[False]
+        few = FEW * (n_day + n_month)
+        return True if n_day and n_month <= few else False if n_month and n_day <= few else None
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether both orders are shown."""
+        return self.shown is None and self.counts[True] > 0
+
+    def chosen(self, default: bool | None) -> bool | None:
+        """The order that is shown, or else the default; None if both are shown."""
+        return None if self.is_mixed else default if self.shown is None else self.shown
+
+
+def encoded(cells: Any) -> Any:
+    """The distinct texts, each of which is looked at once."""
+    chunked = cells if isinstance(cells, pa.ChunkedArray) else pa.chunked_array([cells])
+    return chunked.dictionary_encode().combine_chunks()
+
+
+def _without_afternoon(texts: Any) -> Any:
+    """Texts with times such as 7:10 p.m. as 19:10."""
+
+    def in_24_hours(found: re.Match[str]) -> str:
+        hour, rest, half = found.groups()
+        late = 12 if half in "pP" else 0
+        return f"{int(hour) % 12 + late}{rest}" if 1 <= int(hour) <= 12 else found[0]
+
+    matches = pc.match_substring_regex(texts, r"\d\s?[aApP]\.?[mM]\.?$")
+    if not pc.any(matches).as_py():
+        return texts
+    found = [AFTERNOON.sub(in_24_hours, text) if text else text for text in texts.to_pylist()]
+    return pa.array(found, pa.string())
+
+
+def find_notation(
+    source: str, names: Sequence[Name], records: Sequence[Sequence[str]], options: FileOptions, delimiter: str = ","
+) -> Notation:
+    """
+    The notation that the first records show, or that is asked for.
+
+    Raises
+    ------
+    DataError
+        If a column contradicts what is asked for; the message names the column, a cell and the option.
+    """
+    some = records[: max(20, MOST_SNIFFED // max(1, len(names)))]
+    columns = {name: [cells[k] for cells in some if k < len(cells)] for k, name in enumerate(names)}
+    signs = {name: _Signs.of(cells) for name, cells in columns.items()}
+    decimal, is_shown = _decimal_of([*signs.values()], options, delimiter)
+    orders = {name: order for name, cells in columns.items() if (order := _order_of(cells)) is not None}
+    default = options.day_first
+    if default is None:
+        shown = {order.shown for order in orders.values()} - {None}
+        default = shown.pop() if len(shown) == 1 else None
+    is_assumed = default is None
+    default = (decimal == "," or delimiter == ";") if default is None else default
+    whole = Notation(decimal, options.thousands, options.missing, default, is_assumed)
+    by_column: dict[Name, Notation] = {}
+    for name, cells in columns.items():
+        order, own = orders.get(name), signs[name].own
+        number = "" if is_shown or own else signs[name].unclear
+        asked = options.day_first is not None
+        first = default if order is None or asked else order.chosen(default)
+        date = order.examples.get(None, "") if order is not None and is_assumed and order.shown is None else ""
+        sign = own if own and options.decimal is None and options.thousands is None else decimal
+        column = replace(
+            whole, decimal=sign, day_first=first, affix=_affix(cells), open_dates=date, open_numbers=number
+        )
+        if column != whole:
+            by_column[name] = column
+        _refuse_contradiction(f"Column {name!r} of {source}", options, signs[name], order, cells, column)
+    return replace(whole, by_column=by_column)
+
+
+@dataclass(frozen=True)
+class _Signs:
+    """
+    How many cells of a column show that the point, or the comma, is the decimal sign, as 1,5 and 1.234,5 do.
+
+    ``unclear`` is a cell with three digits after its only comma, ``points`` and ``commas`` are counts with an example.
+    """
+
+    points: tuple[int, str]
+    commas: tuple[int, str]
+    unclear: str
+
+    @classmethod
+    def of(cls, cells: Sequence[str]) -> "_Signs":
+        trimmed = (cell.rstrip(f"{SPACES}%$€£¥₹") for cell in cells if "," in cell or "." in cell)
+        texts = [text for text in trimmed if text[-1:].isdigit()]
+        points, commas = ([cell for cell in texts if pattern(cell)] for pattern in (_POINT, _COMMA))
+        unclear = next(filter(_UNCLEAR, texts), "")
+        return cls((len(points), points[0] if points else ""), (len(commas), commas[0] if commas else ""), unclear)
+
+    @property
+    def own(self) -> str:
+        """The decimal sign that the column shows; "" if it shows none, or both in more than a few cells."""
+        points, commas = self.points[0], self.commas[0]
+        few = FEW * (points + commas)
+        return "." if points and commas <= few else "," if commas and points <= few else ""
+
+
+def _evidence(sign: str, other: str) -> Callable[[str], re.Match[str] | None]:
+    one = r"\d+S(?:\d{1,2}|\d{4,})(?:[eE][+-]?\d+)?|\d{1,3}(?:[T'\u00a0\u202f]\d{3})+S\d+|\d{4,}S\d+|0S\d+"
+    groups = r"\d{1,3}(?:T\d{3}){2,}"  # the other sign is between thousands
+    return re.compile(rf"\D*(?:{one}|{groups})\s*".replace("S", sign).replace("T", other)).fullmatch
+
+
+_POINT, _COMMA = _evidence(r"\.", ","), _evidence(",", r"\.")
+_UNCLEAR = re.compile(r"[^\d,.]*\d{1,3},\d{3}[^\d,.]*").fullmatch
+
+
+def _decimal_of(signs: Sequence[_Signs], options: FileOptions, delimiter: str) -> tuple[str, bool]:
+    """The decimal sign of a file, and whether it is shown or asked for."""
+    if options.decimal is not None:
+        return options.decimal, True
+    if options.thousands in (".", ","):
+        return "," if options.thousands == "." else ".", True
+    points, commas = sum(one.points[0] for one in signs), sum(one.commas[0] for one in signs)
+    if points or commas:
+        return "," if commas > points else ".", True
+    return "," if delimiter == ";" and any(one.unclear for one in signs) else ".", False
+
+
+def _order_of(cells: Sequence[str]) -> DayOrder | None:
+    """What the dates of a column show; None without such dates."""
+    may_be_dates = [cell for cell in cells if re.match(MAY_BE_DATE, cell)]
+    if not may_be_dates:
+        return None
+    order = DayOrder()
+    order.see(pa.array(may_be_dates, pa.string()))
+    return order
+
+
+def _affix(cells: Sequence[str]) -> str:
+    """The currency, or %, of most cells of a column."""
+    found = Counter(CURRENCY_OR_PERCENT.findall(cell)[0] for cell in cells if CURRENCY_OR_PERCENT.search(cell))
+    affix, count = next(iter(found.most_common(1)), ("", 0))
+    return affix.strip() if count > len([cell for cell in cells if cell]) / 2 else ""
+
+
+def refuse_order(column: str, order: DayOrder, asked: bool | None) -> None:
+    """Raise an error if the dates of a column show another order than the one asked for."""
+    if asked is not None and order.shown not in (None, asked):
+        first = "day" if order.shown else "month"
+        option = f"--{'dayfirst' if asked else 'monthfirst'} (day_first={asked})"
+        found = f"{column} has {order.examples[order.shown]}, in which the {first} comes first"
+        raise DataError(f"{found}, so {option} does not apply. Leave it out.")
+
+
+def _refuse_contradiction(
+    column: str, options: FileOptions, signs: _Signs, order: DayOrder | None, cells: Sequence[str], notation: Notation
+) -> None:
+    """Raise an error if a column shows another notation than the one asked for."""
+    if order is not None:
+        refuse_order(column, order, options.day_first)
+    asked = options.decimal or ({".": ",", ",": "."}.get(options.thousands or "") or "")
+    if asked and signs.own and signs.own != asked:
+        found = signs.points if signs.own == "." else signs.commas
+        option = f"--decimal {options.decimal!r}" if options.decimal else f"--thousands {options.thousands!r}"
+        shown = shorten(found[1])
+        raise DataError(
+            f"{column} has {shown}, whose decimal sign is {signs.own!r}, so {option} does not apply. Leave it out: the "
+            "sign of each column is found out."
+        )
+    if options.thousands is None:
+        return
+    filled = pa.array([cell for cell in cells if cell.strip()], pa.string())
+    is_number = replace(notation, thousands=None).numbers(filled).values is not None
+    if is_number and notation.numbers(filled).values is None:
+        shown = next(cell for cell in filled.to_pylist() if notation.numbers(pa.array([cell])).values is None)
+        raise DataError(
+            f"{column} has {shorten(shown)}, which is no number with --thousands {options.thousands!r} (thousands=). "
+            "Leave it out, or name the sign that the column has."
+        )
