@@ -23,7 +23,7 @@ from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
 from vae_anomaly.explain.explanation import explain
 from vae_anomaly.explain.repair import suggest_changes
 from vae_anomaly.fit import fit_calibrated, learn_table
-from vae_anomaly.fitted import FittedModel
+from vae_anomaly.fitted import FittedModel, check_asked
 from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.io.model_file import read_model, write_model
 from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
@@ -924,7 +924,10 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> VAEDetector:
         detector = VAEDetector(**document["parameters"])
         detector._validate_params()
         check_parameters(detector.get_params(deep=False))
-    except (KeyError, TypeError, ValueError) as error:
+        check_asked(detector.get_params(deep=False), fitted)
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(f"{path} does not hold the parameters of a detector: {error}") from error
     detector._expose(fitted)
     return detector

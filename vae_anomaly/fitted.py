@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema, TableForm
 from vae_anomaly.errors import ModelFileError
 from vae_anomaly.model.convolutions import halved_sides
-from vae_anomaly.model.likelihoods import NUMBER_LIKELIHOODS
+from vae_anomaly.model.likelihoods import CELL_RANGE, NUMBER_LIKELIHOODS
 from vae_anomaly.model.objectives import OBJECTIVES
 from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.cells import OutstandingCells
@@ -62,6 +63,13 @@ class ReferenceRows:
 
 
 MISSING = "means", "weights", "curves", "charges"  # arrays of `MissingCells` in a file
+OF_ARRAYS = "float64", "mixed"  # how columns of an array are stored; "mixed" where it was asked for as text
+MOST_ROW_BYTES = 2**30
+LARGER, FEW_WEIGHTS = (
+    16,
+    2**20,
+)  # times the weights in a file that its parameters may ask for; at least this often as many
+MOST_STEPS, MOST_ROWS, MOST = 10**7, 2**40, 1e9  # that parameters in a file may ask for
 TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
@@ -187,9 +195,8 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     architecture = _architecture(document["design"], n_tensors)
     thorough = None if document["thorough"] is None else _architecture(document["thorough"], n_tensors)
     schema = (Schema if architecture.image_shape is None else PixelSchema).from_json(document["schema"])
-    known = architecture.missing_indicators + (() if thorough is None else thorough.missing_indicators)
-    if any(cell >= len(schema.cells) for cell in known):
-        raise documents.damaged("missing_indicators", "rising positions of cells")
+    is_frame = documents.truth(document, "frame")
+    _check_goes_together(schema, architecture, thorough, is_frame)
     inputs, record = _inputs(document, schema), _record(document["record"])
     models = {"vae": architecture} | ({} if thorough is None else {"cells.vae": thorough})
     # shapes only: nothing is allocated before the checks
@@ -197,6 +204,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     weight_type, score_type = TYPES[document["weight_type"]], TYPES[document["score_type"]]
     types = str(document["weight_type"]), str(document["score_type"])
     _check_arrays(tensors, vaes, architecture, schema, *types)
+    _check_memory(vaes["vae"], architecture, len(tensors["noise"]))
     if device.type == "mps":
         score_type = torch.float32
     for name, vae in vaes.items():
@@ -220,7 +228,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     return FittedModel(
         schema=schema,
         inputs=inputs,
-        is_frame=documents.truth(document, "frame"),
+        is_frame=is_frame,
         architecture=architecture,
         thorough=thorough,
         weight_type=weight_type,
@@ -242,6 +250,68 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
     )
 
 
+def _check_goes_together(
+    schema: Schema | PixelSchema, architecture: Architecture, thorough: Architecture | None, is_frame: bool
+) -> None:
+    """Raise unless the networks are made for rows of the schema."""
+    shape, n_cells = architecture.image_shape, len(schema.cells)
+    if shape is not None and math.prod(shape) != n_cells:
+        raise documents.damaged("image_shape", f"of {n_cells} pixels")
+    for model in (architecture,) if thorough is None else (architecture, thorough):
+        indicators = model.missing_indicators
+        if indicators and (indicators[-1] >= n_cells or model.convolutional):
+            raise documents.damaged(
+                "missing_indicators", "rising positions of cells, none where there are convolutions"
+            )
+    if thorough is not None and not (shape is None and thorough.image_shape is None and thorough.variational):
+        raise documents.damaged("thorough", "a variational autoencoder of a table")
+    if not is_frame and any(getattr(column, "storage", "float64") not in OF_ARRAYS for column in schema.columns):
+        raise documents.damaged("frame", "true for columns that are not numbers")
+
+
+def _check_memory(vae: VAE, architecture: Architecture, n_draws: int) -> None:
+    """Raise if one row alone would take more memory to score than the model of any fit."""
+    likelihood, sizes, shape = vae.likelihood, architecture.hidden_layer_sizes, architecture.image_shape
+    if shape is not None and architecture.convolutional:
+        sides = halved_sides(shape, len(sizes))[1:]
+        sizes = tuple(channels * height * width for channels, (height, width) in zip(sizes, sides, strict=True))
+    widest = max(likelihood.n_cells, likelihood.n_features, likelihood.n_outputs, vae.n_components, *sizes)
+    if 8 * widest * vae.n_estimators * n_draws > MOST_ROW_BYTES:
+        raise ModelFileError("The model file describes a model of which a single row takes more than 1 GiB.")
+
+
+def check_asked(asked: Mapping[str, Any], fitted: FittedModel) -> None:
+    """Raise if the parameters in a file do not go with the model in it, or ask for a far larger one or longer training.
+
+    `VAEDetector.drift` fits a second model with these parameters.
+    """
+    architecture, vae = fitted.architecture, fitted.scorer.vae
+    sizes, given = (
+        asked["hidden_layer_sizes"],
+        {
+            "n_estimators": architecture.n_estimators,
+            "n_components": architecture.n_components,
+            "n_draws": len(fitted.scorer.draws),
+            "max_iter": 1,
+            "batch_size": 1,
+        },
+    )
+    sizes = architecture.hidden_layer_sizes if isinstance(sizes, str) else [int(size) for size in sizes]
+    number = {name: usual if isinstance(asked[name], str) else int(asked[name]) for name, usual in given.items()}
+    widths = [vae.likelihood.n_features + vae.likelihood.n_outputs, *sizes, number["n_components"]]
+    n_asked = number["n_estimators"] * sum(a * b for a, b in pairwise(widths))
+    n_weights = sum(weight.numel() for weight in vae.parameters())
+    too_large = n_asked > LARGER * max(n_weights, FEW_WEIGHTS) or number["n_draws"] > LARGER * max(64, given["n_draws"])
+    too_long = number["max_iter"] > MOST_STEPS or number["batch_size"] > MOST_ROWS
+    if too_large or too_long or not all(0 <= float(asked[name]) <= MOST for name in ("beta", "learning_rate")):
+        raise ModelFileError(
+            "The model file asks for a far larger model, or a longer training, than the one in it took."
+        )
+    shape = asked["image_shape"]
+    if (None if shape is None else tuple(map(int, shape))) != architecture.image_shape:
+        raise documents.damaged("image_shape", f"{architecture.image_shape}, as in the fit")
+
+
 def _inputs(document: Mapping[str, Any], schema: Schema | PixelSchema) -> list[str | int]:
     inputs = [documents.name({"inputs": name}, "inputs") for name in documents.items(document, "inputs")]
     used, left_out = [name for name in inputs if name not in schema.left_out], set(inputs) & schema.left_out.keys()
@@ -255,7 +325,7 @@ def _record(document: Any) -> FitRecord:
     rounds = list(record.history.values())
     figures = [record.offset, *(figure for figures in rounds for figure in figures)]
     finite = all(type(figure) in (int, float) and math.isfinite(figure) for figure in figures)
-    counted = all(type(count) is int and count > 0 for count in (record.n_iter, record.batch_size))
+    counted = all(type(count) is int and 0 < count < MOST_ROWS for count in (record.n_iter, record.batch_size))
     named = all(isinstance(text, str) for text in record.versions.values())
     share = record.most_anomalies
     finite = finite and type(share) in (int, float) and 0 <= share <= 1
@@ -330,6 +400,13 @@ def _check_arrays(
     finite = all(np.isfinite(array).all() for name, array in tensors.items() if name != "reference.cells")
     if not finite or np.isneginf(tensors["reference.cells"]).any() or not len(tensors["noise"]):
         raise ModelFileError("The model file holds numbers that are not finite.")
+    largest = np.array([CELL_RANGE / 2 if cell.is_number else cell.unseen for cell in schema.cells])
+    cells, whole = tensors["reference.cells"], ~np.array([cell.is_number for cell in schema.cells])
+    seen = np.isfinite(cells)
+    if (np.abs(cells) > largest)[seen].any() or ((cells < 0) | (cells != np.rint(cells)))[:, whole][
+        seen[:, whole]
+    ].any():
+        raise ModelFileError("The model file holds cells that its table cannot have.")
     negative = any((tensors[f"missing.{name}"] < 0).any() for name in ("weights", "charges"))
     if negative or (tensors["missing.curves"][1] <= 0).any():
         raise ModelFileError("The model file holds a scale of missing cells that cannot be.")

@@ -21,6 +21,7 @@ from vae_anomaly.io.atomic import whole_file
 FORMAT = 3
 DOCUMENT, DIGEST = "vae_anomaly", "sha256"  # keys in the header
 MAX_HEADER_BYTES = 64 * 2**20
+MAX_VALUES = 2**21  # in the header; so many Python objects take up to 0.7 GB
 
 
 def write_model(path: str | os.PathLike[str], document: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
@@ -51,10 +52,10 @@ def write_model(path: str | os.PathLike[str], document: dict[str, Any], tensors:
             message = f"Cannot write {str(path)!r}: {error}. Free some space, or name another place."
             raise OutputError(message) from error
         _order_metadata(temporary)
-        if _header_bytes(temporary) > MAX_HEADER_BYTES:
+        if _header(temporary) is None:
             raise DataError(
-                f"{path} could not be read again: the description of the table takes more than 64 MiB. "
-                "Leave out text columns with very many distinct values."
+                f"{path} could not be read again: the description of the table takes more than 64 MiB, or has more "
+                "than 2 million entries. Leave out text columns with very many distinct values."
             )
 
 
@@ -78,13 +79,13 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     ModelFileError
         If there is no such file, or it is truncated, altered, not a model file, or of an unknown format.
     """
-    try:  # the declared length of the header is checked before it is read into memory
-        declared, size = _header_bytes(Path(path)), Path(path).stat().st_size
+    try:  # before it is parsed
+        header = _header(Path(path))
     except OSError as error:
         raise ModelFileError(f"Cannot read the model {str(path)!r}: {error.strerror}. Check the name.") from error
     except ValueError as error:
         raise ModelFileError(f"Cannot read the model {str(path)!r}: no file can have this name.") from error
-    if size < 10 or declared > min(size - 8, MAX_HEADER_BYTES):
+    if header is None:
         raise ModelFileError(f"{path} is truncated or not a model file. Save the model again with VAEDetector.save.")
     try:
         with safe_open(path, framework="numpy") as file:
@@ -106,10 +107,14 @@ def model_digest(path: str | os.PathLike[str]) -> str:
     return digest
 
 
-def _header_bytes(path: Path) -> int:
-    """Length of the header that a safetensors file declares."""
+def _header(path: Path) -> bytes | None:
+    """The header of a safetensors file; None if it is incomplete, or more than a model of this package can have."""
     with path.open("rb") as file:
-        return int.from_bytes(file.read(8), "little")
+        declared, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+        if not 2 <= declared <= min(size - 8, MAX_HEADER_BYTES):
+            return None
+        header = file.read(declared)
+    return header if sum(map(header.count, (b",", b"[", b"{"))) <= MAX_VALUES else None
 
 
 def _document(metadata: dict[str, str], path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vae_anomaly.data.columns import Cell
 from vae_anomaly.data.schema import EncodedMatrix
-from vae_anomaly.errors import FitWarning
+from vae_anomaly.errors import FitWarning, ModelFileError
 from vae_anomaly.model.nearest import NEAREST, MemberSearch, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import ELBO, Objective
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_weights
@@ -167,6 +167,10 @@ class Scorer:
         if self.missing is not None:
             scores = self.missing.adjusted(scores, x)
         scores = scores - excess
+        if not np.isfinite(scores).all():  # no fit ends so
+            raise ModelFileError(
+                "The model gives scores that are not finite: its file is damaged. Fit the model again."
+            )
         return scores if inverse is None else scores[inverse]
 
     def excess(self, x: np.ndarray) -> np.ndarray:
