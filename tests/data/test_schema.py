@@ -1,6 +1,7 @@
 import datetime
 import json
 import warnings
+from datetime import time
 from decimal import Decimal
 from math import log
 
@@ -88,9 +89,15 @@ DATES = {
     "text moments": pd.Series(["2024-01-01T10:30:00", None, "2024-01-02T00:00:00.250000"]),
     "far days": pd.Series(["0001-01-03", "9999-12-29"]),
 }
+TIMES = {
+    "text": pd.Series(["07:10", "23:59", None, "00:00"]),
+    "seconds": pd.Series(["07:10:00", "23:59:59", "00:00:01"]),
+    "objects": pd.Series([time(7, 10), None, time(23, 59, 59, 5)]),
+    "one": pd.Series(["12:00", "12:00"]),
+}
 ROUND_TRIPS = {
     f"{kind} {name}": (kind, series)
-    for kind, table in {"number": NUMBERS, "flag": FLAGS, "code": CATEGORIES, "date": DATES}.items()
+    for kind, table in {"number": NUMBERS, "flag": FLAGS, "code": CATEGORIES, "date": DATES, "time": TIMES}.items()
     for name, series in table.items()
 }
 
@@ -111,7 +118,7 @@ def same_cells(given, back):
 def test_a_column_comes_back_in_its_own_type(kind, series):
     frame = series.rename("c").to_frame()
     back = round_trip(frame)["c"]
-    assert kinds(Schema.learn(frame), "c")[0] == {"date": "number"}.get(kind, kind)
+    assert kinds(Schema.learn(frame), "c")[0] == {"date": "number", "time": "number"}.get(kind, kind)
     if pd.api.types.infer_dtype(series, skipna=True) == "string" and kind == "number":
         series, back = series.astype(float), back.astype(float)
     assert back.dtype == series.dtype
@@ -254,6 +261,39 @@ def test_weekday_and_hour_are_used_only_where_they_vary():
         frame_of(weekly=days, daily=days + pd.to_timedelta(range(5), "D"), noon=days + pd.Timedelta("12h"))
     )
     assert {name: len(kinds(schema, name)) - 1 for name in schema.names} == {"weekly": 0, "daily": 1, "noon": 1}
+
+
+@pytest.mark.parametrize("of", [str, time.fromisoformat], ids=["text", "objects"])
+def test_times_of_day_are_cyclic(of):
+    """Cut where none lies: what is encoded grows from the afternoon over midnight to the morning."""
+    times = ["22:30", "23:58", "00:02", "01:40", "03:00"] * 9
+    schema = Schema.learn(pd.DataFrame({"t": [of(moment) for moment in times]}))
+    late, early, noon = schema.encode(pd.DataFrame({"t": [of("23:58"), of("00:02"), of("12:00")]}))[:, 0]
+    whole = schema.encode(pd.DataFrame({"t": [of("22:30"), of("03:00")]}))[:, 0]
+    assert abs(early - late) < 0.02 * np.ptp(whole)
+    assert min(abs(noon - late), abs(noon - early)) > np.ptp(whole)
+    assert Schema.learn(pd.DataFrame({"t": [of(f"{hour:02}:30") for hour in range(24)] * 3})).cells[1].part is not None
+
+
+def test_dates_among_times_and_times_among_dates_are_unreadable_cells():
+    days = [f"2024-01-{day:02}" for day in range(1, 29)]
+    for values, stray in ((days, "07:10"), ([f"{hour:02}:15" for hour in range(24)] * 2, "2024-01-01")):
+        schema = Schema.learn(pd.DataFrame({"c": values}))
+        assert np.isposinf(schema.encode(pd.DataFrame({"c": [values[0], stray]}))[1, 0])
+        mixed = Schema.learn(pd.DataFrame({"c": [*values, stray]}))
+        assert mixed.kinds == schema.kinds
+        assert np.isposinf(mixed.encode(pd.DataFrame({"c": [stray]}))[0, 0])
+
+
+def test_the_first_of_1970_is_a_date():
+    days = pd.to_datetime(["1970-01-01", *["2024-01-01", "2024-02-03"] * 9])
+    assert np.isfinite(Schema.learn(pd.DataFrame({"c": days})).encode(pd.DataFrame({"c": days}))).all()
+
+
+def test_months_have_no_weekday():
+    months = pd.date_range("2015-01-01", periods=99, freq="MS")
+    assert len(Schema.learn(pd.DataFrame({"c": months})).cells) == 1
+    assert len(Schema.learn(pd.DataFrame({"c": months + pd.Timedelta(days=1)})).cells) == 2
 
 
 def test_dates_are_compared_in_utc():

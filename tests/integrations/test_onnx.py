@@ -226,6 +226,13 @@ def test_images_are_scored_as_the_detector_does():
     assert_allclose(scores, detector.anomaly_score(new), rtol=1e-12)
 
 
+def test_times_of_day_are_an_error(tmp_path):
+    table = pd.DataFrame({"t": [f"{hour:02}:15" for hour in range(24)] * 2, "x": np.arange(48.0) ** 2})
+    detector = VAEDetector(max_iter=2, random_state=0).fit(table)
+    with pytest.raises(ExportError, match="^Times of day are not exported: 't'"):
+        export(detector, tmp_path / "t.onnx")
+
+
 def test_convolutional_networks_are_an_error(tmp_path):
     pixels = np.random.default_rng(0).random((40, 256))
     code = VAEDetector(purpose="representation", image_shape=(1, 16, 16), max_iter=2, random_state=0).fit(pixels)

@@ -30,6 +30,7 @@ STORED = {
     "periods": (STAMPS.dt.to_period("D"), DAYS),
     "text of dates": (STAMPS.dt.strftime("%Y-%m-%d"), DAYS),
     "dates": ([None if gap else stamp.date() for stamp, gap in zip(STAMPS, STAMPS.isna(), strict=True)], DAYS),
+    "times of day": (["06:00", None, "12:00", "18:00"] * 5, np.array([0.25, np.nan, 0.5, 0.75] * 5)),
     "long ago": (
         [date(1500, 1, 1), date(1600, 1, 1)] * 10,
         [(date(year, 1, 1) - date(1970, 1, 1)).days for year in (1500, 1600)] * 10,

@@ -10,6 +10,7 @@ can be read from is the raw cell ``UNREADABLE``, which decodes to a missing valu
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from math import log
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
@@ -20,6 +21,7 @@ import pandas as pd
 from vae_anomaly.data import documents
 from vae_anomaly.data.parse import (
     LAST_INSTANT,
+    MIDNIGHT,
     NO_INSTANT,
     NO_MISFITS,
     TEXT,
@@ -540,10 +542,11 @@ class DateColumn:
     def learn(cls, values: Values) -> Self:
         """Learn from dates, or from text of which every value is a date in ISO 8601."""
         instants = values.instants.values
-        seen = np.sort(instants[instants != NO_INSTANT])
+        seen = np.sort(instants[(instants != NO_INSTANT) & ~is_time_of_day(instants)])
         origin = int(seen[len(seen) // 2])
         first, last = _range_of_dates(seen)
         weekday = last - first >= WEEK - DAY and len(np.unique(WEEKDAY.codes(seen))) > 1  # every one may have occurred
+        weekday = weekday and bool((seen.view("M8[us]").astype("M8[M]").astype("M8[us]").view(np.int64) != seen).any())
         hour = last - first >= DAY - HOUR and bool((seen % DAY != 0).any())
         steps = (DAY, HOUR, 60_000_000, 1_000_000, 1_000, 1)
         step = next(step for step in steps if not (seen % step).any())
@@ -566,6 +569,15 @@ class DateColumn:
         held[rows] = np.where(is_near_last, self.last, np.maximum(moved, self.first))
         return held
 
+    def elapsed(self, instants: np.ndarray) -> np.ndarray:
+        """Microseconds since the origin."""
+        found: np.ndarray = instants - self.origin
+        return found
+
+    def is_other(self, instants: np.ndarray) -> np.ndarray:
+        """True for times of day among dates."""
+        return is_time_of_day(instants)
+
     @cached_property
     def parts(self) -> list[DatePart]:
         """Parts of the date that are cells of their own."""
@@ -579,7 +591,9 @@ class DateColumn:
     def encode(self, values: Values) -> list[np.ndarray]:
         """Microseconds since the origin, then the codes of the parts; those of an unreadable date are missing."""
         instants, misfits = values.instants
-        raw = [instants - self.origin, *(part.codes(instants) for part in self.parts)]
+        misfits = np.union1d(misfits, np.flatnonzero(self.is_other(instants)))
+        instants = np.where(self.is_other(instants), NO_INSTANT, instants)
+        raw = [self.elapsed(instants), *(part.codes(instants) for part in self.parts)]
         elapsed, *parts = (np.where(instants == NO_INSTANT, np.nan, cell.astype(np.float64)) for cell in raw)
         return [_readable(Reading(elapsed, misfits), values, "dates"), *parts]
 
@@ -608,7 +622,7 @@ class DateColumn:
     def from_json(cls, document: Any) -> Self:
         """Read what ``to_json`` wrote."""
         storage = documents.text(document, "storage")
-        if storage != TEXT:
+        if storage not in (TEXT, cls.kind):
             check_storage(storage, "M")
         origin = documents.whole(document, "origin", -LAST_INSTANT, LAST_INSTANT)
         step = documents.whole(document, "step", 1, DAY)
@@ -616,6 +630,63 @@ class DateColumn:
         first = documents.whole(document, "first", -2 * LAST_INSTANT, 0)
         last = documents.whole(document, "last", 0, 2 * LAST_INSTANT)
         return cls(documents.name(document, "name"), storage, origin, step, weekday, hour, first, last)
+
+
+@dataclass(frozen=True)
+class TimeColumn(DateColumn):
+    """
+    Times of day: the time elapsed since an origin, and the hour if they go around the clock.
+
+    The origin lies in the middle of the longest time without a value, so that 23:58 and 00:02 are near one another
+    unless hardly any value is near midnight.
+    """
+
+    kind: ClassVar[str] = "time"
+    noun: ClassVar[str] = "time of day"
+
+    @classmethod
+    def learn(cls, values: Values) -> Self:
+        """Learn from times of day, or from text of which every value is one in ISO 8601."""
+        instants = values.instants.values
+        seen = np.unique(instants[is_time_of_day(instants)])
+        waits = np.diff(seen, append=seen[0] + DAY)
+        origin = int(seen[waits.argmax()] + waits.max() // 2) % DAY
+        elapsed = (seen - origin) % DAY
+        first, last = int(elapsed.min()), int(elapsed.max())
+        step = next(step for step in (HOUR, 60_000_000, 1_000_000, 1_000, 1) if not (seen % step).any())
+        return cls(
+            values.name, TEXT if values.is_text else cls.kind, origin, step, False, last - first >= DAY - HOUR, 0, last
+        )
+
+    def elapsed(self, instants: np.ndarray) -> np.ndarray:
+        """Microseconds since the origin, up to a day."""
+        found: np.ndarray = (instants - self.origin) % DAY
+        return found
+
+    def is_other(self, instants: np.ndarray) -> np.ndarray:
+        """True for dates among times of day."""
+        return (instants != NO_INSTANT) & ~is_time_of_day(instants)
+
+    def held(self, elapsed: np.ndarray) -> np.ndarray:
+        """The time elapsed itself: no time of day is later than all others."""
+        return elapsed
+
+    def decode(self, parts: list[np.ndarray]) -> pd.Series:
+        """Store the times."""
+        missing = np.isnan(parts[0])
+        elapsed = np.rint(np.where(missing, 0.0, parts[0])).astype(np.int64) + self.origin
+        instants = (elapsed + self.step // 2) // self.step * self.step % DAY
+        known = [(datetime(1970, 1, 1) + timedelta(microseconds=instant)).time() for instant in instants.tolist()]
+        if self.storage == TEXT:
+            texts = [moment.isoformat("minutes" if self.step >= 60_000_000 else "auto") for moment in known]
+            return store_text([None if gap else text for text, gap in zip(texts, missing, strict=True)], "str")
+        return pd.Series([None if gap else moment for moment, gap in zip(known, missing, strict=True)], dtype=object)
+
+
+def is_time_of_day(instants: np.ndarray) -> np.ndarray:
+    """True for instants that are times of day."""
+    found: np.ndarray = (instants >= MIDNIGHT) & (instants < MIDNIGHT + DAY)
+    return found
 
 
 def _range_of_dates(instants: np.ndarray) -> tuple[int, int]:
@@ -648,8 +719,16 @@ def learn_column(values: Values) -> Column:
         if not np.isnan(numbers).all():
             return NumberColumn(values.name, storage_of(values))
     if not values.is_category and not len(values.instants.misfits):
-        return DateColumn.learn(values)
+        return _date_column(values)
     return CategoryColumn.learn(values)
+
+
+def _date_column(values: Values) -> Column:
+    """The column for dates, or for times of day if most values are such."""
+    instants = values.instants.values
+    is_time = is_time_of_day(instants)
+    has_times = is_time.sum() > (instants != NO_INSTANT).sum() / 2
+    return (TimeColumn if has_times else DateColumn).learn(values)
 
 
 def _number_column(values: Values) -> Column:
@@ -687,7 +766,7 @@ class AskedKind(NamedTuple):
 KINDS = {
     "number": AskedKind("numbers", _numbers, _number_column),
     "flag": AskedKind("truth values (or 0 and 1)", _truths, _flag_column),
-    "date": AskedKind("dates", lambda values: values.instants, DateColumn.learn),
+    "date": AskedKind("dates", lambda values: values.instants, _date_column),
     "category": AskedKind("levels", _any, CategoryColumn.learn),
     "text": AskedKind("texts", _any, ShapeColumn.learn),
 }
@@ -712,7 +791,7 @@ def are_flags(numbers: np.ndarray) -> np.ndarray:
 def column_from_json(document: Any) -> Column:
     """Read what a column's ``to_json`` wrote."""
     kinds: dict[str, Any] = {
-        kind.kind: kind for kind in (NumberColumn, FlagColumn, CategoryColumn, ShapeColumn, DateColumn)
+        kind.kind: kind for kind in (NumberColumn, FlagColumn, CategoryColumn, ShapeColumn, DateColumn, TimeColumn)
     }
     kind = documents.text(document, "kind")
     if kind not in kinds:

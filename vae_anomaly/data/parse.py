@@ -10,7 +10,7 @@ and ``store_numbers``, ``store_durations``, ``store_instants`` and ``store_text`
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from numbers import Complex, Real
@@ -211,6 +211,7 @@ def infinite(name: str | int, row: int) -> RowError:
 
 Level = str | int | float | bool
 NO_INSTANT = int(np.iinfo(np.int64).min)  # NaT, as numpy stores it
+MIDNIGHT = -(2**60 // 86_400_000_000) * 86_400_000_000  # of a time of day: in a year that no date has
 LAST_INSTANT = 2**61  # µs; sums and differences of two instants still are int64
 NO_MISFITS = np.empty(0, dtype=np.int64)
 UNREADABLE = np.inf  # cell of a text that is no number, no duration, no truth value or no date
@@ -350,7 +351,7 @@ class Values:
 
     @cached_property
     def instants(self) -> Reading:
-        """The values as int64 microseconds since 1970 in UTC; text is parsed as ISO 8601."""
+        """The values as int64 microseconds since 1970 in UTC, of times of day since `MIDNIGHT`; text is in ISO 8601."""
         dtype: Any = self.series.dtype
         if self.is_date and isinstance(dtype, np.dtype | pd.DatetimeTZDtype):
             return Reading(_microseconds(self.series), NO_MISFITS)
@@ -454,11 +455,15 @@ def _microseconds(series: pd.Series) -> np.ndarray:
 
 
 def _instant(value: Any) -> int:
-    """Microseconds since 1970 in UTC of the date that a value is or spells; NO_INSTANT for anything else."""
+    """Microseconds since 1970 in UTC of the date or time of day that a value is or spells; otherwise NO_INSTANT."""
     try:
         match value:
             case str() if value[4:5] == value[7:8] == "-":
                 moment = datetime.fromisoformat(value)
+            case str() if value[2:3] == ":":
+                return _since_midnight(time.fromisoformat(value))
+            case time():
+                return _since_midnight(value)
             case pd.Timestamp() | np.datetime64():
                 moment = pd.Timestamp(value).to_pydatetime(warn=False)
             case datetime():
@@ -473,6 +478,11 @@ def _instant(value: Any) -> int:
     except (ValueError, OverflowError):
         return NO_INSTANT
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _since_midnight(moment: time) -> int:
+    seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
+    return MIDNIGHT + seconds * 1_000_000 + moment.microsecond
 
 
 TEXT, DECIMAL, TRUTH = "text", "decimal", "object"  # stored as Python objects; every other storage names a dtype

@@ -65,7 +65,7 @@ class Schema:
     columns
         The columns in use, with their types and levels.
     kinds
-        Of each column in use: "number", "flag", "category" or "date".
+        Of each column in use: "number", "flag", "category", "text", "date" or "time".
     left_out
         Columns that training saw but does not use, each with the reason.
     reasons

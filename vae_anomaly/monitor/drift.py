@@ -213,7 +213,8 @@ def _shift_or_spread(old: np.ndarray, new: np.ndarray, effect: float, kind: str)
     by_shift = 0.4 * abs(shift) / deviation if deviation else 0.0
     by_spread = 0.24 * abs(np.log(ratio))
     if by_shift >= max(0.5 * effect, by_spread):
-        ups, downs = {"date": ("later", "earlier"), "pixel": ("brighter", "darker")}.get(kind, ("up", "down"))
+        later = ("later", "earlier")
+        ups, downs = {"date": later, "time": later, "pixel": ("brighter", "darker")}.get(kind, ("up", "down"))
         deviations = number(abs(shift) / deviation, 2)
         plural = "" if deviations == "1" else "s"
         return f"shifted {ups if shift > 0 else downs} by {deviations} deviation{plural}"

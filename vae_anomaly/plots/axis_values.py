@@ -69,6 +69,8 @@ def axis_numbers(values: pd.Series, *, dates: bool) -> np.ndarray:
         from matplotlib.dates import date2num
 
         stamps = values.dt.to_timestamp() if isinstance(values.dtype, pd.PeriodDtype) else values
+        if pd.api.types.infer_dtype(stamps, skipna=True) in ("string", "time"):  # a time of day is one of a first day
+            stamps = stamps.map(lambda value: f"1970-01-01T{value}" if str(value)[2:3] == ":" else value)
         instants = pd.to_datetime(stamps, utc=True, format="ISO8601").dt.tz_localize(None)
         return np.where(instants.isna(), np.nan, date2num(instants.to_numpy()))
     if pd.api.types.is_timedelta64_dtype(values.dtype):

@@ -25,6 +25,7 @@ from vae_anomaly.data.columns import (
     DurationColumn,
     FlagCell,
     NumberColumn,
+    TimeColumn,
 )
 from vae_anomaly.data.parse import UNREADABLE
 from vae_anomaly.data.pixels import PixelSchema
@@ -32,6 +33,7 @@ from vae_anomaly.data.schema import Schema
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import ExportError
 from vae_anomaly.fitted import FittedModel
+from vae_anomaly.formatting import listed_names
 from vae_anomaly.integrations.onnx.graph import trace
 from vae_anomaly.io.atomic import whole_file
 from vae_anomaly.lazy import require_extra
@@ -67,7 +69,7 @@ def export(detector: VAEDetector, path: str | os.PathLike[str]) -> float:
     Raises
     ------
     ExportError
-        The model has convolutional networks, or the graph's scores differ by more than 1e-4.
+        The model has convolutional networks or columns of times of day, or the graph's scores differ by more than 1e-4.
     MissingExtraError
         onnx, onnxscript or onnxruntime is not installed.
     """
@@ -75,6 +77,10 @@ def export(detector: VAEDetector, path: str | os.PathLike[str]) -> float:
     fitted = detector.model_
     if fitted.architecture.convolutional:
         raise ExportError("Convolutional networks are not exported. Fit with purpose='detection' to score images.")
+    if times := [column.name for column in fitted.schema.columns if isinstance(column, TimeColumn)]:
+        raise ExportError(
+            f"Times of day are not exported: {listed_names(times)}. Fit without them, or with the hours as numbers."
+        )
     model = _graph(fitted).SerializeToString()
     difference = _largest_difference(model, fitted)
     if not difference <= TOLERANCE:
