@@ -653,6 +653,19 @@ MaxMegabytes = Annotated[
     float,
     typer.Option("--max-body", metavar="MB", min=0.001, help="Largest size of a request, in megabytes."),
 ]
+MaxRows = Annotated[int, typer.Option("--max-rows", metavar="N", min=1, help="Most rows of a request.")]
+MaxRequests = Annotated[
+    int,
+    typer.Option("--max-requests", metavar="N", min=1, help="Most requests at a time; others get status 503."),
+]
+TokenFile = Annotated[
+    str | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="File with the token that clients must send as 'Authorization: Bearer TOKEN'.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", metavar="D", help="Device for computations: auto, cpu or cuda.")]
 Encoding = Annotated[
     str, typer.Option("--encoding", metavar="E", help="Character encoding of text.", rich_help_panel=READING)

@@ -26,6 +26,7 @@ class PixelColumn:
 
     kind: ClassVar[str] = "pixel"
     noun: ClassVar[str] = "number"
+    reading: ClassVar[str] = "numbers"
 
 
 class PixelSchema:

@@ -124,7 +124,7 @@ def kept_on_disk(source: ByteSource) -> ByteSource:
 def seekable(source: ByteSource) -> ByteSource:
     """The source if it is repeatable and not compressed, otherwise its decompressed bytes in a temporary file."""
     with source.opened() as stream:
-        if source.is_repeatable and _compression(stream) is None:
+        if source.is_repeatable and compression_of(stream) is None:
             return source
     with decompressed(source) as content:
         return _temporary_copy(content, source.name)
@@ -227,7 +227,8 @@ def _temporary_copy(stream: BinaryIO, name: str) -> KeptStream:
     return kept
 
 
-def _compression(stream: Any) -> str | None:
+def compression_of(stream: Any) -> str | None:
+    """Name of the compression that the first bytes show, None if there is none."""
     head = stream.peek(_MAGIC)[:_MAGIC]
     if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":
         return "bzip2"
@@ -321,7 +322,7 @@ class _Decompressed(Reader):
         self.progress = progress
         self.is_text = is_text
         self.n_lines = 0
-        self.compression = _compression(stored)
+        self.compression = compression_of(stored)
         match self.compression:
             case "gzip":
                 self.stream: Any = gzip.GzipFile(fileobj=stored, mode="rb")

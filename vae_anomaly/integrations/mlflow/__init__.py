@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vae_anomaly.lazy import lazy_names, require_extra
 
 if TYPE_CHECKING:
+    from vae_anomaly.integrations.mlflow.application import Limits
     from vae_anomaly.integrations.mlflow.flavor import _load_pyfunc, load_model, log_model, save_model
     from vae_anomaly.integrations.mlflow.registry import open_model, register
     from vae_anomaly.integrations.mlflow.serving import serve
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ComparisonTracker",
+    "Limits",
     "MLflowCallback",
     "_load_pyfunc",
     "as_request",
@@ -41,6 +43,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "ComparisonTracker": "tracking",
+        "Limits": "application",
         "MLflowCallback": "tracking",
         "_load_pyfunc": "flavor",
         "as_request": "signatures",

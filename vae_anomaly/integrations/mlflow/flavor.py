@@ -1,6 +1,7 @@
 """A fitted detector as an MLflow model, around the file that `VAEDetector.save` writes: no pickle."""
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -143,19 +144,22 @@ class Predictor:
 
         Flagged rows have reasons; the others have an empty text.
         """
-        options = {name: default for name, (_, default) in PARAMETERS.items()} | (params or {})
-        explain = options.pop("explain")
         try:
-            rows = as_trained(self.detector, model_input)
-            detected = self.detector.detect(rows, **options).reset_index(drop=True)
-            if explain:
-                flagged = detected["is_anomaly"].to_numpy()
-                reasons = np.full(len(flagged), "", dtype=object)
-                if flagged.any():
-                    reasons[flagged] = self.detector.reasons(rows[flagged]).to_numpy()
-                detected["reason"] = reasons
+            return self.detect(as_trained(self.detector, model_input), params or {})
         except (VaeAnomalyError, ValueError) as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+
+    def detect(self, rows: Any, params: Mapping[str, Any]) -> pd.DataFrame:
+        """Answer for rows as the detector takes them."""
+        options = {name: default for name, (_, default) in PARAMETERS.items()} | dict(params)
+        explain = options.pop("explain")
+        detected = self.detector.detect(rows, **options).reset_index(drop=True)
+        if explain:
+            flagged = detected["is_anomaly"].to_numpy()
+            reasons = np.full(len(flagged), "", dtype=object)
+            if flagged.any():
+                reasons[flagged] = self.detector.reasons(rows[flagged]).to_numpy()
+            detected["reason"] = reasons
         return detected
 
 

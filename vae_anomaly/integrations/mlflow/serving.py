@@ -1,32 +1,36 @@
-"""MLflow's model server for a detector, in this process, so that it ends with the process.
+"""An HTTP server for a detector in this process, so that it ends with the process.
 
-``mlflow models serve`` starts a child process that may outlive it, accepts requests of any size, and answers a wrong
-request with a stack trace and its rows.
+Clients that are silent, do not read, or only open connections take nothing from others, and their faults fill no log.
 """
 
-import json
+import asyncio
+import logging
+import math
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import uvicorn
-from mlflow.models import Model
-from mlflow.pyfunc import PyFuncModel, scoring_server
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vae_anomaly.detector import VAEDetector
-from vae_anomaly.integrations.mlflow.flavor import Predictor
-from vae_anomaly.integrations.mlflow.signatures import signature_of
+from vae_anomaly.errors import DataWarning
+from vae_anomaly.integrations.mlflow.application import Limits, application
 
-MOST_BYTES = 16_000_000
-DRAINED = 4  # times the limit: a longer body is read up to here, for clients that read the answer only after sending
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+MOST_CONNECTIONS = 256
 
 
-def serve(detector: VAEDetector, *, host: str = "127.0.0.1", port: int = 5001, max_bytes: int = MOST_BYTES) -> None:
+def serve(
+    detector: VAEDetector,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5001,
+    limits: Limits | None = None,
+    token: str | None = None,
+) -> None:
     """
     Answer requests with a detector's scores, until SIGINT or SIGTERM.
 
@@ -35,101 +39,142 @@ def serve(detector: VAEDetector, *, host: str = "127.0.0.1", port: int = 5001, m
     detector : VAEDetector
         Fitted.
     host, port : str, int
-        Where to listen. There is no authentication.
-    max_bytes : int
-        Largest body of a request; a longer one is answered with status 413.
+        Where to listen.
+    limits : Limits, optional
+        What clients may ask.
+    token : str, optional
+        What a client must send as ``Authorization: Bearer TOKEN``; by default there is no authentication.
     """
-    seconds = 5  # for running requests when the server is stopped
-    config = uvicorn.Config(application(detector, max_bytes), log_level="warning", timeout_graceful_shutdown=seconds)
-    with _listen(host, port) as listening:
-        uvicorn.Server(config).run(sockets=[listening])
+    allowed = limits or Limits()
+    app = application(detector, allowed, token)
+
+    class TimedConnection(Connection):
+        seconds = allowed.seconds
+
+    config = uvicorn.Config(
+        app,
+        http=TimedConnection,
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        log_config=None,
+        log_level="error",
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    app.state.connections = server.server_state.connections
+    with _listen(host, port) as listening, warnings.catch_warnings(), _seldom_logged():
+        warnings.simplefilter("ignore", DataWarning)  # of a client's rows
+        server.run(sockets=[listening])
 
 
-def application(detector: VAEDetector, max_bytes: int = MOST_BYTES) -> "RequestFilter":
-    """MLflow's application for the detector, behind a filter of requests and errors."""
-    model = PyFuncModel(Model(signature=signature_of(detector)), Predictor(detector))
-    return RequestFilter(scoring_server.init(model), max_bytes)
+class Connection(H11Protocol):
+    """
+    A connection that ends if its client is silent within a request, or does not read its answer.
+
+    Of more than ``MOST_CONNECTIONS``, the one that has waited for a request the longest ends.
+    """
+
+    seconds: ClassVar[float]
+    _silence: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """No request has been received that is not answered yet."""
+        cycle: Any = self.cycle  # None before the first request
+        return cycle is None or bool(cycle.response_complete)
+
+    @property
+    def unread(self) -> int:
+        """Bytes of answers that the client has not read."""
+        return self.transport.get_write_buffer_size()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._watch()
+        if len(self.connections) > MOST_CONNECTIONS:
+            others = (connection for connection in self.connections if isinstance(connection, Connection))
+            idle = [connection for connection in others if connection.is_idle]
+            min(idle, key=Connection.waits_until, default=self).transport.abort()
+
+    def waits_until(self) -> float:
+        """When the client must have sent a request; at the latest where it has not begun to."""
+        return math.inf if self._silence is None else self._silence.when()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle data; a request that has begun must go on."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the clocks."""
+        super().connection_lost(exc)
+        for clock in (self._silence, self._reading):
+            if clock is not None:
+                clock.cancel()
+
+    def pause_writing(self) -> None:
+        """Give the client time to read."""
+        super().pause_writing()
+        self._must_read(self.unread)
+
+    def resume_writing(self) -> None:
+        """Go on, since the client has read."""
+        super().resume_writing()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def _watch(self) -> None:
+        if self.is_idle and self._silence is None:
+            self._silence = self.loop.call_later(self.seconds, self.transport.abort)
+        elif not self.is_idle and self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def _must_read(self, before: int) -> None:
+        """End the connection if nothing is read for a time."""
+
+        def check() -> None:
+            if self.unread >= before:
+                self.transport.abort()
+            else:
+                self._must_read(self.unread)
+
+        self._reading = self.loop.call_later(self.seconds, check)
 
 
-class RequestFilter:
-    """Rejects requests that are too long or have no type, and shortens errors to what is wrong with the request."""
+class _SeldomHandler(logging.StreamHandler[Any]):
+    """Writes each message of the program at most once a minute, and its beginning only: what clients send is no log."""
 
-    def __init__(self, inner: Application, max_bytes: int) -> None:
-        self.inner, self.max_bytes = inner, max_bytes
+    seconds, most = 60, 4_000  # characters
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with an error."""
-        if scope["type"] != "http":
-            await self.inner(scope, receive, send)
-            return
-        body = await self._body(receive)
-        if body is None:
-            message = f"The request is longer than {self.max_bytes:,} bytes. Send fewer rows at a time."
-            await _answer(send, 413, "REQUEST_LIMIT_EXCEEDED", message)
-        elif scope["method"] == "POST" and not any(name == b"content-type" for name, _ in scope["headers"]):
-            message = "The request has no Content-Type. Use text/csv or application/json."
-            await _answer(send, 415, "BAD_REQUEST", message)
-        else:
-            await self.inner(scope, _replay(body, receive), ErrorFilter(send))
+    def __init__(self) -> None:
+        super().__init__()
+        self._again: dict[tuple[str, int], float] = {}
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """Body of a request; None if it is too long."""
-        chunks, length, more = [], 0, True
-        while more and length <= DRAINED * self.max_bytes:
-            message = await receive()
-            chunk, more = message.get("body", b""), message.get("more_body", False)
-            length += len(chunk)
-            if length <= self.max_bytes:
-                chunks.append(chunk)
-        return b"".join(chunks) if length <= self.max_bytes else None
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message was not written of late."""
+        now, place = time.monotonic(), (record.pathname, record.lineno)
+        if now < self._again.get(place, -math.inf):
+            return False
+        self._again[place] = now + self.seconds
+        return True
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The end of a message, where a traceback has its error."""
+        return super().format(record)[-self.most :]
 
 
-class ErrorFilter:
-    """Passes answers on; errors are reduced to their code and message."""
-
-    def __init__(self, send: Send) -> None:
-        self.send = send
-        self.status, self.body = 200, b""
-
-    async def __call__(self, message: Message) -> None:
-        """Send a message, or collect it if it is part of an error."""
-        if message["type"] == "http.response.start" and message["status"] >= 400:
-            self.status = message["status"]
-        elif self.status < 400:
-            await self.send(message)
-        else:
-            self.body += message.get("body", b"")
-            if not message.get("more_body", False):
-                await _answer(self.send, self.status, *_error_of(self.body))
-
-
-def _error_of(body: bytes) -> tuple[str, str]:
-    """Code and message of an error, without the rows and the advice that MLflow puts around it."""
+@contextmanager
+def _seldom_logged() -> Iterator[None]:
+    handler, root = _SeldomHandler(), logging.getLogger()
+    root.addHandler(handler)
     try:
-        error = json.loads(body)
-        code, message = error.get("error_code", "ERROR"), str(error.get("message", error.get("detail", "")))
-    except (ValueError, AttributeError):
-        return "ERROR", body.decode(errors="replace").strip()
-    if message.startswith("Failed to predict data"):
-        message = message.rpartition("Error: ")[2]
-    return code, message.partition("\nInput:")[0].partition(" IMPORTANT:")[0].strip()
-
-
-async def _answer(send: Send, status: int, code: str, message: str) -> None:
-    body = json.dumps({"error_code": code, "message": message}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Receive the body, which has been read already, and then further messages."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def next_message() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return next_message
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:

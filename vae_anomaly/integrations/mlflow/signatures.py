@@ -108,9 +108,16 @@ def example_of(detector: VAEDetector, X: Any = None) -> pd.DataFrame:
 
 
 def as_trained(detector: VAEDetector, request: Any) -> Any:
-    """Convert rows in the form of the signature into a table with the types of the training table."""
+    """Convert rows in the form of the signature into a table with the types of the training table.
+
+    Raises
+    ------
+    DataError
+        A column is missing, or has text where the signature has numbers.
+    """
     if not detector.model_.is_frame:
-        return np.asarray(request, dtype=np.float64)
+        columns = (_numbers(series) for _, series in pd.DataFrame(request).items())
+        return np.column_stack([*columns]).astype(np.float64)
     read = {}
     for name, form in _forms(detector).items():
         if str(name) not in request:
@@ -154,6 +161,19 @@ def _floats(values: Values) -> pd.Series:
     return pd.Series(numbers, dtype=np.float64)
 
 
+def _numbers(series: pd.Series) -> pd.Series:
+    """The numbers of a request, where a text is an error: the signature promises numbers."""
+    if pd.api.types.is_numeric_dtype(series.dtype):
+        return series
+    numbers = pd.to_numeric(series, errors="coerce")
+    misfits = np.flatnonzero(numbers.isna() & series.notna())
+    if len(misfits):
+        name: Any = series.name
+        fault = f"Column {name!r} held numbers in fit; found {Values(name, series).found(misfits[0])}"
+        raise RowError.at(fault, int(misfits[0]), ". Send a number, or leave the cell empty.")
+    return numbers
+
+
 def _text(values: Values) -> pd.Series:
     series = values.series
     texts = [None if missing else str(value) for value, missing in zip(series, series.isna(), strict=True)]
@@ -175,7 +195,7 @@ def _levels(series: pd.Series, known: Mapping[str, Level]) -> pd.Series:
     return series.map(lambda value: known.get(str(value), value), na_action="ignore")
 
 
-_NUMBER = Form(DataType.double, _floats)
+_NUMBER = Form(DataType.double, _floats, _numbers)
 _TEXT = Form(DataType.string, _text)
 _TRUTH = Form(DataType.string, _text, _truths)
 _DURATION = Form(DataType.string, _text, _durations)

@@ -1,0 +1,268 @@
+"""The body of a request to the model server: rows, read as those of a file are, and options.
+
+MLflow's own parser takes a surplus field for a row index, and says nothing about column names that are repeated.
+"""
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from vae_anomaly.detector import VAEDetector
+from vae_anomaly.errors import DataError, RowError
+from vae_anomaly.formatting import listed_names, shorten
+from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained
+from vae_anomaly.io.csv import DelimitedText
+from vae_anomaly.io.source import KeptStream, compression_of
+from vae_anomaly.io.text import Name, Notation, known_frame
+from vae_anomaly.scoring.decide import FlaggingRule
+
+BODY = "The request body"
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")  # of MLflow's clients
+_SNIFFED = 1_000  # lines
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Rows as an arrow table of text, how it writes values, and options of `Predictor.predict`."""
+
+    cells: Any
+    notation: Notation = field(default_factory=Notation)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def rows(self, detector: VAEDetector) -> Any:
+        """Rows as the detector takes them; a DataError if they lack one of its columns, or text stands for a number."""
+        model, given = detector.model_, self.cells.column_names
+        if model.is_frame:
+            reading: dict[Name, str] = {str(column.name): column.reading for column in model.schema.columns}
+            if missing := [name for name in reading if name not in given]:
+                raise DataError(f"{BODY} lacks columns of the model: {listed_names(missing)}. Add them.")
+        else:
+            reading = dict.fromkeys(given, "numbers")
+            if len(given) != len(model.inputs):
+                known = f"the model has {len(model.inputs):,}: {listed_names(model.inputs)}"
+                raise DataError(f"{BODY} has {len(given):,} columns, and {known}. Give all in their order.")
+        return as_trained(detector, known_frame(self.cells, reading, reading, self.notation))
+
+    def joins(self, other: "Request") -> bool:
+        """Whether the rows of both can be read as one table, and flagged as one: every row by itself."""
+        options, alone = self.options, ("fdr", "alerts")  # rules that compare the rows of a request
+        same_cells = (self.cells.column_names, self.notation) == (other.cells.column_names, other.notation)
+        return same_cells and options == other.options and all(options.get(name) is None for name in alone)
+
+
+def joined(requests: Sequence[Request]) -> Request:
+    """Requests that join, as one."""
+    return Request(pa.concat_tables([request.cells for request in requests]), requests[0].notation, requests[0].options)
+
+
+class TooManyRowsError(DataError):
+    """The rows of a request are more than the server takes at a time."""
+
+
+def read_csv(body: bytes, most_rows: int, most_columns: int) -> Request:
+    """Read delimited text with a line of column names, in UTF-8."""
+    _check_parts(max(body.count(b"\n"), body.count(b"\r")), most_rows)
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{BODY} is not UTF-8 text (line {line:,}). Encode it as UTF-8.") from error
+    if compression_of(io.BufferedReader(io.BytesIO(body))) is not None:  # a few bytes can become any number
+        raise DataError(f"{BODY} is compressed. Send it as it is.")
+    for text_line in islice(io.TextIOWrapper(io.BytesIO(body), "utf-8"), _SNIFFED):  # before a name is an object
+        _check_width(max(map(text_line.count, ",;\t|")), most_columns)
+    text = DelimitedText(KeptStream(io.BytesIO(body), BODY, len(body)), "utf-8")
+    cells = text.read()
+    if not len(cells):
+        raise DataError(f"{BODY} has column names but no rows: {listed_names(text.names)}. Add rows.")
+    _check_rows(len(cells), most_rows)
+    return Request(cells, text.notation)
+
+
+def read_json(body: bytes, most_rows: int, most_columns: int) -> Request:
+    """Read rows in one of MLflow's forms, and ``params``."""
+    _check_parts(body.count(b"[") + body.count(b"{"), most_rows)
+    document = _parsed(body)
+    forms = [name for name in FORMS if isinstance(document, dict) and name in document]
+    if len(forms) != 1:
+        found = f"has {' and '.join(forms)}" if forms else "has none"
+        raise DataError(f"{BODY} must be a JSON object with exactly one of {', '.join(FORMS)}; it {found}.")
+    options = _options(document.get("params"))
+    names, columns = _READERS[forms[0]](document[forms[0]], forms[0], most_columns)
+    if not columns or not len(columns[0]):
+        raise DataError(f"{BODY} has no rows in {forms[0]!r}. Add rows.")
+    _check_rows(len(columns[0]), most_rows)
+    try:
+        arrays = [_texts(name, values) for name, values in zip(names, columns, strict=True)]
+        return Request(pa.table(arrays, names=names), options=options)
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which no text file can hold
+        raise DataError(f"{BODY} has an escape such as \\ud800 alone, which is no character. Correct it.") from error
+
+
+class _Number(str):
+    """A number of a JSON document, all its digits."""
+
+    __slots__ = ()
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(
+            body,
+            parse_float=_Number,
+            parse_int=_Number,
+            parse_constant=lambda name: None if name == "NaN" else _Number(name),
+            object_pairs_hook=_object,
+        )
+    except RecursionError as error:
+        raise DataError(f"{BODY} is nested too deeply. A cell holds one value.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{BODY} is not UTF-8 text. Encode it as UTF-8.") from error
+    except json.JSONDecodeError as error:
+        where = f"{error.msg} in line {error.lineno:,}, column {error.colno:,}"
+        raise DataError(f"{BODY} is not valid JSON: {where}. Correct it.") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        raise DataError(f"{BODY} has names more than once in an object: {listed_names(repeated)}. Rename them.")
+    return found
+
+
+Columns = tuple[list[str], Sequence[Sequence[Any]]]  # names and values
+
+
+def _records(found: Any, form: str, most_columns: int) -> Columns:
+    """A list of objects, each a row; a name that one lacks is a missing cell."""
+    rows = _list(found, form)
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise DataError(f"{BODY} has {shorten(row)} as row {number:,} of {form!r}. Write it as an object.")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    _check_width(len(names), most_columns)
+    return names, [[row.get(name) for row in rows] for name in names]
+
+
+def _lists(found: Any, form: str, most_columns: int, names: list[str] | None = None) -> Columns:
+    """A list of lists, each a row, or of values, each a row of one column."""
+    rows = [row if isinstance(row, list) else [row] for row in _list(found, form)]
+    width = len(names if names is not None else rows[0] if rows else [])
+    _check_width(width, most_columns)
+    for number, row in enumerate(rows, 1):
+        if len(row) != width:
+            counts = f"{len(row):,} values in row {number:,} of {form!r}, not {width:,}"
+            raise DataError(f"{BODY} has {counts}. Give one for each column.")
+    return names if names is not None else [*map(str, range(width))], list(zip(*rows, strict=True))
+
+
+def _instances(found: Any, form: str, most_columns: int) -> Columns:
+    """A list of objects, of lists or of values."""
+    rows = _list(found, form)
+    return (_records if rows and isinstance(rows[0], dict) else _lists)(rows, form, most_columns)
+
+
+def _inputs(found: Any, form: str, most_columns: int) -> Columns:
+    """An object of columns, lists or single values; or the same as in ``instances``."""
+    if not isinstance(found, dict):
+        return _instances(found, form, most_columns)
+    _check_width(len(found), most_columns)
+    columns = [values if isinstance(values, list) else [values] for values in found.values()]
+    if len({*map(len, columns)}) > 1:
+        lengths = (f"{name!r} {len(values):,}" for name, values in zip(found, columns, strict=True))
+        raise DataError(f"{BODY} has columns of different lengths: {', '.join(islice(lengths, 20))}. Complete them.")
+    return list(found), columns
+
+
+def _split(found: Any, form: str, most_columns: int) -> Columns:
+    """An object of ``columns`` and ``data``; an ``index`` is not used."""
+    if not isinstance(found, dict) or "data" not in found or found.keys() - {"columns", "data", "index"}:
+        raise DataError(f"{BODY} needs an object of 'columns' and 'data' in {form!r}, besides 'index' nothing else.")
+    if found.get("columns") is None:
+        return _lists(found["data"], form, most_columns)
+    names = [str(name) for name in _list(found["columns"], "columns")]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{BODY} has column names more than once: {listed_names(repeated)}. Rename them.")
+    return _lists(found["data"], form, most_columns, names)
+
+
+_READERS: Mapping[str, Callable[[Any, str, int], Columns]] = {
+    "dataframe_split": _split,
+    "dataframe_records": _records,
+    "instances": _instances,
+    "inputs": _inputs,
+}
+
+
+def _list(found: Any, form: str) -> list[Any]:
+    if not isinstance(found, list):
+        raise DataError(f"{BODY} needs a list in {form!r}; found {shorten(found)}.")
+    return found
+
+
+def _check_parts(parts: int, most_rows: int) -> None:
+    """Refuse a body of far too many lines or objects before a parser makes an object of each."""
+    _check_rows(parts // 4 - 250, most_rows)
+
+
+def _check_rows(rows: int, most_rows: int) -> None:
+    if rows > most_rows:
+        raise TooManyRowsError(f"{BODY} has more than {most_rows:,} rows. Send fewer at a time.")
+
+
+def _check_width(columns: int, most_columns: int) -> None:
+    if columns > most_columns:
+        raise DataError(f"{BODY} has more than {most_columns:,} columns. Send those of the model.")
+
+
+def _texts(name: str, values: Iterable[Any]) -> Any:
+    """A column as it would stand in a file."""
+
+    def text(row: int, value: Any) -> str:
+        if isinstance(value, dict | list):
+            raise RowError.at(f"{BODY} has {shorten(value)} in column {shorten(name)!r}", row, ". A cell is one value.")
+        return "" if value is None else value if isinstance(value, str) else str(value)
+
+    return pa.array([text(row, value) for row, value in enumerate(values)], pa.string())
+
+
+def _options(found: Any) -> dict[str, Any]:
+    """The ``params`` of a request, by name; null stands for the default."""
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise DataError(f"{BODY} needs an object in 'params'; found {shorten(found)}.")
+    if unknown := found.keys() - PARAMETERS.keys():
+        raise DataError(
+            f"{BODY} has unknown params: {listed_names(sorted(unknown))}. Known are {', '.join(PARAMETERS)}."
+        )
+    options = {name: _option(name, value) for name, value in found.items() if value is not None}
+    try:
+        FlaggingRule(**{name: value for name, value in options.items() if name != "explain"})
+    except ValueError as error:
+        raise DataError(f"{BODY} has wrong params: {error}") from error
+    return options
+
+
+def _option(name: str, value: Any) -> Any:
+    is_number = isinstance(value, _Number)
+    match name:
+        case "explain" if isinstance(value, bool):
+            return value
+        case "fdr" | "false_alarm_rate" if is_number:
+            return float(value)
+        case "alerts" if is_number and re.fullmatch(r"\d{1,18}", value):
+            return int(value)
+    expected = {"explain": "true or false", "alerts": "a whole number from 0 up"}.get(name, "a number between 0 and 1")
+    raise DataError(f"{BODY} has {shorten(value)} as {name!r} in 'params'. Give {expected}.")
+
+
+READERS: Mapping[str, Callable[[bytes, int, int], Request]] = {"text/csv": read_csv, "application/json": read_json}
