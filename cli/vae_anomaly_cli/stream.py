@@ -253,6 +253,8 @@ def _write_file(scorer: StreamScorer, output: str, *, quiet: bool) -> Tally:
         elif partial.differs:
             others = ", ".join(partial.differs)
             remark(f"{output}: there is an unfinished run, but with other {others}; starting again.", quiet=quiet)
+        elif partial.is_damaged:
+            remark(f"{output}: what an unfinished run left there is damaged; starting again.", quiet=quiet)
         tally = Tally(**partial.state, before=partial.state.get("rows", 0))
 
         def commit() -> None:

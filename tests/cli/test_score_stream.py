@@ -280,6 +280,24 @@ def test_another_run_starts_again_and_says_why(stream, cli, csv, model, tmp_path
     assert len(pd.read_csv(target)) == 40
 
 
+@pytest.mark.parametrize("damage", ["part", "journal"])
+def test_a_damaged_unfinished_run_starts_again_with_one_line(stream, csv, tmp_path, monkeypatch, damage):
+    uninterrupted, target = tmp_path / "whole.csv", tmp_path / "scores.csv"
+    stream(csv, "--output", uninterrupted)
+    with monkeypatch.context() as patch:
+        _interrupt_at_row(patch, 24)
+        stream(csv, "--output", target)
+    if damage == "part":
+        part = tmp_path / ".scores.csv.partial"
+        part.write_bytes(part.read_bytes().replace(b"False", b"Talse", 1))
+    else:
+        (tmp_path / ".scores.csv.journal").write_text('{"plan": 1, "size": "all", "state": []}')
+    ended = stream(csv, "--output", target)
+    assert ended.status == 0
+    assert f"{target}: what an unfinished run left there is damaged; starting again.\n" in ended.err
+    assert target.read_bytes() == uninterrupted.read_bytes()
+
+
 def test_what_came_over_a_pipe_is_never_continued(stream, csv, tmp_path, monkeypatch):
     target, lines = tmp_path / "scores.csv", csv.read_text().splitlines(keepends=True)
     with monkeypatch.context() as patch:

@@ -129,6 +129,65 @@ def test_a_partial_file_that_contradicts_the_journal_is_discarded(tmp_path, dama
     assert target.read_bytes() == b"".join(LINES)
 
 
+@pytest.mark.parametrize("place", [0, 20, -1], ids=["first", "middle", "last"])
+def test_a_flipped_bit_in_the_part_already_written_is_found(tmp_path, place):
+    target, part, begun = tmp_path / "out.csv", tmp_path / ".out.csv.partial", []
+    interrupted(target)
+    size = json.loads((tmp_path / ".out.csv.journal").read_text())["size"]
+    written = bytearray(part.read_bytes())
+    written[range(size)[place]] ^= 1
+    part.write_bytes(written)
+    with partial_file(target, PLAN) as partial:
+        assert partial.is_damaged
+        assert (partial.state, partial.differs) == ({}, [])
+    run(target, die=lambda done, _: begun.append(done))
+    assert begun[0] == 0
+    assert target.read_bytes() == b"".join(LINES)
+
+
+JUNK = [None, True, -1, 0, 1, 0.5, 10**30, "junk", "", [], [[]], {}, {"done": "3"}, {"a": 1}]
+
+
+@pytest.mark.parametrize("key", [None, "plan", "size", "state", "digest"])
+def test_a_journal_of_wrong_types_is_damage(tmp_path, key):
+    """All of these are valid JSON; none ends in an error, or continues where the earlier run did not stop."""
+    target, journal = tmp_path / "out.csv", tmp_path / ".out.csv.journal"
+    for value in JUNK:
+        interrupted(target)
+        known = json.loads(journal.read_text())
+        journal.write_text(json.dumps(value if key is None else {**known, key: value}))
+        with partial_file(target, PLAN) as partial:
+            assert partial.state == {}, value
+            assert partial.is_damaged or partial.differs, value
+
+
+def test_a_number_changed_in_the_journal_is_damage(tmp_path):
+    target, journal = tmp_path / "out.csv", tmp_path / ".out.csv.journal"
+    interrupted(target)
+    journal.write_text(journal.read_text().replace('{"done": 3}', '{"done": 2}'))
+    with partial_file(target, PLAN) as partial:
+        assert partial.is_damaged
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "nested"])
+def test_a_journal_that_is_no_file_is_not_read(tmp_path, kind):
+    target, journal = tmp_path / "out.csv", tmp_path / ".out.csv.journal"
+    match kind:
+        case "link":
+            (tmp_path / "other").write_text("{}")
+            journal.symlink_to(tmp_path / "other")
+        case "pipe":
+            os.mkfifo(journal)
+        case "folder":
+            journal.mkdir()
+        case "nested":
+            journal.write_text("[" * 10**5)
+    with partial_file(target, PLAN) as partial:
+        assert partial.is_damaged
+        if kind == "folder":
+            journal.rmdir()
+
+
 def test_two_runs_do_not_write_one_file(tmp_path):
     target = tmp_path / "out.csv"
     with partial_file(target, PLAN) as partial:

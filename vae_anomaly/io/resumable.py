@@ -1,5 +1,6 @@
 """Resumable output: running the same command again continues an interrupted run."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -65,8 +66,8 @@ class PartialFile:
     """
     Partial output, in a hidden file next to the target that only its owner can read.
 
-    A journal, also next to it, records how many bytes are safely on the disk and the state of the run at that point.
-    When a run continues, everything after those bytes is cut off.
+    A journal, also next to it, records how many bytes are safely on the disk, the state of the run at that point, and a
+    digest of both. When a run continues, everything after those bytes is cut off.
 
     Attributes
     ----------
@@ -74,12 +75,15 @@ class PartialFile:
         State of the run at the last commit; empty at the beginning.
     differs
         Keys of the plan in which an earlier, abandoned run differs from this one.
+    is_damaged
+        What an earlier run left does not match its digest, so that this one begins anew.
     """
 
     def __init__(self, target: Path, plan: dict[str, Any]) -> None:
         self.path = target.with_name(f".{target.name}.partial")
         self.state: dict[str, Any] = {}
         self.differs: list[str] = []
+        self.is_damaged = False
         self.is_finishing = False
         self._journal = target.with_name(f".{target.name}.journal")
         self._new_journal = target.with_name(f".{target.name}.journal.new")
@@ -92,25 +96,52 @@ class PartialFile:
         self._resume()
 
     def _resume(self) -> None:
-        """Continue after the bytes that the journal records, or begin anew if they are not there or of another plan."""
-        try:
-            journal = json.loads(self._journal.read_text())
-        except (FileNotFoundError, ValueError):
-            journal = {}
-        found = journal if isinstance(journal, dict) else {}
-        plan = found.get("plan", {})
-        size = found.get("size", 0) if plan == self._plan else 0
-        if 0 < size <= os.fstat(self._file.fileno()).st_size:
-            self.state = found["state"]
-        else:
-            size = 0
-            self.differs = [key for key in self._plan if plan and plan.get(key) != self._plan[key]]
+        """Continue after the bytes that the journal records, or begin anew if these are others, or of another plan."""
+        self._digest = hashlib.sha256()
+        match self._read_journal():
+            case None:
+                size = 0
+            case {"plan": dict(plan), "size": int(size), "state": dict(state), "digest": digest}:
+                self.differs = [key for key in self._plan if plan.get(key) != self._plan[key]]
+                if not self.differs and self._read_part(size) and self._digest_with(state) == digest:
+                    self.state = state
+                else:
+                    self.is_damaged = not self.differs
+            case _:
+                self.is_damaged = True
+        if not self.state:
+            size, self._digest = 0, hashlib.sha256()
         self._file.truncate(size)
         self._file.seek(size)
+
+    def _read_journal(self) -> Any:
+        """The journal, None if there is none, and an empty one for a file that is no journal."""
+        try:
+            with open(os.open(self._journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+                return json.load(file) or {}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError):
+            return {}
+
+    def _read_part(self, size: int) -> bool:
+        """Add the first bytes of the partial file to the digest; False if it is shorter."""
+        at_once = 2**20
+        while size > 0 and (data := self._file.read(min(size, at_once))):
+            self._digest.update(data)
+            size -= len(data)
+        return size == 0
+
+    def _digest_with(self, state: Mapping[str, Any]) -> str:
+        """Digest of everything written so far and of the state and the plan."""
+        digest = self._digest.copy()
+        digest.update(json.dumps([self._plan, state], sort_keys=True).encode())
+        return digest.hexdigest()
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
         self._file.write(data)
+        self._digest.update(data)
 
     def commit(self, **state: Any) -> None:
         """Save everything written so far on the disk, and then the journal with the run's state."""
@@ -118,8 +149,9 @@ class PartialFile:
         os.fsync(self._file.fileno())
         self.state = state
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        journal = {"plan": self._plan, "size": self._file.tell(), "state": state, "digest": self._digest_with(state)}
         with open(os.open(self._new_journal, flags, 0o600), "w") as file:
-            json.dump({"plan": self._plan, "size": self._file.tell(), "state": state}, file)
+            json.dump(journal, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(self._new_journal, self._journal)
