@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -19,7 +20,7 @@ from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.formatting import listed_names, shorten
 from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained
 from vae_anomaly.io.csv import DelimitedText
-from vae_anomaly.io.source import KeptStream, compression_of
+from vae_anomaly.io.source import FileOptions, KeptStream, compression_of
 from vae_anomaly.io.text import Name, Notation, known_frame
 from vae_anomaly.scoring.decide import FlaggingRule
 
@@ -78,7 +79,7 @@ def read_csv(body: bytes, most_rows: int, most_columns: int) -> Request:
         raise DataError(f"{BODY} is compressed. Send it as it is.")
     for text_line in islice(io.TextIOWrapper(io.BytesIO(body), "utf-8"), _SNIFFED):  # before a name is an object
         _check_width(max(map(text_line.count, ",;\t|")), most_columns)
-    text = DelimitedText(KeptStream(io.BytesIO(body), BODY, len(body)), "utf-8")
+    text = DelimitedText(KeptStream(io.BytesIO(body), BODY, len(body)), FileOptions())
     cells = text.read()
     if not len(cells):
         raise DataError(f"{BODY} has column names but no rows: {listed_names(text.names)}. Add rows.")
@@ -106,19 +107,18 @@ def read_json(body: bytes, most_rows: int, most_columns: int) -> Request:
         raise DataError(f"{BODY} has an escape such as \\ud800 alone, which is no character. Correct it.") from error
 
 
-class _Number(str):
-    """A number of a JSON document, all its digits."""
-
-    __slots__ = ()
+def _as_it_stands(number: str) -> str:
+    """All digits of a number; a function of Python, since `json` lets other threads run only in such."""
+    return number
 
 
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(
             body,
-            parse_float=_Number,
-            parse_int=_Number,
-            parse_constant=lambda name: None if name == "NaN" else _Number(name),
+            parse_float=_as_it_stands,
+            parse_int=_as_it_stands,
+            parse_constant=lambda name: None if name == "NaN" else name,
             object_pairs_hook=_object,
         )
     except RecursionError as error:
@@ -253,15 +253,15 @@ def _options(found: Any) -> dict[str, Any]:
 
 
 def _option(name: str, value: Any) -> Any:
-    is_number = isinstance(value, _Number)
-    match name:
-        case "explain" if isinstance(value, bool):
-            return value
-        case "fdr" | "false_alarm_rate" if is_number:
-            return float(value)
-        case "alerts" if is_number and re.fullmatch(r"\d{1,18}", value):
-            return int(value)
     expected = {"explain": "true or false", "alerts": "a whole number from 0 up"}.get(name, "a number between 0 and 1")
+    match name, value:
+        case "explain", bool():
+            return value
+        case "alerts", str() if re.fullmatch(r"\d{1,18}", value):
+            return int(value)
+        case (("fdr" | "false_alarm_rate"), str()) if re.fullmatch(r"[\d.]{1,40}(e-\d{1,3})?", value, re.IGNORECASE):
+            with suppress(ValueError):
+                return float(value)
     raise DataError(f"{BODY} has {shorten(value)} as {name!r} in 'params'. Give {expected}.")
 
 
