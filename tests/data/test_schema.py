@@ -476,6 +476,22 @@ def test_one_frequent_text_is_proposed_as_a_marker_of_missing_cells():
     Schema.learn(frame_of(c=["other" if value == "?" else value for value in many]))  # a level: no warning
 
 
+@pytest.mark.parametrize("levels, proposed", [("ab?", "?"), ("+-", None), ("ab", None)])
+def test_a_sign_without_meaning_among_texts_is_proposed_as_a_marker_of_missing_cells(levels, proposed):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Schema.learn(frame_of(c=[levels[k % len(levels)] for k in range(N)], x=np.arange(N) ** 2))
+    said = [str(warning.message) for warning in caught]
+    assert said == (
+        [
+            f"'{proposed}' stands in 20 of 60 cells of 'c'; if it marks a missing cell, say --missing '{proposed}' "
+            f"(missing=['{proposed}'] in Python)."
+        ]
+        if proposed
+        else []
+    )
+
+
 @pytest.mark.parametrize("strays", [7, N])
 def test_text_with_many_words_is_not_nearly_numbers(strays):
     Schema.learn(frame_of(c=["word"] * strays + [str(k % 7) for k in range(N - strays)]))

@@ -249,6 +249,42 @@ def test_lines_before_the_names_are_skipped(read, text):
     assert {name: found[name].tolist() for name in found} == {"a": [1, 2], "b": ["x", "y"]}
 
 
+LINES = "1,2.5,a,2024-01-01\n2,3.5,b,2024-01-02\n3,,c,2024-01-03\n4,5.5,d,2024-01-04\n"
+UNITS = {
+    "two units": "mm,kg/m2,,",
+    "with text beside them": "mm,°C,name,UTC",
+    "one in brackets": ",[kg],,",
+    "percent": "(mm),%,-,-",
+}
+
+
+@pytest.mark.parametrize("units", UNITS.values(), ids=UNITS)
+def test_a_row_of_units_is_skipped_and_said(read, units):
+    with pytest.warns(DataWarning, match=r"The first row of .*table.csv' has units \(.*\) and is skipped"):
+        found = read(f"x,y,n,d\n{units}\n{LINES}")
+    pd.testing.assert_frame_equal(found, read(f"x,y,n,d\n{LINES}"))
+
+
+def test_a_row_of_units_and_numbers_is_named_and_read(read):
+    with pytest.warns(DataWarning, match=r"has text \('mm', 'kg'\) in columns of numbers. If these are units, remove"):
+        assert len(read("x,y,z\nmm,kg,1\n" + "1,2,3\n" * 4)) == 5
+
+
+@pytest.mark.parametrize("row", ["?,?,a,", "unknown,n.a.,a,", "1,text,a,", "5,6,kg,", ",,mm,"], ids=str)
+def test_other_first_rows_are_rows(read, row):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read(f"x,y,n,d\n{row}\n{LINES}")) == 5
+
+
+def test_a_row_of_units_in_a_sheet_is_skipped_and_said(tmp_path):
+    frame = pd.DataFrame({"x": ["mm", *range(9)], "y": ["kg", *np.arange(9) / 2]})
+    frame.to_excel(tmp_path / "table.xlsx", index=False)
+    with pytest.warns(DataWarning, match=r"has units \('mm', 'kg'\) and is skipped"):
+        found = read_table(tmp_path / "table.xlsx")
+    assert found["x"].tolist() == list(range(9))
+
+
 def test_names_may_begin_with_a_hash(read):
     assert list(read("#chrom,start\n1,2\n3,4\n").columns) == ["#chrom", "start"]
 

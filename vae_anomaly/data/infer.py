@@ -59,6 +59,7 @@ MARKERS = frozenset(  # what people write in a cell that has no value, in lower 
     + ("none", "null", "unknown", "unk", "missing", "undefined", "not available", "not applicable", "no data")
 )
 
+SIGNS = frozenset(("?", "??", "-", "--", "---", "n.a.", "n.a", "#value!"))  # those that are no words
 Name = str | int
 Kinds = Mapping[Name, str]
 NO_KINDS: Kinds = MappingProxyType({})
@@ -388,7 +389,10 @@ def _unreadable_as(asked: str, values: Values) -> tuple[str, np.ndarray]:
 
 
 def _markers(values: Values) -> list[str]:
-    """A sentence that proposes the most frequent text of a column of numbers or dates as a marker of missing cells."""
+    """A sentence that proposes a text of a column as a marker of missing cells.
+
+    It is the most frequent text among numbers or dates, or a sign without meaning, such as "?", among texts.
+    """
     n_values, fewest = int(values.series.notna().sum()), 3
     if values.is_category:
         return []
@@ -400,10 +404,19 @@ def _markers(values: Values) -> list[str]:
         frequent = count >= fewest and count > 0.01 * n_values and count > len(texts) / 2
         others_few = are_few(len(texts) - count, n_values - count)
         if frequent and others_few and (are_few(count, n_values) or text.strip().lower() in MARKERS):
-            quoted = f"'{shorten(text)}'"
-            where = f"{quoted} stands in {count:,} of {len(values.series):,} cells of {values.name!r}, else {kind}"
-            return [f"{where}; if it marks a missing cell, say --missing {quoted} (missing=[{quoted}] in Python)."]
-    return []
+            return [_proposal(values, text, count, f", else {kind}")]
+    indices, distinct = values.factors
+    signs = {text: k for k, text in enumerate(distinct) if isinstance(text, str) and text.strip().lower() in SIGNS}
+    counts = {text: int(np.sum(indices == k)) for text, k in signs.items()}
+    text, count = max(counts.items(), key=lambda pair: pair[1], default=("", 0))
+    is_level = text == "-" and "+" in distinct  # its opposite
+    return [_proposal(values, text, count, "")] if count >= fewest and not is_level else []
+
+
+def _proposal(values: Values, text: str, count: int, others: str) -> str:
+    quoted = f"'{shorten(text)}'"
+    where = f"{quoted} stands in {count:,} of {len(values.series):,} cells of {values.name!r}{others}"
+    return f"{where}; if it marks a missing cell, say --missing {quoted} (missing=[{quoted}] in Python)."
 
 
 def _learn_number_columns(

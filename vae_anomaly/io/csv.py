@@ -19,7 +19,7 @@ import pyarrow.csv as pa_csv
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
-from vae_anomaly.io.notation import Notation, find_notation
+from vae_anomaly.io.notation import Notation, find_notation, is_row_of_units
 from vae_anomaly.io.pieces import Progress, rows_per_piece
 from vae_anomaly.io.source import ByteSource, FileOptions, Reader, decompressed, first_bytes, kept_on_disk
 
@@ -150,7 +150,8 @@ class DelimitedText:
         while n_before < len(lines) and _is_comment(lines[n_before:], delimiter):
             n_before += 1
         header, n_lines = _header(lines[n_before:], delimiter)
-        records = _records(lines[n_before + n_lines :], delimiter)
+        n_lines += n_before
+        records = _records(lines[n_lines:], delimiter)
         first = records[0] if records else []
         repeated = [name for name, count in Counter(header).items() if count > 1 and name]
         if repeated:
@@ -158,8 +159,10 @@ class DelimitedText:
         names = [name or f"Unnamed: {number}" for number, name in enumerate(header)]
         length = sum(map(len, lines)) // len(lines)
         notation = find_notation(self.name, names, records, self.options, delimiter)
+        if is_row_of_units(self.name, names, records, notation):
+            n_lines += _header(lines[n_lines:], delimiter)[1]
         spare = len(first) > len(names)
-        head = _Head(names, delimiter, notation, n_before, n_before + n_lines, has_spare=spare, line_length=length)
+        head = _Head(names, delimiter, notation, n_lines, has_spare=spare, line_length=length)
         if len(first) > len(names) + 1:
             self.__dict__["_head"] = head
             raise self._too_many_fields(1, len(first))
@@ -245,14 +248,13 @@ class _Head:
     """
     What the first lines show.
 
-    ``n_before`` lines come before the column names, and ``n_lines`` before the first row. ``has_spare`` is True if rows
-    end in a delimiter and the column names do not; ``line_length`` is in characters.
+    ``n_lines`` come before the first row. ``has_spare`` is True if rows end in a delimiter and the column names do not;
+    ``line_length`` is in characters.
     """
 
     names: list[str]
     delimiter: str
     notation: Notation
-    n_before: int
     n_lines: int
     has_spare: bool
     line_length: int

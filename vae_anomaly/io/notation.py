@@ -5,6 +5,7 @@ whole and in pieces gives the same values.
 """
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import shorten
+from vae_anomaly.data.infer import MARKERS
+from vae_anomaly.errors import DataError, DataWarning
+from vae_anomaly.formatting import listed, shorten
 from vae_anomaly.io.source import FileOptions
 
 Name = str | int
@@ -50,6 +52,8 @@ DATES = [  # of clear order, each with its parts in ISO 8601
 ]
 DAY_FIRST = rf"^{DAY}[/-]{MONTH}[/-]{YEAR}{TIME}$", r"\3-\2-\1T\4"
 MONTH_FIRST = rf"^{MONTH}[/-]{DAY}[/-]{YEAR}{TIME}$", r"\3-\1-\2T\4"
+UNIT = re.compile(r"\s*[\[(]?[^\d\s,;][^,;]{0,11}[\])]?\s*")
+FEWEST_RECORDS = 4  # that show units
 AFTERNOON = re.compile(r"(\d{1,2})(:\d{2}(?::\d{2})?)\s?([aApP])\.?[mM]\.?$")
 MAY_BE_DATE = r"^\s*\d{1,2}[/-]\d{1,2}[/-]\d{4}"
 
@@ -318,6 +322,39 @@ def find_notation(
             by_column[name] = column
         _refuse_contradiction(f"Column {name!r} of {source}", options, signs[name], order, cells, column)
     return replace(whole, by_column=by_column)
+
+
+def is_row_of_units(source: str, names: Sequence[Name], records: Sequence[Sequence[str]], notation: Notation) -> bool:
+    """
+    Whether the first record plainly holds the units of columns of numbers, and is no row; says so in a warning.
+
+    It does if it has no number where all others have one, but text such as ``mm`` in at least two columns, or ``[kg]``
+    in one. If it has both, the warning says what to do.
+    """
+    if len(records) < FEWEST_RECORDS or not any(map(_is_unit, records[0])):
+        return False
+    units, n_numbers = [], 0
+    for name, first, *cells in zip(names, *records, strict=False):
+        own = notation.of(name)
+        others = own.present(pa.array(cells, pa.string())).drop_null()
+        if len(others) and own.numbers(others).values is not None:
+            present = own.present(pa.array([first])).drop_null()
+            units += [first] if _is_unit(first) else []
+            n_numbers += len(present) > 0 and own.numbers(present).values is not None
+    shown = f"({listed(map(repr, units[:3]))})"
+    if units and not n_numbers and (len(units) > 1 or units[0].strip()[0] in "[("):
+        warnings.warn(f"The first row of {source} has units {shown} and is skipped.", DataWarning, stacklevel=5)
+        return True
+    if len(units) > 1 or (units and not n_numbers):
+        message = f"The first row of {source} has text {shown} in columns of numbers"
+        warnings.warn(f"{message}. If these are units, remove the row.", DataWarning, stacklevel=5)
+    return False
+
+
+def _is_unit(text: str) -> bool:
+    """Whether a cell may be a unit such as ``mm``, ``[kg/m2]`` or ``%``, and no marker of a missing cell."""
+    known = text in MISSING or text.strip().lower() in MARKERS
+    return not known and UNIT.fullmatch(text) is not None and re.search(r"[^\W\d_]|[%°]", text) is not None
 
 
 @dataclass(frozen=True)

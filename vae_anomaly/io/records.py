@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.formatting import counted, listed_names, shorten
-from vae_anomaly.io.notation import Notation, find_notation
+from vae_anomaly.io.notation import Notation, find_notation, is_row_of_units
 from vae_anomaly.io.pieces import Progress, rows_per_piece
 from vae_anomaly.io.source import ByteSource, FileOptions, StoredFile, decompressed, kept_on_disk
 
@@ -174,9 +174,15 @@ class Spreadsheet(_OneOfSeveral):
         """The rows, each of full width."""
         return [[*row, *[""] * len(self.names)][: len(self.names)] for row in self._rows[1:]]
 
+    @cached_property
+    def _values(self) -> list[list[Any]]:
+        """The rows without one of units."""
+        texts = [[_text(cell, self.notation.decimal) for cell in row] for row in self._filled[:_SNIFFED]]
+        return self._filled[is_row_of_units(self.name, self.names, texts, self.notation) :]
+
     def read(self) -> Any:
         """All rows, an arrow table of text."""
-        return _as_text(self._filled, self.names, self.notation.decimal)
+        return _as_text(self._values, self.names, self.notation.decimal)
 
     def pieces(self, progress: Progress) -> Iterator[Any]:
         """Rows in pieces, arrow tables of text."""
