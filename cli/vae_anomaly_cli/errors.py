@@ -1,4 +1,6 @@
-"""Errors as messages and exit statuses: 0 done, 1 error in the data or the model, 2 wrong usage, 130 interrupted.
+"""Errors as messages and exit statuses: 0 done, 1 error in the data or the model, 2 wrong usage.
+
+An interrupted command exits with 130, one that was terminated by SIGTERM with 143; neither leaves anything behind.
 
 Status 3 is no error: `monitor` has found drift, or `score --fail-if-anomalies` anomalies.
 """
@@ -6,7 +8,9 @@ Status 3 is no error: `monitor` has found drift, or `score --fail-if-anomalies` 
 import functools
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +24,28 @@ FOUND = 3
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+@contextmanager
+def termination_as_ctrl_c() -> Iterator[None]:
+    """Have SIGTERM raise an error, so that temporary files and locks are removed; not if it is ignored or handled."""
+
+    def terminate(_number: int, _frame: object) -> NoReturn:
+        raise Terminated
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def user_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -40,7 +66,7 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
         except MemoryError as error:
             end("error: there is not enough memory for these rows; use fewer at a time.", 1, error)
         except KeyboardInterrupt as error:
-            end("interrupted", 130, error)
+            end("interrupted", 143 if isinstance(error, Terminated) else 130, error)
 
     return wrapper
 

@@ -24,6 +24,7 @@ from vae_anomaly_cli.commands import (
     traverse,
     update,
 )
+from vae_anomaly_cli.errors import termination_as_ctrl_c
 
 EPILOG = """Examples:
 
@@ -112,4 +113,5 @@ app.add_typer(plot.app, name="plot", rich_help_panel="Pictures")
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line with the given arguments, or with those of the process."""
-    app(args=args, prog_name="vae-anomaly")
+    with termination_as_ctrl_c():
+        app(args=args, prog_name="vae-anomaly")

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from vae_anomaly.errors import DataError, OutputError
 from vae_anomaly.io import atomic as files
@@ -85,6 +86,39 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     root = os.path.dirname(os.path.dirname(os.path.abspath(files.__file__)))
     subprocess.run([sys.executable, "-c", script, str(target)], cwd=root, check=False)
     assert target.read_text() == "old"
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
+    """Killed at the last rename, a writer leaves a file as large as its model."""
+    target = tmp_path / "model.vae"
+    script = (
+        "import os, sys\nimport numpy as np\nfrom vae_anomaly.io.model_file import write_model\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), 9)\nwrite_model(sys.argv[1], {}, {'x': np.zeros(9999)})\n"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.abspath(files.__file__)))
+    subprocess.run([sys.executable, "-c", script, str(target)], cwd=root, check=False)
+    (left,) = os.listdir(tmp_path)
+    assert (tmp_path / left).stat().st_size > 8 * 9999
+    write_model(target, {}, {"x": np.zeros(9)})
+    assert os.listdir(tmp_path) == ["model.vae"]
+
+
+def test_a_writer_at_work_keeps_its_file(tmp_path):
+    target = tmp_path / "model.vae"
+    with whole_file(target) as path:
+        save_file({"x": np.zeros(9)}, path)  # safetensors writes into the file that there is
+        write_model(target, {}, {"x": np.ones(9)})
+        with claimed(target, "busy"):
+            assert path.exists()
+    assert sorted(os.listdir(tmp_path)) == ["model.vae"]
+
+
+def test_a_link_in_place_of_a_leftover_is_not_followed(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / f".out.csv.{'0' * 24}.tmp").symlink_to(tmp_path / "victim")
+    with whole_file(tmp_path / "out.csv") as path:
+        path.write_text("new")
+    assert (tmp_path / "victim").read_text() == "precious"
 
 
 def test_two_writers_do_not_mix(tmp_path):
@@ -260,7 +294,6 @@ def test_on_a_disk_without_locks_claims_do_not_exclude_each_other(tmp_path, monk
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.filterwarnings("ignore:flock not supported")  # filelock from 3.24 on locks there in another way
 def test_a_system_without_flock_can_be_written_to(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(38, "Function not implemented")
@@ -282,6 +315,30 @@ def test_a_lock_that_cannot_be_made_is_an_error_in_a_sentence(tmp_path, monkeypa
     ):
         pytest.fail("the link was followed")
     assert victim.read_text() == "precious"
+
+
+def test_a_hard_link_at_the_name_of_a_lock_loses_nothing(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    os.link(victim, tmp_path / ".out.csv.lock")
+    with claimed(tmp_path / "out.csv", "it is busy"):
+        assert victim.read_text() == "precious"
+    assert os.listdir(tmp_path) == ["victim"]
+
+
+def test_a_claim_ends_though_a_forked_process_has_inherited_it(tmp_path):
+    with claimed(tmp_path / "out.csv", "it is busy"):
+        ends, stays = os.pipe()
+        if (child := os.fork()) == 0:
+            os.close(stays)
+            os.read(ends, 1)
+            os._exit(0)
+    try:
+        with claimed(tmp_path / "out.csv", "it is busy"):
+            pass
+    finally:
+        os.close(stays)
+        os.waitpid(child, 0)
 
 
 def test_claiming_a_device_does_nothing():

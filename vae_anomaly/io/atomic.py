@@ -1,19 +1,21 @@
 """Output files appear complete or not at all, and one process at a time may claim a file name."""
 
 import errno
+import fcntl
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from glob import escape
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
 from vae_anomaly.errors import OutputError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class DiskFullError(OutputError):
@@ -26,7 +28,8 @@ def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
     Private temporary path next to ``path``, which replaces it when the block ends without an error.
 
     An existing file keeps its permissions, and stays unchanged if the block fails. A symbolic link remains a link: the
-    file that it leads to is replaced. Devices and pipes (``/dev/stdout``) are written directly.
+    file that it leads to is replaced. Devices and pipes (``/dev/stdout``) are written directly. First, what killed
+    writers of the file left behind is removed.
 
     Raises
     ------
@@ -37,9 +40,9 @@ def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
         yield Path(path)
         return
     target = resolved(Path(path))
-    temporary = _temporary_path(target)
+    remove_leftovers(target)
+    temporary, descriptor, mode = _create(target)
     try:
-        mode = _create(temporary, target)
         yield temporary
         move_into_place(temporary, target, mode)
     except OSError as error:
@@ -48,6 +51,7 @@ def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @contextmanager
@@ -70,35 +74,66 @@ def claimed(path: str | PathLike[str], busy: str) -> Iterator[None]:
     OutputError
         If the file is claimed already, or the folder is missing or write-protected.
     """
-    from filelock import FileLock, Timeout  # here, because its import would slow the start of every command
-
     if is_special(Path(path)):
         yield
         return
     target = resolved(Path(path))
     lock_file = target.with_name(f".{_tag(target)}.lock")
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(busy) from error
-    except (OSError, NotImplementedError) as error:  # NotImplementedError: ENOSYS in filelock before 3.24
-        without_locks = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
-        if isinstance(error, OSError) and error.errno not in without_locks:
+    while True:
+        try:
+            descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
             raise refused(target, error) from error
+        is_locked = _lock(descriptor)
+        if is_locked is not False and _is_at(lock_file, descriptor):
+            break
+        os.close(descriptor)
+        if is_locked is False:
+            raise OutputError(busy)
     try:
-        if lock.is_locked:
-            remove_leftovers(target)
+        remove_leftovers(target)
         yield
     finally:
         lock_file.unlink(missing_ok=True)  # before the release: afterwards it can be the lock of another process
-        lock.release()
+        if is_locked:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # also if a forked process has the file open
+        os.close(descriptor)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed writers of ``path`` left behind; no writer may be running."""
-    for temporary in path.parent.glob(f".{escape(_tag(path))}.{'[0-9a-f]' * 24}.tmp"):
-        temporary.unlink(missing_ok=True)
+    """Remove the temporary files that killed writers of ``path`` left behind: those that no process has locked."""
+    name = re.compile(rf"\.{re.escape(_tag(path))}\.[0-9a-f]{{24}}\.tmp")
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in [entry for entry in entries if name.fullmatch(entry.name)]:
+            with suppress(OSError):
+                descriptor = os.open(entry.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    if _lock(descriptor):
+                        os.unlink(entry.path)
+                finally:
+                    os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open file until it is closed; False if another process has locked it, None on a disk without locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        return None
+    return True
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """True if the open file still has this name."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return os.path.samestat(found, os.fstat(descriptor))
 
 
 def is_special(path: Path) -> bool:
@@ -129,16 +164,15 @@ def resolved(path: Path) -> Path:
 
 def final_mode(target: Path) -> int:
     """Permissions of the existing file, or those that the system gives to a new one."""
-    probe = _temporary_path(target)
-    try:
-        return _create(probe, target)
-    finally:
-        probe.unlink(missing_ok=True)
+    probe, descriptor, mode = _create(target)
+    probe.unlink(missing_ok=True)
+    os.close(descriptor)
+    return mode
 
 
 def move_into_place(temporary: Path, target: Path, mode: int) -> None:
     """Replace ``target`` by a temporary file, after its permissions are set and its content is safely on the disk."""
-    descriptor = os.open(temporary, os.O_RDONLY)
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
@@ -156,23 +190,25 @@ def refused(target: Path, error: OSError) -> OutputError:
     return OutputError(f"Cannot write {str(target)!r}: {fault}")
 
 
-def _create(temporary: Path, target: Path) -> int:
-    """Create a temporary file that only its owner can read; returns the permissions that ``target`` is to have."""
+def _create(target: Path) -> tuple[Path, int, int]:
+    """Create a temporary file that only its owner can read.
+
+    Returns its path, its descriptor, which locks it, and the permissions that ``target`` is to have.
+    """
     old = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else None
-    try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if old is None else 0o600)
-    except OSError as error:
-        raise refused(target, error) from error
-    try:
-        new = stat.S_IMODE(os.fstat(descriptor).st_mode)  # 0o666 without the bits of the umask
-        os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
-    return new if old is None else old
-
-
-def _temporary_path(target: Path) -> Path:
-    return target.with_name(f".{_tag(target)}.{secrets.token_hex(12)}.tmp")
+    while True:
+        temporary = target.with_name(f".{_tag(target)}.{secrets.token_hex(12)}.tmp")
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
+        try:
+            descriptor = os.open(temporary, flags, 0o666 if old is None else 0o600)
+        except OSError as error:
+            raise refused(target, error) from error
+        if _lock(descriptor) is not False and _is_at(temporary, descriptor):
+            break
+        os.close(descriptor)  # between the two calls another writer took it for a leftover
+    new = stat.S_IMODE(os.fstat(descriptor).st_mode)  # 0o666 without the bits of the umask
+    os.fchmod(descriptor, 0o600)
+    return temporary, descriptor, new if old is None else old
 
 
 def _tag(target: Path) -> str:
