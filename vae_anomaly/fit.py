@@ -28,6 +28,7 @@ from vae_anomaly.config import (
     resolve_device,
     resolve_precision,
 )
+from vae_anomaly.data.columns import NumberColumn
 from vae_anomaly.data.infer import NO_KINDS, kinds_of
 from vae_anomaly.data.parse import as_array, as_frame, as_missing, column_names, is_frame
 from vae_anomaly.data.pixels import PixelSchema
@@ -377,8 +378,9 @@ def measure(
     if outstanding is not None:
         scorer = replace(scorer, outstanding=outstanding)
         cell_nats, charges = scorer.cell_nats(some), missing.charged_nats(some)
-        outstanding = outstanding.learned(cell_nats, charges, scores)
-        excess = outstanding.excess(cell_nats, charges)
+        is_number = np.array([isinstance(column, NumberColumn) for column in schema.columns])
+        outstanding = outstanding.learned(some, cell_nats, charges, scores, is_number)
+        excess = outstanding.excess(some, cell_nats, charges)
         z = scorer.tensor(replace(scorer, vae=outstanding.vae).encode(some))
         scorer, scores, most = (
             replace(scorer, outstanding=outstanding),

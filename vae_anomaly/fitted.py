@@ -63,6 +63,7 @@ class ReferenceRows:
 
 
 MISSING = "means", "weights", "curves", "charges"  # arrays of `MissingCells` in a file
+OUTSTANDING = "usual", "repeated"  # of `OutstandingCells`
 OF_ARRAYS = "float64", "mixed"  # how columns of an array are stored; "mixed" where it was asked for as text
 MOST_ROW_BYTES = 2**30
 LARGER, FEW_WEIGHTS = (
@@ -142,10 +143,8 @@ class FittedModel(TableForm):
         if scorer.outstanding is not None:
             weights = {f"cells.vae.{name}": tensor for name, tensor in scorer.outstanding.vae.state_dict().items()}
             tensors |= {name: tensor.to(self.weight_type).cpu().numpy() for name, tensor in weights.items()}
-            tensors["cells.usual"], tensors["cells.unit"] = (
-                scorer.outstanding.usual,
-                np.array([scorer.outstanding.unit]),
-            )
+            tensors |= {f"cells.{name}": getattr(scorer.outstanding, name) for name in OUTSTANDING}
+            tensors["cells.unit"] = np.array([scorer.outstanding.unit])
         tensors["latents"] = np.array(astuple(self.latents))
         tensors["extent"] = self.ranges
         tensors["reference.cells"], tensors["reference.scores"] = self.reference.cells, self.reference.scores
@@ -222,9 +221,11 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
             means=torch.tensor(tensors["exemplars.codes"], dtype=score_type, device=device),
         )
     columns = np.array([cell.column for cell in schema.cells])
+    first_cells = np.unique(columns, return_index=True)[1]
     if thorough is not None:
-        usual, unit = np.array(tensors["cells.usual"]), float(tensors["cells.unit"][0])
-        outstanding = OutstandingCells(vaes["cells.vae"], columns, usual, unit)
+        arrays = {name: np.array(tensors[f"cells.{name}"]) for name in OUTSTANDING}
+        unit = float(tensors["cells.unit"][0])
+        outstanding = OutstandingCells(vaes["cells.vae"], columns, first_cells, **arrays, unit=unit)
     return FittedModel(
         schema=schema,
         inputs=inputs,
@@ -238,9 +239,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
             torch.tensor(tensors["noise"], dtype=score_type, device=device),
             exemplars,
             leave_one_out=documents.truth(document, "leave_one_out"),
-            missing=MissingCells(
-                np.unique(columns, return_index=True)[1], *(np.array(tensors[f"missing.{name}"]) for name in MISSING)
-            ),
+            missing=MissingCells(first_cells, *(np.array(tensors[f"missing.{name}"]) for name in MISSING)),
             outstanding=outstanding,
         ),
         latents=LatentSummary(*tensors["latents"].tolist()),
@@ -377,7 +376,8 @@ def _check_arrays(
         wanted |= {f"{name}.{key}": (tuple(tensor.shape), weight_type) for key, tensor in vae.state_dict().items()}
     n_cells, n_columns = len(schema.cells), len(schema.names)
     if len(vaes) > 1:
-        wanted |= {"cells.usual": ((2, n_columns), "float64"), "cells.unit": ((1,), "float64")}
+        wanted |= {"cells.usual": ((3, n_columns), "float64"), "cells.unit": ((1,), "float64")}
+        wanted["cells.repeated"] = ((3, tensors["cells.repeated"].shape[-1]), "float64")
     wanted["noise"] = ((len(tensors["noise"]), architecture.n_components), score_type)
     wanted["latents"] = ((len(fields(LatentSummary)), architecture.n_components), "float64")
     wanted["extent"] = ((2, n_cells), "float64")

@@ -46,21 +46,57 @@ def fitted(dirty):
     return VAEDetector(random_state=0).fit(dirty[0])
 
 
+NO_VALUES = np.zeros((3, 0))
+NO_NUMBERS = np.zeros(2, bool)
+
+
 def test_what_cells_add_is_what_the_formula_says():
+    x = np.arange(10.0).reshape(5, 2)
     nats = np.array([[0.0, 5.0], [1.0, np.nan], [2.0, 5.0], [3.0, 5.0], [100.0, 6.0]])
     charges = np.zeros((5, 2))
     charges[1, 1] = 7.0
     scores = np.array([-4.0, -3.0, -2.0, -1.0, 0.0])
-    cells = OutstandingCells(None, np.array([0, 1]), np.zeros((2, 2)), 0.0).learned(nats, charges, scores)
+    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, scores, NO_NUMBERS)
     assert_allclose(cells.unit, WEIGHT * 1.0)  # from the median, -2, to the first quartile, -3
     charged = np.array([[0, 1, 2, 3, 100], [5, 12, 5, 5, 6]]).T
     assert_allclose(cells.usual[0], [2, 5])
     assert_allclose(cells.usual[1], np.quantile(charged, USUAL, axis=0) - [2, 5] + LEAST_RANGE)
-    few = replace(cells, usual=np.array([[2.0, 5.0], [3.0, 2.0]]))
+    assert_array_equal(cells.repeated, NO_VALUES)
+    few = replace(cells, usual=np.array([[2.0, 5.0], [3.0, 2.0], [0.0, 0.0]]))
     expected = np.zeros((5, 2))
-    expected[4, 0] = 1.5 * (98 / 3 - LIMIT)
-    expected[1, 1] = 1.5 * (7 / 2 - LIMIT)
-    assert_allclose(few.excess(nats, charges), expected)
+    expected[4, 0] = WEIGHT * (98 / 3 - LIMIT)
+    expected[1, 1] = WEIGHT * (7 / 2 - LIMIT)
+    assert_allclose(few.excess(x, nats, charges), expected)
+
+
+def test_values_that_several_rows_hold_are_measured_from_their_own_median():
+    """Column 0 holds 1 in 1,000 rows, 2 in five and 3 in two; the model expects 1 everywhere."""
+    x = np.repeat([[1.0], [2.0], [3.0]], [1000, 5, 2], axis=0)
+    nats = np.repeat([[0.0], [9.0], [9.0]], [1000, 5, 2], axis=0)
+    nats[1004], charges = 30.0, np.zeros((1007, 1))
+    cells = OutstandingCells.of(None, np.array([0])).learned(x, nats, charges, np.arange(1007.0), np.array([False]))
+    assert_array_equal(cells.repeated, [[0, 0], [1, 2], [0, 9]])
+    excess = cells.excess(x, nats, charges)
+    assert_array_equal(np.flatnonzero(excess), [1004, 1005, 1006])
+    assert_allclose(excess[[1004, 1005], 0], cells.unit * (np.array([21.0, 9.0]) / LEAST_RANGE - LIMIT))
+
+
+def test_a_number_costs_more_where_next_to_all_others_stand_in_several_rows():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.choice([4.5, 9.0, 12.0], 1000), rng.normal(size=1000)], 1)
+    x[0] = 5.0
+    x[1] = np.nan
+    nats, charges = np.where(np.isnan(x), np.nan, rng.random((1000, 2))), np.zeros((1000, 2))
+    for is_number in (True, False):
+        mask = np.array([is_number, True])
+        cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, np.arange(1000.0), mask)
+        price = -np.log(2 / 1001) if is_number else 0.0
+        assert_allclose(cells.usual[2], [price, 0.0])
+        excess = cells.excess(x, nats, charges)
+        above = nats[0, 0] + price - cells.usual[0, 0]
+        assert_allclose(excess[0, 0], cells.unit * max(above / cells.usual[1, 0] - LIMIT, 0))
+        assert not excess[1:, 0].any()
+        assert (excess[0, 0] > 0) == is_number
 
 
 def test_scattered_errors_lead_the_ranking(dirty, fitted):

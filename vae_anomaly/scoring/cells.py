@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -12,9 +13,12 @@ from vae_anomaly.model.vae import VAE
 from vae_anomaly.scoring.calibration import flagged_by_tail
 
 USUAL = 0.99  # quantile of a column's nats that is the end of the usual ones
-LIMIT, WEIGHT = 2.0, 1.5  # larger limits find fewer planted errors, larger weights fewer dense anomalies (ADBench)
+LIMIT, WEIGHT = 2.0, 2.0  # larger limits find fewer planted errors, larger weights fewer dense anomalies (ADBench)
 LEAST_RANGE, LEAST_UNIT = 0.1, 0.25  # nats
 FEW = 3  # rows
+REPEATED = 5  # rows that hold a value which is no slip
+SLIPS = 0.003  # fraction of the rows with other values, up to which such a value is a surprise in itself
+MISSING = float(np.finfo(np.float32).min)  # stands for a missing cell among values
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,62 +34,115 @@ class OutstandingCells:
     ``USUAL`` quantile, what exceeds ``LIMIT`` counts ``WEIGHT`` times the upper spread of the anomaly scores (from the
     median to the third quartile). Nearly all cells add 0.
 
+    A value that several rows hold is no slip. Where the model cannot tell when it occurs, all of these rows would stand
+    out, so the nats of such a value are measured from its own median. Where next to all numbers of a column are such
+    values, as prices or rates are, any other number costs the negative logarithm of how often others occur.
+
     Parameters
     ----------
     vae : VAE
         The second model, frozen.
     columns : ndarray
         (cells,) index of the column of each cell.
+    first_cells : ndarray
+        (columns,) index of the first cell of each column.
     usual : ndarray
-        (2, columns): median negative log-likelihood, and the distance to the ``USUAL`` quantile, in nats.
+        (3, columns): median negative log-likelihood, the distance to the ``USUAL`` quantile, and what a number costs
+        that is no repeated value, in nats.
+    repeated : ndarray
+        (3, values): column, value of its first cell, and median negative log-likelihood of the values that at least
+        ``REPEATED`` rows hold, in this order.
     unit : float
         Nats that a cell adds for each such distance beyond the limit.
     """
 
     vae: VAE
     columns: np.ndarray
+    first_cells: np.ndarray
     usual: np.ndarray
+    repeated: np.ndarray
     unit: float
 
     @classmethod
     def of(cls, vae: VAE, columns: np.ndarray) -> Self:
         """Before anything is learned from rows."""
-        return cls(vae, columns, np.zeros((2, columns.max() + 1)), 0.0)
+        first_cells = np.unique(columns, return_index=True)[1]
+        return cls(vae, columns, first_cells, np.zeros((3, len(first_cells))), np.zeros((3, 0)), 0.0)
 
-    def learned(self, nats: np.ndarray, charges: np.ndarray, scores: np.ndarray) -> Self:
+    def learned(
+        self, x: np.ndarray, nats: np.ndarray, charges: np.ndarray, scores: np.ndarray, is_number: np.ndarray
+    ) -> Self:
         """What is usual among training rows.
 
         Parameters
         ----------
+        x : ndarray
+            (rows, cells) encoded rows.
         nats : ndarray
             (rows, columns) negative log-likelihood of their cells, NaN where a cell is missing.
         charges : ndarray
             (rows, columns) nats of cells for being missing or observed.
         scores : ndarray
             (rows,) their scores, before this adds anything.
+        is_number : ndarray
+            (columns,) mask of the columns of plain numbers. Dates are none: they run on.
         """
         known = ~np.isnan(nats).all(0)
         median = np.zeros(nats.shape[1])
         median[known] = np.nanmedian(nats[:, known], axis=0)
-        charged = _charged(nats, charges, median)
+        charged, price = _charged(nats, charges, median), np.zeros(nats.shape[1])
+        keys = self._keys(x)
+        for column in np.flatnonzero(is_number):
+            _, inverse, counts = np.unique(keys[:, column], return_inverse=True, return_counts=True)
+            is_other, is_known = counts[inverse] < REPEATED, keys[:, column] != MISSING
+            frequency = ((is_other & is_known).sum() + 1) / (is_known.sum() + 2)
+            if frequency <= SLIPS:
+                price[column] = -np.log(frequency)
+                charged[is_other & is_known, column] += price[column]
         middle = np.median(charged, 0)
         spread = np.quantile(charged, USUAL, axis=0) - middle + LEAST_RANGE
+        groups = [pd.Series(of_column).groupby(values) for of_column, values in zip(charged.T, keys.T, strict=True)]
+        usual = [group.median()[group.size() >= REPEATED] for group in groups]
         quartile, half = np.quantile(scores, [0.25, 0.5])
-        return replace(self, usual=np.stack([middle, spread]), unit=WEIGHT * max(float(half - quartile), LEAST_UNIT))
+        return replace(
+            self,
+            usual=np.stack([middle, spread, price]),
+            repeated=np.stack(
+                [
+                    np.repeat(np.arange(len(usual)), [len(found) for found in usual]),
+                    np.concatenate([found.index for found in usual]),
+                    np.concatenate(usual),
+                ]
+            ).astype(np.float64),
+            unit=WEIGHT * max(float(half - quartile), LEAST_UNIT),
+        )
 
     def negative_log_likelihood(self, x: Tensor) -> Tensor:
         """Of the cells of each column given the reconstruction, (rows, columns), mean over members; NaN for missing."""
         mean, _ = self.vae.encode(x)
         nats = -self.vae.log_prob(x, mean[None]).mean((0, 1))
         is_in = torch.as_tensor(self.columns[:, None] == np.arange(self.usual.shape[1])).to(nats)
-        first = torch.as_tensor(np.unique(self.columns, return_index=True)[1], device=x.device)
+        first = torch.as_tensor(self.first_cells, device=x.device)
         return (nats @ is_in).masked_fill(x[:, first].isnan(), torch.nan)
 
-    def excess(self, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
+    def excess(self, x: np.ndarray, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""
-        middle, spread = self.usual
-        found: np.ndarray = self.unit * ((_charged(nats, charges, middle) - middle) / spread - LIMIT).clip(0)
+        middle, spread, price = self.usual
+        above, keys = _charged(nats, charges, middle) - middle, self._keys(x)
+        for column in np.flatnonzero((price > 0) | (above > LIMIT * spread).any(0)).tolist():
+            _, values, usual = self.repeated[:, self.repeated[0] == column]
+            if len(values):
+                at = np.searchsorted(values, keys[:, column]).clip(max=len(values) - 1)
+                is_repeated = values[at] == keys[:, column]
+                above[:, column] -= np.where(is_repeated, (usual[at] - middle[column]).clip(0), 0.0)
+                above[:, column] += np.where(is_repeated | (keys[:, column] == MISSING), 0.0, price[column])
+        found: np.ndarray = self.unit * (above / spread - LIMIT).clip(0)
         return found
+
+    def _keys(self, x: np.ndarray) -> np.ndarray:
+        """Values (rows, columns) to compare, in float32, so that the last bits do not count."""
+        keys: np.ndarray = np.nan_to_num(x[:, self.first_cells].astype(np.float32), nan=MISSING)
+        return keys
 
 
 def most_anomalies(excess: np.ndarray, z: Tensor) -> float:

@@ -184,7 +184,7 @@ class Scorer:
     def _excess_of(self, rows: np.ndarray) -> np.ndarray:
         assert self.missing is not None
         assert self.outstanding is not None
-        return self.outstanding.excess(self._cell_nats_of(rows), self.missing.charged_nats(rows))
+        return self.outstanding.excess(rows, self._cell_nats_of(rows), self.missing.charged_nats(rows))
 
     def _cell_nats_of(self, rows: np.ndarray) -> np.ndarray:
         assert self.outstanding is not None

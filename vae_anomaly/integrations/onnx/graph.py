@@ -17,7 +17,7 @@ from vae_anomaly.integrations.onnx.encoding import PixelEncoding, TableEncoding
 from vae_anomaly.model.nearest import NEAREST, ExactSearch
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.scoring.cells import LIMIT, OutstandingCells
+from vae_anomaly.scoring.cells import LIMIT, MISSING, OutstandingCells
 from vae_anomaly.scoring.missing import FRACTIONS, MissingCells
 from vae_anomaly.scoring.scorer import FEW, Exemplars, same_row
 
@@ -98,14 +98,28 @@ class _Outstanding(nn.Module):
         self.vae = vae
         self.vae.complete_all = True
         self.cells = replace(outstanding, vae=vae)
-        self.usual, self.charges = torch.as_tensor(outstanding.usual), torch.as_tensor(missing.charges)
+        self.usual, self.repeated = torch.as_tensor(outstanding.usual), torch.as_tensor(outstanding.repeated)
+        self.charges = torch.as_tensor(missing.charges)
 
     def forward(self, x: Tensor) -> Tensor:
         """Nats (rows,) that are added to the anomaly scores of encoded rows (rows, cells)."""
         nats = self.cells.negative_log_likelihood(x)
-        charges = torch.where(nats.isnan(), self.charges[1], self.charges[0])
-        charged = torch.where(nats.isnan(), self.usual[0], nats) + charges
-        return self.cells.unit * ((charged - self.usual[0]) / self.usual[1] - LIMIT).clamp_min(0).sum(1)
+        is_missing = nats.isnan()
+        middle, spread, price = self.usual
+        above = (
+            torch.where(is_missing, middle, nats) + torch.where(is_missing, self.charges[1], self.charges[0]) - middle
+        )
+        first = x[:, self.cells.first_cells]
+        keys = torch.where(first.isnan(), MISSING, first).float()
+        of_columns = []
+        for column in range(len(middle)):
+            _, values, usual = self.repeated[:, self.repeated[0] == column]
+            is_same = keys[:, column, None] == values.float()
+            is_repeated = is_same.any(1)
+            repeated = (is_same * (usual - middle[column]).clamp_min(0)).sum(1)
+            of_columns.append(repeated - torch.where(is_repeated | is_missing[:, column], 0.0, price[column]))
+        above = above - torch.stack(of_columns, 1)
+        return self.cells.unit * (above / spread - LIMIT).clamp_min(0).sum(1)
 
 
 class _Normal(nn.Module):
