@@ -50,8 +50,8 @@ class OutstandingCells:
         (3, columns): median negative log-likelihood, the distance to the ``USUAL`` quantile, and what a number costs
         that is no repeated value, in nats.
     repeated : ndarray
-        (3, values): column, value of its first cell, and median negative log-likelihood of the values that at least
-        ``REPEATED`` rows hold, in this order.
+        (values, 3): column, value of its first cell and median negative log-likelihood of the values that at least
+        ``REPEATED`` rows hold, in the order of columns and values.
     unit : float
         Nats that a cell adds for each such distance beyond the limit.
     """
@@ -67,7 +67,7 @@ class OutstandingCells:
     def of(cls, vae: VAE, columns: np.ndarray) -> Self:
         """Before anything is learned from rows."""
         first_cells = np.unique(columns, return_index=True)[1]
-        return cls(vae, columns, first_cells, np.zeros((3, len(first_cells))), np.zeros((3, 0)), 0.0)
+        return cls(vae, columns, first_cells, np.zeros((3, len(first_cells))), np.zeros((0, 3)), 0.0)
 
     def learned(
         self, x: np.ndarray, nats: np.ndarray, charges: np.ndarray, scores: np.ndarray, is_number: np.ndarray
@@ -107,10 +107,10 @@ class OutstandingCells:
         return replace(
             self,
             usual=np.stack([middle, spread, price]),
-            repeated=np.stack(
+            repeated=np.column_stack(
                 [
-                    np.repeat(np.arange(len(usual)), [len(found) for found in usual]),
-                    np.concatenate([found.index for found in usual]),
+                    np.repeat(np.arange(len(usual)), [len(of_column) for of_column in usual]),
+                    np.concatenate([of_column.index for of_column in usual]),
                     np.concatenate(usual),
                 ]
             ).astype(np.float64),
@@ -130,7 +130,7 @@ class OutstandingCells:
         middle, spread, price = self.usual
         above, keys = _charged(nats, charges, middle) - middle, self._keys(x)
         for column in np.flatnonzero((price > 0) | (above > LIMIT * spread).any(0)).tolist():
-            _, values, usual = self.repeated[:, self.repeated[0] == column]
+            _, values, usual = self.repeated[self.repeated[:, 0] == column].T
             if len(values):
                 at = np.searchsorted(values, keys[:, column]).clip(max=len(values) - 1)
                 is_repeated = values[at] == keys[:, column]

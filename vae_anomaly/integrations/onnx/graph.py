@@ -113,7 +113,7 @@ class _Outstanding(nn.Module):
         keys = torch.where(first.isnan(), MISSING, first).float()
         of_columns = []
         for column in range(len(middle)):
-            _, values, usual = self.repeated[:, self.repeated[0] == column]
+            _, values, usual = self.repeated[self.repeated[:, 0] == column].T
             is_same = keys[:, column, None] == values.float()
             is_repeated = is_same.any(1)
             repeated = (is_same * (usual - middle[column]).clamp_min(0)).sum(1)
