@@ -20,8 +20,9 @@ from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.formatting import listed_names, shorten
 from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained
 from vae_anomaly.io.csv import DelimitedText
+from vae_anomaly.io.notation import Name, Notation
 from vae_anomaly.io.source import FileOptions, KeptStream, compression_of
-from vae_anomaly.io.text import Name, Notation, known_frame
+from vae_anomaly.io.text import known_frame
 from vae_anomaly.scoring.decide import FlaggingRule
 
 BODY = "The request body"
