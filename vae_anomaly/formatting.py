@@ -255,3 +255,8 @@ def tick_label(value: float, _position: object = None) -> str:
 def _without_zeros(digits: str) -> str:
     """Digits without zeros at the end of the decimals."""
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def without_password(source: str) -> str:
+    """The name of a file, or the URL of a database without its password."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", source)

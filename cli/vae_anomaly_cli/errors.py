@@ -19,6 +19,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import typer
 
 from vae_anomaly.errors import DeviceError, OutputError, VaeAnomalyError
+from vae_anomaly.formatting import without_password
 
 FOUND = 3
 
@@ -106,7 +107,7 @@ def naming(source: str) -> Iterator[None]:
     except (DeviceError, OutputError):
         raise
     except VaeAnomalyError as error:
-        name = "standard input" if source == "-" else source
+        name = "standard input" if source == "-" else without_password(source)
         as_path = re.escape(str(Path(name)))  # a folder loses the slash at its end
         if re.search(rf"(^|['\"/]){as_path}(?!\w)", str(error), re.IGNORECASE):  # not just any word of the message
             raise

@@ -42,6 +42,7 @@ TABLE_OPTIONS = {
     "encoding": "--encoding",
     "missing": "--missing",
     "table": "--table",
+    "query": "--query",
     "decimal": "--decimal",
     "thousands": "--thousands",
     "day_first": "--dayfirst",
@@ -60,6 +61,7 @@ class Reading:
     encoding: str
     missing: list[str] | None
     table: str | None
+    query: str | None
     decimal: str | None
     thousands: str | None
     day_first: bool | None
@@ -76,6 +78,7 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
         "encoding": (options.Encoding, "utf-8"),
         "missing": (options.Missing, None),
         "table": (options.TableName, None),
+        "query": (options.Query, None),
         "decimal": (options.Decimal, None),
         "thousands": (options.Thousands, None),
         "day_first": (options.DayFirst, None),

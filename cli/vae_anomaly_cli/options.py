@@ -100,8 +100,8 @@ Table = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="Table: CSV, JSON, Excel, ODS, Parquet, Feather or SQLite, detected by content, also compressed; - is "
-        "standard input.",
+        help="Table: CSV, JSON, Excel, ODS, Parquet, Feather, SQLite or DuckDB, detected by content, also compressed; "
+        "- is standard input; or the URL of a database.",
         show_default=False,
     ),
 ]
@@ -126,8 +126,8 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="Table: CSV, JSON, Excel, ODS, Parquet, Feather or SQLite, detected by content, also compressed; - is "
-        "standard input. Or images: a folder, an image file, or an IDX file.",
+        help="Table: CSV, JSON, Excel, ODS, Parquet, Feather, SQLite or DuckDB, detected by content, also compressed; "
+        "- is standard input; or the URL of a database. Or images: a folder, an image file, or an IDX file.",
         show_default=False,
     ),
 ]
@@ -686,6 +686,16 @@ TableName = Annotated[
         "--table",
         metavar="NAME",
         help="Sheet of a spreadsheet, or table of a database, with more than one.",
+        rich_help_panel=READING,
+        show_default=False,
+    ),
+]
+Query = Annotated[
+    str | None,
+    typer.Option(
+        "--query",
+        metavar="SQL",
+        help="Query whose rows are read from a database, FILE or a URL, which is opened for reading only.",
         rich_help_panel=READING,
         show_default=False,
     ),

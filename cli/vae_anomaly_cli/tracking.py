@@ -7,6 +7,7 @@ import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from vae_anomaly.formatting import without_password
 from vae_anomaly_cli.output import remark
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def _is_wanted(track: bool, experiment: str | None, run_name: str | None, requir
 
 
 def _source(file: str) -> str | None:
+    if "://" in file:
+        return without_password(file)
     return None if file == "-" else os.path.abspath(file)
 
 

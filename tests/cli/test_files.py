@@ -1,6 +1,8 @@
 """Files as people have them, at the command line."""
 
 import csv
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -60,3 +62,16 @@ def test_options_that_the_file_contradicts_are_one_sentence(cli, exports):
 @pytest.mark.parametrize("options", [["--decimal", ";"], ["--thousands", "ab"]], ids=str)
 def test_a_sign_that_is_none_is_wrong_usage(cli, exports, options):
     assert cli("score", exports[0], *options).status == 2
+
+
+def test_rows_of_a_query_are_scored_as_those_of_a_file(cli, csv, model, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "base.db")) as connection:
+        pd.read_csv(csv).to_sql("people", connection, index=False)
+    query = "SELECT weight, height, colour FROM people ORDER BY rowid"
+    for how in ([], ["--stream"]):
+        found = cli("score", tmp_path / "base.db", "--query", query, "--model", model, *how)
+        assert figures(found.out) == figures(cli("score", csv, "--model", model).out)
+    assert cli("score", csv, "--query", query, "--model", model).status == 1
+    ended = cli("score", "postgresql+nothing://me:secret@host/name", "--table", "t", "--model", model)
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "secret" not in ended.err

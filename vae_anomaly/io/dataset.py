@@ -33,7 +33,8 @@ class Dataset:
     Parameters
     ----------
     source
-        A file, a folder of tables, a pattern such as ``"logs/*.parquet"``, a list of files, or "-" for standard input.
+        A file, a folder of tables, a pattern such as ``"logs/*.parquet"``, a list of files, the URL of a database, or
+        "-" for standard input.
         All files must have the same columns, in any order. The files of a folder or a pattern are sorted by name,
         ``part-2`` before ``part-10``; names that begin with a dot or an underscore are ignored.
         Alternatively a frame, a list of frames, or a function without parameters that returns a new iterator of frames
@@ -43,7 +44,7 @@ class Dataset:
     missing
         Texts in files that mark a missing cell, such as ``"?"``, besides those of `pandas.read_csv`. In frames, replace
         them by NaN.
-    table, decimal, thousands, day_first
+    table, query, decimal, thousands, day_first
         As in `read_table`.
 
     Attributes
@@ -80,6 +81,7 @@ class Dataset:
         encoding: str = "utf-8",
         missing: str | Sequence[str] = (),
         table: str | None = None,
+        query: str | None = None,
         decimal: str | None = None,
         thousands: str | None = None,
         day_first: bool | None = None,
@@ -90,6 +92,7 @@ class Dataset:
                 encoding=encoding,
                 missing=missing,
                 table=table,
+                query=query,
                 decimal=decimal,
                 thousands=thousands,
                 day_first=day_first,

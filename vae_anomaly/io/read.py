@@ -17,11 +17,12 @@ from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
 from vae_anomaly.io.csv import DelimitedText, ends_in_delimiter
+from vae_anomaly.io.database import DatabaseTable, duckdb_table, is_url, sqlite_table, url_table
 from vae_anomaly.io.notation import Name, Notation
 from vae_anomaly.io.parquet import MAGIC, ParquetTable, joint_categories, with_missing
 from vae_anomaly.io.pieces import Progress
-from vae_anomaly.io.records import FEATHER, SPREADSHEETS, SQLITE, FeatherTable, JsonRecords, Spreadsheet, SqliteTable
-from vae_anomaly.io.source import STANDARD_INPUT, ByteSource, FileOptions, byte_source, first_bytes, kept_in_memory
+from vae_anomaly.io.records import FEATHER, SPREADSHEETS, FeatherTable, JsonRecords, Spreadsheet
+from vae_anomaly.io.source import STANDARD_INPUT, FileOptions, byte_source, first_bytes, kept_in_memory
 from vae_anomaly.io.text import (
     TextColumn,
     known_frame,
@@ -33,10 +34,11 @@ from vae_anomaly.io.text import (
 )
 
 TypedFile = ParquetTable | FeatherTable  # whose columns have types
-TextFile = DelimitedText | JsonRecords | Spreadsheet | SqliteTable  # whose cells are text
+TextFile = DelimitedText | JsonRecords | Spreadsheet | DatabaseTable  # whose cells are text
 Rows = Iterator[tuple[pd.DataFrame, pd.DataFrame, str | None]]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".jsonl", ".ndjson", ".json", ".xlsx", ".ods", ".feather")
+SQLITE, DUCKDB = b"SQLite format 3\0", b"DUCK"
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 UNREAD = {  # first bytes of formats that are not read, and what a person does
     b"\x89HDF": ("an HDF5 file", "pandas.read_hdf"),
@@ -62,6 +64,7 @@ def read_table(
     encoding: str = "utf-8",
     missing: str | Sequence[str] = (),
     table: str | None = None,
+    query: str | None = None,
     decimal: str | None = None,
     thousands: str | None = None,
     day_first: bool | None = None,
@@ -73,14 +76,17 @@ def read_table(
     ----------
     source
         A file, or "-" for standard input: delimited text with a line of column names, Parquet, Feather, JSON lines or
-        an array of JSON records, a sheet of Excel or ODS (the extra ``excel``), or a table of an SQLite database; also
-        compressed with gzip, zstd, bzip2, xz or zip. The format is recognised by the content.
+        an array of JSON records, a sheet of Excel or ODS (the extra ``excel``), or a database in SQLite or DuckDB (the
+        extra ``databases``); also compressed with gzip, zstd, bzip2, xz or zip. The format is recognised by the
+        content. Or the URL of a database, such as ``"postgresql://host/name"`` (the same extra and a driver).
     encoding
         Encoding of text that has no byte-order mark.
     missing
         Texts that mark a missing cell, such as ``"?"``, besides those of `pandas.read_csv`.
     table
         Sheet of a spreadsheet, or table of a database, with more than one.
+    query
+        Query whose rows to read from a database, which is opened for reading only.
     decimal, thousands
         Decimal sign of numbers in text, "." or ",", and the sign between thousands; by default as the file shows.
     day_first
@@ -98,7 +104,13 @@ def read_table(
         the remedy.
     """
     options = FileOptions.of(
-        encoding=encoding, missing=missing, table=table, decimal=decimal, thousands=thousands, day_first=day_first
+        encoding=encoding,
+        missing=missing,
+        table=table,
+        query=query,
+        decimal=decimal,
+        thousands=thousands,
+        day_first=day_first,
     )
     return read_whole(source, options).frame
 
@@ -184,7 +196,7 @@ def as_known(frame: pd.DataFrame, reading: Mapping[Name, str]) -> pd.DataFrame:
 
 def read_whole(source: str | PathLike[str], options: FileOptions = FileOptions()) -> WholeTable:  # noqa: B008 (frozen)
     """Read a table, to be had in types that fit its cells, in those of a fit, or as it stands in the file."""
-    stored = _stored_table(kept_in_memory(byte_source(source)), options)
+    stored = _stored_table(source, options, keeps=True)
     read = stored.read()
     whole: WholeTable = WholeText(read, stored) if isinstance(stored, TextFile) else WholeFrame(read)
     if not len(read):
@@ -194,7 +206,7 @@ def read_whole(source: str | PathLike[str], options: FileOptions = FileOptions()
 
 def is_pattern(source: str | PathLike[str]) -> bool:
     """Whether a name is a pattern such as ``logs/*.csv``, and no file has this name."""
-    return re.search(r"[*?\[]", str(source)) is not None and not os.path.lexists(source)
+    return re.search(r"[*?\[]", str(source)) is not None and not is_url(source) and not os.path.lexists(source)
 
 
 def holds_tables(folder: Path) -> bool:
@@ -268,7 +280,9 @@ class FilesSource:
     @cached_property
     def files(self) -> list[str]:
         """File names; empty for standard input."""
-        return [] if self._source == STANDARD_INPUT else [str(path) for path in table_files(self._source)]
+        if self._source == STANDARD_INPUT:
+            return []
+        return [self._source] if is_url(self._source) else [str(path) for path in table_files(self._source)]
 
     @property
     def n_bytes(self) -> int | None:
@@ -321,7 +335,7 @@ class FilesSource:
     def _tables(self) -> list[TypedFile | TextFile]:
         """The files, which all have the same format and columns."""
         names = self.files or [STANDARD_INPUT]
-        tables = [_stored_table(byte_source(name), self._options) for name in names]
+        tables = [_stored_table(name, self._options) for name in names]
         for table in tables[1:]:
             _check_same_columns(tables[0], table)
         return tables
@@ -381,17 +395,24 @@ def _no_rows(name: str, columns: Iterable[object]) -> DataError:
     return DataError(f"{name} has column names but no rows: {listed_names(columns)}. Add rows.")
 
 
-def _stored_table(source: ByteSource, options: FileOptions) -> TypedFile | TextFile:
-    """The file in the format that its first bytes show."""
+def _stored_table(name: str | PathLike[str], options: FileOptions, *, keeps: bool = False) -> TypedFile | TextFile:
+    """The database at a URL, or the file in the format that its first bytes show; a pipe can be kept in memory."""
+    if is_url(name):
+        return url_table(str(name), options)
+    source = kept_in_memory(byte_source(name)) if keeps else byte_source(name)
     head = first_bytes(source)
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for magic, (kind, remedy) in UNREAD.items():
         if start.startswith(magic):
             raise DataError(f"{source.name} is {kind}, which is not read. Convert it to CSV or Parquet, with {remedy}.")
+    if head.startswith(SQLITE):
+        return sqlite_table(source, options)
+    if head[8:].startswith(DUCKDB):
+        return duckdb_table(source, options)
+    if options.query is not None:
+        raise DataError(f"{source.name} is no database, so --query (query=) does not apply.")
     if head.startswith(SPREADSHEETS):
         return Spreadsheet(source, options)
-    if head.startswith(SQLITE):
-        return SqliteTable(source, options)
     if options.table is not None:
         raise DataError(f"{source.name} has one table, so --table {options.table!r} (table=) does not apply.")
     if head.startswith(MAGIC):

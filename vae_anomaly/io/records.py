@@ -6,13 +6,12 @@ model reads its columns in the same way.
 
 import io
 import json
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from datetime import date, datetime, time
+from decimal import Decimal
 from functools import cached_property
 from itertools import chain, islice
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -21,12 +20,11 @@ from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.formatting import counted, listed_names, shorten
 from vae_anomaly.io.notation import Notation, find_notation, is_row_of_units
 from vae_anomaly.io.pieces import Progress, rows_per_piece
-from vae_anomaly.io.source import ByteSource, FileOptions, StoredFile, decompressed, kept_on_disk
+from vae_anomaly.io.source import ByteSource, FileOptions, decompressed, kept_on_disk
 
-_SNIFFED = 1_000  # records that name the columns
-_AT_ONCE = 2**12  # records
+SNIFFED = 1_000  # records that name the columns
+AT_ONCE = 2**12  # records
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # Excel's and ODS; Excel's before 2007
-SQLITE = b"SQLite format 3\0"
 FEATHER = (b"ARROW1", b"FEA1")
 
 
@@ -52,29 +50,29 @@ class JsonRecords:
     def notation(self) -> Notation:
         """How values in quotes are written."""
         rows = [[record.get(name) for name in self.names] for record in self._first]
-        return _notation_of(self.name, self.names, rows, self.options)
+        return notation_of(self.name, self.names, rows, self.options)
 
     @cached_property
     def _first(self) -> list[dict[str, Any]]:
-        return [record for _, record in islice(self._records(Progress()), _SNIFFED)]
+        return [record for _, record in islice(self._records(Progress()), SNIFFED)]
 
     def read(self) -> Any:
         """All rows, an arrow table of text."""
-        return pa.concat_tables([_as_text([], self.names), *self._tables(Progress())])
+        return pa.concat_tables([as_text([], self.names), *self._tables(Progress())])
 
     def pieces(self, progress: Progress) -> Iterator[Any]:
         """Rows in pieces, arrow tables of text; ``progress`` is updated with the bytes read."""
-        return _of_size(self._tables(progress), self.names)
+        return of_size(self._tables(progress), self.names)
 
     def _tables(self, progress: Progress) -> Iterator[Any]:
         records, known = self._records(progress), set(self.names)
-        while some := list(islice(records, _AT_ONCE)):
+        while some := list(islice(records, AT_ONCE)):
             for number, record in some:
                 if unknown := [key for key in record if key not in known]:
-                    message = f"record {number:,} has {listed_names(unknown)}, which the first {_SNIFFED:,} lack"
+                    message = f"record {number:,} has {listed_names(unknown)}, which the first {SNIFFED:,} lack"
                     raise DataError(f"{self.name}: {message}. Add the keys to the first record, with null.")
             rows = [[record.get(name) for name in self.names] for _, record in some]
-            yield _as_text(rows, self.names, self.notation.decimal)
+            yield as_text(rows, self.names, self.notation.decimal)
 
     def _records(self, progress: Progress) -> Iterator[tuple[int, dict[str, Any]]]:
         with decompressed(self.source, progress) as stream:
@@ -108,8 +106,8 @@ class JsonRecords:
             raise DataError(f"{self.name} is not JSON: {where} cannot be parsed. Write one record a line.") from error
 
 
-class _OneOfSeveral:
-    """One table of a file with several."""
+class Spreadsheet:
+    """A sheet of an Excel or ODS file, by default the only one with cells."""
 
     def __init__(self, source: ByteSource, options: FileOptions) -> None:
         self.name = source.name
@@ -118,13 +116,9 @@ class _OneOfSeveral:
         self._source = source
         self._table = options.table
 
-    def kept(self) -> Self:
-        """The table itself, which can be read more than once."""
+    def kept(self) -> "Spreadsheet":
+        """The sheet itself, which can be read more than once."""
         return self
-
-
-class Spreadsheet(_OneOfSeveral):
-    """A sheet of an Excel or ODS file, by default the only one with cells."""
 
     @cached_property
     def _rows(self) -> list[list[Any]]:
@@ -167,7 +161,7 @@ class Spreadsheet(_OneOfSeveral):
     @cached_property
     def notation(self) -> Notation:
         """How values in cells of text are written."""
-        return _notation_of(self.name, self.names, self._filled[:_SNIFFED], self.options)
+        return notation_of(self.name, self.names, self._filled[:SNIFFED], self.options)
 
     @cached_property
     def _filled(self) -> list[list[Any]]:
@@ -177,73 +171,17 @@ class Spreadsheet(_OneOfSeveral):
     @cached_property
     def _values(self) -> list[list[Any]]:
         """The rows without one of units."""
-        texts = [[_text(cell, self.notation.decimal) for cell in row] for row in self._filled[:_SNIFFED]]
+        texts = [[_text(cell, self.notation.decimal) for cell in row] for row in self._filled[:SNIFFED]]
         return self._filled[is_row_of_units(self.name, self.names, texts, self.notation) :]
 
     def read(self) -> Any:
         """All rows, an arrow table of text."""
-        return _as_text(self._values, self.names, self.notation.decimal)
+        return as_text(self._values, self.names, self.notation.decimal)
 
     def pieces(self, progress: Progress) -> Iterator[Any]:
         """Rows in pieces, arrow tables of text."""
-        yield from _of_size([self.read()], self.names)
+        yield from of_size([self.read()], self.names)
         progress.here = self.size or 0
-
-
-class SqliteTable(_OneOfSeveral):
-    """A table or view of an SQLite file, by default the only one."""
-
-    @cached_property
-    def _query(self) -> str:
-        with self._connected() as connection:
-            found = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")
-            tables = [name for (name,) in found if not name.startswith("sqlite_")]
-        if self._table is None and len(tables) != 1:
-            held = f"{counted(len(tables), 'tables')}: {listed_names(tables)}"
-            raise DataError(f"{self.name} has {held}. Name one: --table NAME (table= in Python).")
-        chosen = tables[0] if self._table is None else self._table
-        if chosen not in tables:
-            raise DataError(f"{self.name} has no table {chosen!r}. It has: {listed_names(tables)}.")
-        quoted = chosen.replace('"', '""')  # one of the file's own names
-        return f'SELECT * FROM "{quoted}"'
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Column names."""
-        with self._connected() as connection:
-            return [column[0] for column in connection.execute(self._query).description]
-
-    @cached_property
-    def notation(self) -> Notation:
-        """How values in cells of text are written."""
-        with self._connected() as connection:
-            rows = connection.execute(self._query).fetchmany(_SNIFFED)
-        return _notation_of(self.name, self.names, rows, self.options)
-
-    def read(self) -> Any:
-        """All rows, an arrow table of text."""
-        return pa.concat_tables([_as_text([], self.names), *self._tables()])
-
-    def pieces(self, progress: Progress) -> Iterator[Any]:
-        """Rows in pieces, arrow tables of text."""
-        yield from _of_size(self._tables(), self.names)
-        progress.here = self.size or 0
-
-    def _tables(self) -> Iterator[Any]:
-        with self._connected() as connection:
-            rows = connection.execute(self._query)
-            while some := rows.fetchmany(_AT_ONCE):
-                yield _as_text(some, self.names, self.notation.decimal)
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        if not isinstance(self._source, StoredFile):
-            raise DataError(f"{self.name} is an SQLite database, which cannot be read from a pipe. Name its file.")
-        try:
-            with closing(sqlite3.connect(f"{self._source.path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise DataError(f"{self.name} cannot be read as an SQLite database: {error}.") from error
 
 
 class FeatherTable:
@@ -293,9 +231,9 @@ class FeatherTable:
         progress.here = self.size or 0
 
 
-def _of_size(tables: Iterable[Any], names: list[str]) -> Iterator[Any]:
+def of_size(tables: Iterable[Any], names: list[str]) -> Iterator[Any]:
     """The rows of tables, again in pieces."""
-    held = _as_text([], names)
+    held = as_text([], names)
     for table in tables:
         held = pa.concat_tables([held, table])
         rows = rows_per_piece(len(names), max(1, held.nbytes // max(1, len(held))))
@@ -310,13 +248,13 @@ class _Number(str):
     """The text of a number that is not in quotes."""
 
 
-def _notation_of(source: str, names: list[str], rows: Sequence[Sequence[Any]], options: FileOptions) -> Notation:
+def notation_of(source: str, names: list[str], rows: Sequence[Sequence[Any]], options: FileOptions) -> Notation:
     """How cells of text are written; numbers and dates that are no text show nothing."""
     texts = [[cell if type(cell) is str else "" for cell in row] for row in rows]
     return find_notation(source, names, texts, options)
 
 
-def _as_text(rows: Sequence[Sequence[Any]], names: list[str], decimal: str = ".") -> Any:
+def as_text(rows: Sequence[Sequence[Any]], names: list[str], decimal: str = ".") -> Any:
     """Rows as columns of text, in which numbers have the decimal sign of the cells that are text."""
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
     columns = [pa.array([_text(cell, decimal) for cell in column], pa.string()) for column in cells]
@@ -335,6 +273,8 @@ def _text(cell: Any, decimal: str = ".") -> str:
         case float():
             whole = cell.is_integer() and abs(cell) < 2**53
             return str(int(cell)) if whole else repr(cell).replace(".", decimal)
+        case Decimal():
+            return str(cell).replace(".", decimal)
         case datetime():
             return cell.isoformat() if cell.time() != time() else cell.date().isoformat()
         case date():

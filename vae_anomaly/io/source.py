@@ -44,6 +44,8 @@ class FileOptions:
         Texts that mark a missing cell.
     table
         Sheet, or table of a database.
+    query
+        Query of a database.
     decimal, thousands
         Signs of numbers: the decimal sign, and the one between thousands.
     day_first
@@ -53,6 +55,7 @@ class FileOptions:
     encoding: str = "utf-8"
     missing: tuple[str, ...] = ()
     table: str | None = None
+    query: str | None = None
     decimal: str | None = None
     thousands: str | None = None
     day_first: bool | None = None
@@ -61,6 +64,8 @@ class FileOptions:
     def of(cls, *, missing: str | Sequence[str] = (), **others: Any) -> "FileOptions":
         """Options as users give them; a DataError if a sign is none."""
         options = cls(missing=(missing,) if isinstance(missing, str) else tuple(missing), **others)
+        if options.table is not None and options.query is not None:
+            raise DataError("--table (table=) and --query (query=) exclude one another. Leave out one.")
         if options.decimal not in (None, ".", ","):
             raise DataError(f"The decimal sign is '.' or ',', not {options.decimal!r}.")
         sign = options.thousands

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vae_anomaly.formatting import without_password
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.errors import FOUND, naming, refuse_given, refuse_several, user_errors
@@ -219,7 +220,7 @@ def score(
         remark_rule(detector, rule, flagged, total, nouns, quiet=quiet)
     if as_json:
         threshold = None if any(value is not None for value in rule.values()) else -float(detector.offset_)
-        facts = {"input": file, "model": model, "output": output, "rows": total, "flagged": flagged}
+        facts = {"input": without_password(file), "model": model, "output": output, "rows": total, "flagged": flagged}
         print_json({**facts, "threshold": threshold, **rule})
     report_run(tracker, quiet=quiet)
     if fail_if_anomalies and flagged:
