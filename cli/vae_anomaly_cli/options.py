@@ -164,7 +164,7 @@ TableOut = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="File to write: .csv, .tsv, .parquet, .jsonl or .xlsx; - writes CSV to standard output.",
+        help="File to write: .csv, .tsv, .parquet, .jsonl, .xlsx or .ods; - writes CSV to standard output.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -175,8 +175,8 @@ SamplesOut = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="File to write: .csv, .tsv, .parquet, .jsonl or .xlsx, or .png for a grid of images; - writes CSV to "
-        "standard output.",
+        help="File to write: .csv, .tsv, .parquet, .jsonl, .xlsx or .ods, or .png for a grid of images; - writes "
+        "CSV to standard output.",
         rich_help_panel=ROWS,
         show_default=False,
     ),
@@ -318,8 +318,8 @@ TraversalOut = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="File to write: a table (.csv, .tsv, .parquet, .jsonl, .xlsx) or a picture (.png, .svg, .pdf); - writes "
-        "CSV to standard output.",
+        help="File to write: a table (.csv, .tsv, .parquet, .jsonl, .xlsx, .ods) or a picture (.png, .svg, .pdf); - "
+        "writes CSV to standard output.",
         rich_help_panel=ROWS,
         show_default=False,
     ),

@@ -48,6 +48,17 @@ def as_excel(path):
     texts.to_excel(path, index=False, engine="openpyxl")
 
 
+def as_ods(path):
+    write_table(FRAME.assign(id=FRAME["id"].astype(str)), path)
+
+
+def as_duckdb(path):
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect(str(path)) as connection:
+        connection.register("frame", FRAME.assign(flag=FRAME["flag"].map({True: "True", False: "False"})))
+        connection.execute('CREATE TABLE "a ""b""" AS SELECT * FROM frame')
+
+
 def as_sqlite(path):
     connection = sqlite3.connect(path)
     FRAME.assign(flag=FRAME["flag"].map({True: "True", False: "False"})).to_sql('a "b"', connection, index=False)
@@ -63,7 +74,9 @@ WRITERS = {
     "lines.jsonl.gz": as_json_lines,
     "array.json": as_json_array,
     "book.xlsx": as_excel,
+    "book.ods": as_ods,
     "base.db": as_sqlite,
+    "base.duckdb": as_duckdb,
     "frame.feather": as_feather,
 }
 

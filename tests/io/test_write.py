@@ -5,7 +5,9 @@ import io
 import json
 import sys
 import types
+import zipfile
 from decimal import Decimal
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -233,13 +235,42 @@ def test_excel_files_read_back_and_run_no_formula(tmp_path):
     assert load_workbook(tmp_path / "out.xlsx").active["D2"].data_type == "s"
 
 
-def test_excel_refuses_more_rows_than_a_sheet_holds(tmp_path, monkeypatch):
+@pytest.mark.parametrize("suffix", [".xlsx", ".ods"])
+def test_more_rows_than_a_sheet_holds_are_refused(tmp_path, monkeypatch, suffix):
     monkeypatch.setattr("vae_anomaly.io.write._MOST_SHEET_ROWS", 3)
-    with pytest.raises(DataError, match="An Excel sheet holds 2 rows. Write CSV"):
-        write_table(FRAME, tmp_path / "out.xlsx")
+    with pytest.raises(DataError, match="A sheet holds 2 rows. Write CSV"):
+        write_table(FRAME, tmp_path / f"out{suffix}")
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES[:5] + [".xlsx", ".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst"])
+def test_ods_files_read_back(tmp_path):
+    texts = ["=1+1", "a <b> & 'c'", "  two  spaces ", "two\nlines", "\x00 is not in XML", None]
+    frame = pd.DataFrame({"n": [1, -2, 3, 4, 5, 6], "x": [0.1, None, 1e300, -2.5e-9, 3, 4], "text": texts})
+    frame["truth"] = [True, False] * 3
+    write_table(frame, tmp_path / "out.ods")
+    found = read_table(tmp_path / "out.ods")
+    expected = frame.assign(text=[text and text.replace("\x00", "\N{REPLACEMENT CHARACTER}") for text in texts])
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    with zipfile.ZipFile(tmp_path / "out.ods") as archive:
+        assert archive.infolist()[0].filename == "mimetype"
+        ElementTree.fromstring(archive.read("content.xml"))
+    before = (tmp_path / "out.ods").read_bytes()
+    write_table(frame, tmp_path / "out.ods")
+    assert (tmp_path / "out.ods").read_bytes() == before
+
+
+KEPT = ["+49 30 123-456", "+49 (0)30/1234", "-5", "-1.234,56 €", "-12 %", "- 3", "-", "+1", "(555) 123-4567", "-07:30"]
+QUOTED = ["=1+1", "+cmd|' /C calc'!A0", "-A1", "-2+3*cmd", "@SUM(A1)", "\t=1", "+49 30 x123", "-=1"]
+
+
+def test_text_that_calls_nothing_stands_in_csv_as_it_is(tmp_path):
+    write_table(pd.DataFrame({"text": [*KEPT, *QUOTED]}), tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        found = [cell for (cell,) in csv.reader(file)][1:]
+    assert found == [*KEPT, *(f"'{text}" for text in QUOTED)]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES[:5] + [".xlsx", ".ods", ".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst"])
 def test_pieces_make_the_same_table(tmp_path, suffix):
     appender = Appender(tmp_path / f"pieces{suffix}")
     pieces = [appender.encode(FRAME.iloc[:2], is_first=True), appender.encode(FRAME.iloc[2:], is_first=False)]
@@ -254,7 +285,7 @@ def test_pieces_make_the_same_table(tmp_path, suffix):
 
 
 def _lines(path):
-    if path.suffix in (".parquet", ".xlsx"):
+    if path.suffix in (".parquet", ".xlsx", ".ods"):
         return read_table(path).to_csv(index=False).splitlines()
     with pa.input_stream(path, compression="detect") as stream:
         return stream.read().splitlines()

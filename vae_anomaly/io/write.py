@@ -1,4 +1,4 @@
-"""Write tables as CSV, TSV, Parquet, JSON lines or Excel, in one go or in pieces, also compressed."""
+"""Write tables as CSV, TSV, Parquet, JSON lines, Excel or ODS, in one go or in pieces, also compressed."""
 
 import csv
 import gzip
@@ -6,11 +6,13 @@ import io
 import json
 import re
 import sys
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pandas as pd
@@ -28,12 +30,30 @@ _FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".xlsx": "xlsx",
+    ".ods": "ods",
 }
-_WHOLE = ("parquet", "xlsx")  # files that cannot be extended or compressed
-
+_SHEETS = ("xlsx", "ods")
+_WHOLE = ("parquet", *_SHEETS)  # files that cannot be extended or compressed
 
 _MOST_SHEET_ROWS, _LONGEST_CELL = 2**20, 32_767  # of Excel
-_NOT_IN_EXCEL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_NOT_IN_SHEETS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_HARMLESS = re.compile(  # numbers, amounts and telephone numbers: without letters, nothing can be called
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-][\d\s()\[\].,:/'%$€£¥-]*"
+)
+_SPACES = re.compile(r"^ +|(?<= ) +| +$", re.MULTILINE)  # which XML would drop
+_ODS_TYPE = "application/vnd.oasis.opendocument.spreadsheet"
+_ODS_MANIFEST = f"""<?xml version="1.0" encoding="UTF-8"?>
+<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0" manifest:version="1.2">
+<manifest:file-entry manifest:full-path="/" manifest:version="1.2" manifest:media-type="{_ODS_TYPE}"/>
+<manifest:file-entry manifest:full-path="content.xml" manifest:media-type="text/xml"/>
+</manifest:manifest>
+"""
+_ODS_START = """<?xml version="1.0" encoding="UTF-8"?>
+<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
+ xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"
+ xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" office:version="1.2">
+<office:body><office:spreadsheet><table:table table:name="scores">"""
+_ODS_END = "</table:table></office:spreadsheet></office:body></office:document-content>"
 
 
 def write_table(frame: pd.DataFrame, target: str | PathLike[str], *, file_format: str | None = None) -> None:
@@ -48,8 +68,8 @@ def write_table(frame: pd.DataFrame, target: str | PathLike[str], *, file_format
     target
         A file, or "-" for standard output.
     file_format
-        "csv", "tsv", "parquet", "jsonl" or "xlsx" (the extra ``excel``); by default the format of the file's suffix,
-        and CSV on standard output. A text format is compressed if ``.gz`` or ``.zst`` follows its suffix.
+        "csv", "tsv", "parquet", "jsonl", "ods" or "xlsx" (the extra ``excel``); by default the format of the file's
+        suffix, and CSV on standard output. A text format is compressed if ``.gz`` or ``.zst`` follows its suffix.
 
     Raises
     ------
@@ -112,10 +132,10 @@ class Appender:
         return bytes(encoded.getvalue())
 
     def convert(self, draft: Path, target: Path) -> None:
-        """Write the Parquet or Excel file from its draft."""
-        if self._format == "xlsx":
+        """Write the Parquet file or the sheet from its draft."""
+        if self._format in _SHEETS:
             with pa.OSFile(str(draft), "rb") as source, target.open("wb") as stream:
-                _write_sheet((table.to_pandas() for table in _tables_of(source)), stream)
+                _write_sheet((table.to_pandas() for table in _tables_of(source)), stream, self._format)
             return
         group_rows = 2**18
         with pa.OSFile(str(draft), "rb") as source:
@@ -180,7 +200,7 @@ def _without_formula(value: Any) -> Any:
     """The value, with a leading apostrophe if it is a text that a spreadsheet would run."""
     if not isinstance(value, str) or not re.match(r"[=+\-@\t\r]", value):
         return value
-    return value if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value) else f"'{value}"
+    return value if _HARMLESS.fullmatch(value) else f"'{value}"
 
 
 def _float_texts(series: pd.Series) -> pd.Series:
@@ -230,38 +250,96 @@ def _write_json_lines(frame: pd.DataFrame, stream: BinaryIO, _header: bool) -> N
 
 
 def _write_excel(frame: pd.DataFrame, stream: BinaryIO, _header: bool) -> None:
-    _write_sheet([frame], stream)
+    _write_sheet([frame], stream, "xlsx")
 
 
-def _write_sheet(frames: Iterable[pd.DataFrame], stream: BinaryIO) -> None:
+def _write_ods(frame: pd.DataFrame, stream: BinaryIO, _header: bool) -> None:
+    _write_sheet([frame], stream, "ods")
+
+
+def _write_sheet(frames: Iterable[pd.DataFrame], stream: BinaryIO, file_format: str) -> None:
     """Write frames below one another; no text is a formula."""
+    {"xlsx": _write_excel_rows, "ods": _write_ods_rows}[file_format](_sheet_rows(frames), stream)
+
+
+def _sheet_rows(frames: Iterable[pd.DataFrame]) -> Iterator[list[Any]]:
+    """Rows of texts, numbers, truth values and None, the column names first; DataError if a sheet cannot hold them."""
+    n_rows = 0
+    for frame in frames:
+        if not n_rows:
+            yield [_sheet_value(str(name)) for name in frame.columns]
+        n_rows += len(frame)
+        if n_rows >= _MOST_SHEET_ROWS:
+            raise DataError(f"A sheet holds {_MOST_SHEET_ROWS - 1:,} rows. Write CSV or Parquet instead.")
+        for row in zip(*(_json_values(series) for _, series in frame.items()), strict=True):
+            yield [_sheet_value(value) for value in row]
+
+
+def _sheet_value(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return _NOT_IN_SHEETS.sub("\N{REPLACEMENT CHARACTER}", value)[:_LONGEST_CELL]
+
+
+def _write_excel_rows(rows: Iterable[list[Any]], stream: BinaryIO) -> None:
     try:
         from openpyxl import Workbook
         from openpyxl.cell import WriteOnlyCell
     except ImportError as error:
         raise MissingExtraError(
-            'Excel files need the extra: pip install "vae-anomaly[excel]". Or write CSV.'
+            'Excel files need the extra: pip install "vae-anomaly[excel]". Or write ODS or CSV.'
         ) from error
     book = Workbook(write_only=True)
-    sheet, n_rows = book.create_sheet("scores"), 0
+    sheet = book.create_sheet("scores")
 
     def cell(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        text = WriteOnlyCell(sheet, _NOT_IN_EXCEL.sub("\N{REPLACEMENT CHARACTER}", value)[:_LONGEST_CELL])
+        text = WriteOnlyCell(sheet, value)
         text.data_type = "s"
         return text
 
-    for frame in frames:
-        if not n_rows:
-            sheet.append([cell(str(name)) for name in frame.columns])
-        n_rows += len(frame)
-        if n_rows >= _MOST_SHEET_ROWS:
-            sheet.close()
-            raise DataError(f"An Excel sheet holds {_MOST_SHEET_ROWS - 1:,} rows. Write CSV or Parquet instead.")
-        for row in zip(*(_json_values(series) for _, series in frame.items()), strict=True):
+    try:
+        for row in rows:
             sheet.append([cell(value) for value in row])
+    except DataError:
+        sheet.close()
+        raise
     book.save(stream)
+
+
+def _write_ods_rows(rows: Iterable[list[Any]], stream: BinaryIO) -> None:
+    def part(name: str) -> zipfile.ZipInfo:  # without the time, so that the same table gives the same bytes
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_STORED if name == "mimetype" else zipfile.ZIP_DEFLATED
+        return info
+
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(part("mimetype"), _ODS_TYPE)  # the first, and not compressed: it identifies the format
+        archive.writestr(part("META-INF/manifest.xml"), _ODS_MANIFEST)
+        with archive.open(part("content.xml"), "w", force_zip64=True) as content:
+            content.write(_ODS_START.encode())
+            for row in rows:
+                cells = "".join(map(_ods_cell, row))
+                content.write(f"<table:table-row>{cells}</table:table-row>".encode("utf-8", "backslashreplace"))
+            content.write(_ODS_END.encode())
+
+
+def _ods_cell(value: Any) -> str:
+    match value:
+        case None:
+            return "<table:table-cell/>"
+        case bool():
+            shown = str(value).lower()
+            kind = f'office:value-type="boolean" office:boolean-value="{shown}"'
+        case int() | float():
+            shown = repr(value)
+            kind = f'office:value-type="float" office:value="{shown}"'
+        case _:
+            kind = 'office:value-type="string"'
+            shown = _SPACES.sub(lambda found: f'<text:s text:c="{len(found[0])}"/>', escape(value))
+            shown = shown.replace("\t", "<text:tab/>").replace("\n", "</text:p><text:p>")
+    return f"<table:table-cell {kind}><text:p>{shown}</text:p></table:table-cell>"
 
 
 def _json_values(series: pd.Series) -> list[Any]:
@@ -284,4 +362,5 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, BinaryIO, bool], None]] = {  # frame
     "parquet": _write_parquet,
     "jsonl": _write_json_lines,
     "xlsx": _write_excel,
+    "ods": _write_ods,
 }
