@@ -117,6 +117,11 @@ class DelimitedText:
                 yield self._named(rows.rest(names), rows)
             except pa.ArrowInvalid as error:
                 self._explain(error, rows)
+            except csv.Error as error:  # only short rows are read in this way
+                fault = f"fewer fields than column names and a cell of more than {csv.field_size_limit():,} characters"
+                raise DataError(
+                    f"{self.name} has a row with {fault}. Complete the row, or shorten the cell."
+                ) from error
         if not rows.has_ended:
             line = self._line_of(rows.n_rows)
             raise DataError(f"{self.name} has a quote in line {line} that is never closed. Close it, or double it.")

@@ -27,7 +27,7 @@ from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import shorten
 from vae_anomaly.integrations.mlflow.flavor import Predictor
-from vae_anomaly.integrations.mlflow.requests import READERS, Request, TooManyRowsError, joined
+from vae_anomaly.integrations.mlflow.requests import READERS, Request, Size, TooManyRowsError, joined
 
 TOGETHER_BYTES = 2**16  # of waiting requests that are scored together
 ENCODED_AT_ONCE = 1_000  # rows of an answer; json lets no other thread run meanwhile
@@ -118,7 +118,9 @@ class _Scores:
         self.detector = detector
         self.limits = limits
         self.token = token
-        self.most_columns = 2 * detector.n_features_in_ + 1_000
+        self.size = Size(
+            limits.rows, columns=2 * detector.n_features_in_ + 1_000
+        )  # others than the model's are ignored
         self._thread = ThreadPoolExecutor(1, "scores")
         self._waiting: deque[tuple[Callable[[], Request], int, asyncio.Future[bytes]]] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -140,7 +142,7 @@ class _Scores:
         try:
             await self._receive(request, chunks)
             body = b"".join(chunks)
-            scores = await self._scores(lambda: read(body, self.limits.rows, self.most_columns), len(body))
+            scores = await self._scores(lambda: read(body, self.size), len(body))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         finally:

@@ -7,13 +7,14 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import DataError, RowError
@@ -64,13 +65,35 @@ def joined(requests: Sequence[Request]) -> Request:
     return Request(pa.concat_tables([request.cells for request in requests]), requests[0].notation, requests[0].options)
 
 
+@dataclass(frozen=True)
+class Size:
+    """Most rows and columns of a request."""
+
+    rows: int
+    columns: int
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse too many rows."""
+        if rows > self.rows:
+            raise TooManyRowsError(f"{BODY} has more than {self.rows:,} rows. Send fewer at a time.")
+
+    def check_parts(self, parts: int) -> None:
+        """Refuse far too many lines or objects, before a parser makes an object of each."""
+        self.check_rows(parts // 4 - 250)
+
+    def check_columns(self, columns: int) -> None:
+        """Refuse too many columns."""
+        if columns > self.columns:
+            raise DataError(f"{BODY} has more than {self.columns:,} columns. Send those of the model.")
+
+
 class TooManyRowsError(DataError):
     """The rows of a request are more than the server takes at a time."""
 
 
-def read_csv(body: bytes, most_rows: int, most_columns: int) -> Request:
+def read_csv(body: bytes, most: Size) -> Request:
     """Read delimited text with a line of column names, in UTF-8."""
-    _check_parts(max(body.count(b"\n"), body.count(b"\r")), most_rows)
+    most.check_parts(max(body.count(b"\n"), body.count(b"\r")))
     try:
         body.decode()
     except UnicodeDecodeError as error:
@@ -79,28 +102,28 @@ def read_csv(body: bytes, most_rows: int, most_columns: int) -> Request:
     if compression_of(io.BufferedReader(io.BytesIO(body))) is not None:  # a few bytes can become any number
         raise DataError(f"{BODY} is compressed. Send it as it is.")
     for text_line in islice(io.TextIOWrapper(io.BytesIO(body), "utf-8"), _SNIFFED):  # before a name is an object
-        _check_width(max(map(text_line.count, ",;\t|")), most_columns)
+        most.check_columns(max(map(text_line.count, ",;\t|")))
     text = DelimitedText(KeptStream(io.BytesIO(body), BODY, len(body)), FileOptions())
     cells = text.read()
     if not len(cells):
         raise DataError(f"{BODY} has column names but no rows: {listed_names(text.names)}. Add rows.")
-    _check_rows(len(cells), most_rows)
+    most.check_rows(len(cells))
     return Request(cells, text.notation)
 
 
-def read_json(body: bytes, most_rows: int, most_columns: int) -> Request:
+def read_json(body: bytes, most: Size) -> Request:
     """Read rows in one of MLflow's forms, and ``params``."""
-    _check_parts(body.count(b"[") + body.count(b"{"), most_rows)
-    document = _parsed(body)
+    most.check_parts(body.count(b"[") + body.count(b"{"))
+    document = _parsed(body, most)
     forms = [name for name in FORMS if isinstance(document, dict) and name in document]
     if len(forms) != 1:
         found = f"has {' and '.join(forms)}" if forms else "has none"
         raise DataError(f"{BODY} must be a JSON object with exactly one of {', '.join(FORMS)}; it {found}.")
     options = _options(document.get("params"))
-    names, columns = _READERS[forms[0]](document[forms[0]], forms[0], most_columns)
+    names, columns = _READERS[forms[0]](document[forms[0]], forms[0], most)
     if not columns or not len(columns[0]):
         raise DataError(f"{BODY} has no rows in {forms[0]!r}. Add rows.")
-    _check_rows(len(columns[0]), most_rows)
+    most.check_rows(len(columns[0]))
     try:
         arrays = [_texts(name, values) for name, values in zip(names, columns, strict=True)]
         return Request(pa.table(arrays, names=names), options=options)
@@ -113,14 +136,22 @@ def _as_it_stands(number: str) -> str:
     return number
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes, most: Size) -> Any:
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        most.check_columns(len(pairs))
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+            raise DataError(f"{BODY} has names more than once in an object: {listed_names(repeated)}. Rename them.")
+        return found
+
     try:
         return json.loads(
             body,
             parse_float=_as_it_stands,
             parse_int=_as_it_stands,
             parse_constant=lambda name: None if name == "NaN" else name,
-            object_pairs_hook=_object,
+            object_pairs_hook=members,
         )
     except RecursionError as error:
         raise DataError(f"{BODY} is nested too deeply. A cell holds one value.") from error
@@ -131,51 +162,43 @@ def _parsed(body: bytes) -> Any:
         raise DataError(f"{BODY} is not valid JSON: {where}. Correct it.") from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-        raise DataError(f"{BODY} has names more than once in an object: {listed_names(repeated)}. Rename them.")
-    return found
-
-
 Columns = tuple[list[str], Sequence[Sequence[Any]]]  # names and values
 
 
-def _records(found: Any, form: str, most_columns: int) -> Columns:
+def _records(found: Any, form: str, most: Size) -> Columns:
     """A list of objects, each a row; a name that one lacks is a missing cell."""
-    rows = _list(found, form)
+    rows = _list(found, form, most)
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise DataError(f"{BODY} has {shorten(row)} as row {number:,} of {form!r}. Write it as an object.")
     names = list(dict.fromkeys(name for row in rows for name in row))
-    _check_width(len(names), most_columns)
+    most.check_columns(len(names))
     return names, [[row.get(name) for row in rows] for name in names]
 
 
-def _lists(found: Any, form: str, most_columns: int, names: list[str] | None = None) -> Columns:
+def _lists(found: Any, form: str, most: Size, names: list[str] | None = None) -> Columns:
     """A list of lists, each a row, or of values, each a row of one column."""
-    rows = [row if isinstance(row, list) else [row] for row in _list(found, form)]
+    rows = [row if isinstance(row, list) else [row] for row in _list(found, form, most)]
     width = len(names if names is not None else rows[0] if rows else [])
-    _check_width(width, most_columns)
+    most.check_columns(width)
     for number, row in enumerate(rows, 1):
         if len(row) != width:
             counts = f"{len(row):,} values in row {number:,} of {form!r}, not {width:,}"
             raise DataError(f"{BODY} has {counts}. Give one for each column.")
-    return names if names is not None else [*map(str, range(width))], list(zip(*rows, strict=True))
+    return names if names is not None else [*map(str, range(width))], [[row[i] for row in rows] for i in range(width)]
 
 
-def _instances(found: Any, form: str, most_columns: int) -> Columns:
+def _instances(found: Any, form: str, most: Size) -> Columns:
     """A list of objects, of lists or of values."""
-    rows = _list(found, form)
-    return (_records if rows and isinstance(rows[0], dict) else _lists)(rows, form, most_columns)
+    rows = _list(found, form, most)
+    return (_records if rows and isinstance(rows[0], dict) else _lists)(rows, form, most)
 
 
-def _inputs(found: Any, form: str, most_columns: int) -> Columns:
+def _inputs(found: Any, form: str, most: Size) -> Columns:
     """An object of columns, lists or single values; or the same as in ``instances``."""
     if not isinstance(found, dict):
-        return _instances(found, form, most_columns)
-    _check_width(len(found), most_columns)
+        return _instances(found, form, most)
+    most.check_columns(len(found))
     columns = [values if isinstance(values, list) else [values] for values in found.values()]
     if len({*map(len, columns)}) > 1:
         lengths = (f"{name!r} {len(values):,}" for name, values in zip(found, columns, strict=True))
@@ -183,19 +206,21 @@ def _inputs(found: Any, form: str, most_columns: int) -> Columns:
     return list(found), columns
 
 
-def _split(found: Any, form: str, most_columns: int) -> Columns:
+def _split(found: Any, form: str, most: Size) -> Columns:
     """An object of ``columns`` and ``data``; an ``index`` is not used."""
     if not isinstance(found, dict) or "data" not in found or found.keys() - {"columns", "data", "index"}:
         raise DataError(f"{BODY} needs an object of 'columns' and 'data' in {form!r}, besides 'index' nothing else.")
     if found.get("columns") is None:
-        return _lists(found["data"], form, most_columns)
-    names = [str(name) for name in _list(found["columns"], "columns")]
+        return _lists(found["data"], form, most)
+    if not isinstance(found["columns"], list):
+        raise DataError(f"{BODY} needs a list in 'columns'; found {shorten(found['columns'])}.")
+    names = [*map(str, found["columns"])]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{BODY} has column names more than once: {listed_names(repeated)}. Rename them.")
-    return _lists(found["data"], form, most_columns, names)
+    return _lists(found["data"], form, most, names)
 
 
-_READERS: Mapping[str, Callable[[Any, str, int], Columns]] = {
+_READERS: Mapping[str, Callable[[Any, str, Size], Columns]] = {
     "dataframe_split": _split,
     "dataframe_records": _records,
     "instances": _instances,
@@ -203,36 +228,23 @@ _READERS: Mapping[str, Callable[[Any, str, int], Columns]] = {
 }
 
 
-def _list(found: Any, form: str) -> list[Any]:
+def _list(found: Any, form: str, most: Size) -> list[Any]:
+    """The rows of a form."""
     if not isinstance(found, list):
         raise DataError(f"{BODY} needs a list in {form!r}; found {shorten(found)}.")
+    most.check_rows(len(found))
     return found
 
 
-def _check_parts(parts: int, most_rows: int) -> None:
-    """Refuse a body of far too many lines or objects before a parser makes an object of each."""
-    _check_rows(parts // 4 - 250, most_rows)
-
-
-def _check_rows(rows: int, most_rows: int) -> None:
-    if rows > most_rows:
-        raise TooManyRowsError(f"{BODY} has more than {most_rows:,} rows. Send fewer at a time.")
-
-
-def _check_width(columns: int, most_columns: int) -> None:
-    if columns > most_columns:
-        raise DataError(f"{BODY} has more than {most_columns:,} columns. Send those of the model.")
-
-
-def _texts(name: str, values: Iterable[Any]) -> Any:
+def _texts(name: str, values: Sequence[Any]) -> Any:
     """A column as it would stand in a file."""
-
-    def text(row: int, value: Any) -> str:
-        if isinstance(value, dict | list):
-            raise RowError.at(f"{BODY} has {shorten(value)} in column {shorten(name)!r}", row, ". A cell is one value.")
-        return "" if value is None else value if isinstance(value, str) else str(value)
-
-    return pa.array([text(row, value) for row, value in enumerate(values)], pa.string())
+    with suppress(pa.ArrowTypeError):
+        return pc.fill_null(pa.array(values, pa.string()), "")
+    nested = next((row for row, value in enumerate(values) if isinstance(value, dict | list)), None)
+    if nested is not None:
+        fault = f"{BODY} has {shorten(values[nested])} in column {shorten(name)!r}"
+        raise RowError.at(fault, nested, ". A cell is one value.")
+    return pa.array(["" if value is None else str(value) for value in values], pa.string())
 
 
 def _options(found: Any) -> dict[str, Any]:
@@ -266,4 +278,4 @@ def _option(name: str, value: Any) -> Any:
     raise DataError(f"{BODY} has {shorten(value)} as {name!r} in 'params'. Give {expected}.")
 
 
-READERS: Mapping[str, Callable[[bytes, int, int], Request]] = {"text/csv": read_csv, "application/json": read_json}
+READERS: Mapping[str, Callable[[bytes, Size], Request]] = {"text/csv": read_csv, "application/json": read_json}

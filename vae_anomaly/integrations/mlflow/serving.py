@@ -4,6 +4,7 @@ Clients that are silent, do not read, or only open connections take nothing from
 """
 
 import asyncio
+import gc
 import logging
 import math
 import socket
@@ -63,6 +64,7 @@ def serve(
     )
     server = uvicorn.Server(config)
     app.state.connections = server.server_state.connections
+    gc.freeze()  # what the libraries have loaded is not looked through again, which would hold up other threads
     with _listen(host, port) as listening, warnings.catch_warnings(), _seldom_logged():
         warnings.simplefilter("ignore", DataWarning)  # of a client's rows
         server.run(sockets=[listening])
