@@ -230,6 +230,12 @@ def test_the_rows_of_a_request_are_limited(three, rows, status):
         assert status == 200 or answer["message"] == "The request body has more than 100 rows. Send fewer at a time."
 
 
+@pytest.mark.parametrize("rows, status", [(10, 200), (11, 413)])
+def test_a_tenth_of_the_rows_may_ask_for_reasons(three, rows, status):
+    body = {"instances": [{"a": 1, "b": 2, "c": 3}] * rows, "params": {"explain": True}}
+    assert ask(application(three, Limits(rows=100)), body)[0] == status
+
+
 @pytest.mark.parametrize(
     "body, kind, status, message",
     [

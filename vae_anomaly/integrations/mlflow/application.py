@@ -53,7 +53,7 @@ class Limits:
     body : int
         Bytes of a request.
     rows : int
-        Rows of a request.
+        Rows of a request; a tenth of them if it asks for reasons.
     requests : int
         Requests that are received or wait at a time; further ones are answered with status 503. The bytes of all of
         them, and of answers that their clients have not read, are limited to eight times ``body``.
