@@ -62,7 +62,8 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
             forget_standard_output()
             raise typer.Exit(0) from error
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
+            is_broken = is_standard_output_broken()
+            where = f"{error.filename}: " if error.filename else "standard output: " if is_broken else ""
             end(f"error: {where}{error.strerror or error}.", 1, error)
         except MemoryError as error:
             end("error: there is not enough memory for these rows; use fewer at a time.", 1, error)
@@ -90,7 +91,19 @@ def refuse_several(options: Mapping[str, object]) -> None:
 def end(message: str, status: int, cause: BaseException) -> NoReturn:
     """Print one line on standard error and exit."""
     typer.echo(message, err=True)
+    is_standard_output_broken()
     raise typer.Exit(status) from cause
+
+
+def is_standard_output_broken() -> bool:
+    """Whether what is left to print cannot be printed; it is discarded then."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        forget_standard_output()
+        return True
+    return False
 
 
 def forget_standard_output() -> None:

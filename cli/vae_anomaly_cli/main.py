@@ -25,6 +25,7 @@ from vae_anomaly_cli.commands import (
     update,
 )
 from vae_anomaly_cli.errors import termination_as_ctrl_c
+from vae_anomaly_cli.output import buffer_standard_output
 
 EPILOG = """Examples:
 
@@ -113,5 +114,6 @@ app.add_typer(plot.app, name="plot", rich_help_panel="Pictures")
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line with the given arguments, or with those of the process."""
+    buffer_standard_output()
     with termination_as_ctrl_c():
         app(args=args, prog_name="vae-anomaly")

@@ -653,7 +653,9 @@ MaxMegabytes = Annotated[
     float,
     typer.Option("--max-body", metavar="MB", min=0.001, help="Largest size of a request, in megabytes."),
 ]
-MaxRows = Annotated[int, typer.Option("--max-rows", metavar="N", min=1, help="Most rows of a request; a tenth with reasons.")]
+MaxRows = Annotated[
+    int, typer.Option("--max-rows", metavar="N", min=1, help="Most rows of a request; a tenth with reasons.")
+]
 MaxRequests = Annotated[
     int,
     typer.Option("--max-requests", metavar="N", min=1, help="Most requests at a time; others get status 503."),

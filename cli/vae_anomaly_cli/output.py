@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -31,6 +32,13 @@ WIDEST = 32  # characters of one value
 MEASURES = ("anomaly_score", "p_value", "severity")  # of a row
 MOST_EXACT_POWER, MOST_EXACT_DIGITS = 22, 15  # powers of ten, and digits of whole numbers, that float64 holds
 EXACT = 17  # significant digits from which on every float64 is written as it is
+
+
+def buffer_standard_output() -> None:
+    """Buffer standard output if it is unbuffered: its writes could take the first characters only, without an error."""
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
+        encoding, errors = sys.stdout.encoding, sys.stdout.errors
+        sys.stdout = open(sys.stdout.fileno(), "w", 1, encoding, errors, closefd=False)  # noqa: SIM115 (to the end)
 
 
 def check_output(target: str, inputs: tuple[str | None, ...]) -> None:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -222,21 +222,19 @@ def _write_top(scorer: StreamScorer, top: int, output: str | None, *, shows: boo
 
 def _write_stream(scorer: StreamScorer, output: str, *, quiet: bool) -> Tally:
     """Write to standard output, a pipe or a device, where nothing can be taken back."""
-    from vae_anomaly.io.write import Appender
+    from vae_anomaly.io.write import Appender, standard_output
 
     appender, tally = Appender(output), Tally()
     if appender.is_draft:
         raise DataError(f"Parquet cannot be written to {output} row by row. Name a file, or another format.")
     with ExitStack() as stack:
-        if output == "-":
-            sys.stdout.flush()
-            stream: Any = sys.stdout.buffer
-        else:
-            stream = stack.enter_context(Path(output).open("wb"))
+        device = None if output == "-" else stack.enter_context(Path(output).open("wb"))
         stack.enter_context(progress_bar(scorer, quiet=quiet))
         for table in scorer.tables():
-            stream.write(appender.encode(table, is_first=tally.pieces == 0))
-            stream.flush()
+            encoded = appender.encode(table, is_first=tally.pieces == 0)
+            with standard_output() if device is None else nullcontext(device) as stream:
+                stream.write(encoded)
+                stream.flush()
             tally.add(table)
     return tally
 

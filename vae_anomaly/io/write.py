@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vae_anomaly.errors import DataError, MissingExtraError
+from vae_anomaly.errors import DataError, MissingExtraError, OutputError
 from vae_anomaly.io.atomic import whole_file
 
 _FORMATS = {
@@ -80,12 +80,41 @@ def write_table(frame: pd.DataFrame, target: str | PathLike[str], *, file_format
     if chosen not in _WRITERS:
         raise DataError(f"There is no format {chosen!r}. Choose one of {', '.join(_WRITERS)}.")
     if target == "-":
-        sys.stdout.flush()
-        _WRITERS[chosen](frame, sys.stdout.buffer, True)
-        sys.stdout.buffer.flush()
+        with standard_output() as stream:
+            _WRITERS[chosen](frame, stream, True)
         return
     with whole_file(target) as path, path.open("wb") as file, _compressed(file, target) as stream:
         _WRITERS[chosen](frame, stream, True)
+
+
+@contextmanager
+def standard_output() -> Iterator[BinaryIO]:
+    """
+    Standard output for bytes, all of which are written when the block ends.
+
+    Unbuffered (``python -u``), its own writes may take the first bytes only, and report no error.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written to the end: the disk is full, for instance.
+    BrokenPipeError
+        If its reader has closed it.
+    """
+    sys.stdout.flush()
+    stream = sys.stdout.buffer
+    try:
+        if isinstance(stream, io.RawIOBase):
+            with open(stream.fileno(), "wb", closefd=False) as buffered:
+                yield buffered
+        else:
+            yield stream
+            stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        fault = error.strerror or error
+        raise OutputError(f"Cannot write all rows to standard output: {fault}. What is there is incomplete.") from error
 
 
 def format_of(target: str | PathLike[str]) -> str:
