@@ -755,10 +755,60 @@ def test_other_frames_are_fitted_and_their_columns_come_back(make, train):
     fitted = tiny(max_iter=4).fit(table)
     assert np.isfinite(fitted.score_samples(table)).all()
     for made in (fitted.reconstruct(table), fitted.sample(3)):
+        assert type(made) is type(table)
+        made = made.to_pandas()
         assert list(made.columns) == ["size", "flag", "note", "when"]
         assert made["flag"].dtype == bool
         assert made["when"].dtype.kind == "M"
         assert set(made["note"]) <= {"red", "green", "blue"}
+
+
+def in_polars(table):
+    return pl.from_pandas(table).with_columns(pl.col("when").cast(pl.Date), pl.col("count").cast(pl.Int32))
+
+
+def in_arrow(table):
+    return in_polars(table).to_arrow()
+
+
+CONTAINERS = {"polars": (in_polars, pl.DataFrame, pl.Series), "pyarrow": (in_arrow, pa.Table, pa.ChunkedArray)}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_answers_are_in_the_container_of_the_table(name, train):
+    make, frame, series = CONTAINERS[name]
+    plain = train[["size", "note", "when"]].assign(count=pd.Series(np.arange(len(train)) % 7, dtype="Int32"))
+    plain.loc[::5, ["size", "note", "when", "count"]] = None
+    table = make(plain)
+    fitted, of_pandas = tiny(max_iter=4).fit(table), table.to_pandas()
+    answers = [fitted.detect(table), fitted.explain(table), fitted.explain(table, long=True), fitted.suggest(table)]
+    answers += [
+        fitted.reconstruct(table),
+        fitted.sample(3),
+        fitted.traverse(0),
+        fitted.inverse_transform([[0.0] * fitted.n_components_]),
+    ]
+    assert all(isinstance(answer, frame) for answer in answers)
+    assert isinstance(fitted.reasons(table), series)
+    assert_array_equal(answers[0].to_pandas(), fitted.detect(of_pandas))
+    assert_array_equal(answers[1].to_pandas()["nats__size"], fitted.explain(of_pandas)["nats"]["size"])
+    filled = fitted.impute(table)
+    assert filled.schema == table.schema
+    assert filled.to_pandas().notna().all(axis=None)
+    for kept, given in zip(filled.to_pandas().to_numpy(), table.to_pandas().to_numpy(), strict=True):
+        assert all(one == other for one, other in zip(kept, given, strict=True) if not pd.isna(other))
+    if name == "polars":
+        assert isinstance(fitted.detect(table.lazy()), frame)
+
+
+def test_set_output_asks_for_a_container(train):
+    fitted = tiny(max_iter=4).fit(train)
+    assert isinstance(fitted.detect(train), pd.DataFrame)
+    fitted.set_output(transform="polars")
+    answers = fitted.detect(train), fitted.sample(2), fitted.impute(train)
+    assert all(isinstance(answer, pl.DataFrame) for answer in answers)
+    fitted.set_output(transform="pandas")
+    assert isinstance(fitted.detect(pl.from_pandas(train)), pd.DataFrame)
 
 
 def test_values_under_a_mask_are_missing(X):

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin, _fit_context
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from vae_anomaly.config import Settings, as_json, check_parameters, resolve_device
 from vae_anomaly.data.columns import ShapeColumn
+from vae_anomaly.data.containers import in_container
 from vae_anomaly.data.parse import as_array, as_frame, fill, index_of, is_frame
 from vae_anomaly.diagnose.diagnosis import diagnose_model
 from vae_anomaly.errors import DataError, ModelFileError, NoDensityError
@@ -49,6 +51,9 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     unreadable cell: it has the probability of one row among the training rows, spread over all numbers that a cell can
     hold. In ``fit``, and in each batch to score, at most a tenth of a column may be unreadable; a single row may have
     any such cell.
+
+    Answers that are frames are in the container (pandas, polars, pyarrow) that ``set_output`` asks for, else in that of
+    the rows that are given, or of the training table.
 
     Parameters
     ----------
@@ -208,6 +213,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         "checkpoint": [str, os.PathLike, None],
     }
 
+    _container = "pandas"  # module of the training table's type, for frames without one to be like
+
     def __init__(
         self,
         *,
@@ -305,6 +312,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
                 folder=folder,
             )
             fitting._expose(fitted)
+        fitting._container = type(X).__module__
         self.__dict__ = fitting.__dict__
         return self
 
@@ -443,7 +451,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         True
         """
         found = explain(self.model_, X)
-        return found.long() if long else found.wide()
+        return self._answer(found.long() if long else found.wide(), X)
 
     def reasons(self, X: Any, *, max_cells: int = 3) -> pd.Series:
         """The most surprising cells of each row in words, at most ``max_cells``, most surprising first, (rows,).
@@ -452,7 +460,8 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         least half its surprise. If there is none, the columns do not go together.
         """
         found = explain(self.model_, X)
-        return pd.Series(found.reasons(max_cells), index=found.nats.index, name="reason", dtype=object)
+        reasons = pd.Series(found.reasons(max_cells), index=found.nats.index, name="reason", dtype=object)
+        return self._answer(reasons, X)
 
     def suggest(self, X: Any, *, max_changes: int = 5) -> pd.DataFrame:
         """The few cells to change in each anomalous row so that it counts as normal, with suggested values.
@@ -487,7 +496,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         if not isinstance(max_changes, Integral) or max_changes < 1:
             raise ValueError(f"max_changes must be a whole number from 1 up. Got {max_changes!r}.")
-        return suggest_changes(self.model_, X, int(max_changes))
+        return self._answer(suggest_changes(self.model_, X, int(max_changes)), X)
 
     def p_values(self, X: Any, *, contamination: float | str | None = None, extrapolate: bool = False) -> np.ndarray:
         """p-value of each row: the probability that a normal row has a score at least as anomalous.
@@ -584,7 +593,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         flagged = rule.flag(scores, p_values, self.offset_)
         severity = severities(scores, self.model_.reference.scores)
         table = {"anomaly_score": -scores, "p_value": p_values, "severity": severity, "is_anomaly": flagged}
-        return pd.DataFrame(table, index=index_of(X))
+        return self._answer(pd.DataFrame(table, index=index_of(X)), X)
 
     def drift(
         self,
@@ -684,12 +693,12 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             raise DataError(
                 f"Z has {latents.shape[1]} columns; this model has {fitted.architecture.n_components} latents."
             )
-        return fitted.decode(fitted.scorer.decode(latents))
+        return self._answer(fitted.decode(fitted.scorer.decode(latents)))
 
     def reconstruct(self, X: Any) -> pd.DataFrame | np.ndarray:
         """Reconstruction of each row: ``inverse_transform(transform(X))``, missing cells filled in."""
         fitted = self.model_
-        return fitted.decode(fitted.scorer.decode(fitted.scorer.encode(fitted.encode(X))), index_of(X))
+        return self._answer(fitted.decode(fitted.scorer.decode(fitted.scorer.encode(fitted.encode(X))), index_of(X)), X)
 
     def impute(self, X: Any) -> pd.DataFrame | np.ndarray:
         """The rows with every missing cell filled by its expected value given the observed cells.
@@ -730,7 +739,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             if isinstance(fitted.schema.columns[place], ShapeColumn):
                 continue  # a text cannot be known from its shape
             frame[name] = fill(frame[name], filled[name], missing[:, place])
-        return frame
+        return self._answer(frame, X, like=X)
 
     def traverse(
         self, dimension: int, *, span: float = 3.0, n_samples: int = 11, X: Any = None
@@ -766,7 +775,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         steps = np.linspace(-span, span, n_samples)
         latents[:, dimension] = fitted.latents.mean[dimension] + steps * fitted.latents.reach[dimension]
         index = pd.Index(latents[:, dimension], name=self.get_feature_names_out()[dimension])
-        return fitted.decode(fitted.scorer.decode(latents), index)
+        return self._answer(fitted.decode(fitted.scorer.decode(latents), index))
 
     def sample(self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None) -> Any:
         """Draw new rows from the model: latents from the prior, cells from the decoder.
@@ -796,7 +805,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples must be a whole number from 1 up. Got {n_samples!r}.")
         seed = check_random_state(random_state).randint(2**31 - 1)
-        return fitted.decode(fitted.scorer.sample(n_samples, seed))
+        return self._answer(fitted.decode(fitted.scorer.sample(n_samples, seed)))
 
     @property
     def model_(self) -> FittedModel:
@@ -832,6 +841,13 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         asked = self.get_params(deep=False).items()
         parameters = {name: as_json(value) for name, value in asked if name not in NOT_SAVED}
         write_model(path, {**document, "parameters": parameters}, tensors)
+
+    def _answer(self, answer: Any, X: Any = None, *, like: Any = None) -> Any:
+        """A frame in the container that ``set_output`` asks for, else in that of ``X``, or of the training table."""
+        asked = getattr(self, "_sklearn_output_config", {}).get("transform") or get_config()["transform_output"]
+        own = self._container if X is None else type(X).__module__
+        is_alike = asked == "default"
+        return in_container(answer, own if is_alike else asked, like if is_alike else None)
 
     def _calibration(self, contamination: float | str | None, extrapolate: bool) -> Calibration:
         """Converter of scores to p-values."""

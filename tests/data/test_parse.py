@@ -45,8 +45,26 @@ def test_what_has_no_column_names_is_no_frame(other):
         (np.arange(3), r"1D array instead, of 3 values.*X.reshape\(-1, 1\) makes a column"),
         (pd.Series([1, 2]), r"X.to_frame\(\) makes a column"),
         ([[1.0, "x"]], "hold numbers only; found 'x'. Give a frame or a list of records"),
+        (np.array([["1", "x"]]), "hold numbers only; found 'x'. Give"),
+        ([1.0, 2.0], "1D array instead. Reshape your data: a table has rows of columns"),
+        (pl.Series([1.0]), "1D array instead. Reshape"),
+        (3, "scalar array instead. Reshape"),
+        ([{"a": 1.0}], "fitted to rows without column names. Give rows of numbers"),
+        (pd.DataFrame({"a": ["x"]}), "fitted to rows without column names. Give rows of numbers"),
     ],
-    ids=["file", "path", "1-D array", "column", "text"],
+    ids=[
+        "file",
+        "path",
+        "1-D array",
+        "column",
+        "text",
+        "array of text",
+        "list",
+        "series",
+        "number",
+        "records",
+        "frame",
+    ],
 )
 def test_rows_that_are_no_table_are_refused_in_one_sentence(rows, said):
     with pytest.raises(DataError, match=said) as error:

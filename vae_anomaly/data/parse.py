@@ -123,13 +123,19 @@ def as_array(X: Any) -> np.ndarray:
     values = np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
     try:
         array: np.ndarray = check_array(values, dtype=np.float64, ensure_all_finite=False, estimator="VAEDetector")
-    except ValueError as error:
-        if "could not convert string" not in str(error):
+    except (ValueError, TypeError) as error:
+        fault = str(error).splitlines()[0].rstrip(":")
+        if fault.startswith("Expected 2D array"):
+            raise DataError(
+                f"{fault}. Reshape your data: a table has rows and columns, as [[1.5, 2.0]] has."
+            ) from error
+        if is_frame(X):
+            raise DataError("The model was fitted to rows without column names. Give rows of numbers.") from error
+        if "could not convert string" not in fault:
             raise
         remedy = "Give a frame or a list of records, so that its columns have names."
-        raise DataError(
-            f"Rows without column names hold numbers only; found {str(error).partition(': ')[2]}. {remedy}"
-        ) from error
+        found = re.sub(r"np\.str_\((.*)\)", r"\1", fault.partition(": ")[2])
+        raise DataError(f"Rows without column names hold numbers only; found {found}. {remedy}") from error
     return array
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.data.columns import CategoryColumn, DateColumn, FlagColumn
+from vae_anomaly.data.parse import as_frame
 from vae_anomaly.formatting import label
 from vae_anomaly.plots.figures import date_ticks, number_ticks
 
@@ -58,9 +59,9 @@ def observed_rows(detector: "VAEDetector", X: Any) -> pd.DataFrame:
     return model.schema.decode(model.encode(X))
 
 
-def named_rows(detector: "VAEDetector", rows: pd.DataFrame | np.ndarray) -> pd.DataFrame:
+def named_rows(detector: "VAEDetector", rows: Any) -> pd.DataFrame:
     """Rows that the detector returned, as a frame with the names of its columns."""
-    return rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, columns=detector.schema_.names)
+    return pd.DataFrame(rows, columns=detector.schema_.names) if isinstance(rows, np.ndarray) else as_frame(rows)
 
 
 def axis_numbers(values: pd.Series, *, dates: bool) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.data.columns import CategoryColumn, FlagColumn
+from vae_anomaly.explain.explanation import explain
 from vae_anomaly.formatting import cell_text, is_missing, percent, with_minus
 from vae_anomaly.report.pictures import Pictures
 from vae_anomaly.report.scored_rows import ScoredRows
@@ -102,7 +103,7 @@ def explain_rows(detector: "VAEDetector", scored: ScoredRows, n: int) -> list[An
 
 @dataclass(frozen=True, eq=False)
 class Explanations:
-    """Figures of `VAEDetector.explain` for some rows, and the frequencies of values that are no numbers."""
+    """Figures of an explanation for some rows, and the frequencies of values that are no numbers."""
 
     figures: dict[str, pd.DataFrame]
     frequencies: dict[str | int, pd.Series]
@@ -110,7 +111,7 @@ class Explanations:
     @classmethod
     def of(cls, detector: "VAEDetector", rows: Any, frame: pd.DataFrame) -> Self:
         """Explain rows; ``frame`` is the whole table under the column names of the model."""
-        parts: Any = detector.explain(rows)
+        parts: Any = explain(detector.model_, rows).wide()
         columns = [column for column in detector.schema_.columns if isinstance(column, FlagColumn | CategoryColumn)]
         return cls(
             {figure: parts[figure].reset_index(drop=True) for figure in _FIGURES},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
+from vae_anomaly.data.parse import as_frame
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import counted
 from vae_anomaly.scoring.decide import FlaggingRule
@@ -46,9 +47,10 @@ class ScoredRows:
             frame, rows = X, X[[name for name in X.columns if name in known]]
         else:
             frame = pd.DataFrame(X, columns=[f"x{column}" for column in range(X.shape[1])], copy=False)
-        detected = detector.detect(
+        scored = detector.detect(
             rows, fdr=rule.fdr, alerts=rule.alerts, false_alarm_rate=rule.false_alarm_rate, method=rule.method
         )
+        detected = as_frame(scored)
         return cls(
             rows=rows,
             frame=frame,

@@ -18,6 +18,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
+from vae_anomaly.data.parse import as_frame
 from vae_anomaly.detector import VAEDetector, load
 from vae_anomaly.errors import ModelFileError, VaeAnomalyError
 from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained, example_of, signature_of
@@ -153,7 +154,7 @@ class Predictor:
         """Answer for rows as the detector takes them."""
         options = {name: default for name, (_, default) in PARAMETERS.items()} | dict(params)
         explain = options.pop("explain")
-        detected = self.detector.detect(rows, **options).reset_index(drop=True)
+        detected = as_frame(self.detector.detect(rows, **options)).reset_index(drop=True)
         if explain:
             flagged = detected["is_anomaly"].to_numpy()
             reasons = np.full(len(flagged), "", dtype=object)
