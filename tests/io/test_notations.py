@@ -75,6 +75,11 @@ def test_a_number_of_another_notation_is_a_cell_that_cannot_be_read(read):
     assert column(read, ["$5"] * 20 + ["€5"])[-1] == "€5"
 
 
+@pytest.mark.parametrize("text", ["e5", "--1", "-+1", "-$-5", "+.", "$e7"])
+def test_signs_of_a_number_alone_are_none(read, text):
+    assert column(read, ["0.5"] * 20 + [text])[-1] == text
+
+
 EUROPEAN = {
     "decimal commas": (["1,5", "2,25"], [1.5, 2.25]),
     "thousands": (["1.234,56", "950.000,00", "3"], [1234.56, 950000, 3]),

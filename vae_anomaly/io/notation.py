@@ -178,18 +178,19 @@ class Notation:
         """Numbers as Python writes them, other texts as they are, null for blanks; and which are numbers or blank."""
         trimmed = pc.utf8_trim_whitespace(texts)
         is_python = pc.match_substring_regex(trimmed, PLAIN)
-        is_number = pc.and_(pc.match_substring_regex(trimmed, self._number), pc.match_substring_regex(trimmed, r"\d"))
+        sign = pc.replace_substring_regex(trimmed, self._number, r"\1\3")
+        whole = pc.replace_substring_regex(trimmed, self._number, r"\4")
+        whole = pc.replace_substring_regex(whole, self._separators, "")
+        fraction = pc.replace_substring_regex(trimmed, self._number, r"\5\6")
+        joined = pc.binary_join_element_wise(sign, whole, pc.replace_substring(fraction, self.decimal, "."), "")
+        is_number = pc.match_substring_regex(trimmed, self._number)
+        is_number = pc.and_(is_number, pc.match_substring_regex(joined, PLAIN))  # not "e5" or "--1"
         if self.decimal != ".":  # 1.234 are thousands, 1.5 is one and a half
             is_python = pc.and_not(is_python, is_number)
         affixes = pc.utf8_trim_whitespace(pc.replace_substring_regex(trimmed, self._number, r"\2\7"))
         is_number = pc.or_(is_python, pc.and_(is_number, pc.is_in(affixes, pa.array([self.affix, ""]))))
         if self.affix == "%":
             is_number = pc.and_(is_number, pc.equal(affixes, self.affix))
-        sign = pc.replace_substring_regex(trimmed, self._number, r"\1\3")
-        whole = pc.replace_substring_regex(trimmed, self._number, r"\4")
-        whole = pc.replace_substring_regex(whole, self._separators, "")
-        fraction = pc.replace_substring_regex(trimmed, self._number, r"\5\6")
-        joined = pc.binary_join_element_wise(sign, whole, pc.replace_substring(fraction, self.decimal, "."), "")
         plain = pc.if_else(is_number, pc.if_else(is_python, trimmed, joined), texts)
         plain = pc.if_else(is_number, pc.replace_substring_regex(plain, r"^\+", ""), plain)
         is_blank = pc.equal(trimmed, "")
