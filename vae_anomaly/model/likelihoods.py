@@ -315,11 +315,13 @@ class Categorical(Likelihood):
         log_any, log_known = math.log(self.unseen / (self.n_codes + 1)), math.log1p(-self.unseen)
 
         def log_prob(x: Tensor, outputs: Tensor) -> Tensor:
-            known = log_softmax(outputs, -1) + log_known
-            any_code = torch.full_like(known[..., :1], log_any)
-            log_mass = torch.cat([torch.logaddexp(known, any_code) - known.new_tensor(self.spread), any_code], -1)
-            codes = x.nan_to_num(float(self.n_codes)).long().expand(*log_mass.shape[:-1], 1)
-            return torch.where(x.isnan(), torch.zeros_like(any_code), log_mass.gather(-1, codes))
+            codes = x.nan_to_num(float(self.n_codes)).long().expand(*outputs.shape[:-1], 1)
+            code = codes.clamp_max(self.n_codes - 1)
+            known = outputs.gather(-1, code) - outputs.logsumexp(-1, keepdim=True) + log_known
+            any_code = torch.full_like(known, log_any)
+            log_mass = torch.logaddexp(known, any_code) - known.new_tensor(self.spread)[code]
+            log_mass = torch.where(codes < self.n_codes, log_mass, any_code)
+            return torch.where(x.isnan(), torch.zeros_like(any_code), log_mass)
 
         return log_prob
 
