@@ -28,7 +28,7 @@ from vae_anomaly.config import (
     resolve_device,
     resolve_precision,
 )
-from vae_anomaly.data.columns import NumberColumn
+from vae_anomaly.data.columns import CategoryColumn, NumberColumn
 from vae_anomaly.data.infer import NO_KINDS, kinds_of
 from vae_anomaly.data.parse import as_array, as_frame, as_missing, column_names, is_frame
 from vae_anomaly.data.pixels import PixelSchema
@@ -378,8 +378,10 @@ def measure(
     if outstanding is not None:
         scorer = replace(scorer, outstanding=outstanding)
         cell_nats, charges = scorer.cell_nats(some), missing.charged_nats(some)
-        is_number = np.array([isinstance(column, NumberColumn) for column in schema.columns])
-        outstanding = outstanding.learned(some, cell_nats, charges, scores, is_number)
+        is_number, is_category = (
+            np.array([isinstance(column, kind) for column in schema.columns]) for kind in (NumberColumn, CategoryColumn)
+        )
+        outstanding = outstanding.learned(some, cell_nats, charges, scores, is_number, is_category)
         excess = outstanding.excess(some, cell_nats, charges)
         z = scorer.tensor(replace(scorer, vae=outstanding.vae).encode(some))
         scorer, scores, most = (

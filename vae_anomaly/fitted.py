@@ -377,7 +377,7 @@ def _check_arrays(
     n_cells, n_columns = len(schema.cells), len(schema.names)
     if len(vaes) > 1:
         wanted |= {"cells.usual": ((3, n_columns), "float64"), "cells.unit": ((1,), "float64")}
-        wanted["cells.repeated"] = ((len(tensors["cells.repeated"]), 3), "float64")
+        wanted["cells.repeated"] = ((len(tensors["cells.repeated"]), 4), "float64")
     wanted["noise"] = ((len(tensors["noise"]), architecture.n_components), score_type)
     wanted["latents"] = ((len(fields(LatentSummary)), architecture.n_components), "float64")
     wanted["extent"] = ((2, n_cells), "float64")

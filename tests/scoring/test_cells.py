@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import average_precision_score
 
 from vae_anomaly import VAEDetector, load
-from vae_anomaly.scoring.cells import LEAST_RANGE, LIMIT, USUAL, WEIGHT, OutstandingCells
+from vae_anomaly.scoring.cells import FAR, LEAST_RANGE, LIMIT, USUAL, WEIGHT, OutstandingCells
 
 
 def orders(n_rows, seed):
@@ -46,7 +46,7 @@ def fitted(dirty):
     return VAEDetector(random_state=0).fit(dirty[0])
 
 
-NO_NUMBERS = np.zeros(2, bool)
+NONE = np.zeros(2, bool)
 
 
 def test_what_cells_add_is_what_the_formula_says():
@@ -55,12 +55,12 @@ def test_what_cells_add_is_what_the_formula_says():
     charges = np.zeros((5, 2))
     charges[1, 1] = 7.0
     scores = np.array([-4.0, -3.0, -2.0, -1.0, 0.0])
-    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, scores, NO_NUMBERS)
+    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, scores, NONE, NONE)
     assert_allclose(cells.unit, WEIGHT * 1.0)  # from the median, -2, to the first quartile, -3
     charged = np.array([[0, 1, 2, 3, 100], [5, 12, 5, 5, 6]]).T
     assert_allclose(cells.usual[0], [2, 5])
     assert_allclose(cells.usual[1], np.quantile(charged, USUAL, axis=0) - [2, 5] + LEAST_RANGE)
-    assert cells.repeated.shape == (0, 3)
+    assert cells.repeated.shape == (0, 4)
     few = replace(cells, usual=np.array([[2.0, 5.0], [3.0, 2.0], [0.0, 0.0]]))
     expected = np.zeros((5, 2))
     expected[4, 0] = WEIGHT * (98 / 3 - LIMIT)
@@ -73,11 +73,30 @@ def test_values_that_several_rows_hold_are_measured_from_their_own_median():
     x = np.repeat([[1.0], [2.0], [3.0]], [1000, 5, 2], axis=0)
     nats = np.repeat([[0.0], [9.0], [9.0]], [1000, 5, 2], axis=0)
     nats[1004], charges = 30.0, np.zeros((1007, 1))
-    cells = OutstandingCells.of(None, np.array([0])).learned(x, nats, charges, np.arange(1007.0), np.array([False]))
-    assert_array_equal(cells.repeated, [[0, 1, 0], [0, 2, 9]])
+    cells = OutstandingCells.of(None, np.array([0])).learned(x, nats, charges, np.zeros(1007), NONE[:1], NONE[:1])
+    assert_array_equal(cells.repeated, [[0, 1, 0, 0], [0, 2, 9, 0]])
     excess = cells.excess(x, nats, charges)
     assert_array_equal(np.flatnonzero(excess), [1004, 1005, 1006])
     assert_allclose(excess[[1004, 1005], 0], cells.unit * (np.array([21.0, 9.0]) / LEAST_RANGE - LIMIT))
+
+
+def test_a_category_spares_its_rows_what_all_of_them_have_in_common():
+    """Column 0: category 1 in 20 rows, of scores 50 lower than the others; column 1: no category, but the same rows."""
+    rng = np.random.default_rng(0)
+    is_rent = np.arange(1000) < 20
+    x, scores = np.stack([is_rent, is_rent], 1) * 1.0, rng.normal(size=1000) - 50.0 * is_rent
+    nats, is_category = np.zeros((1000, 2)), np.array([True, False])
+    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, nats, scores, NONE, is_category)
+    quartile, half = np.quantile(scores, [0.25, 0.5])
+    spared = half - np.median(scores[is_rent]) - FAR * (half - quartile)
+    expected = np.where(is_rent, -spared, 0.0)
+    assert_allclose(cells.excess(x, nats, nats), np.stack([expected, np.zeros(1000)], 1))
+    assert spared > 40
+    many = np.concatenate([x[:4], x[20:]])  # four rows are no group
+    few = OutstandingCells.of(None, np.array([0, 1])).learned(
+        many, nats[:984], nats[:984], scores[np.r_[:4, 20:1000]], NONE, is_category
+    )
+    assert not few.excess(x, nats, nats).any()
 
 
 def test_a_number_costs_more_where_next_to_all_others_stand_in_several_rows():
@@ -88,7 +107,7 @@ def test_a_number_costs_more_where_next_to_all_others_stand_in_several_rows():
     nats, charges = np.where(np.isnan(x), np.nan, rng.random((1000, 2))), np.zeros((1000, 2))
     for is_number in (True, False):
         mask = np.array([is_number, True])
-        cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, np.arange(1000.0), mask)
+        cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, np.arange(1000.0), mask, NONE)
         price = -np.log(2 / 1001) if is_number else 0.0
         assert_allclose(cells.usual[2], [price, 0.0])
         excess = cells.excess(x, nats, charges)

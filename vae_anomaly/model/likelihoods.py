@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from scipy.special import stdtrit
 from torch import Tensor
-from torch.nn.functional import log_softmax, logsigmoid, one_hot, softplus
+from torch.nn.functional import logsigmoid, one_hot, softplus
 
 START_SCALE = 0.3  # noise scale of a standardised number before training, without a PCA initialisation
 DISCRETE_GAIN = 4.0  # slope of the logit at one half: how a linear path starts to move a probability

@@ -16,6 +16,7 @@ USUAL = 0.99  # quantile of a column's nats that is the end of the usual ones
 LIMIT, WEIGHT = 2.0, 2.0  # larger limits find fewer planted errors, larger weights fewer dense anomalies (ADBench)
 LEAST_RANGE, LEAST_UNIT = 0.1, 0.25  # nats
 FEW = 3  # rows
+FAR = 2.0  # smaller numbers find more planted errors, but fewer labelled anomalies that share a category
 REPEATED = 5  # rows that hold a value which is no slip
 SLIPS = 0.003  # fraction of the rows with other values, up to which such a value is a surprise in itself
 MISSING = float(np.finfo(np.float32).min)  # stands for a missing cell among values
@@ -38,6 +39,10 @@ class OutstandingCells:
     out, so the nats of such a value are measured from its own median. Where next to all numbers of a column are such
     values, as prices or rates are, any other number costs the negative logarithm of how often others occur.
 
+    Rows of a small ordinary group, such as rents among invoices, are all anomalous to the first model. So a category
+    spares its rows nats: those by which their median score lies more than ``FAR`` upper spreads beyond that of all
+    rows. Of the categories of a row the one that spares it most counts, and the nats of that cell are negative.
+
     Parameters
     ----------
     vae : VAE
@@ -50,8 +55,8 @@ class OutstandingCells:
         (3, columns): median negative log-likelihood, the distance to the ``USUAL`` quantile, and what a number costs
         that is no repeated value, in nats.
     repeated : ndarray
-        (values, 3): column, value of its first cell and median negative log-likelihood of the values that at least
-        ``REPEATED`` rows hold, in the order of columns and values.
+        (values, 4), in the order of columns and values: for each value that at least ``REPEATED`` rows hold its column,
+        the value of the first cell, the median negative log-likelihood, and the nats that rows with it are spared.
     unit : float
         Nats that a cell adds for each such distance beyond the limit.
     """
@@ -67,10 +72,16 @@ class OutstandingCells:
     def of(cls, vae: VAE, columns: np.ndarray) -> Self:
         """Before anything is learned from rows."""
         first_cells = np.unique(columns, return_index=True)[1]
-        return cls(vae, columns, first_cells, np.zeros((3, len(first_cells))), np.zeros((0, 3)), 0.0)
+        return cls(vae, columns, first_cells, np.zeros((3, len(first_cells))), np.zeros((0, 4)), 0.0)
 
     def learned(
-        self, x: np.ndarray, nats: np.ndarray, charges: np.ndarray, scores: np.ndarray, is_number: np.ndarray
+        self,
+        x: np.ndarray,
+        nats: np.ndarray,
+        charges: np.ndarray,
+        scores: np.ndarray,
+        is_number: np.ndarray,
+        is_category: np.ndarray,
     ) -> Self:
         """What is usual among training rows.
 
@@ -86,13 +97,15 @@ class OutstandingCells:
             (rows,) their scores, before this adds anything.
         is_number : ndarray
             (columns,) mask of the columns of plain numbers. Dates are none: they run on.
+        is_category : ndarray
+            (columns,) mask of the columns of categories.
         """
         known = ~np.isnan(nats).all(0)
         median = np.zeros(nats.shape[1])
         median[known] = np.nanmedian(nats[:, known], axis=0)
         charged, price = _charged(nats, charges, median), np.zeros(nats.shape[1])
         keys = self._keys(x)
-        for column in np.flatnonzero(is_number):
+        for column in np.flatnonzero(is_number).tolist():
             _, inverse, counts = np.unique(keys[:, column], return_inverse=True, return_counts=True)
             is_other, is_known = counts[inverse] < REPEATED, keys[:, column] != MISSING
             frequency = ((is_other & is_known).sum() + 1) / (is_known.sum() + 2)
@@ -101,20 +114,18 @@ class OutstandingCells:
                 charged[is_other & is_known, column] += price[column]
         middle = np.median(charged, 0)
         spread = np.quantile(charged, USUAL, axis=0) - middle + LEAST_RANGE
-        groups = [pd.Series(of_column).groupby(values) for of_column, values in zip(charged.T, keys.T, strict=True)]
-        usual = [group.median()[group.size() >= REPEATED] for group in groups]
         quartile, half = np.quantile(scores, [0.25, 0.5])
+        upper_spread, repeated = max(float(half - quartile), LEAST_UNIT), []
+        for column, values in enumerate(keys.T):
+            groups = pd.DataFrame({"nats": charged[:, column], "score": scores}).groupby(values)
+            of_values = groups.median()[groups.size() >= REPEATED]
+            spared = is_category[column] * (half - of_values["score"] - FAR * upper_spread).clip(lower=0)
+            repeated.append(np.stack(np.broadcast_arrays(column, of_values.index, of_values["nats"], spared), 1))
         return replace(
             self,
             usual=np.stack([middle, spread, price]),
-            repeated=np.column_stack(
-                [
-                    np.repeat(np.arange(len(usual)), [len(of_column) for of_column in usual]),
-                    np.concatenate([of_column.index for of_column in usual]),
-                    np.concatenate(usual),
-                ]
-            ).astype(np.float64),
-            unit=WEIGHT * max(float(half - quartile), LEAST_UNIT),
+            repeated=np.concatenate(repeated).astype(np.float64),
+            unit=WEIGHT * upper_spread,
         )
 
     def negative_log_likelihood(self, x: Tensor) -> Tensor:
@@ -129,14 +140,18 @@ class OutstandingCells:
         """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""
         middle, spread, price = self.usual
         above, keys = _charged(nats, charges, middle) - middle, self._keys(x)
-        for column in np.flatnonzero((price > 0) | (above > LIMIT * spread).any(0)).tolist():
-            _, values, usual = self.repeated[self.repeated[:, 0] == column].T
+        spared = np.zeros(above.shape)
+        spares = np.isin(np.arange(len(price)), self.repeated[self.repeated[:, 3] > 0, 0])
+        for column in np.flatnonzero(spares | (price > 0) | (above > LIMIT * spread).any(0)).tolist():
+            _, values, usual, of_values = self.repeated[self.repeated[:, 0] == column].T
             if len(values):
                 at = np.searchsorted(values, keys[:, column]).clip(max=len(values) - 1)
                 is_repeated = values[at] == keys[:, column]
                 above[:, column] -= np.where(is_repeated, (usual[at] - middle[column]).clip(0), 0.0)
                 above[:, column] += np.where(is_repeated | (keys[:, column] == MISSING), 0.0, price[column])
-        found: np.ndarray = self.unit * (above / spread - LIMIT).clip(0)
+                spared[:, column] = np.where(is_repeated, of_values[at], 0.0)
+        spared[np.arange(spared.shape[1]) != spared.argmax(1)[:, None]] = 0.0
+        found: np.ndarray = self.unit * (above / spread - LIMIT).clip(0) - spared
         return found
 
     def _keys(self, x: np.ndarray) -> np.ndarray:

@@ -111,15 +111,17 @@ class _Outstanding(nn.Module):
         )
         first = x[:, self.cells.first_cells]
         keys = torch.where(first.isnan(), MISSING, first).float()
-        of_columns = []
+        of_columns, spared = [], [torch.zeros_like(nats[:, 0])]
         for column in range(len(middle)):
-            _, values, usual = self.repeated[self.repeated[:, 0] == column].T
+            _, values, usual, of_values = self.repeated[self.repeated[:, 0] == column].T
             is_same = keys[:, column, None] == values.float()
             is_repeated = is_same.any(1)
             repeated = (is_same * (usual - middle[column]).clamp_min(0)).sum(1)
             of_columns.append(repeated - torch.where(is_repeated | is_missing[:, column], 0.0, price[column]))
+            spared.append((is_same * of_values).sum(1))
         above = above - torch.stack(of_columns, 1)
-        return self.cells.unit * (above / spread - LIMIT).clamp_min(0).sum(1)
+        excess = self.cells.unit * (above / spread - LIMIT).clamp_min(0).sum(1)
+        return excess - torch.stack(spared, 1).amax(1)
 
 
 class _Normal(nn.Module):
