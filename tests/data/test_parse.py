@@ -46,7 +46,7 @@ def test_what_has_no_column_names_is_no_frame(other):
         (pd.Series([1, 2]), r"X.to_frame\(\) makes a column"),
         ([[1.0, "x"]], "hold numbers only; found 'x'. Give a frame or a list of records"),
         (np.array([["1", "x"]]), "hold numbers only; found 'x'. Give"),
-        ([1.0, 2.0], "1D array instead. Reshape your data: a table has rows of columns"),
+        ([1.0, 2.0], "1D array instead. Reshape your data: a table has rows and columns"),
         (pl.Series([1.0]), "1D array instead. Reshape"),
         (3, "scalar array instead. Reshape"),
         ([{"a": 1.0}], "fitted to rows without column names. Give rows of numbers"),
