@@ -147,10 +147,14 @@ class WholeText:
     def as_fitted(self, schema: Schema) -> pd.DataFrame:
         """The table with the types of a fit; other columns are text."""
         names: list[str] = self.cells.column_names
-        known: dict[Name, str] = {name: schema.reading.get(name, "text") for name in names}
-        notation = self._settled(self._seen([name for name in names if known[name] == "dates"]))
+        return known_frame(self.cells, names, schema.reading, self.known_notation(schema.reading))
+
+    def known_notation(self, reading: Mapping[Name, str]) -> Notation:
+        """The notation of columns that a model knows; a DataWarning says what was assumed."""
+        known = {name: reading[name] for name in self.cells.column_names if name in reading}
+        notation = self._settled(self._seen([str(name) for name in known if known[name] == "dates"]))
         warn_of_assumptions(known, notation)
-        return known_frame(self.cells, names, known, notation)
+        return notation
 
     def _seen(self, names: Iterable[str]) -> dict[Name, TextColumn]:
         """What columns hold."""

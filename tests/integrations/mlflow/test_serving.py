@@ -301,6 +301,32 @@ def test_a_number_that_no_float_holds_is_an_error(three, number):
     assert (status, "Column 'b'" in answer["message"]) == (400, True)
 
 
+@pytest.mark.parametrize(
+    "body, found",
+    [
+        (b"a,b,c\nm,kg,s\n" + b"100,200,300\n" * 20, "The first row of The request body has units ('m', 'kg', 's')"),
+        (b'a,b,c\n"1,234",200,300\n', "Numbers of 'a' (1,234)"),
+    ],
+    ids=["units", "commas"],
+)
+def test_rows_with_more_than_one_meaning_are_refused(three, body, found):
+    status, answer = ask(application(three), body, CSV)
+    assert status == 400
+    assert answer["message"].startswith(f"The request body can be read in more than one way: {found}. Write ")
+
+
+def test_dates_without_an_order_are_refused_also_beside_a_request_that_shows_it():
+    days = pd.date_range("2026-01-01", periods=60, freq="72h")
+    fitted = VAEDetector(max_iter=20, random_state=0).fit(pd.DataFrame({"day": days, "x": [3, 1, 2] * 20}))
+    served = application(fitted)
+    unclear, clear = b"day,x\n03/04/2026,1\n", b"day,x\n03/04/2026,1\n31/01/2026,2\n"
+    expected = fitted.anomaly_score(pd.DataFrame({"day": pd.to_datetime(["2026-04-03", "2026-01-31"]), "x": [1, 2]}))
+    assert_allclose(scores(served, clear, CSV), expected)
+    first, second, third = ask_at_once(served, [clear, unclear, clear], CSV)
+    assert (first[0], second[0], third[0]) == (200, 400, 200)
+    assert "Dates of 'day' (03/04/2026)" in second[2]["message"]
+
+
 def test_an_error_does_not_repeat_the_rows(served, detector, table):
     request = as_request(detector, table).assign(day="tomorrow", text="confidential")
     status, answer = ask(served, request.to_csv(index=False).encode(), CSV)
@@ -442,3 +468,47 @@ def test_an_error_of_ours_says_nothing_of_the_rows(three, monkeypatch):
     monkeypatch.setattr(VAEDetector, "detect", fail)
     with pytest.raises(KeyError):  # for the server's log
         ask(application(three), {"instances": [{"a": 1, "b": 2, "c": 3}]})
+
+
+CELLS = ["", "NA", "1e400", "-0", "1_000", "inf", "NaN", "1,5", "$5", "5 %", "e5", "--1", "true", "0000-00-00"]
+CELLS += ["9999-12-31", "262143-12-31", "12/31/2024", "99:99:99", "106752 days", "1e30 days", "NaT", "\0", "\u202e"]
+CELLS += ["9" * 20, "9" * 400, "x" * 5_000, '"', "\r", "\n", "a\tb", "=1+1"]
+VALUES = [*CELLS, None, True, 0, -1.5, 1e308, 2**64, 10**400, [], {}, [1], {"a": 1}]
+PARTS = [b",", b'"', b"\n", b"\r", b"{", b"[", b"null", b"\\u", b"\xff", b"\\ud800", b"1e999", b"#", b"sep=;\n", b";"]
+
+
+def spoilt(request: list[dict], rng: np.random.Generator) -> tuple[bytes, str]:
+    """A request with some cells of another kind, now and then damaged."""
+
+    def any_of(choices):
+        return choices[rng.integers(len(choices))]
+
+    kind, rows = any_of([CSV, JSON]), [dict(row) for row in request]
+    for _ in range(rng.integers(4)):
+        any_of(rows)[any_of(list(rows[0]))] = any_of(VALUES if kind == JSON else CELLS)
+    if kind == JSON:
+        form = any_of(list(FORMS))
+        params = {
+            name: any_of([True, 0.5, 3, any_of(VALUES)]) for name in ("explain", "fdr", "alerts") if rng.random() < 0.2
+        }
+        body = json.dumps({form: FORMS[form](rows), "params": params}).encode()
+    else:
+        body = pd.DataFrame(rows).to_csv(index=False).encode()
+    for _ in range(any_of([0, 0, 1, 3])):
+        place = rng.integers(len(body))
+        body = (
+            body[:place] + any_of([b"", bytes([rng.integers(256)]), any_of(PARTS)]) + body[place + any_of([0, 1, 5]) :]
+        )
+    return body, kind
+
+
+@pytest.mark.parametrize("n_requests", [50, pytest.param(500, marks=pytest.mark.slow)])
+def test_whatever_a_request_holds_it_is_scored_or_refused(detector, table, n_requests):
+    rng, served = np.random.default_rng(n_requests), application(detector)
+    rows, statuses = as_json(as_request(detector, table[:4])), []
+    for _ in range(n_requests):
+        body, kind = spoilt(rows, rng)
+        status, answer = ask(served, body, kind)
+        assert status in (200, 400, 413), (body, answer)
+        statuses.append(status)
+    assert 0.1 < np.mean(np.array(statuses) == 200) < 0.9

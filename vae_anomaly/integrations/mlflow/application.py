@@ -27,7 +27,7 @@ from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import shorten
 from vae_anomaly.integrations.mlflow.flavor import Predictor
-from vae_anomaly.integrations.mlflow.requests import READERS, Request, Size, TooManyRowsError, joined
+from vae_anomaly.integrations.mlflow.requests import READERS, Request, Size, TooManyRowsError, joined, reading_of
 
 TOGETHER_BYTES = 2**16  # of waiting requests that are scored together
 ENCODED_AT_ONCE = 1_000  # rows of an answer; json lets no other thread run meanwhile
@@ -121,6 +121,7 @@ class _Scores:
         self.size = Size(
             limits.rows, columns=2 * detector.n_features_in_ + 1_000
         )  # others than the model's are ignored
+        self.reading = reading_of(detector)
         self._thread = ThreadPoolExecutor(1, "scores")
         self._waiting: deque[tuple[Callable[[], Request], int, asyncio.Future[bytes]]] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -142,7 +143,7 @@ class _Scores:
         try:
             await self._receive(request, chunks)
             body = b"".join(chunks)
-            scores = await self._scores(lambda: read(body, self.size), len(body))
+            scores = await self._scores(lambda: read(body, self.size, self.reading), len(body))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         finally:

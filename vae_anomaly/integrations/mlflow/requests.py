@@ -6,6 +6,7 @@ MLflow's own parser takes a surplus field for a row index, and says nothing abou
 import io
 import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vae_anomaly.detector import VAEDetector
-from vae_anomaly.errors import DataError, RowError
+from vae_anomaly.errors import DataError, DataWarning, RowError
 from vae_anomaly.formatting import listed_names, shorten
 from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained
 from vae_anomaly.io.csv import DelimitedText
 from vae_anomaly.io.notation import Name, Notation
+from vae_anomaly.io.read import WholeText
 from vae_anomaly.io.source import FileOptions, KeptStream, compression_of
 from vae_anomaly.io.text import known_frame
 from vae_anomaly.scoring.decide import FlaggingRule
@@ -42,8 +44,8 @@ class Request:
     def rows(self, detector: VAEDetector) -> Any:
         """Rows as the detector takes them; a DataError if they lack one of its columns, or text stands for a number."""
         model, given = detector.model_, self.cells.column_names
+        reading = reading_of(detector)
         if model.is_frame:
-            reading: dict[Name, str] = {str(column.name): column.reading for column in model.schema.columns}
             if missing := [name for name in reading if name not in given]:
                 raise DataError(f"{BODY} lacks columns of the model: {listed_names(missing)}. Add them.")
         else:
@@ -58,6 +60,12 @@ class Request:
         options, alone = self.options, ("fdr", "alerts")  # rules that compare the rows of a request
         same_cells = (self.cells.column_names, self.notation) == (other.cells.column_names, other.notation)
         return same_cells and options == other.options and all(options.get(name) is None for name in alone)
+
+
+def reading_of(detector: VAEDetector) -> dict[Name, str]:
+    """How the text of the model's columns is read, where they have names: see `Column.reading`."""
+    model = detector.model_
+    return {str(column.name): column.reading for column in model.schema.columns} if model.is_frame else {}
 
 
 def joined(requests: Sequence[Request]) -> Request:
@@ -92,7 +100,7 @@ class TooManyRowsError(DataError):
     """The rows of a request are more than the server takes at a time."""
 
 
-def read_csv(body: bytes, most: Size) -> Request:
+def read_csv(body: bytes, most: Size, reading: Mapping[Name, str]) -> Request:
     """Read delimited text with a line of column names, in UTF-8."""
     most.check_rows(max(body.count(b"\n"), body.count(b"\r")) // 2 - 500)  # before a parser makes an object of each
     try:
@@ -105,14 +113,22 @@ def read_csv(body: bytes, most: Size) -> Request:
     for text_line in islice(io.TextIOWrapper(io.BytesIO(body), "utf-8"), _SNIFFED):  # before a name is an object
         most.check_columns(max(map(text_line.count, ",;\t|")))
     text = DelimitedText(KeptStream(io.BytesIO(body), BODY, len(body)), FileOptions())
-    cells = text.read()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        try:
+            cells = text.read()
+            notation = WholeText(cells, text).known_notation(reading)
+        except DataWarning as warning:  # the reader would choose one of several meanings, and nobody would be told
+            found = re.split(" are read | have both | and is skipped", str(warning))[0]
+            message = f"{BODY} can be read in more than one way: {found}. Write 2024-12-31 and 1234.5, and no units."
+            raise DataError(message) from warning
     if not len(cells):
         raise DataError(f"{BODY} has column names but no rows: {listed_names(text.names)}. Add rows.")
     most.check_rows(len(cells))
-    return Request(cells, text.notation)
+    return Request(cells, notation)
 
 
-def read_json(body: bytes, most: Size) -> Request:
+def read_json(body: bytes, most: Size, _reading: Mapping[Name, str]) -> Request:
     """Read rows in one of MLflow's forms, and ``params``."""
     most.check_rows((body.count(b"[") + body.count(b"{")) // 4 - 250)  # before a parser makes an object of each
     document = _parsed(body, most)
@@ -279,4 +295,7 @@ def _option(name: str, value: Any) -> Any:
     raise DataError(f"{BODY} has {shorten(value)} as {name!r} in 'params'. Give {expected}.")
 
 
-READERS: Mapping[str, Callable[[bytes, Size], Request]] = {"text/csv": read_csv, "application/json": read_json}
+READERS: Mapping[str, Callable[[bytes, Size, Mapping[Name, str]], Request]] = {
+    "text/csv": read_csv,
+    "application/json": read_json,
+}
