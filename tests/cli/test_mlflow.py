@@ -19,6 +19,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from vae_anomaly import load, read_table
+from vae_anomaly.integrations.mlflow import Limits
 from vae_anomaly_cli.inputs import read_model
 
 MODULE = [sys.executable, "-m", "vae_anomaly_cli"]
@@ -124,6 +125,53 @@ def test_an_address_in_use_is_an_error(cli, model):
         ended = cli("serve", model, "--port", port)
     assert ended.status == 1
     assert f"error: cannot listen at 127.0.0.1:{port}" in ended.err
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the command asks of the server, which does not start."""
+    found: dict[str, object] = {}
+    monkeypatch.setattr("vae_anomaly.integrations.mlflow.serve", lambda _detector, **options: found.update(options))
+    monkeypatch.delenv("VAE_ANOMALY_TOKEN", raising=False)
+    return found
+
+
+def test_limits_of_the_server_are_options(cli, model, asked):
+    options = ["--max-body", 2.5, "--max-rows", 70, "--max-requests", 3, "--port", 8080]
+    assert cli("serve", model, *options).status == 0
+    assert (asked["port"], asked["token"], asked["host"]) == (8080, None, "127.0.0.1")
+    assert asked["limits"] == Limits(body=2_500_000, rows=70, requests=3)
+
+
+def test_the_token_comes_from_a_file_or_else_from_the_environment(cli, model, asked, tmp_path, monkeypatch):
+    monkeypatch.setenv("VAE_ANOMALY_TOKEN", "from-the-environment")
+    assert cli("serve", model).status == 0
+    assert asked["token"] == "from-the-environment"
+    (tmp_path / "token.txt").write_text("from-a-file\n")
+    assert cli("serve", model, "--token-file", tmp_path / "token.txt").status == 0
+    assert asked["token"] == "from-a-file"
+
+
+@pytest.mark.parametrize("text", ["", " \n", "two words", "lines\nof it", "\xe9"])
+def test_a_file_without_one_token_is_an_error(cli, model, asked, tmp_path, text):
+    (tmp_path / "token.txt").write_text(text)
+    ended = cli("serve", model, "--token-file", tmp_path / "token.txt")
+    assert (ended.status, asked) == (1, {})
+    assert "token.txt must have one token, without spaces." in ended.err
+
+
+def test_an_empty_token_in_the_environment_is_an_error_and_no_open_server(cli, model, asked, monkeypatch):
+    monkeypatch.setenv("VAE_ANOMALY_TOKEN", "")
+    ended = cli("serve", model)
+    assert (ended.status, asked) == (1, {})
+    assert ended.err.startswith("error: VAE_ANOMALY_TOKEN must have one token")
+
+
+@pytest.mark.parametrize("host, warns", [("0.0.0.0", True), ("127.0.0.1", False), ("::1", False), ("localhost", False)])
+def test_a_server_for_other_machines_without_a_token_is_warned_of(cli, model, asked, tmp_path, host, warns):
+    assert ("whoever reaches" in cli("serve", model, "--host", host).err) == warns
+    (tmp_path / "token.txt").write_text("s3cret")
+    assert "whoever" not in cli("serve", model, "--host", host, "--token-file", tmp_path / "token.txt").err
 
 
 def free_port() -> int:

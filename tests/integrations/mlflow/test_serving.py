@@ -502,6 +502,7 @@ def spoilt(request: list[dict], rng: np.random.Generator) -> tuple[bytes, str]:
     return body, kind
 
 
+@pytest.mark.filterwarnings("ignore:.*is deprecated")  # of pandas, about units such as "5 d", which a client may write
 @pytest.mark.parametrize("n_requests", [50, pytest.param(500, marks=pytest.mark.slow)])
 def test_whatever_a_request_holds_it_is_scored_or_refused(detector, table, n_requests):
     rng, served = np.random.default_rng(n_requests), application(detector)
