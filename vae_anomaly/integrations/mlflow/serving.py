@@ -64,8 +64,7 @@ def serve(
     )
     server = uvicorn.Server(config)
     app.state.connections = server.server_state.connections
-    gc.freeze()  # what the libraries have loaded is not looked through again, which would hold up other threads
-    with _listen(host, port) as listening, warnings.catch_warnings(), _seldom_logged():
+    with _listen(host, port) as listening, warnings.catch_warnings(), _seldom_logged(), _frozen():
         warnings.simplefilter("ignore", DataWarning)  # of a client's rows
         server.run(sockets=[listening])
 
@@ -177,6 +176,16 @@ def _seldom_logged() -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Keep the garbage collector from looking through all that is loaded, which would hold up other threads."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _listen(host: str, port: int) -> socket.socket:
