@@ -1,5 +1,6 @@
 # The model server:  docker build -t vae-anomaly .
 #                    docker run --rm -p 127.0.0.1:5001:5001 -v "$PWD/data.vae:/model.vae:ro" vae-anomaly
+# With -e VAE_ANOMALY_TOKEN=... clients need that token.
 FROM python:3.11-slim
 
 COPY . /src
