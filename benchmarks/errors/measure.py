@@ -112,6 +112,8 @@ def first_is_wrong(stated: pd.DataFrame, mask: pd.DataFrame, rows: np.ndarray) -
 
 
 def is_inside(stated: pd.DataFrame) -> np.ndarray:
-    """For each stated cell with a range, whether its value lies inside it, ends included."""
+    """For each stated cell with a range, whether its value lies inside it, ends included; text is in no range."""
     ranged = stated[stated["low"].notna() & stated["high"].notna() & stated["value"].notna()]
-    return np.array([row.low <= row.value <= row.high for row in ranged.itertuples()], bool)
+    return np.array(
+        [not isinstance(row.value, str) and row.low <= row.value <= row.high for row in ranged.itertuples()], bool
+    )

@@ -117,6 +117,7 @@ def test_a_constant_column_and_an_identifier_are_named(rng):
     frame["unit"], frame["sure"] = 7.5, True
     frame["ticket"] = pd.Categorical([f"T{i}" for i in range(100)])  # a category by its type: not left out
     frame["when"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(100) * 50, unit="h")
+    frame["number"] = [f"INV-{i:05}" for i in range(100)]  # its shape is the same everywhere, its values are not
     found = diagnosed(frame)
     assert found.verdict[["constant_columns", "identifiers"]].tolist() == ["look", "look"]
     assert "2 columns ('unit', 'sure')" in found.message["constant_columns"]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from vae_anomaly.config import Settings, make_plan
-from vae_anomaly.data.columns import CodeCell, FlagCell, NumberCell
+from vae_anomaly.data.columns import CodeCell, FlagCell, NumberCell, ShapeColumn
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.diagnose import checks
@@ -49,7 +49,8 @@ def _check_table(fitted: FittedModel) -> Iterator[Finding]:
     if images:  # constant pixels are common, and none is a category
         return
     varying = np.bincount(columns, lowest < highest, minlength=len(names))
-    yield checks.constant_columns(names, varying == 0)
+    has_values = np.array([not isinstance(column, ShapeColumn) for column in schema.columns])  # others have shapes
+    yield checks.constant_columns(names, has_values & (varying == 0))
     n_levels = np.zeros(len(names))
     for cell in schema.cells:
         if isinstance(cell, CodeCell) and cell.part is None:

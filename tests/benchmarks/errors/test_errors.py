@@ -182,8 +182,8 @@ def test_rows_with_equal_scores_are_ranked_without_regard_to_their_order():
 
 
 def test_values_at_the_ends_are_inside_and_cells_without_a_range_do_not_count():
-    stated = pd.DataFrame({"value": [1.0, 4, "x"], "low": [1.0, 1, None], "high": [3.0, 3, None]})
-    assert is_inside(stated).tolist() == [True, False]
+    stated = pd.DataFrame({"value": [1.0, 4, "x", "?"], "low": [1.0, 1, None, 1], "high": [3.0, 3, None, 3]})
+    assert is_inside(stated).tolist() == [True, False, False]
 
 
 def test_stated_cells_are_those_of_the_reasons(data):
