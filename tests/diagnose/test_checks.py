@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from vae_anomaly import VAEDetector, load
 from vae_anomaly.diagnose import checks
 from vae_anomaly.diagnose.dependence import dependence, shuffled
+from vae_anomaly.errors import DataWarning
 from vae_anomaly.fit import summarise_latents
 from vae_anomaly.scoring.calibration import CORE_SHAPE
 
@@ -112,12 +113,19 @@ def test_training_that_is_cut_short_is_found():
     assert (short.verdict["held_out_elbo"], "max_iter" in short.message["held_out_elbo"]) == ("look", True)
 
 
+def test_a_shape_that_all_texts_have_is_no_constant_column(rng):
+    frame = pd.DataFrame(correlated(rng, 100, 3), columns=["a", "b", "c"]).assign(unit=7.5)
+    frame["number"] = [f"INV-{i:05}" for i in range(100)]
+    with pytest.warns(DataWarning, match="only the shape of the text is used: 'number'"):
+        found = diagnosed(frame)
+    assert "1 column ('unit')" in found.message["constant_columns"]
+
+
 def test_a_constant_column_and_an_identifier_are_named(rng):
     frame = pd.DataFrame(correlated(rng, 100, 3), columns=["a", "b", "c"])
     frame["unit"], frame["sure"] = 7.5, True
     frame["ticket"] = pd.Categorical([f"T{i}" for i in range(100)])  # a category by its type: not left out
     frame["when"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(100) * 50, unit="h")
-    frame["number"] = [f"INV-{i:05}" for i in range(100)]  # its shape is the same everywhere, its values are not
     found = diagnosed(frame)
     assert found.verdict[["constant_columns", "identifiers"]].tolist() == ["look", "look"]
     assert "2 columns ('unit', 'sure')" in found.message["constant_columns"]
