@@ -13,7 +13,7 @@ from vae_anomaly.io.read import read_whole
 
 SEED = "id,name,x,day\n" + "".join(
     f'{row},"n, ""{row}""",{row / 7:.3f},2024-01-{row % 28 + 1:02}\r\n' if row % 3 else f"{row},plain {row},,NA\n"
-    for row in range(40)
+    for row in range(20)
 )
 PIECES = [
     b",",
@@ -61,15 +61,18 @@ def expected_cells(content: bytes, width: int, delimiter: str) -> list[list[str]
         for record in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter)
         if record
     ]
+    if len(records) > 1:  # a byte-order mark before the first row is none of its cells
+        records[1][0] = records[1][0].removeprefix("\ufeff")
     return [[*record, *[""] * width][:width] for record in records[1:]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(20))
+@pytest.mark.filterwarnings("ignore::vae_anomaly.errors.DataWarning")
+@pytest.mark.parametrize("block", range(21))
 def test_no_cell_moves_and_no_error_is_unexplained(tmp_path, monkeypatch, block):
-    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 7)
+    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 16)
     rng, read = random.Random(block), 0
-    for number in range(100):
+    for number in range(300):  # 6,300 files in all
         path, content = tmp_path / f"{number}.csv", mutated(rng)
         path.write_bytes(content)
         whole = outcome(lambda path=path: read_whole(path).texts().astype(object).to_numpy().tolist())
@@ -84,4 +87,4 @@ def test_no_cell_moves_and_no_error_is_unexplained(tmp_path, monkeypatch, block)
         candidates = [expected_cells(content, width, delimiter) for delimiter in ",;\t|"]
         assert whole in candidates, content
         assert pieces == (len(whole), width)
-    assert read > 20
+    assert read > 60

@@ -50,6 +50,7 @@ DATES = [  # of clear order, each with its parts in ISO 8601
     (rf"^{MONTH}/{CENTURY}$", r"\2-\1-01"),
     (r"^([01]?\d|2[0-3])(:[0-5]\d)((?::[0-5]\d(?:\.\d{1,6})?)?)$", r"\1\2\3"),  # a time of day
 ]
+MAY_BE_WRITTEN = rf"^(?:\d{{1,2}}\.?[-/.: ]|\d{{4}}[/-]\d|(?i:{'|'.join(NAMES)}))"
 DAY_FIRST = rf"^{DAY}[/-]{MONTH}[/-]{YEAR}{TIME}$", r"\3-\2-\1T\4"
 MONTH_FIRST = rf"^{MONTH}[/-]{DAY}[/-]{YEAR}{TIME}$", r"\3-\1-\2T\4"
 UNIT = re.compile(r"\s*[\[(]?[^\d\s,;][^,;]{0,11}[\])]?\s*")
@@ -177,6 +178,9 @@ class Notation:
     def _plain_numbers(self, texts: Any) -> tuple[Any, Any]:
         """Numbers as Python writes them, other texts as they are, null for blanks; and which are numbers or blank."""
         trimmed = pc.utf8_trim_whitespace(texts)
+        if not pc.any(pc.match_substring_regex(trimmed, r"\d|^[+-]?(?i:inf)")).as_py():
+            is_blank = pc.equal(trimmed, "")
+            return pc.if_else(is_blank, pa.scalar(None, pa.string()), texts), is_blank
         is_python = pc.match_substring_regex(trimmed, PLAIN)
         sign = pc.replace_substring_regex(trimmed, self._number, r"\1\3")
         whole = pc.replace_substring_regex(trimmed, self._number, r"\4")
@@ -198,8 +202,11 @@ class Notation:
 
     def _plain_dates(self, texts: Any) -> tuple[Any, Any]:
         """Dates and times in ISO 8601, the others as they are; and which are dates or times."""
-        trimmed, plain = _without_afternoon(pc.utf8_trim_whitespace(texts)), texts
+        trimmed, plain = pc.utf8_trim_whitespace(texts), texts
         is_date = pc.match_substring_regex(trimmed, r"^\d{4}-\d{2}-\d{2}")
+        if not pc.any(pc.and_not(pc.match_substring_regex(trimmed, MAY_BE_WRITTEN), is_date)).as_py():
+            return texts, is_date
+        trimmed = _without_afternoon(trimmed)
         for pattern, parts in self._dates:
             matches = pc.match_substring_regex(trimmed, pattern)
             if pc.any(matches).as_py():
