@@ -168,6 +168,24 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(server):
 
 
 @pytest.mark.slow
+def test_answers_that_nobody_reads_take_the_place_of_requests(patient):
+    body = b"a,b,c\n" + b"100,200,300\n" * 99_000  # 11 MB of answer
+    lines = HEAD.replace(b"Length: 100", b"Length: %d" % len(body)) + b"\r\n"
+    statuses: list[int] = []
+    with contextlib.ExitStack() as stack, patient.answering():
+        while 503 not in statuses and len(statuses) < 30:
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.settimeout(60)
+            connection.connect(("127.0.0.1", patient.port))
+            connection.sendall(lines + body)
+            statuses.append(int(connection.recv(12)[9:]))  # nothing more is read
+    assert 8 < len(statuses) < 30
+    assert set(statuses) == {200, 503}
+    assert patient.ask("POST", "/invocations", ROW, **CSV)[0] == 200
+
+
+@pytest.mark.slow
 def test_many_connections_keep_nobody_out(server):
     with server.answering():
         held = [server.connect(b"POST") for _ in range(2 * MOST_CONNECTIONS)]
