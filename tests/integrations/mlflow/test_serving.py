@@ -10,6 +10,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.utils.proto_json_utils import dump_input_data
 from numpy.testing import assert_allclose
 
 from vae_anomaly import VAEDetector
@@ -145,9 +146,6 @@ def test_inputs_may_be_records_or_one_row_of_single_values(served, detector, tab
 
 
 def test_what_mlflows_client_sends_is_scored(served, detector, table):
-    from mlflow.pyfunc.scoring_server.client import ScoringServerClient  # noqa: F401 (it sends what is dumped here)
-    from mlflow.utils.proto_json_utils import dump_input_data
-
     body = dump_input_data(as_request(detector, table), params={"alerts": 2})
     status, answer = ask(served, body.encode())
     assert status == 200

@@ -30,6 +30,7 @@ from vae_anomaly.integrations.mlflow.flavor import Predictor
 from vae_anomaly.integrations.mlflow.requests import READERS, Request, Size, TooManyRowsError, joined, reading_of
 
 TOGETHER_BYTES = 2**16  # of waiting requests that are scored together
+MORE_COLUMNS = 1_000  # than the model has, which are not used
 ENCODED_AT_ONCE = 1_000  # rows of an answer; json lets no other thread run meanwhile
 CODES = {  # MLflow's names
     400: "INVALID_PARAMETER_VALUE",
@@ -118,9 +119,7 @@ class _Scores:
         self.detector = detector
         self.limits = limits
         self.token = token
-        self.size = Size(
-            limits.rows, columns=2 * detector.n_features_in_ + 1_000
-        )  # others than the model's are ignored
+        self.size = Size(limits.rows, columns=2 * detector.n_features_in_ + MORE_COLUMNS)
         self.reading = reading_of(detector)
         self._thread = ThreadPoolExecutor(1, "scores")
         self._waiting: deque[tuple[Callable[[], Request], int, asyncio.Future[bytes]]] = deque()
@@ -139,16 +138,16 @@ class _Scores:
         if self._n_requests >= self.limits.requests:
             raise _busy()
         self._n_requests += 1
-        chunks: list[bytes] = []
         try:
-            await self._receive(request, chunks)
-            body = b"".join(chunks)
-            scores = await self._scores(lambda: read(body, self.size, self.reading), len(body))
+            body = await self._receive(request)
+            try:
+                scores = await self._scores(lambda: read(body, self.size, self.reading), len(body))
+            finally:
+                self._n_bytes -= len(body)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         finally:
             self._n_requests -= 1
-            self._n_bytes -= sum(map(len, chunks))
         return Response(scores, media_type="application/json")
 
     def _authenticate(self, request: HttpRequest) -> None:
@@ -160,28 +159,30 @@ class _Scores:
             message = "The request needs the server's token, in the header Authorization: Bearer TOKEN."
             raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
 
-    async def _receive(self, request: HttpRequest, chunks: list[bytes]) -> None:
-        """Append the parts of a request's body, and count their bytes."""
-        too_long = HTTPException(
-            413, f"The request is longer than {self.limits.body:,} bytes. Send fewer rows at a time."
-        )
-        if int(request.headers.get("content-length", 0)) > self.limits.body:
+    async def _receive(self, request: HttpRequest) -> bytes:
+        """The body of a request, whose bytes count as long as it is held."""
+        longest, chunks, length = self.limits.body, [], 0
+        too_long = HTTPException(413, f"The request is longer than {longest:,} bytes. Send fewer rows at a time.")
+        if int(request.headers.get("content-length", 0)) > longest:
             raise too_long
-        length = 0
         try:
             async with asyncio.timeout(self.limits.seconds):
                 async for chunk in request.stream():
-                    length += len(chunk)
-                    if length > self.limits.body:
+                    if length + len(chunk) > longest:
                         raise too_long
                     unread = sum(connection.unread for connection in request.app.state.connections)
                     if self._n_bytes + unread + len(chunk) > self.limits.held:
                         raise _busy()
                     chunks.append(chunk)
+                    length += len(chunk)
                     self._n_bytes += len(chunk)
-        except TimeoutError as error:
+        except BaseException as error:
+            self._n_bytes -= length
+            if not isinstance(error, TimeoutError):
+                raise
             message = f"The request was not complete after {self.limits.seconds:g} seconds. Send it faster."
             raise HTTPException(408, message, {"Connection": "close"}) from error
+        return b"".join(chunks)
 
     async def _scores(self, read: Callable[[], Request], n_bytes: int) -> bytes:
         """The answer to a request of ``n_bytes``, when its turn comes."""

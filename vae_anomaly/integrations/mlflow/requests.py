@@ -231,6 +231,7 @@ def _split(found: Any, form: str, most: Size) -> Columns:
         return _lists(found["data"], form, most)
     if not isinstance(found["columns"], list):
         raise DataError(f"{BODY} needs a list in 'columns'; found {shorten(found['columns'])}.")
+    most.check_columns(len(found["columns"]))
     names = [*map(str, found["columns"])]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{BODY} has column names more than once: {listed_names(repeated)}. Rename them.")
