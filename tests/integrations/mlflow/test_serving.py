@@ -10,12 +10,16 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.models import Model
+from mlflow.pyfunc import PyFuncModel, scoring_server
 from mlflow.utils.proto_json_utils import dump_input_data
 from numpy.testing import assert_allclose
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.integrations.mlflow import Limits, as_request
 from vae_anomaly.integrations.mlflow.application import application
+from vae_anomaly.integrations.mlflow.flavor import Predictor
+from vae_anomaly.integrations.mlflow.signatures import signature_of
 
 LIMIT = 20_000
 CSV, JSON = "text/csv", "application/json"
@@ -136,6 +140,30 @@ FORMS = {
 def test_every_form_of_mlflows_clients_gives_the_scores_of_the_rows(served, detector, table, form):
     rows = as_json(as_request(detector, table))
     assert_allclose(scores(served, {form: FORMS[form](rows)}), detector.anomaly_score(table), rtol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def mlflows(detector):
+    """MLflow's own application for the same model."""
+    return scoring_server.init(PyFuncModel(Model(signature=signature_of(detector)), Predictor(detector)))
+
+
+@pytest.mark.parametrize("params", [None, {"alerts": 3}, {"explain": True, "false_alarm_rate": 0.2}, {"fdr": 0.3}])
+@pytest.mark.parametrize("form", [*FORMS, CSV])
+def test_a_good_request_has_the_answer_that_mlflows_server_gives(mlflows, detector, table, form, params):
+    request = as_request(detector, table.dropna())  # in some forms MLflow takes a missing cell for the text "nan"
+    if form == CSV:
+        body, kind = request.to_csv(index=False).encode(), CSV
+    else:
+        body, kind = {form: FORMS[form](as_json(request))} | ({} if params is None else {"params": params}), JSON
+    (status, found), (its_status, expected) = ask(application(detector), body, kind), ask(mlflows, body, kind)
+    assert status == its_status == 200, expected
+    pd.testing.assert_frame_equal(pd.DataFrame(found["predictions"]), pd.DataFrame(expected["predictions"]))
+
+
+@pytest.mark.parametrize("path", ["/ping", "/health", "/nothing"])
+def test_other_addresses_are_those_of_mlflows_server(served, mlflows, path):
+    assert ask(served, b"", None, path, "GET")[0] == ask(mlflows, b"", None, path, "GET")[0]
 
 
 def test_inputs_may_be_records_or_one_row_of_single_values(served, detector, table):
