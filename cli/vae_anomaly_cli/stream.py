@@ -49,6 +49,7 @@ class StreamedTable:
     keep: list[str]
     reading: Reading
 
+    noun = "rows"
     image_shape = None
 
     @classmethod

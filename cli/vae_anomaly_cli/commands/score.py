@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vae_anomaly import VAEDetector
+    from vae_anomaly.integrations.mlflow import MLflowCallback
 
 EXAMPLES = """Examples:
 
@@ -85,9 +86,16 @@ NOT_STREAMED = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is written, and where: ``target`` is a file, ``-``, or None for a terminal or a pipe."""
+    """What is written, and where.
+
+    ``target`` is a file, ``-``, or None for a terminal or a pipe; ``keep`` names columns of the file, ``own`` those of
+    the command, and ``rule`` has the options that flag rows.
+    """
 
     target: str | None
+    own: tuple[str, ...]
+    keep: list[str]
+    rule: dict[str, Any]
     append: bool
     sort: bool
     top: int | None
@@ -170,76 +178,104 @@ def score(
     The exit status is 3 if --fail-if-anomalies is given and a row is flagged.
     """
     own = (*OUTPUT_COLUMNS, *(FILE_COLUMNS if stream else ()), *(["duplicate_of"] if duplicates else ()))
+    rule = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
     kept = [ALL] if append else keep or []
-    refuse_output_names(kept, own)
+    wanted = Wanted(output, own, kept, rule, append, sort, top, duplicates, digits, as_json, quiet)
     refuse_several({"--append": append or None, "--keep": keep})
-    refuse_fitting(context, model)
-    check_table_output(output, inputs=(file, model))
-    check_summary_output(output, as_json=as_json)
     refuse_several({"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate})
-    rule: dict[str, Any] = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
-    wanted = Wanted(output, append, sort, top, duplicates, digits, as_json, quiet)
-    fit = (kind, novelty, contamination, calibration, bound, seed, device)
-    if stream:
-        refuse_given(context, NOT_STREAMED, "it needs all rows at once; leave out either it or --stream.")
-        refuse_given(context, {"skip_bad": "--skip-bad"}, "it applies to images, and --stream to tables.")
+    refuse_fitting(context, model)
+    check_outputs(context, file, model, wanted, stream=stream)
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
-    if stream:
-        with plain_warnings(quiet=quiet), naming(file):
-            streamed = StreamedTable.read(file, exclude or [], kept, reading)
-            refuse_output_names(streamed.keep, own)
-            check_table_output(output, inputs=(*streamed.dataset.files, model))
-            if model is not None:
-                detector = read_model(model, device, excluded=exclude or [])
+    with plain_warnings(quiet=quiet):
+        with naming(file):
+            source: StreamedTable | TableInput | ImageInput
+            if stream:
+                source = read_stream(file, exclude or [], reading, wanted, model)
             else:
-                detector = new_detector(*fit, quiet=quiet).fit(streamed.rows)
-                remark_findings(detector, quiet=quiet)
-            scorer = StreamScorer.of(detector, streamed, rule, append=append, digits=digits)
-            tally = write_scores(scorer, top, output, quiet=quiet, counts_only=not wanted.table)
-        flagged, total, nouns = tally.flagged, tally.rows, "rows"
-    else:
-        with plain_warnings(quiet=quiet):
-            with naming(file):
                 source = read_input(context, file, exclude or [], kept, reading, skip_bad=skip_bad)
                 refuse_output_names(source.kept.columns if isinstance(source, TableInput) else [], own)
-            if model is not None:
-                detector = read_model(model, device, excluded=exclude or [])
-            with naming(file):
-                if model is None:
-                    detector = new_detector(*fit, quiet=quiet)
-                    detector.set_params(callbacks=None if tracker is None else [tracker])
-                    detector.set_params(image_shape=source.image_shape).fit(source.rows)
-                    remark_findings(detector, quiet=quiet)
-                scored = detector.detect(source.rows_for(detector), **rule).reset_index(drop=True)
-                scored.insert(0, "row", range(1, len(scored) + 1))
-                if tracker is not None:
-                    tracker.log_scores(scored, model=model)
-                flagged, total, nouns = int(scored["is_anomaly"].sum()), len(scored), source.noun
-                write_scored(scored, source, detector, wanted, f"{flagged} of {total}")
+        if model is not None:
+            detector = read_model(model, device, excluded=exclude or [])
+        with naming(file):
+            if model is None:
+                detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+                detector.set_params(callbacks=None if tracker is None else [tracker])
+                detector.set_params(image_shape=source.image_shape).fit(source.rows)
+                remark_findings(detector, quiet=quiet)
+            if isinstance(source, StreamedTable):
+                counts = write_stream(source, detector, wanted)
+            else:
+                counts = write_scored(source, detector, wanted, tracker, model)
     if wanted.table and (stream or wanted.shows or output not in (None, "-")):
-        remark_rule(detector, rule, flagged, total, nouns, quiet=quiet)
+        remark_rule(detector, rule, counts.flagged, counts.rows, source.noun, quiet=quiet)
     if as_json:
         threshold = None if any(value is not None for value in rule.values()) else -float(detector.offset_)
-        facts = {"input": without_password(file), "model": model, "output": output, "rows": total, "flagged": flagged}
+        facts = {"input": without_password(file), "model": model, "output": output, **counts._asdict()}
         print_json({**facts, "threshold": threshold, **rule})
     report_run(tracker, quiet=quiet)
-    if fail_if_anomalies and flagged:
+    if fail_if_anomalies and counts.flagged:
         raise typer.Exit(FOUND)
 
 
+class Counts(NamedTuple):
+    """Numbers of rows that were scored and flagged."""
+
+    rows: int
+    flagged: int
+
+
+def check_outputs(context: typer.Context, file: str, model: str | None, wanted: Wanted, *, stream: bool) -> None:
+    """Refuse outputs that cannot be written, and options that exclude one another."""
+    refuse_output_names(wanted.keep, wanted.own)
+    check_table_output(wanted.target, inputs=(file, model))
+    check_summary_output(wanted.target, as_json=wanted.as_json)
+    if stream:
+        refuse_given(context, NOT_STREAMED, "it needs all rows at once; leave out either it or --stream.")
+        refuse_given(context, {"skip_bad": "--skip-bad"}, "it applies to images, and --stream to tables.")
+
+
+def read_stream(file: str, exclude: list[str], reading: Reading, wanted: Wanted, model: str | None) -> StreamedTable:
+    """A table to be read piece by piece."""
+    source = StreamedTable.read(file, exclude, wanted.keep, reading)
+    refuse_output_names(source.keep, wanted.own)
+    check_table_output(wanted.target, inputs=(*source.dataset.files, model))
+    return source
+
+
+def write_stream(source: StreamedTable, detector: VAEDetector, wanted: Wanted) -> Counts:
+    """Score and write a table piece by piece."""
+    scorer = StreamScorer.of(detector, source, wanted.rule, append=wanted.append, digits=wanted.digits)
+    tally = write_scores(scorer, wanted.top, wanted.target, quiet=wanted.quiet, counts_only=not wanted.table)
+    return Counts(tally.rows, tally.flagged)
+
+
 def write_scored(
-    scored: pd.DataFrame, source: TableInput | ImageInput, detector: VAEDetector, wanted: Wanted, flagged: str
-) -> None:
-    """Write the scores of a table or of images, or show the most anomalous ones."""
+    source: TableInput | ImageInput,
+    detector: VAEDetector,
+    wanted: Wanted,
+    tracker: MLflowCallback | None,
+    model: str | None,
+) -> Counts:
+    """Score a table or images, and write the scores or show the most anomalous rows."""
+    scored = detector.detect(source.rows_for(detector), **wanted.rule).reset_index(drop=True)
+    scored.insert(0, "row", range(1, len(scored) + 1))
+    if tracker is not None:
+        tracker.log_scores(scored, model=model)
+    counts = Counts(len(scored), int(scored["is_anomaly"].sum()))
     duplicate_of, repeats = source.find_duplicates(detector)
     if wanted.duplicates and duplicate_of is not None:
         scored["duplicate_of"] = duplicate_of.array
     if repeats:
         remark(repeats if wanted.duplicates else f"{repeats}; mark them with --duplicates", quiet=wanted.quiet)
-    if not wanted.table:
-        return
-    chosen = wanted.chosen(scored)
-    chosen = source.with_reasons(chosen, detector, chosen["is_anomaly"].to_numpy() | wanted.shows)
+    if wanted.table:
+        chosen = wanted.chosen(scored)
+        chosen = source.with_reasons(chosen, detector, chosen["is_anomaly"].to_numpy() | wanted.shows)
+        write_chosen(chosen, source, wanted, f"{counts.flagged} of {counts.rows}")
+    return counts
+
+
+def write_chosen(chosen: pd.DataFrame, source: TableInput | ImageInput, wanted: Wanted, flagged: str) -> None:
+    """Write chosen rows with their identifiers, or show them."""
     if wanted.shows:
         show_rows(source.with_identifiers(chosen, first=wanted.append), source.uncut)
         summary = f"{flagged} {source.noun} are flagged"
