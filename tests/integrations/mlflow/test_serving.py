@@ -194,6 +194,19 @@ def test_a_model_of_an_array_takes_lists(form):
     assert (status, "Column '1' held numbers in fit; found text 'five' in row 2" in answer["message"]) == (400, True)
 
 
+@pytest.mark.parametrize("names", [None, [f"pixel {number}" for number in range(16)]], ids=["array", "frame"])
+def test_a_model_of_images_takes_pixels(names):
+    pixels = np.random.default_rng(0).uniform(size=(60, 16)).round(3)
+    table = pixels if names is None else pd.DataFrame(pixels, columns=names)
+    fitted = VAEDetector(image_shape=(1, 4, 4), max_iter=20, random_state=0).fit(table)
+    served, expected = application(fitted), fitted.anomaly_score(table[:5])
+    columns = names or [*map(str, range(16))]
+    body = pd.DataFrame(pixels[:5], columns=columns).to_csv(index=False).encode()
+    assert_allclose(scores(served, body, CSV), expected, rtol=1e-9)
+    split_rows = {"columns": columns, "data": pixels[:5].tolist()}
+    assert_allclose(scores(served, {"dataframe_split": split_rows}), expected, rtol=1e-9)
+
+
 def test_a_field_too_many_is_an_error_and_shifts_no_column(three):
     served = application(three)
     true = three.anomaly_score(pd.DataFrame([[100, 100.5, 140]], columns=["a", "b", "c"]))
