@@ -25,6 +25,7 @@ from vae_anomaly_cli.commands import (
     update,
 )
 from vae_anomaly_cli.errors import termination_as_ctrl_c
+from vae_anomaly_cli.options import Command, Commands
 from vae_anomaly_cli.output import buffer_standard_output
 
 EPILOG = """Examples:
@@ -62,6 +63,7 @@ Exit status: 0 done, 1 error in the data or the model, 2 wrong usage; 3 if `moni
 
 app = typer.Typer(
     name="vae-anomaly",
+    cls=Commands,
     help="Find anomalous rows of a table, or anomalous images of a folder, with variational autoencoders.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -79,7 +81,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def common(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Find anomalous rows of a table, or anomalous images of a folder, with variational autoencoders."""
@@ -91,7 +93,7 @@ def _add(command: Callable[..., None], examples: str, panel: str | None = None) 
         "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
         for text in (command.__doc__ or "", examples)
     )
-    app.command(help=help_text, epilog=epilog, rich_help_panel=panel)(command)
+    app.command(cls=Command, help=help_text, epilog=epilog, rich_help_panel=panel)(command)
 
 
 _add(score.score, score.EXAMPLES)

@@ -2,9 +2,10 @@
 
 from enum import StrEnum
 from math import isfinite
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 FIT = "Fit"
 FLAG = "Flagged rows (at most one of these)"
@@ -12,6 +13,26 @@ ROWS = "Output"
 PICTURE = "Picture"
 READING = "Reading of FILE"
 TRACK = "MLflow tracking"
+
+
+class FlagsWithoutType:
+    """Help that states no type beside a flag, which takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters, that of the help included."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
+
+class Command(FlagsWithoutType, TyperCommand):
+    """A command."""
+
+
+class Commands(FlagsWithoutType, TyperGroup):
+    """All commands."""
 
 
 class Purpose(StrEnum):

@@ -177,12 +177,14 @@ main(["score", "rows.csv", "--quiet"])
 
 
 def test_the_version_is_that_of_the_package(cli):
-    assert cli("--version").out == f"vae-anomaly {version('vae-anomaly')}\n"
+    for option in ("--version", "-V"):
+        assert cli(option).out == f"vae-anomaly {version('vae-anomaly')}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_helps_with_examples_and_stands_in_the_readme(cli, name):
     ended = cli(name, "--help")
+    assert "bool" not in ended.out.lower()  # flags take no value
     assert ended.status == 0
     assert f"vae-anomaly {name} " in ended.out
     assert f"vae-anomaly {name} " in README
@@ -196,6 +198,7 @@ def test_the_list_of_commands_is_complete(cli):
 @pytest.mark.parametrize("name", PICTURES)
 def test_every_picture_helps_with_an_example(cli, name):
     ended = cli("plot", name, "--help")
+    assert "bool" not in ended.out.lower()
     assert ended.status == 0
     assert f"vae-anomaly plot {name} " in ended.out
 

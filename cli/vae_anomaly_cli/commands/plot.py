@@ -28,11 +28,14 @@ vae-anomaly plot traversal --model data.vae --output traversal.pdf"""
 FILE_OPTIONS = {"encoding": "--encoding", "missing": "--missing", "table": "--table", "skip_bad": "--skip-bad"}
 
 app = typer.Typer(
-    help="Draw a model, or rows or images as the model represents them.", no_args_is_help=True, epilog=EXAMPLES
+    cls=options.Commands,
+    help="Draw a model, or rows or images as the model represents them.",
+    no_args_is_help=True,
+    epilog=EXAMPLES,
 )
 
 
-@app.command(epilog="Example:\n\nvae-anomaly plot history --model data.vae --output history.png")
+@app.command(cls=options.Command, epilog="Example:\n\nvae-anomaly plot history --model data.vae --output history.png")
 @user_errors
 def history(model: options.Model, output: options.PictureOut, quiet: options.Quiet = False) -> None:
     """Draw the course of the fit: the ELBO and its two terms over the steps."""
@@ -48,9 +51,10 @@ def history(model: options.Model, output: options.PictureOut, quiet: options.Qui
 
 
 @app.command(
+    cls=options.Command,
     epilog="Examples:\n\nvae-anomaly plot latents data.csv --model data.vae --output latents.png\n\n"
     "vae-anomaly plot latents data.csv --model data.vae --color species --output latents.png\n\n"
-    "vae-anomaly plot latents digits/ --model digits.vae --output latents.png"
+    "vae-anomaly plot latents digits/ --model digits.vae --output latents.png",
 )
 @user_errors
 @reads_tables
@@ -83,9 +87,10 @@ def latents(
 
 
 @app.command(
+    cls=options.Command,
     epilog="Examples:\n\nvae-anomaly plot samples --model data.vae --output samples.png\n\n"
     "vae-anomaly plot samples data.csv --model data.vae --rows 5000 --seed 1 --output samples.png\n\n"
-    "vae-anomaly plot samples digits/ --model digits.vae --output samples.png"
+    "vae-anomaly plot samples digits/ --model digits.vae --output samples.png",
 )
 @user_errors
 @reads_tables
@@ -122,8 +127,9 @@ def samples(
 
 
 @app.command(
+    cls=options.Command,
     epilog="Examples:\n\nvae-anomaly plot reconstructions data.csv --model data.vae --output reconstructions.png\n\n"
-    "vae-anomaly plot reconstructions digits/ --model digits.vae --output reconstructions.png"
+    "vae-anomaly plot reconstructions digits/ --model digits.vae --output reconstructions.png",
 )
 @user_errors
 @reads_tables
@@ -153,8 +159,9 @@ def reconstructions(
 
 
 @app.command(
+    cls=options.Command,
     epilog="Examples:\n\nvae-anomaly plot traversal --model data.vae --output traversal.png\n\n"
-    "vae-anomaly plot traversal --model data.vae --dimension 3 --dimension 0 --span 2 --output traversal.png"
+    "vae-anomaly plot traversal --model data.vae --dimension 3 --dimension 0 --span 2 --output traversal.png",
 )
 @user_errors
 def traversal(
