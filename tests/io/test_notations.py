@@ -203,6 +203,16 @@ def test_signs_that_are_none_are_refused(read, options):
         column(read, ["1"], **options)
 
 
+@pytest.mark.parametrize("write", ["to_parquet", "to_feather"])
+def test_options_of_text_are_refused_where_columns_have_types(tmp_path, write):
+    frame = pd.DataFrame({"x": [1.5]})
+    getattr(frame, write)(tmp_path / "table")
+    with pytest.raises(DataError, match=r"have types, so --decimal \(decimal=\) do not apply"):
+        read_table(tmp_path / "table", decimal=",")
+    with pytest.raises(DataError, match="apply to files. Leave them out"):
+        Dataset(frame, day_first=True)
+
+
 @pytest.mark.parametrize("suffix", [".xlsx", ".json", ".db"])
 def test_text_in_typed_files_has_a_notation_too_and_their_numbers_stay(tmp_path, suffix):
     frame = pd.DataFrame({"amount": ["1.234,56", "12,5"] * 4, "x": [1.234, 2.5] * 4, "day": ["31/12/2024"] * 8})

@@ -87,19 +87,21 @@ class Dataset:
         day_first: bool | None = None,
     ) -> None:
         self._source: RowSource
+        options = FileOptions.of(
+            encoding=encoding,
+            missing=missing,
+            table=table,
+            query=query,
+            decimal=decimal,
+            thousands=thousands,
+            day_first=day_first,
+        )
         if _are_paths(source):
-            options = FileOptions.of(
-                encoding=encoding,
-                missing=missing,
-                table=table,
-                query=query,
-                decimal=decimal,
-                thousands=thousands,
-                day_first=day_first,
-            )
             self._source = FilesSource(source, options)
         elif missing:
             raise DataError(f"Markers of missing cells ({missing!r}) apply to files. In frames, replace them by NaN.")
+        elif options != FileOptions(encoding=encoding):
+            raise DataError("table, query, decimal, thousands and day_first apply to files. Leave them out.")
         else:
             self._source = FramesSource(source)
         self._without: frozenset[Name] = frozenset()

@@ -15,7 +15,7 @@ import pandas as pd
 
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import listed_names
+from vae_anomaly.formatting import listed, listed_names
 from vae_anomaly.io.csv import DelimitedText, ends_in_delimiter
 from vae_anomaly.io.database import DatabaseTable, duckdb_table, is_url, sqlite_table, url_table
 from vae_anomaly.io.notation import Name, Notation
@@ -419,10 +419,10 @@ def _stored_table(name: str | PathLike[str], options: FileOptions, *, keeps: boo
         return Spreadsheet(source, options)
     if options.table is not None:
         raise DataError(f"{source.name} has one table, so --table {options.table!r} (table=) does not apply.")
-    if head.startswith(MAGIC):
-        return ParquetTable(source, options)
-    if head.startswith(FEATHER):
-        return FeatherTable(source, options)
+    if head.startswith((MAGIC, *FEATHER)):
+        if options.of_text:
+            raise DataError(f"The columns of {source.name} have types, so {listed(options.of_text)} do not apply.")
+        return (ParquetTable if head.startswith(MAGIC) else FeatherTable)(source, options)
     if start.startswith(b"{") or re.match(rb"\[\s*(\{|\])", start):
         return JsonRecords(source, options)
     return DelimitedText(source, options)

@@ -60,6 +60,16 @@ class FileOptions:
     thousands: str | None = None
     day_first: bool | None = None
 
+    @property
+    def of_text(self) -> list[str]:
+        """Options that are given and apply to text alone."""
+        given = {
+            "--decimal (decimal=)": self.decimal,
+            "--thousands (thousands=)": self.thousands,
+            "--dayfirst (day_first=)": self.day_first,
+        }
+        return [option for option, value in given.items() if value is not None]
+
     @classmethod
     def of(cls, *, missing: str | Sequence[str] = (), **others: Any) -> "FileOptions":
         """Options as users give them; a DataError if a sign is none."""
