@@ -1,12 +1,15 @@
 """``vae-anomaly fit`` and ``info``: the model file, and what `info` shows of it."""
 
+import errno
 import json
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from safetensors import SafetensorError
 
 from vae_anomaly import load
 from vae_anomaly.io import model_file as persistence
+from vae_anomaly.io.atomic import whole_file
 from vae_anomaly.training import checkpoints
 from vae_anomaly_cli.output import only_writer
 
@@ -66,18 +69,19 @@ def test_a_full_disk_costs_no_old_model_and_no_checkpoint(cli, csv, tmp_path, mo
     target.write_text("old")
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     monkeypatch.setattr(checkpoints, "DEARER", 0.0)
-    real = persistence.save_file
 
-    def full(arrays, path, metadata):
-        if target.name in str(path):
-            raise SafetensorError("No space left on device (os error 28)")
-        real(arrays, path, metadata)
+    @contextmanager
+    def full(path):
+        with whole_file(path) as temporary:
+            yield temporary
+            if Path(path) == target:
+                raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(persistence, "save_file", full)
+        patch.setattr(persistence, "whole_file", full)
         ended = cli("fit", csv, "--output", target, "--checkpoint", folder)
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith(f"error: Cannot write '{target}': No space left")
+    assert ended.err.startswith(f"error: Cannot write '{target}': the disk is full.")
     assert target.read_text() == "old"
     ended = cli("fit", csv, "--output", target, "--checkpoint", folder)
     assert f"{folder}: continuing after 20 of 20 rounds" in ended.err

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from vae_anomaly.errors import DataError, ModelFileError, OutputError
+from vae_anomaly.errors import DataError, ModelFileError
 from vae_anomaly.io.atomic import whole_file
 
 FORMAT = 3
@@ -40,35 +40,34 @@ def write_model(path: str | os.PathLike[str], document: dict[str, Any], tensors:
     ------
     OutputError
         If the file cannot be written.
+    DataError
+        If the file could not be read again, because the description is too long.
     """
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     digests = {name: _digest(array) for name, array in arrays.items()}
     text = json.dumps({"format": FORMAT, **document, "digests": digests}, allow_nan=False)
     metadata = {DOCUMENT: text, DIGEST: hashlib.sha256(text.encode()).hexdigest()}
-    with whole_file(path) as temporary:
-        try:
-            save_file(arrays, temporary, metadata)
-        except SafetensorError as error:  # its message is that of the system, such as "No space left on device"
-            message = f"Cannot write {str(path)!r}: {error}. Free some space, or name another place."
-            raise OutputError(message) from error
-        _order_metadata(temporary)
-        if _header(temporary) is None:
-            raise DataError(
-                f"{path} could not be read again: the description of the table takes more than 64 MiB, or has more "
-                "than 2 million entries. Leave out text columns with very many distinct values."
-            )
+    content = save(arrays, metadata)
+    size = int.from_bytes(content[:8], "little")
+    header = _ordered(content[8 : 8 + size])
+    if not _is_bounded(header):
+        raise DataError(
+            f"{path} could not be read again: the description of the table takes more than 64 MiB, or has more than "
+            "2 million entries. Leave out text columns with very many distinct values."
+        )
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        for part in (content[:8], header, memoryview(content)[8 + size :]):
+            file.write(part)
 
 
-def _order_metadata(path: Path) -> None:
+def _ordered(header: bytes) -> bytes:
     """Sort the metadata, which safetensors writes in random order, so that the same model gives the same bytes."""
-    with path.open("r+b") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) <= size:  # otherwise this version of safetensors writes JSON differently: keep its order
-            file.seek(8)
-            file.write(text.ljust(size))
+    found = json.loads(header)
+    found["__metadata__"] = dict(sorted(found["__metadata__"].items()))
+    text = json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(text) > len(header):  # this version of safetensors writes JSON differently: keep its order
+        return header
+    return text.ljust(len(header))
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -114,7 +113,12 @@ def _header(path: Path) -> bytes | None:
         if not 2 <= declared <= min(size - 8, MAX_HEADER_BYTES):
             return None
         header = file.read(declared)
-    return header if sum(map(header.count, (b",", b"[", b"{"))) <= MAX_VALUES else None
+    return header if _is_bounded(header) else None
+
+
+def _is_bounded(header: bytes) -> bool:
+    """Parsing the header takes no more memory than a model needs."""
+    return len(header) <= MAX_HEADER_BYTES and sum(map(header.count, (b",", b"[", b"{"))) <= MAX_VALUES
 
 
 def _document(metadata: dict[str, str], path: str | os.PathLike[str]) -> dict[str, Any]:
