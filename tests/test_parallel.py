@@ -1,8 +1,12 @@
 """Pieces of work on threads: results in order, no more threads at a time than were asked for, nothing left behind."""
 
+import ctypes
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import joblib
 import numpy as np
@@ -42,6 +46,16 @@ def test_one_piece_needs_no_thread():
     assert in_pieces(lambda _: threading.get_ident(), [0], 8) == [threading.get_ident()]
 
 
+def test_every_piece_is_worked_on_by_one_thread():
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        assert in_pieces(lambda _: torch.get_num_threads(), range(6), 3) == [1] * 6
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(n_threads)
+
+
 def test_calls_side_by_side_share_the_threads():
     """As under joblib's threads: two calls that may use four do not use eight, nor do five use twenty."""
     crowd = Crowd()
@@ -57,6 +71,85 @@ def test_threads_are_free_again_after_an_error():
     with pytest.raises(ZeroDivisionError):
         in_pieces(lambda piece: 1 // piece, [1, 0, 1], 2)
     assert threads._taken == []
+
+
+@pytest.fixture
+def ends_slowly():
+    """A function that a thread calls so as to take 0.1 s for its end, after Python has joined it."""
+    libc, key = ctypes.CDLL(None), ctypes.c_uint()
+    assert libc.pthread_key_create(ctypes.byref(key), libc.usleep) == 0  # called with the value as its argument
+    yield lambda: libc.pthread_setspecific(key, ctypes.c_void_p(100_000))
+    libc.pthread_key_delete(key)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux")
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "after an error"])
+def test_threads_have_ended_when_the_results_are_there(ends_slowly, fails):
+    """Not only for Python: a process forked meanwhile would inherit the locks that they hold, and hang."""
+    ids = set()
+
+    def work(piece):
+        ends_slowly()
+        ids.add(threading.get_native_id())
+        threading.Event().wait(0.01)
+        if fails and piece == 5:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        in_pieces(work, range(6), 3)
+    assert len(ids) > 1
+    assert not ids & {int(name) for name in os.listdir("/proc/self/task")}
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux")
+def test_the_thread_that_fetches_pieces_has_ended_with_them(ends_slowly):
+    ids = set()
+
+    def pieces():
+        ends_slowly()
+        for piece in range(3):
+            ids.add(threading.get_native_id())
+            yield piece
+
+    assert list(ahead(pieces())) == [0, 1, 2]
+    assert len(ids) == 1
+    assert not ids & {int(name) for name in os.listdir("/proc/self/task")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_threads", [None, 2], ids=["usual threads", "two threads"])
+def test_processes_forked_right_after_scoring_do_not_hang(n_threads):
+    """In a process of its own, whose threads no other test has started."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, str(n_threads or 0)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "30 of 30 ended\n"), ended.stderr
+
+
+FORKS = """
+import os, sys, time
+import numpy as np
+import torch
+from vae_anomaly import VAEDetector
+
+if int(sys.argv[1]):
+    torch.set_num_threads(int(sys.argv[1]))
+X = np.random.default_rng(0).normal(size=(3000, 4))
+detector = VAEDetector(max_iter=2, n_estimators=1, random_state=0).fit(X[:300])
+expected, ended, forks = detector.score_samples(X), 0, 30
+for _ in range(forks):
+    detector.score_samples(X)
+    if (child := os.fork()) == 0:
+        os._exit(0 if np.array_equal(detector.score_samples(X), expected) else 1)
+    until = time.monotonic() + 20
+    while (found := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < until:
+        time.sleep(0.001)
+    if found[0] == 0:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        break
+    ended += found[1] == 0
+print(f"{ended} of {forks} ended")
+"""
 
 
 def _threads_of_scoring(X):

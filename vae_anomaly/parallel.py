@@ -5,12 +5,15 @@ twenty times as long as the work. Only the calling thread's settings change, and
 call of ``torch.set_num_threads``, torch's built-in MKL keeps that number in spite of these settings.
 """
 
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from math import inf
+from threading import get_native_id
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -43,11 +46,6 @@ def in_pieces(work: Callable[[Piece], Result], pieces: Iterable[Piece], workers:
 
     Concurrent calls, such as those of joblib's threads, share the workers: a later call gets those that are left.
     """
-
-    def alone(piece: Piece) -> Result:
-        with one_thread():
-            return work(piece)
-
     pieces = list(pieces)
     workers = max(1, min(workers - sum(_taken), len(pieces)))
     _taken.append(workers)
@@ -55,24 +53,47 @@ def in_pieces(work: Callable[[Piece], Result], pieces: Iterable[Piece], workers:
         if workers == 1:
             with one_thread():
                 return [work(piece) for piece in pieces]
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                return list(pool.map(alone, pieces))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C need not wait for pieces not yet started
-                raise
+        started: list[int] = []
+        begin = [  # torch's first call in a thread sets its number of threads there, so the limit comes after one
+            lambda: started.append(get_native_id()),
+            torch.get_num_threads,
+            one_thread,
+        ]
+        try:
+            with ThreadPoolExecutor(workers, initializer=lambda: [step() for step in begin]) as pool:
+                try:
+                    return list(pool.map(work, pieces))
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C need not wait for pieces not yet started
+                    raise
+        finally:
+            wait_until_gone(started)
     finally:
         _taken.remove(workers)
+
+
+def wait_until_gone(threads: Iterable[int]) -> None:
+    """Wait until the system has ended threads, given by native id, that Python has joined; at most a second.
+
+    A joined thread may still be giving back its memory. A process that is forked then inherits the lock of the
+    allocator, but not the thread that would release it, and hangs. Without /proc nothing is waited for.
+    """
+    longest, step = time.monotonic() + 1.0, 1e-5  # seconds
+    for thread in threads:
+        while os.path.exists(f"/proc/self/task/{thread}") and time.monotonic() < longest:
+            time.sleep(step)
 
 
 def ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
     """The same pieces; another thread fetches the next one, and no more, while one is in use."""
     end: Any = object()
-    with ThreadPoolExecutor(1) as pool:
+    started: list[int] = []
+    with ThreadPoolExecutor(1, initializer=lambda: started.append(get_native_id())) as pool:
         upcoming = pool.submit(next, pieces, end)
         while (piece := upcoming.result()) is not end:
             upcoming = pool.submit(next, pieces, end)
             yield piece
+    wait_until_gone(started)
 
 
 SIGNS = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")  # in torch's errors; for a GPU it also has a class

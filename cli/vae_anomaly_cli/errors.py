@@ -22,6 +22,7 @@ from vae_anomaly.errors import DeviceError, OutputError, VaeAnomalyError
 from vae_anomaly.formatting import without_password
 
 FOUND = 3
+NO_MEMORY = "bad_alloc", "failed to map segment", "Cannot allocate memory"  # in errors of compiled code
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,7 +66,9 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
             is_broken = is_standard_output_broken()
             where = f"{error.filename}: " if error.filename else "standard output: " if is_broken else ""
             end(f"error: {where}{error.strerror or error}.", 1, error)
-        except MemoryError as error:
+        except (MemoryError, RuntimeError, ImportError) as error:
+            if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in NO_MEMORY):
+                raise
             end("error: there is not enough memory for these rows; use fewer at a time.", 1, error)
         except KeyboardInterrupt as error:
             end("interrupted", 143 if isinstance(error, Terminated) else 130, error)
@@ -75,10 +78,14 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 def refuse_given(context: typer.Context, options: Mapping[str, str], reason: str) -> None:
     """Raise an error for options (parameter name to option) that were given although they do not apply."""
-    for parameter, option in options.items():
-        source = context.get_parameter_source(parameter)
-        if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(reason, param_hint=option)
+    for option in given_options(context, options):
+        raise typer.BadParameter(reason, param_hint=option)
+
+
+def given_options(context: typer.Context, options: Mapping[str, str]) -> list[str]:
+    """Those of the options (parameter name to option) that stand on the command line."""
+    sources = {option: context.get_parameter_source(parameter) for parameter, option in options.items()}
+    return [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def refuse_several(options: Mapping[str, object]) -> None:

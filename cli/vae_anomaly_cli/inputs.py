@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given
+from vae_anomaly_cli.memory import shortage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,7 +150,7 @@ class TableInput:
         explained = scored.assign(reason="")
         if chosen.any():
             rows = self.rows_for(detector).iloc[scored["row"].to_numpy()[chosen] - 1]
-            explained.loc[chosen, "reason"] = detector.reasons(rows).to_numpy()
+            explained.loc[chosen, "reason"] = reasons_of(detector, rows)
         return explained
 
     def find_duplicates(self, detector: VAEDetector) -> tuple[pd.Series, str]:
@@ -251,13 +253,21 @@ def read_input(
 
     if file != "-" and (Path(file).is_dir() or is_pattern(file)):
         raise DataError(f"{file} stands for several tables. Only `score` and `fit` read these, with --stream.")
-    refuse_larger_than_memory(file)
+    if lacking := shortage(file, n_kept=inf if ALL in keep else len(keep)):
+        raise DataError(f"{lacking}. With --stream, `score` and `fit` read it piece by piece.")
     table = read_whole(file, FileOptions.of(**reading.options))
     source = TableInput(table, exclude, keep)
     drop_columns(table.texts(), exclude, "--exclude")
     if keep:
         _ = source.kept
     return source
+
+
+def reasons_of(detector: VAEDetector, rows: pd.DataFrame) -> list[str]:
+    """Reasons of the rows in words; a few thousand rows at a time, because explaining takes much memory."""
+    at_once = 2**12
+    parts = (rows.iloc[first : first + at_once] for first in range(0, len(rows), at_once))
+    return [reason for part in parts for reason in detector.reasons(part)]
 
 
 def read_model(model: str, device: str, *, excluded: Collection[str] = ()) -> VAEDetector:
@@ -323,53 +333,15 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def is_long(file: str) -> bool:
-    """True for tables that `fit` reads piece by piece: several files, or one large file."""
+    """True for tables that `fit` reads piece by piece: several files, one large file, or one too large for memory."""
     from vae_anomaly.io.read import is_pattern
 
     if file == "-" or holds_images(file):
         return False
     path = Path(file)
-    return path.is_dir() or is_pattern(file) or (path.is_file() and path.stat().st_size > LONG_BYTES)
-
-
-def refuse_larger_than_memory(file: str) -> None:
-    """Raise an error for a table larger than the free memory: the kernel kills a process that tries to read it."""
-    free = free_memory()
-    path = Path(file)
-    if free is None or not path.is_file() or (size := _least_bytes(path)) < free:
-        return
-    raise DataError(
-        f"{file} takes at least {size / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. "
-        "With --stream, `score` and `fit` read it piece by piece."
-    )
-
-
-def free_memory() -> int | None:
-    """Bytes of free memory, None if the system does not report them."""
-    found = []
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
-    with suppress(OSError, ValueError):  # ValueError: "max", no limit
-        # The limit of a container, not what is left of it: its usage includes the page cache.
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(found, default=None)
-
-
-def _least_bytes(path: Path) -> int:
-    """Least size of a table in memory; Parquet is compressed, so its number of cells counts."""
-    with path.open("rb") as file:
-        if file.read(4) != b"PAR1":
-            return path.stat().st_size
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        found = pq.read_metadata(path)
-    except (OSError, pa.ArrowException):  # damaged: the reader reports it
-        return 0
-    return 8 * int(found.num_rows) * int(found.num_columns)
+    if path.is_dir() or is_pattern(file):
+        return True
+    return path.is_file() and (path.stat().st_size > LONG_BYTES or shortage(file) is not None)
 
 
 def select_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:

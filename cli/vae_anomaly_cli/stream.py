@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vae_anomaly.errors import DataError
-from vae_anomaly_cli.inputs import Reading, drop_columns, holds_images, select_columns, trained_on
+from vae_anomaly_cli.inputs import Reading, drop_columns, holds_images, reasons_of, select_columns, trained_on
 from vae_anomaly_cli.output import (
     MEASURES,
     SHOWN,
@@ -140,7 +140,7 @@ class StreamScorer:
 
         table = table.assign(reason="")
         if chosen.any():
-            table.loc[chosen, "reason"] = self.detector.reasons(rows.loc[chosen, self.columns]).to_numpy()
+            table.loc[chosen, "reason"] = reasons_of(self.detector, rows.loc[chosen, self.columns])
         parts = [table, kept[self.source.keep].reset_index(drop=True)]
         return pd.concat(parts[::-1] if self.append else parts, axis=1)
 

@@ -207,17 +207,6 @@ def test_without_stream_a_folder_of_tables_ends_in_one_sentence_that_names_it(cl
         assert "--stream" in ended.err
 
 
-def test_without_stream_a_file_larger_than_memory_ends_in_one_sentence_that_names_it(
-    cli, csv, model, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("vae_anomaly_cli.inputs.free_memory", lambda: 100)
-    ended = cli("score", csv, "--model", model)
-    assert (ended.status, len(ended.err.splitlines())) == (1, 1)
-    assert "--stream" in ended.err
-    pd.read_csv(csv).to_parquet(tmp_path / "people.parquet")
-    assert "people.parquet takes" in cli("score", tmp_path / "people.parquet", "--model", model).err
-
-
 def test_ctrl_c_keeps_what_is_written_and_the_same_command_continues(stream, csv, tmp_path, monkeypatch):
     uninterrupted, target = tmp_path / "whole.csv", tmp_path / "scores.csv"
     stream(csv, "--output", uninterrupted)

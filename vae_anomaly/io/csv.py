@@ -32,6 +32,7 @@ _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
 }
 _BLOCK = 2**24  # bytes that arrow parses at a time, and the longest row
 _SNIFFED = 1_000  # lines
+_NO_MEMORY = "MemoryError", "malloc", "realloc", "allocate"  # in arrow's errors, of which Python's have lost their type
 _END = "\0"  # a row of our own after the last one: an open quote would swallow it
 
 
@@ -116,6 +117,8 @@ class DelimitedText:
                     yield self._named(rows.completed(pa.Table.from_batches([batch])), rows)
                 yield self._named(rows.rest(names), rows)
             except pa.ArrowInvalid as error:
+                if any(sign in str(error) for sign in _NO_MEMORY):
+                    raise MemoryError(str(error)) from error
                 self._explain(error, rows)
             except csv.Error as error:  # only short rows are read in this way
                 fault = f"fewer fields than column names and a cell of more than {csv.field_size_limit():,} characters"
@@ -141,10 +144,28 @@ class DelimitedText:
     def _head(self) -> "_Head":
         with self._explained():
             with self._utf8() as stream:
-                lines = [line.decode("utf-8") for line in islice(iter(stream.readline, b""), _SNIFFED)]
+                lines = [line.decode("utf-8") for line in self._first_lines(stream)]
             if not any(line.strip() for line in lines):
                 raise DataError(f"{self.name} is empty. A line of column names and at least one row are needed.")
             return self._sniffed(lines)
+
+    def _first_lines(self, stream: io.BufferedReader) -> Iterator[bytes]:
+        """Up to a thousand lines, or as many as a block holds."""
+        left = _BLOCK
+        for number in range(_SNIFFED):
+            line = stream.readline(_BLOCK)
+            if len(line) == _BLOCK:
+                raise self._too_long(number)
+            left -= len(line)
+            if not line or (number and left < 0):
+                return
+            yield line
+
+    def _too_long(self, row: int) -> DataError:
+        return DataError(
+            f"{self.name} has a row of more than {_BLOCK / 1e6:.0f} MB after row {row:,}, or a quote that is never "
+            "closed there. Close the quote, or split the row."
+        )
 
     def _sniffed(self, lines: list[str]) -> "_Head":
         n_before = 0
@@ -201,11 +222,7 @@ class DelimitedText:
         if "UTF8" in str(error):
             self._explain_encoding()
         if "straddling" in str(error):
-            size = f"{_BLOCK / 1e6:.0f} MB"
-            raise DataError(
-                f"{self.name} has a row of more than {size} after row {rows.n_rows:,}, or a quote that is never closed "
-                "there. Close the quote, or split the row."
-            ) from error
+            raise self._too_long(rows.n_rows) from error
         raise DataError(f"{self.name} cannot be read as delimited text: {str(error)[:200].strip()}.") from error
 
     def _explain_encoding(self) -> NoReturn:

@@ -22,7 +22,16 @@ from vae_anomaly.io.notation import Name, Notation
 from vae_anomaly.io.parquet import MAGIC, ParquetTable, joint_categories, with_missing
 from vae_anomaly.io.pieces import Progress
 from vae_anomaly.io.records import FEATHER, SPREADSHEETS, FeatherTable, JsonRecords, Spreadsheet
-from vae_anomaly.io.source import STANDARD_INPUT, FileOptions, byte_source, first_bytes, kept_in_memory
+from vae_anomaly.io.source import (
+    STANDARD_INPUT,
+    FileOptions,
+    StoredFile,
+    byte_source,
+    decompressed,
+    first_bytes,
+    kept_in_memory,
+    unpacked_size,
+)
 from vae_anomaly.io.text import (
     TextColumn,
     known_frame,
@@ -113,6 +122,26 @@ def read_table(
         day_first=day_first,
     )
     return read_whole(source, options).frame
+
+
+def size_of_table(path: Path, most: int) -> tuple[int, int, int]:
+    """Bytes of a table after decompression, its cells and its columns, for an estimate of what it takes in memory.
+
+    Bytes are counted up to ``most``. Cells and columns of all formats but Parquet are an estimate from the first bytes.
+    A damaged file has no bytes: whoever reads it, reports it.
+    """
+    try:
+        source = StoredFile(path)
+        if first_bytes(source).startswith(MAGIC):
+            return ParquetTable(source, FileOptions()).extent
+        with decompressed(source) as stream:
+            head = stream.peek(2**16)
+        n_bytes = unpacked_size(source, most)
+    except DataError:
+        return 0, 0, 0
+    n_lines = max(1, head.count(b"\n"))
+    n_cells = n_lines + max(head.count(sign) for sign in (b",", b";", b"\t", b"|", b"</c>"))
+    return n_bytes, n_bytes * n_cells // max(1, len(head)), n_cells // n_lines
 
 
 class WholeTable(Protocol):

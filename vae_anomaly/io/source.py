@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -166,6 +166,21 @@ def decompressed(
     with source.opened() as stored:
         raw = _Decompressed(stored, source.name, progress or Progress(), is_text=is_text)
         yield io.BufferedReader(raw, _BUFFER)
+
+
+def unpacked_size(source: "StoredFile", most: int) -> int:
+    """Number of bytes after decompression, or as many as show that it is more than ``most``; also of a spreadsheet."""
+    with source.path.open("rb") as stored:
+        if stored.peek(4).startswith(b"PK\x03\x04"):
+            with suppress(zipfile.BadZipFile), zipfile.ZipFile(stored) as archive:
+                return sum(member.file_size for member in archive.infolist())
+        if compression_of(stored) is None:
+            return source.size
+    size, at_once = 0, 2**20
+    with decompressed(source) as stream:
+        while size <= most and (block := stream.read(at_once)):
+            size += len(block)
+    return size
 
 
 class StoredFile:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import without_password
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
-from vae_anomaly_cli.errors import FOUND, naming, refuse_given, refuse_several, user_errors
+from vae_anomaly_cli.errors import FOUND, given_options, naming, refuse_given, refuse_several, user_errors
 from vae_anomaly_cli.inputs import (
     ALL,
     ImageInput,
     Reading,
     TableInput,
+    holds_images,
     read_input,
     read_model,
     reads_tables,
     refuse_output_names,
 )
+from vae_anomaly_cli.memory import shortage
 from vae_anomaly_cli.output import (
     MEASURES,
     SHOWN,
@@ -186,6 +190,7 @@ def score(
     refuse_fitting(context, model)
     check_outputs(context, file, model, wanted, stream=stream)
     tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
+    stream = stream or _only_fits_in_pieces(context, file, kept, model, quiet=quiet)
     with plain_warnings(quiet=quiet):
         with naming(file):
             source: StreamedTable | TableInput | ImageInput
@@ -247,6 +252,16 @@ def write_stream(source: StreamedTable, detector: VAEDetector, wanted: Wanted) -
     scorer = StreamScorer.of(detector, source, wanted.rule, append=wanted.append, digits=wanted.digits)
     tally = write_scores(scorer, wanted.top, wanted.target, quiet=wanted.quiet, counts_only=not wanted.table)
     return Counts(tally.rows, tally.flagged)
+
+
+def _only_fits_in_pieces(context: typer.Context, file: str, kept: list[str], model: str | None, *, quiet: bool) -> bool:
+    """True if the table is too large for the memory, but not its pieces; an error if an option needs all rows."""
+    if holds_images(file) or not (lacking := shortage(file, n_kept=inf if ALL in kept else len(kept), model=model)):
+        return False
+    for option in given_options(context, NOT_STREAMED):
+        raise DataError(f"{lacking}. Without {option}, which needs all rows at once, it is scored piece by piece.")
+    remark(f"{lacking}: it is scored piece by piece, and repeats are not looked for.", quiet=quiet)
+    return True
 
 
 def write_scored(
