@@ -67,3 +67,15 @@ def test_what_cannot_be_explained_is_refused(cli, csv, model, arguments, status,
     ended = cli("explain", csv, "--model", model, *arguments)
     assert (ended.status, ended.out) == (status, "")
     assert said in " ".join(ended.err.split())
+
+
+def test_without_a_model_one_is_fitted_to_the_file(cli, csv, tmp_path):
+    """With the options of a fit; they are refused beside a model."""
+    fitted = tmp_path / "own.vae"
+    cli("fit", csv, "--output", fitted, "--seed", 3, "--exclude", "height", "--quiet")
+    own = cli("explain", csv, "--seed", 3, "--exclude", "height", "--quiet")
+    assert own.status == 0
+    assert own.out == cli("explain", csv, "--model", fitted, "--exclude", "height", "--quiet").out
+    refused = cli("explain", csv, "--model", fitted, "--seed", 3)
+    assert refused.status == 2
+    assert "applies to a fit" in " ".join(refused.err.split())

@@ -38,3 +38,15 @@ def test_flagged_rows_that_no_change_helps_are_counted_as_well(cli, csv, model, 
 
 def test_at_least_one_cell_may_be_changed(cli, csv, model):
     assert cli("suggest", csv, "--model", model, "--most", 0).status == 2
+
+
+def test_without_a_model_one_is_fitted_to_the_file(cli, csv, tmp_path):
+    """With the options of a fit; they are refused beside a model."""
+    fitted = tmp_path / "own.vae"
+    cli("fit", csv, "--output", fitted, "--seed", 3, "--exclude", "height", "--quiet")
+    own = cli("suggest", csv, "--seed", 3, "--exclude", "height", "--quiet")
+    assert own.status == 0
+    assert own.out == cli("suggest", csv, "--model", fitted, "--exclude", "height", "--quiet").out
+    refused = cli("suggest", csv, "--model", fitted, "--seed", 3)
+    assert refused.status == 2
+    assert "applies to a fit" in " ".join(refused.err.split())

@@ -96,6 +96,14 @@ def test_no_number_is_inside_the_range_of_the_rows_with_a_value(case):
         assert float(often.removesuffix(" %")) / 100 == pytest.approx(fraction, abs=0.015)  # rounded ends
 
 
+def test_no_value_is_what_is_expected(case):
+    _, stated, _ = case
+    levels = stated[
+        stated["value"].map(lambda value: isinstance(value, str)) & stated["reason"].str.contains(", expected ")
+    ]
+    assert (levels["value"] != levels["expected"]).all()
+
+
 def test_no_value_is_rarer_than_stated(case):
     table, stated, _ = case
     frequent = stated["reason"].str.extract(r", seen in ([\d.]+ %)(?:,|$)")[0].dropna()

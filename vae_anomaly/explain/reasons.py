@@ -167,7 +167,7 @@ class Reasons:
             usual = f"{usual} in {percent(together.usual_fraction)}"
             tail = f"; {usual} of rows with this {partner}" if together.usual_fraction >= MOSTLY else ""
             return f"{seen} with {beside}: {often}{tail}"
-        if not is_anomalous:
+        if not is_anomalous or seen == expected:
             return ""
         if frequency <= RARE or close is not None:
             return f"{seen}, seen in {percent(frequency)}{meant}"

@@ -9,6 +9,7 @@ import typer
 
 from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
+from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, reads_tables, refuse_output_names
 from vae_anomaly_cli.output import (
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
 
-vae-anomaly explain data.csv --model data.vae
+vae-anomaly explain data.csv
 
 vae-anomaly explain data.csv --model data.vae --row 17 --row 230
 
@@ -45,13 +46,20 @@ SHOWN_ROWS = 3
 def explain(
     context: typer.Context,
     file: options.Table,
-    model: options.Model,
     reading: Reading,
+    model: options.OptionalModel = None,
     output: options.TableOut = None,
     rows: options.RowNumbers = None,
     top: options.Top = None,
     keep: options.Keep = None,
     digits: options.Digits = 6,
+    exclude: options.Exclude = None,
+    kind: options.Kind = None,
+    novelty: options.Novelty = False,
+    contamination: options.Contamination = "auto",
+    calibration: options.CalibrationName = options.Calibration.leave_one_out,
+    bound: options.BoundName = options.Bound.elbo,
+    seed: options.Seed = 0,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
@@ -59,22 +67,28 @@ def explain(
 
     Explains the rows named by --row, or the N most anomalous ones with --top N; the default is all flagged rows.
 
+    Without --model, a model is fitted to FILE itself.
+
     The contributions (nats) of the columns and of the latent term add up to the anomaly_score of the row. The surprise
     is the part of a contribution above the column's baseline; low and high are the range expected given the other
     columns.
     """
     refuse_output_names(keep or [], OUTPUT_COLUMNS)
+    refuse_fitting(context, model)
     check_table_output(output, inputs=(file, model))
     if rows and top:
         raise typer.BadParameter("--row and --top cannot be combined; leave one of the two out.", param_hint="--top")
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], keep or [], reading, skip_bad=False)
-
-        detector = read_model(model, device)
-        with naming(file):
+            source = read_input(context, file, exclude or [], keep or [], reading, skip_bad=False)
             if not isinstance(source, TableInput):
                 raise DataError("explain works on tables only: single pixels mean nothing to a person.")
+        if model is not None:
+            detector = read_model(model, device, excluded=exclude or [])
+        with naming(file):
+            if model is None:
+                detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+                detector.fit(source.rows)
             frame = source.rows_for(detector)
             chosen = choose(detector, frame, rows, top)
             shows = output is None and is_terminal(sys.stdout)

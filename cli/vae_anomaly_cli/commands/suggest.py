@@ -7,13 +7,14 @@ import typer
 from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.explain import as_text
+from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, reads_tables
 from vae_anomaly_cli.output import check_table_output, plain_warnings, with_digits, write_rows
 
 EXAMPLES = """Examples:
 
-vae-anomaly suggest data.csv --model data.vae
+vae-anomaly suggest data.csv
 
 vae-anomaly suggest new.csv --model data.vae --most 2 --output changes.csv"""
 
@@ -23,28 +24,41 @@ vae-anomaly suggest new.csv --model data.vae --most 2 --output changes.csv"""
 def suggest(
     context: typer.Context,
     file: options.Table,
-    model: options.Model,
     reading: Reading,
+    model: options.OptionalModel = None,
     output: options.TableOut = None,
     most: options.MaxChanges = 5,
     digits: options.Digits = 6,
+    exclude: options.Exclude = None,
+    kind: options.Kind = None,
+    novelty: options.Novelty = False,
+    contamination: options.Contamination = "auto",
+    calibration: options.CalibrationName = options.Calibration.leave_one_out,
+    bound: options.BoundName = options.Bound.elbo,
+    seed: options.Seed = 0,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
     """Find the few cells to change to make each row of FILE normal that score flags, and their new values.
 
+    Without --model, a model is fitted to FILE itself.
+
     The output has one line per cell, with the columns row (1 is the first row of data), column, value, suggestion and,
     for the whole row, anomaly_score, new_score (after all changes) and is_normal (true if it is no longer flagged).
     """
+    refuse_fitting(context, model)
     check_table_output(output, inputs=(file, model))
     with plain_warnings(quiet=quiet):
         with naming(file):
-            source = read_input(context, file, [], [], reading, skip_bad=False)
-
-        detector = read_model(model, device)
-        with naming(file):
+            source = read_input(context, file, exclude or [], [], reading, skip_bad=False)
             if not isinstance(source, TableInput):
                 raise DataError("suggest works on tables only: single pixels mean nothing to a person.")
+        if model is not None:
+            detector = read_model(model, device, excluded=exclude or [])
+        with naming(file):
+            if model is None:
+                detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+                detector.fit(source.rows)
             rows = source.rows_for(detector)
             flagged = int((detector.predict(rows) == -1).sum())
             changes = detector.suggest(rows.set_axis(range(1, len(rows) + 1)), max_changes=most)
