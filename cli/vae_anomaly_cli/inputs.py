@@ -120,7 +120,7 @@ class TableInput:
     @cached_property
     def kept(self) -> pd.DataFrame:
         """Columns of the output, as they stand in the file."""
-        return select_columns(self.table.texts(), self.keep, "--keep")
+        return self.table.texts([*select_columns(header(self.table.names), self.keep, "--keep").columns])
 
     def rows_for(self, detector: VAEDetector) -> pd.DataFrame:
         """Rows as the detector knows their columns; an error if it was fitted to images."""
@@ -257,7 +257,7 @@ def read_input(
         raise DataError(f"{lacking}. With --stream, `score` and `fit` read it piece by piece.")
     table = read_whole(file, FileOptions.of(**reading.options))
     source = TableInput(table, exclude, keep)
-    drop_columns(table.texts(), exclude, "--exclude")
+    drop_columns(header(table.names), exclude, "--exclude")
     if keep:
         _ = source.kept
     return source
@@ -342,6 +342,13 @@ def is_long(file: str) -> bool:
     if path.is_dir() or is_pattern(file):
         return True
     return path.is_file() and (path.stat().st_size > LONG_BYTES or shortage(file) is not None)
+
+
+def header(names: Sequence[str | int]) -> pd.DataFrame:
+    """A table without rows."""
+    import pandas as pd
+
+    return pd.DataFrame(columns=pd.Index(list[Any](names), dtype=object))
 
 
 def select_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:

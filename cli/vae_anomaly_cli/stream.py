@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vae_anomaly.errors import DataError
-from vae_anomaly_cli.inputs import Reading, drop_columns, holds_images, reasons_of, select_columns, trained_on
+from vae_anomaly_cli.inputs import Reading, drop_columns, header, holds_images, reasons_of, select_columns, trained_on
 from vae_anomaly_cli.output import (
     MEASURES,
     SHOWN,
@@ -55,17 +55,15 @@ class StreamedTable:
     @classmethod
     def read(cls, file: str, exclude: list[str], keep: list[str], reading: Reading) -> StreamedTable:
         """Read the column names only; an error if named columns are not among them."""
-        import pandas as pd
-
         from vae_anomaly import Dataset
 
         if holds_images(file):
             message = f"it applies to tables, and {file} holds images; leave it out."
             raise typer.BadParameter(message, param_hint="--stream")
         dataset = Dataset(file, **reading.options)
-        header = pd.DataFrame(columns=pd.Index(dataset.columns, dtype=object))
-        drop_columns(header, exclude, "--exclude")
-        kept = list(select_columns(header, keep, "--keep").columns)
+        names = header(dataset.columns)
+        drop_columns(names, exclude, "--exclude")
+        kept = list(select_columns(names, keep, "--keep").columns)
         return cls(dataset, exclude, kept, reading)
 
     @property

@@ -381,3 +381,23 @@ def test_a_device_that_is_not_there_is_wrong_usage(cli, csv):
     assert ended.status == 2
     assert ended.err.startswith("error: ")
     assert "quantum" in ended.err
+
+
+@pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "streamed"])
+def test_a_closed_standard_input_is_one_sentence(cli, model, monkeypatch, options):
+    """As after ``<&-`` in a shell."""
+    monkeypatch.setattr("sys.stdin", None)
+    ended = cli("score", "-", "--model", model, *options)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == "error: Standard input is closed. Name a file, or pipe the table in.\n"
+
+
+def test_columns_that_are_not_kept_are_not_converted_to_text(cli, csv, model, monkeypatch):
+    """A table of 100,000 columns took a minute for what was thrown away."""
+    from vae_anomaly.io import read
+
+    asked = []
+    texts_of = read.texts_of
+    monkeypatch.setattr(read, "texts_of", lambda table, names: asked.extend(names) or texts_of(table, names))
+    assert cli("score", csv, "--model", model, "--keep", "colour").status == 0
+    assert {*asked} == {"colour"}

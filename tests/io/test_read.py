@@ -3,6 +3,7 @@ import io
 import os
 import sys
 import threading
+import tracemalloc
 import types
 
 import numpy as np
@@ -225,3 +226,26 @@ def test_reading_does_not_change_the_file(tmp_path):
     assert path.read_text() == LONG
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert os.listdir(tmp_path) == ["table.csv"]
+
+
+@pytest.mark.parametrize("message", ["malloc of size 67108864 failed", "MemoryError: "])
+def test_a_lack_of_memory_is_not_taken_for_a_damaged_file(tmp_path, monkeypatch, message):
+    def fails(*_):
+        raise pa.ArrowInvalid(message)
+
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    monkeypatch.setattr("pyarrow.csv.open_csv", fails)
+    with pytest.raises(MemoryError):
+        read_table(tmp_path / "table.csv")
+
+
+def test_a_first_line_that_never_ends_takes_no_memory(tmp_path):
+    path = tmp_path / "line.csv.gz"
+    path.write_bytes(gzip.compress(b"a" * 10**8, compresslevel=1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="a row of more than 17 MB"):
+            read_table(path)
+        assert tracemalloc.get_traced_memory()[1] < 6e7
+    finally:
+        tracemalloc.stop()

@@ -72,6 +72,8 @@ def find_duplicates(X: Any, *, ignore: Collection[Name] = ()) -> pd.Series:
     names = column_names(frame)
     if unknown := [name for name in ignore if name not in names]:
         raise DataError(f"The table has no column {listed_names(unknown)} to ignore. It has: {listed_names(names)}.")
+    if len(frame) < 2:
+        return pd.Series(pd.NA, frame.index, dtype="Int64", name="duplicate_of")
     ignored = {*ignore, *_identifiers(frame)}
     compared = [index for index, name in enumerate(names) if name not in ignored]
     firsts = _first_rows(frame, compared)

@@ -154,8 +154,12 @@ class WholeTable(Protocol):
     def as_fitted(self, schema: Schema) -> pd.DataFrame:
         """The table with the types of a fit."""
 
-    def texts(self) -> pd.DataFrame:
-        """The table as it stands in the file."""
+    @property
+    def names(self) -> list[Name]:
+        """Column names."""
+
+    def texts(self, names: Sequence[Name] | None = None) -> pd.DataFrame:
+        """Columns, by default all, as they stand in the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,9 +201,14 @@ class WholeText:
         notation = self.file.notation
         return notation.settled(settle_dates(columns, notation, self.file.options, self.file.name))
 
-    def texts(self) -> pd.DataFrame:
-        """The table as it stands in the file."""
-        return texts_of(self.cells, self.cells.column_names)
+    @property
+    def names(self) -> list[Name]:
+        """Column names."""
+        return [*self.cells.column_names]
+
+    def texts(self, names: Sequence[Name] | None = None) -> pd.DataFrame:
+        """Columns, by default all, as they stand in the file."""
+        return texts_of(self.cells, self.names if names is None else names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,9 +221,14 @@ class WholeFrame:
         """The table with whole numbers as text where the fit knows text."""
         return as_known(self.frame, schema.reading)
 
-    def texts(self) -> pd.DataFrame:
-        """The table."""
-        return self.frame
+    @property
+    def names(self) -> list[Name]:
+        """Column names."""
+        return [*self.frame.columns]
+
+    def texts(self, names: Sequence[Name] | None = None) -> pd.DataFrame:
+        """Columns, by default all."""
+        return self.frame if names is None else self.frame[[*names]]
 
 
 def as_known(frame: pd.DataFrame, reading: Mapping[Name, str]) -> pd.DataFrame:

@@ -108,6 +108,8 @@ class ByteSource(Protocol):
 def byte_source(source: str | PathLike[str]) -> ByteSource:
     """Source of a file, a pipe, or standard input ("-")."""
     if source == STANDARD_INPUT:
+        if sys.stdin is None:  # as after `<&-` in a shell
+            raise DataError("Standard input is closed. Name a file, or pipe the table in.")
         return Pipe(sys.stdin.buffer, "Standard input")
     stored = StoredFile(Path(source))
     stream = stored.opened()

@@ -94,11 +94,11 @@ class TextColumn:
             case kinds:
                 return "unsigned" if "unsigned" in kinds else "whole"
 
-    def values(self, cells: Any, notation: Notation) -> pd.Series:
+    def values(self, cells: Any, notation: Notation) -> pd.Series | np.ndarray:
         """The values of a piece."""
         match self.holds:
             case "empty" | "number":
-                return _floats(notation.numbers(cells).values)
+                return _numpy(notation.numbers(cells).values)
             case "whole" | "unsigned" as holds:
                 return self._whole(notation.numbers(cells).cells, INTEGERS[holds])
             case "truth":
@@ -111,22 +111,22 @@ class TextColumn:
             case _:
                 return _texts(notation.present(cells))
 
-    def _whole(self, cells: Any, dtype: Any) -> pd.Series:
+    def _whole(self, cells: Any, dtype: Any) -> pd.Series | np.ndarray:
         numbers = pc.cast(cells, dtype)
         if not self.has_missing:
-            return pd.Series(_numpy(numbers))
+            return _numpy(numbers)
         if not self.is_inexact:
-            return _floats(pc.cast(numbers, pa.float64()))
+            return _numpy(pc.cast(numbers, pa.float64()))
         missing = _numpy(pc.is_null(numbers))
         return pd.Series(pd.arrays.IntegerArray(_numpy(pc.fill_null(numbers, 0)), missing))
 
 
-def read_as(name: Name, reading: str, cells: Any, notation: Notation) -> pd.Series:
+def read_as(name: Name, reading: str, cells: Any, notation: Notation) -> pd.Series | np.ndarray:
     """The values of a column of which it is known that it holds "numbers", "dates" or "text"; other cells are text."""
     match reading:
         case "numbers":
             numbers = notation.numbers(cells)
-            return _texts(numbers.cells) if numbers.values is None else _floats(numbers.values)
+            return _texts(numbers.cells) if numbers.values is None else _numpy(numbers.values)
         case "dates":
             if notation.is_assumed:
                 notation.refuse_other_order(name, cells)
@@ -138,10 +138,6 @@ def read_as(name: Name, reading: str, cells: Any, notation: Notation) -> pd.Seri
 def _numpy(cells: Any) -> np.ndarray:
     array: np.ndarray = cells.to_numpy(zero_copy_only=False)
     return array
-
-
-def _floats(numbers: Any) -> pd.Series:
-    return pd.Series(_numpy(numbers))
 
 
 def _texts(cells: Any) -> pd.Series:
