@@ -168,6 +168,32 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(server):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "request_line, answer",
+    [(b"POST /invocations", b"HTTP/1.1 411"), (b"GET /ping", b"HTTP/1.1 200")],
+    ids=["invocations", "ping"],
+)
+def test_a_body_of_tiny_chunks_holds_nobody_up(patient, request_line, answer):
+    lines = HEAD.replace(b"POST /invocations", request_line).replace(
+        b"Content-Length: 100", b"Transfer-Encoding: chunked"
+    )
+
+    def send() -> None:
+        with contextlib.suppress(OSError), patient.connect(lines + b"\r\n") as connection:
+            for _ in range(20):
+                connection.sendall(b"1\r\na\r\n" * 50_000)
+
+    with patient.answering():
+        threads = [threading.Thread(target=send) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    _, received = seconds_until_closed(patient.connect(lines + b"\r\n1\r\na\r\n"))
+    assert received.startswith(answer)
+
+
+@pytest.mark.slow
 def test_answers_that_nobody_reads_take_the_place_of_requests(patient):
     body = b"a,b,c\n" + b"100,200,300\n" * 99_000  # 11 MB of answer
     lines = HEAD.replace(b"Length: 100", b"Length: %d" % len(body)) + b"\r\n"

@@ -23,6 +23,7 @@ from vae_anomaly.integrations.mlflow.signatures import signature_of
 
 LIMIT = 20_000
 CSV, JSON = "text/csv", "application/json"
+ROW_OF_THREE = b"a,b,c\n1,2,3\n"
 
 
 @pytest.fixture(scope="module")
@@ -469,6 +470,14 @@ def test_a_request_that_waits_for_too_long_gets_an_answer(three, monkeypatch):
         monkeypatch.setattr(VAEDetector, "detect", lambda *_args, **_rule: wait().result())
         status, answer = ask(served, {"instances": [{"a": 1, "b": 2, "c": 3}]})
     assert (status, "not answered within 0.3 seconds" in answer["message"]) == (504, True)
+
+
+def test_a_body_in_chunks_is_not_read(three):
+    status, answer = ask(application(three), ROW_OF_THREE, CSV, **{"Transfer-Encoding": "chunked"})
+    assert (status, answer["message"]) == (
+        411,
+        "The request has no Content-Length. Send it in one piece, not in chunks.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,9 @@ class _Scores:
         """The scores of the rows in a request."""
         self._authenticate(request)
         read = READERS[_kind_of(request)]
+        if "transfer-encoding" in request.headers:  # the server does not read it
+            message = "The request has no Content-Length. Send it in one piece, not in chunks."
+            raise HTTPException(411, message, {"Connection": "close"})
         if self._n_requests >= self.limits.requests:
             raise _busy()
         self._n_requests += 1
@@ -161,28 +164,27 @@ class _Scores:
 
     async def _receive(self, request: HttpRequest) -> bytes:
         """The body of a request, whose bytes count as long as it is held."""
-        longest, chunks, length = self.limits.body, [], 0
+        longest, body = self.limits.body, bytearray()
         too_long = HTTPException(413, f"The request is longer than {longest:,} bytes. Send fewer rows at a time.")
         if int(request.headers.get("content-length", 0)) > longest:
             raise too_long
+        unread = sum(connection.unread for connection in request.app.state.connections)
         try:
             async with asyncio.timeout(self.limits.seconds):
                 async for chunk in request.stream():
-                    if length + len(chunk) > longest:
+                    if len(body) + len(chunk) > longest:
                         raise too_long
-                    unread = sum(connection.unread for connection in request.app.state.connections)
                     if self._n_bytes + unread + len(chunk) > self.limits.held:
                         raise _busy()
-                    chunks.append(chunk)
-                    length += len(chunk)
+                    body += chunk
                     self._n_bytes += len(chunk)
         except BaseException as error:
-            self._n_bytes -= length
+            self._n_bytes -= len(body)
             if not isinstance(error, TimeoutError):
                 raise
             message = f"The request was not complete after {self.limits.seconds:g} seconds. Send it faster."
             raise HTTPException(408, message, {"Connection": "close"}) from error
-        return b"".join(chunks)
+        return bytes(body)
 
     async def _scores(self, read: Callable[[], Request], n_bytes: int) -> bytes:
         """The answer to a request of ``n_bytes``, when its turn comes."""

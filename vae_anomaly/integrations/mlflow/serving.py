@@ -22,6 +22,7 @@ from vae_anomaly.errors import DataWarning
 from vae_anomaly.integrations.mlflow.application import Limits, application
 
 MOST_CONNECTIONS = 256
+LINES_AT_ONCE = 512  # bytes
 
 
 def serve(
@@ -77,6 +78,7 @@ class Connection(H11Protocol):
     """
 
     seconds: ClassVar[float]
+    _is_chunked = False
     _silence: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
 
@@ -105,8 +107,17 @@ class Connection(H11Protocol):
         return math.inf if self._silence is None else self._silence.when()
 
     def data_received(self, data: bytes) -> None:
-        """Handle data; a request that has begun must go on."""
-        super().data_received(data)
+        """
+        Handle data; a request that has begun must go on.
+
+        The body of a request without a length is left unread: every byte of it may be a chunk, and thousands of these
+        would be parsed before anybody else gets a turn.
+        """
+        while data and not (self._is_chunked or self.transport.is_closing()):
+            size = LINES_AT_ONCE if self.is_idle else len(data)  # the lines of a request end somewhere here
+            super().data_received(data[:size])
+            data = data[size:]
+            self._is_chunked = not self.is_idle and any(name == b"transfer-encoding" for name, _ in self.headers)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
