@@ -5,7 +5,9 @@ import hashlib
 import json
 import pickle
 import struct
+import time
 import tracemalloc
+import warnings
 
 import joblib
 import numpy as np
@@ -20,7 +22,7 @@ from safetensors.numpy import save_file
 import vae_anomaly
 from vae_anomaly import VAEDetector, load
 from vae_anomaly import fitted as fitted_module
-from vae_anomaly.errors import DataError, DeviceError, ModelFileError
+from vae_anomaly.errors import DataError, DeviceError, ModelFileError, VaeAnomalyError
 from vae_anomaly.io import model_file as persistence
 from vae_anomaly.scoring.scorer import FEW
 
@@ -701,3 +703,48 @@ def test_a_model_fitted_on_a_gpu_scores_the_same_on_the_cpu(table, tmp_path, kin
 
 def test_the_public_name_is_this_loader():
     assert vae_anomaly.load is load
+
+
+def places(document, before=()):
+    """All places of a JSON document, a few of each list."""
+    if isinstance(document, dict | list):
+        keys = document if isinstance(document, dict) else range(min(len(document), 6))
+        for key in keys:
+            yield (*before, key)
+            yield from places(document[key], (*before, key))
+
+
+HUGE = [1e300, -1e300, 1e30, 1e-300, 0.0, -1.0]
+VERBS = ["score_samples", "predict", "detect", "explain", "reasons", "transform", "reconstruct", "impute", "suggest"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_a_forged_file_ends_in_an_error_of_ours_or_in_finite_scores(content, table, tmp_path, seed):
+    """Any number of the description or of an array replaced by another one; whatever is loaded is then used."""
+    rng = np.random.default_rng(seed)
+    document, tensors = parts(content, tmp_path)
+    found, values = list(places(document)), [*JUNK[:-3], *HUGE, 2**31, 2**62, 7, 2]
+    n_loaded, until = 0, time.monotonic() + 15
+    while time.monotonic() < until:
+        if rng.random() < 0.6:
+            case = found[rng.integers(len(found))], values[rng.integers(len(values))]
+            altered = forged(changed(document, *case), tensors, tmp_path)
+        else:
+            case = [*tensors][rng.integers(len(tensors))], HUGE[rng.integers(len(HUGE))]
+            array = tensors[case[0]].copy()
+            with np.errstate(all="ignore"):
+                array.flat[: None if rng.random() < 0.5 else 1] = np.array(case[1]).astype(array.dtype)
+            altered = forged(document, {**tensors, case[0]: array}, tmp_path)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                loaded = read(altered, tmp_path)
+                n_loaded += 1
+                assert np.isfinite(loaded.score_samples(table)).all(), case
+                getattr(loaded, VERBS[rng.integers(len(VERBS))])(table)
+        except VaeAnomalyError:
+            continue
+        except Exception as error:
+            raise AssertionError(case) from error
+    assert n_loaded > 20
