@@ -84,7 +84,11 @@ EUROPEAN = {
     "decimal commas": (["1,5", "2,25"], [1.5, 2.25]),
     "thousands": (["1.234,56", "950.000,00", "3"], [1234.56, 950000, 3]),
     "thousands alone, with commas elsewhere": (["1.234", "12,5"], [1234, 12.5]),
+    "currencies by code": (["12,50 EUR", "1.200,00 EUR"], [12.5, 1200]),
+    "codes before": (["EUR -12,50", "EUR 3"], [-12.5, 3]),
     "euros": (["12,50 €", "1.200,00 €"], [12.5, 1200]),
+    "currencies by code": (["12,50 EUR", "1.200,00 EUR"], [12.5, 1200]),
+    "codes before": (["EUR -12,50", "EUR 3"], [-12.5, 3]),
     "spaces that do not break": (["1\u202f234,5", "12\u00a0000,0"], [1234.5, 12000]),
 }
 
@@ -173,6 +177,13 @@ def test_a_comma_that_may_be_either_sign_is_said(read):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert column(read, ["1,234,567", "2,345"]) == [1234567, 2345]
+
+
+def test_a_text_shows_no_decimal_sign(read):
+    found = read("place;amount\n" + "Room 3,12;1.5\nRoom 12,5;2.25\n" * 3)
+    assert found["amount"].tolist() == [1.5, 2.25] * 3
+    found = read("place,amount\n" + '"Room 3,12","1,234"\n"Room 4,12","9,500,000"\n' * 3)
+    assert found["amount"].tolist() == [1234, 9_500_000] * 3
 
 
 def test_each_column_has_its_own_decimal_sign(read):

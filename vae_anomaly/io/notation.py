@@ -379,7 +379,7 @@ class _Signs:
 
     @classmethod
     def of(cls, cells: Sequence[str]) -> "_Signs":
-        trimmed = (cell.rstrip(f"{SPACES}%$€£¥₹") for cell in cells if "," in cell or "." in cell)
+        trimmed = (CURRENCY_OR_PERCENT.sub("", cell).strip(SPACES) for cell in cells if "," in cell or "." in cell)
         texts = [text for text in trimmed if text[-1:].isdigit()]
         points, commas = ([cell for cell in texts if pattern(cell)] for pattern in (_POINT, _COMMA))
         unclear = next(filter(_UNCLEAR, texts), "")
@@ -396,11 +396,11 @@ class _Signs:
 def _evidence(sign: str, other: str) -> Callable[[str], re.Match[str] | None]:
     one = r"\d+S(?:\d{1,2}|\d{4,})(?:[eE][+-]?\d+)?|\d{1,3}(?:[T'\u00a0\u202f]\d{3})+S\d+|\d{4,}S\d+|0S\d+"
     groups = r"\d{1,3}(?:T\d{3}){2,}"  # the other sign is between thousands
-    return re.compile(rf"\D*(?:{one}|{groups})\s*".replace("S", sign).replace("T", other)).fullmatch
+    return re.compile(rf"[+-]?\s*(?:{one}|{groups})".replace("S", sign).replace("T", other)).fullmatch
 
 
 _POINT, _COMMA = _evidence(r"\.", ","), _evidence(",", r"\.")
-_UNCLEAR = re.compile(r"[^\d,.]*\d{1,3},\d{3}[^\d,.]*").fullmatch
+_UNCLEAR = re.compile(r"[+-]?\s*\d{1,3},\d{3}").fullmatch
 
 
 def _decimal_of(signs: Sequence[_Signs], options: FileOptions, delimiter: str) -> tuple[str, bool]:
