@@ -84,8 +84,6 @@ EUROPEAN = {
     "decimal commas": (["1,5", "2,25"], [1.5, 2.25]),
     "thousands": (["1.234,56", "950.000,00", "3"], [1234.56, 950000, 3]),
     "thousands alone, with commas elsewhere": (["1.234", "12,5"], [1234, 12.5]),
-    "currencies by code": (["12,50 EUR", "1.200,00 EUR"], [12.5, 1200]),
-    "codes before": (["EUR -12,50", "EUR 3"], [-12.5, 3]),
     "euros": (["12,50 €", "1.200,00 €"], [12.5, 1200]),
     "currencies by code": (["12,50 EUR", "1.200,00 EUR"], [12.5, 1200]),
     "codes before": (["EUR -12,50", "EUR 3"], [-12.5, 3]),
