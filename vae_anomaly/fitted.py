@@ -66,10 +66,7 @@ MISSING = "means", "weights", "curves", "charges"  # arrays of `MissingCells` in
 OUTSTANDING = "usual", "repeated"  # of `OutstandingCells`
 OF_ARRAYS = "float64", "mixed"  # how columns of an array are stored; "mixed" where it was asked for as text
 MOST_ROW_BYTES = 2**30
-LARGER, FEW_WEIGHTS = (
-    16,
-    2**20,
-)  # times the weights in a file that its parameters may ask for; at least this often as many
+LARGER, FEW_WEIGHTS = 16, 2**20  # the parameters in a file may ask for so many times its weights, or this number
 MOST_STEPS, MOST_ROWS, MOST = 10**7, 2**40, 1e9  # that parameters in a file may ask for
 TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
 
@@ -285,16 +282,14 @@ def check_asked(asked: Mapping[str, Any], fitted: FittedModel) -> None:
     `VAEDetector.drift` fits a second model with these parameters.
     """
     architecture, vae = fitted.architecture, fitted.scorer.vae
-    sizes, given = (
-        asked["hidden_layer_sizes"],
-        {
-            "n_estimators": architecture.n_estimators,
-            "n_components": architecture.n_components,
-            "n_draws": len(fitted.scorer.draws),
-            "max_iter": 1,
-            "batch_size": 1,
-        },
-    )
+    given = {
+        "n_estimators": architecture.n_estimators,
+        "n_components": architecture.n_components,
+        "n_draws": len(fitted.scorer.draws),
+        "max_iter": 1,
+        "batch_size": 1,
+    }
+    sizes = asked["hidden_layer_sizes"]
     sizes = architecture.hidden_layer_sizes if isinstance(sizes, str) else [int(size) for size in sizes]
     number = {name: usual if isinstance(asked[name], str) else int(asked[name]) for name, usual in given.items()}
     widths = [vae.likelihood.n_features + vae.likelihood.n_outputs, *sizes, number["n_components"]]
@@ -401,11 +396,9 @@ def _check_arrays(
     if not finite or np.isneginf(tensors["reference.cells"]).any() or not len(tensors["noise"]):
         raise ModelFileError("The model file holds numbers that are not finite.")
     largest = np.array([CELL_RANGE / 2 if cell.is_number else cell.unseen for cell in schema.cells])
-    cells, whole = tensors["reference.cells"], ~np.array([cell.is_number for cell in schema.cells])
-    seen = np.isfinite(cells)
-    if (np.abs(cells) > largest)[seen].any() or ((cells < 0) | (cells != np.rint(cells)))[:, whole][
-        seen[:, whole]
-    ].any():
+    cells, is_code = tensors["reference.cells"], ~np.array([cell.is_number for cell in schema.cells])
+    is_wrong = (np.abs(cells) > largest) | is_code & ((cells < 0) | (cells != np.rint(cells)))
+    if (is_wrong & np.isfinite(cells)).any():
         raise ModelFileError("The model file holds cells that its table cannot have.")
     negative = any((tensors[f"missing.{name}"] < 0).any() for name in ("weights", "charges"))
     if negative or (tensors["missing.curves"][1] <= 0).any():
