@@ -1157,3 +1157,13 @@ def test_a_wide_table_has_latents_for_all_directions_in_which_neighbours_differ(
         auroc[n_components] = roc_auc_score(np.arange(300) >= 200, scores)
     assert auroc["auto"] > 0.9
     assert auroc["auto"] > auroc[32] + 0.04
+
+
+@pytest.mark.parametrize("novelty", [False, True])
+def test_a_table_of_identifiers_alone_is_scored_by_their_shapes(novelty):
+    table = pd.DataFrame({"name": [f"Customer {i}" for i in range(10, 99)] + ["???"]})
+    with pytest.warns(DataWarning, match="only the shape of the text is used"):
+        detector = VAEDetector(novelty=novelty, random_state=0, max_iter=20).fit(table)
+    scores = detector.anomaly_score(table)
+    assert scores.argmax() == len(table) - 1
+    assert np.ptp(scores[:-1]) < 1e-9

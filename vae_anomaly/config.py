@@ -265,7 +265,7 @@ def choose_architecture(
     n_features = len(indicators) + sum(cell.n_features for cell in cells)
     n_components = settings.n_components
     if n_components == "auto" and settings.variational:
-        n_components = min(recipe.n_components, n_features)
+        n_components = max(1, min(recipe.n_components, n_features))
     elif n_components == "auto":  # an autoencoder has to compress
         n_components = max(1, min(recipe.autoencoder_components, n_features // 2))
     n_estimators = settings.n_estimators
@@ -333,7 +333,7 @@ def _count_latents(architecture: Architecture, recipe: Recipe, x: EncodedMatrix,
     rows = pca_rows(len(x), 0)[: max(fewest_rows, most_cells // x.shape[1])]
     features = architecture.likelihood(cells, len(x)).features(torch.as_tensor(x[rows], dtype=torch.float64))
     variances = standardised_variances(features)
-    if not variances[0] > 0:
+    if not (len(variances) and variances[0] > 0):  # there are no features where all columns count by shape alone
         return architecture.n_components
     usual, most = architecture.n_components, recipe.most_components
     return count_components(variances, usual=usual, most=most, fraction=recipe.carried)

@@ -1,9 +1,11 @@
 """Repairs change the wrong cells and no others, by as many as are allowed."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
+from vae_anomaly import VAEDetector
 from vae_anomaly.data.columns import NumberCell
 from vae_anomaly.explain.neighbours import SimilarRows
 from vae_anomaly.explain.repair import repair
@@ -28,9 +30,19 @@ def score(x):
     return -surprise(x).sum(1)
 
 
+def as_they_are(cells, changed):
+    return cells
+
+
 def repaired(x, similar, max_changes):
     return repair(
-        np.array(x), score=score, surprise=surprise, threshold=THRESHOLD, similar=similar, max_changes=max_changes
+        np.array(x),
+        score=score,
+        surprise=surprise,
+        threshold=THRESHOLD,
+        similar=similar,
+        settled=as_they_are,
+        max_changes=max_changes,
     )
 
 
@@ -53,6 +65,7 @@ def test_a_change_that_was_not_needed_is_undone(similar):
         surprise=lambda x: np.abs(x - x[:, [1]]) * [9.0, 1.0, 1.0, 1.0],
         threshold=THRESHOLD,
         similar=similar,
+        settled=as_they_are,
         max_changes=4,
     )
     assert_array_equal(found.changed, [[False, False, False, True]])
@@ -65,3 +78,35 @@ def test_no_more_cells_are_changed_than_allowed_and_what_helped_stays(similar):
     assert found.changed.sum() == 1
     assert found.before < found.after < THRESHOLD
     assert repaired(x, similar, 2).after >= THRESHOLD
+
+
+def test_a_row_with_its_suggestions_scores_what_they_say():
+    """Dates move their weekdays and the times between them; unreadable cells and new categories stay what they are."""
+    rng = np.random.default_rng(0)
+    arrival = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, 400), unit="D")
+    nights = rng.integers(1, 8, 400)
+    table = pd.DataFrame(
+        {
+            "arrival": arrival,
+            "departure": arrival + pd.to_timedelta(nights, unit="D"),
+            "nights": nights,
+            "room": np.where(nights > 4, "large", "small"),
+            "rate": (100 + 20 * rng.normal(size=400)).round(2),
+        }
+    )
+    detector = VAEDetector(random_state=0).fit(table)
+    wrong = table[:60].astype({"rate": object, "room": object})
+    wrong.loc[:29, "departure"] -= pd.Timedelta(days=40)
+    wrong.loc[30:39, "arrival"] -= pd.Timedelta(days=500)
+    wrong.loc[35:44, "rate"] = "unknown"
+    wrong.loc[40:49, "room"] = "tent"
+    wrong.loc[50:, "nights"] = 30
+    changes = detector.suggest(wrong, max_changes=3)
+    assert {"departure", "arrival"} & set(changes["column"])
+    assert changes["row"].nunique() > 30
+    mended = wrong.copy()
+    for change in changes.itertuples():
+        mended.loc[change.row, change.column] = change.suggestion
+    scores = pd.Series(detector.anomaly_score(mended), mended.index)
+    assert_allclose(scores[changes["row"]], changes["new_score"], rtol=1e-6)
+    assert_array_equal(scores[changes["row"]] <= -detector.offset_, changes["is_normal"])

@@ -63,6 +63,8 @@ def _check_groups(fitted: FittedModel, *, clusters: bool) -> Iterator[Finding]:
     x, scores, schema = fitted.reference.cells, fitted.reference.scores, fitted.schema
     if fitted.architecture.image_shape is not None:
         return
+    if fitted.scorer.outstanding is not None:
+        scores = scores + fitted.scorer.excess(x).sum(1)  # a group that is spared is not learned for all that
     made, groups = fitted.scorer.decode(fitted.scorer.encode(x)), []
     for index, cell in enumerate(schema.cells):
         if isinstance(cell, FlagCell) or (isinstance(cell, CodeCell) and cell.part is None):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vae_anomaly.data.columns import NumberCell
 from vae_anomaly.explain.explanation import cells_of, rounded
 from vae_anomaly.explain.neighbours import SimilarRows, informative_columns
 from vae_anomaly.fitted import FittedModel
@@ -28,12 +29,24 @@ def suggest_changes(fitted: FittedModel, X: Any, max_changes: int) -> pd.DataFra
     scorer, schema, offset = fitted.scorer, fitted.schema, fitted.record.offset
     table = fitted.frame_of(X)
     baseline = fitted.missing.means[:-1]
+    of_cells = np.array([cell.column for cell in schema.cells])
+    spans = [(index, cell.since) for index, cell in enumerate(schema.cells) if isinstance(cell, NumberCell)]
+
+    def settled(cells: np.ndarray, changed: np.ndarray) -> np.ndarray:
+        """Rows as they are encoded once the changed columns (rows, columns) are written into the table."""
+        follows = changed[:, of_cells]
+        for index, since in spans:
+            if since is not None:  # a time between two dates
+                follows[:, index] |= changed[:, since]
+        return np.where(follows, schema.encode(rounded(schema.decode(cells))), cells)
+
     found = repair(
         schema.encode(table),
         score=scorer.score,
         surprise=lambda cells: column_contributions(scorer, cells, schema.cells)[:, :-1] - baseline,
         threshold=offset,
         similar=SimilarRows(fitted.reference, schema.cells),
+        settled=settled,
         max_changes=max_changes,
     )
     rows, columns = np.nonzero(found.changed)
@@ -57,6 +70,7 @@ def repair(
     surprise: Callable[[np.ndarray], np.ndarray],
     threshold: float,
     similar: SimilarRows,
+    settled: Callable[[np.ndarray, np.ndarray], np.ndarray],
     max_changes: int,
 ) -> Repair:
     """Change at most ``max_changes`` columns of each anomalous row.
@@ -77,6 +91,9 @@ def repair(
         Rows that score below it are anomalous.
     similar : SimilarRows
         Reference rows, from which new values come.
+    settled : callable
+        Encoded rows as they are once the changed columns, (rows, columns) bool, are decoded and encoded again: the
+        weekday of a changed date follows it, and so does the time since another date.
     max_changes : int
         Largest number of columns to change in a row.
     """
@@ -89,6 +106,9 @@ def repair(
         if not len(anomalous):
             break
         columns, candidates = _candidates(cells[anomalous], changed[anomalous], surprise, similar)
+        with_candidate = changed[anomalous][:, None] | (np.arange(changed.shape[1]) == columns[..., None])
+        flat = candidates.reshape(-1, x.shape[1]), with_candidate.reshape(-1, changed.shape[1])
+        candidates = settled(*flat).reshape(candidates.shape)
         found = score(candidates.reshape(-1, x.shape[1])).reshape(columns.shape)
         best = found.argmax(1)
         better = np.flatnonzero(found.max(1) > scores[anomalous])
@@ -99,7 +119,8 @@ def repair(
     for column in range(changed.shape[1]):
         rows = np.flatnonzero(changed[:, column] & (changed.sum(1) > 1) & (scores >= threshold))
         if len(rows):
-            undone = np.where(columns_of_cells == column, x[rows], cells[rows])
+            others = changed[rows] & (np.arange(changed.shape[1]) != column)
+            undone = settled(np.where(others[:, columns_of_cells], cells[rows], x[rows]), others)
             found = score(undone)
             normal = found >= threshold
             cells[rows[normal]], scores[rows[normal]] = undone[normal], found[normal]

@@ -159,6 +159,8 @@ def _eigenvectors(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarra
     The largest entry of a direction is positive.
     """
     n_rows, of_rows = len(centred), len(centred) < centred.shape[1]
+    if not centred.shape[1]:  # all columns count by their shape alone
+        return np.empty(0), np.empty((0, 0))
     squares, vectors = np.linalg.eigh(_products(centred))  # ascending
     kept = np.flatnonzero((squares > RANK_TOLERANCE * squares[-1]) & (squares > n_rows * LEAST_VARIANCE))[::-1][:most]
     squares, vectors = squares[kept], vectors[:, kept].T

@@ -103,7 +103,7 @@ class OutstandingCells:
         known = ~np.isnan(nats).all(0)
         median = np.zeros(nats.shape[1])
         median[known] = np.nanmedian(nats[:, known], axis=0)
-        charged, price = _charged(nats, charges, median), np.zeros(nats.shape[1])
+        charged, price = np.where(np.isnan(nats), median, nats) + charges, np.zeros(nats.shape[1])
         keys = self._keys(x)
         for column in np.flatnonzero(is_number).tolist():
             _, inverse, counts = np.unique(keys[:, column], return_inverse=True, return_counts=True)
@@ -139,7 +139,7 @@ class OutstandingCells:
     def excess(self, x: np.ndarray, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""
         middle, spread, price = self.usual
-        above, keys = _charged(nats, charges, middle) - middle, self._keys(x)
+        above, keys = np.where(np.isnan(nats), 0.0, nats - middle) + charges, self._keys(x)
         spared = np.zeros(above.shape)
         spares = np.isin(np.arange(len(price)), self.repeated[self.repeated[:, 3] > 0, 0])
         for column in np.flatnonzero(spares | (price > 0) | (above > LIMIT * spread).any(0)).tolist():
@@ -181,8 +181,3 @@ def most_anomalies(excess: np.ndarray, z: Tensor) -> float:
     is_far = flagged_by_tail(-np.log(distances + least))
     has_wrong_cell = (excess > 0).any(1)
     return float(min(1.0, max(has_wrong_cell.mean(), is_far.mean()) + FEW / len(excess)))
-
-
-def _charged(nats: np.ndarray, charges: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """The nats with their charges, those of a missing cell as ``usual`` (columns,) in its column."""
-    return np.where(np.isnan(nats), usual, nats) + charges
