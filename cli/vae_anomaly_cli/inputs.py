@@ -74,6 +74,17 @@ class Reading:
         return {**asdict(self), "missing": self.missing or []}
 
 
+READING_OPTIONS = {  # parameter to option
+    "encoding": "--encoding",
+    "missing": "--missing",
+    "table": "--table",
+    "query": "--query",
+    "decimal": "--decimal",
+    "thousands": "--thousands",
+    "day_first": "--dayfirst or --monthfirst",
+}
+
+
 def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `Reading`, in place of its parameter ``reading``."""
     given: dict[str, tuple[Any, Any]] = {  # of Typer

@@ -2,12 +2,14 @@
 
 import io
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from vae_anomaly import VAEDetector, load, plots
+from vae_anomaly_cli.inputs import READING_OPTIONS, Reading
 
 TABLES = {"latents", "reconstructions"}  # pictures that cannot do without a table
 NAMES = ("history", "latents", "samples", "reconstructions", "traversal")
@@ -241,3 +243,19 @@ def test_a_device_that_is_not_there_is_wrong_usage(cli, csv, model, monkeypatch,
     ended = cli(*command, "--model", model, "--device", "quantum", "--output", tmp_path / "a.png")
     assert (ended.status, ended.out) == (2, "")
     assert "quantum" in ended.err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--encoding", "latin-1"), ("--missing", "?"), ("--table", "a"), ("--query", "SELECT 1"), ("--decimal", ",")]
+    + [("--thousands", "."), ("--dayfirst",), ("--monthfirst",)],
+)
+def test_options_of_a_file_are_refused_where_there_is_none(cli, model, tmp_path, given):
+    """Before, those that came later did nothing."""
+    ended = cli("plot", "samples", "--model", model, "--output", tmp_path / "a.png", *given)
+    assert ended.status == 2
+    assert "it applies to FILE, and there is none" in " ".join(ended.err.replace("│", "").split())
+
+
+def test_every_option_of_reading_is_named():
+    assert set(READING_OPTIONS) == {field.name for field in fields(Reading)}

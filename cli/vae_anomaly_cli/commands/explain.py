@@ -9,9 +9,9 @@ import typer
 
 from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
-from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
+from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, reads_tables, refuse_output_names
+from vae_anomaly_cli.inputs import Reading, TableInput, read_input, reads_tables, refuse_output_names
 from vae_anomaly_cli.output import (
     check_table_output,
     is_terminal,
@@ -83,12 +83,10 @@ def explain(
             source = read_input(context, file, exclude or [], keep or [], reading, skip_bad=False)
             if not isinstance(source, TableInput):
                 raise DataError("explain works on tables only: single pixels mean nothing to a person.")
-        if model is not None:
-            detector = read_model(model, device, excluded=exclude or [])
+        detector = read_or_fit(
+            file, source, model, exclude, kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet
+        )
         with naming(file):
-            if model is None:
-                detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.fit(source.rows)
             frame = source.rows_for(detector)
             chosen = choose(detector, frame, rows, top)
             shows = output is None and is_terminal(sys.stdout)

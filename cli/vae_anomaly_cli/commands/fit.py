@@ -8,13 +8,23 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.inputs import ImageInput, Reading, TableInput, is_long, read_input, reads_tables, trained_on
+from vae_anomaly_cli.inputs import (
+    ImageInput,
+    Reading,
+    TableInput,
+    is_long,
+    read_input,
+    read_model,
+    reads_tables,
+    trained_on,
+)
 from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
 from vae_anomaly_cli.stream import StreamedTable
 from vae_anomaly_cli.tracking import new_tracker, report_run
 
 if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
+    from vae_anomaly.integrations.mlflow import MLflowCallback
     from vae_anomaly.training.callbacks import Context
 
 EXAMPLES = """Examples:
@@ -157,6 +167,30 @@ def new_detector(
         random_state=seed,
         verbose=wants_progress(quiet=quiet),
     )
+
+
+def read_or_fit(
+    file: str,
+    source: TableInput | ImageInput | StreamedTable,
+    model: str | None,
+    exclude: list[str] | None,
+    kind: list[str] | None,
+    novelty: bool,
+    contamination: str,
+    calibration: options.Calibration,
+    bound: options.Bound,
+    seed: int,
+    device: str,
+    *,
+    quiet: bool,
+    callbacks: list[MLflowCallback] | None = None,
+) -> VAEDetector:
+    """MODEL if there is one, else a detector fitted to FILE."""
+    if model is not None:
+        return read_model(model, device, excluded=exclude or [])
+    with naming(file):
+        detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+        return detector.set_params(callbacks=callbacks, image_shape=source.image_shape).fit(source.rows)
 
 
 def refuse_fitting(context: typer.Context, model: str | None) -> None:

@@ -8,7 +8,15 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, reads_tables, select_columns
+from vae_anomaly_cli.inputs import (
+    READING_OPTIONS,
+    Reading,
+    TableInput,
+    read_input,
+    read_model,
+    reads_tables,
+    select_columns,
+)
 from vae_anomaly_cli.output import check_picture_output, plain_warnings, remark
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ vae-anomaly plot samples data.csv --model data.vae --output samples.png
 vae-anomaly plot reconstructions digits/ --model digits.vae --output reconstructions.svg
 
 vae-anomaly plot traversal --model data.vae --output traversal.pdf"""
-FILE_OPTIONS = {"encoding": "--encoding", "missing": "--missing", "table": "--table", "skip_bad": "--skip-bad"}
+FILE_OPTIONS = {**READING_OPTIONS, "skip_bad": "--skip-bad"}
 
 app = typer.Typer(
     cls=options.Commands,

@@ -8,9 +8,9 @@ import typer
 
 from vae_anomaly.report import require_jinja
 from vae_anomaly_cli import options
-from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
+from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, refuse_several, user_errors
-from vae_anomaly_cli.inputs import Reading, read_input, read_model, reads_tables
+from vae_anomaly_cli.inputs import Reading, read_input, reads_tables
 from vae_anomaly_cli.output import check_page_output, plain_warnings, remark
 
 EXAMPLES = """Examples:
@@ -62,13 +62,10 @@ def report(
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_input(context, file, exclude or [], keep or [], reading, skip_bad=skip_bad)
-        if model is not None:
-            detector = read_model(model, device, excluded=exclude or [])
+        detector = read_or_fit(
+            file, source, model, exclude, kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet
+        )
         with naming(file):
-            if model is None:
-                detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.set_params(image_shape=source.image_shape).fit(source.rows)
-
             from vae_anomaly.report import write_report
 
             rows = source.rows_for(detector)

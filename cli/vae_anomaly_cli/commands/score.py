@@ -12,7 +12,7 @@ import typer
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import without_password
 from vae_anomaly_cli import options
-from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
+from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import FOUND, given_options, naming, refuse_given, refuse_several, user_errors
 from vae_anomaly_cli.inputs import (
     ALL,
@@ -21,7 +21,6 @@ from vae_anomaly_cli.inputs import (
     TableInput,
     holds_images,
     read_input,
-    read_model,
     reads_tables,
     refuse_output_names,
 )
@@ -199,14 +198,12 @@ def score(
             else:
                 source = read_input(context, file, exclude or [], kept, reading, skip_bad=skip_bad)
                 refuse_output_names(source.kept.columns if isinstance(source, TableInput) else [], own)
-        if model is not None:
-            detector = read_model(model, device, excluded=exclude or [])
+        callbacks = None if tracker is None else [tracker]
+        fitting = (kind, novelty, contamination, calibration, bound, seed, device)
+        detector = read_or_fit(file, source, model, exclude, *fitting, quiet=quiet, callbacks=callbacks)
+        if model is None:
+            remark_findings(detector, quiet=quiet)
         with naming(file):
-            if model is None:
-                detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.set_params(callbacks=None if tracker is None else [tracker])
-                detector.set_params(image_shape=source.image_shape).fit(source.rows)
-                remark_findings(detector, quiet=quiet)
             if isinstance(source, StreamedTable):
                 counts = write_stream(source, detector, wanted)
             else:

@@ -7,9 +7,9 @@ import typer
 from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.explain import as_text
-from vae_anomaly_cli.commands.fit import new_detector, refuse_fitting
+from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, TableInput, read_input, read_model, reads_tables
+from vae_anomaly_cli.inputs import Reading, TableInput, read_input, reads_tables
 from vae_anomaly_cli.output import check_table_output, plain_warnings, with_digits, write_rows
 
 EXAMPLES = """Examples:
@@ -53,12 +53,10 @@ def suggest(
             source = read_input(context, file, exclude or [], [], reading, skip_bad=False)
             if not isinstance(source, TableInput):
                 raise DataError("suggest works on tables only: single pixels mean nothing to a person.")
-        if model is not None:
-            detector = read_model(model, device, excluded=exclude or [])
+        detector = read_or_fit(
+            file, source, model, exclude, kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet
+        )
         with naming(file):
-            if model is None:
-                detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
-                detector.fit(source.rows)
             rows = source.rows_for(detector)
             flagged = int((detector.predict(rows) == -1).sum())
             changes = detector.suggest(rows.set_axis(range(1, len(rows) + 1)), max_changes=most)
