@@ -1,9 +1,11 @@
 """The guide, run: its commands in a shell, and each of its Python blocks by itself, where its library is installed."""
 
 import ast
+import os
 import re
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -39,6 +41,7 @@ def files(tmp_path_factory):
 def _beside_them(files, monkeypatch):
     monkeypatch.chdir(files)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))  # vae-anomaly
 
 
 @pytest.mark.usefixtures("_beside_them")
