@@ -131,7 +131,8 @@ class Notation:
     def _number(self) -> str:
         whole = rf"\d{{1,3}}(?:{self._separators}\d{{3}})+|\d*"
         fraction = rf"{re.escape(self.decimal)}\d*"
-        return rf"^([+-]?)({CURRENCY})?\s?([+-]?)({whole})({fraction})?([eE][+-]?\d+)?\s?(%|{CURRENCY})?$"
+        before, after = rf"(?P<before>[+-]?)(?P<affix>{CURRENCY})?\s?(?P<sign>[+-]?)", rf"(?P<end>%|{CURRENCY})?"
+        return rf"^{before}(?P<whole>{whole})(?P<fraction>{fraction})?(?P<power>[eE][+-]?\d+)?\s?{after}$"
 
     @cached_property
     def _dates(self) -> list[tuple[str, str]]:
@@ -182,16 +183,15 @@ class Notation:
             is_blank = pc.equal(trimmed, "")
             return pc.if_else(is_blank, pa.scalar(None, pa.string()), texts), is_blank
         is_python = pc.match_substring_regex(trimmed, PLAIN)
-        sign = pc.replace_substring_regex(trimmed, self._number, r"\1\3")
-        whole = pc.replace_substring_regex(trimmed, self._number, r"\4")
+        found = pc.extract_regex(trimmed, self._number)
+        before, affix, sign, whole, fraction, power, end = found.flatten()
         whole = pc.replace_substring_regex(whole, self._separators, "")
-        fraction = pc.replace_substring_regex(trimmed, self._number, r"\5\6")
-        joined = pc.binary_join_element_wise(sign, whole, pc.replace_substring(fraction, self.decimal, "."), "")
-        is_number = pc.match_substring_regex(trimmed, self._number)
-        is_number = pc.and_(is_number, pc.match_substring_regex(joined, PLAIN))  # not "e5" or "--1"
+        fraction = pc.replace_substring(fraction, self.decimal, ".")
+        joined = pc.binary_join_element_wise(before, sign, whole, fraction, power, "")
+        is_number = pc.fill_null(pc.match_substring_regex(joined, PLAIN), False)  # not "e5" or "--1"
         if self.decimal != ".":  # 1.234 are thousands, 1.5 is one and a half
             is_python = pc.and_not(is_python, is_number)
-        affixes = pc.utf8_trim_whitespace(pc.replace_substring_regex(trimmed, self._number, r"\2\7"))
+        affixes = pc.utf8_trim_whitespace(pc.binary_join_element_wise(affix, end, ""))
         is_number = pc.or_(is_python, pc.and_(is_number, pc.is_in(affixes, pa.array([self.affix, ""]))))
         if self.affix == "%":
             is_number = pc.and_(is_number, pc.equal(affixes, self.affix))
@@ -341,14 +341,17 @@ def is_row_of_units(source: str, names: Sequence[Name], records: Sequence[Sequen
     """
     if len(records) < FEWEST_RECORDS or not any(map(_is_unit, records[0])):
         return False
-    units, n_numbers = [], 0
-    for name, first, *cells in zip(names, *records, strict=False):
+    columns = dict(zip(names, zip(*records, strict=False), strict=False))
+
+    def are_numbers(name: Name, cells: Sequence[str]) -> bool:
         own = notation.of(name)
-        others = own.present(pa.array(cells, pa.string())).drop_null()
-        if len(others) and own.numbers(others).values is not None:
-            present = own.present(pa.array([first])).drop_null()
-            units += [first] if _is_unit(first) else []
-            n_numbers += len(present) > 0 and own.numbers(present).values is not None
+        present = own.present(pa.array(cells, pa.string())).drop_null()
+        return len(present) > 0 and own.numbers(present).values is not None
+
+    units = [cells[0] for name, cells in columns.items() if _is_unit(cells[0]) and are_numbers(name, cells[1:])]
+    if not units:
+        return False
+    n_numbers = sum(are_numbers(name, cells[:1]) and are_numbers(name, cells[1:]) for name, cells in columns.items())
     shown = f"({listed(map(repr, units[:3]))})"
     if units and not n_numbers and (len(units) > 1 or units[0].strip()[0] in "[("):
         warnings.warn(f"The first row of {source} has units {shown} and is skipped.", DataWarning, stacklevel=5)
