@@ -386,9 +386,9 @@ def _find(frame: pd.DataFrame, name: str, option: str) -> str:
     raise DataError(f"There is no column {name!r} for {option}. The columns are: {listed_names(columns)}.")
 
 
-def refuse_output_names(kept: Iterable[str], written: Collection[str]) -> None:
+def refuse_output_names(kept: Iterable[str], written: Collection[str], option: str = "--keep") -> None:
     """Raise an error for a kept column whose name the command uses for a column of its own."""
     for name in kept:
         if name in written:
             message = f"{name!r} is also the name of an output column; rename the column in the table."
-            raise typer.BadParameter(message, param_hint="--keep")
+            raise typer.BadParameter(message, param_hint=option)

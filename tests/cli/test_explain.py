@@ -79,3 +79,10 @@ def test_without_a_model_one_is_fitted_to_the_file(cli, csv, tmp_path):
     refused = cli("explain", csv, "--model", fitted, "--seed", 3)
     assert refused.status == 2
     assert "applies to a fit" in " ".join(refused.err.split())
+
+
+def test_a_row_that_is_not_there_is_refused_before_a_model_is_fitted(cli, csv, monkeypatch):
+    monkeypatch.setattr("vae_anomaly.VAEDetector.fit", None)
+    ended = cli("explain", csv, "--row", 7, "--row", 41)
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "There is no row 41; the rows of the table are numbered 1 to 40" in ended.err

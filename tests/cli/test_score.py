@@ -90,6 +90,29 @@ def test_a_summary_for_machines(cli, csv, model, tmp_path, streams):
     assert cli("score", csv, "--model", model, "--json", "--output", "-").status == 2
 
 
+@pytest.mark.parametrize(
+    "option", [("--append",), ("--keep", "colour"), ("--sort",), ("--top", 3)], ids=lambda of: of[0]
+)
+def test_options_of_the_table_are_refused_where_none_is_written(cli, csv, model, tmp_path, option):
+    alone = cli("score", csv, "--model", model, "--json", *option)
+    assert alone.status == 2
+    assert f"{option[0]}: it applies to the table" in " ".join(alone.err.replace("\u2502", "").split())
+    assert cli("score", csv, "--model", model, "--json", "--output", tmp_path / "a.csv", *option).status == 0
+
+
+@pytest.mark.parametrize("streams", [(), ("--stream",)], ids=["whole", "streamed"])
+@pytest.mark.parametrize("option", [("--append",), ("--keep", "row")], ids=lambda of: of[0])
+def test_a_column_with_the_name_of_an_output_is_refused_with_the_option_given(
+    cli, csv, model, tmp_path, option, streams
+):
+    pd.read_csv(csv).assign(row=1).to_csv(tmp_path / "a.csv", index=False)
+    ended = cli("score", tmp_path / "a.csv", "--model", model, *option, *streams)
+    assert ended.status == 2
+    assert f"{option[0]}: 'row' is also the name of an output column" in " ".join(
+        ended.err.replace("\u2502", "").split()
+    )
+
+
 @pytest.fixture(scope="module")
 def coded(tmp_path_factory):
     """A model of a table with codes such as A3 and 12, and today's table, of which the codes are digits only."""

@@ -177,6 +177,7 @@ REFUSED = {
     "no records": (b"[1, 2]\n", "record 1 is 1, not an object|no rows"),
     "cut JSON": (b'{"a": 1}\n{"a": \n', "is not JSON: line 2 cannot be parsed"),
     "a new key far down": (b'{"a": 1}\n' * 1000 + b'{"b": 1}\n', "record 1,001 has 'b', which the first 1,000 lack"),
+    "a key twice": (b'[{"a": 1}, {"a": 1, "b": 2, "a": 3}]', "record 2 has 'a' more than once. Rename one of them"),
     "JSON in latin-1": ('{"a": "é"}\n'.encode("latin-1"), "is not UTF-8 text"),
 }
 
@@ -223,3 +224,11 @@ def test_empty_rows_and_columns_around_a_sheet_are_left_out(tmp_path):
         book.active.append(row)
     book.save(tmp_path / "book.xlsx")
     same(read_table(tmp_path / "book.xlsx"), pd.DataFrame({"a": [1, 2.5], "b": ["x", None]}))
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "in pieces"])
+def test_an_infinite_number_of_json_is_none_that_is_missing(tmp_path, streams):
+    """NaN, which pandas writes for it, is missing; a fit refuses infinity, and names its row."""
+    (tmp_path / "a.jsonl").write_text('{"x": 1.5}\n{"x": NaN}\n{"x": Infinity}\n{"x": -Infinity}\n')
+    found = pd.concat(list(Dataset(tmp_path / "a.jsonl"))) if streams else read_table(tmp_path / "a.jsonl")
+    np.testing.assert_array_equal(found["x"], [1.5, np.nan, np.inf, -np.inf])

@@ -158,6 +158,10 @@ class WholeTable(Protocol):
     def names(self) -> list[Name]:
         """Column names."""
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+
     def texts(self, names: Sequence[Name] | None = None) -> pd.DataFrame:
         """Columns, by default all, as they stand in the file."""
 
@@ -206,6 +210,11 @@ class WholeText:
         """Column names."""
         return [*self.cells.column_names]
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.cells)
+
     def texts(self, names: Sequence[Name] | None = None) -> pd.DataFrame:
         """Columns, by default all, as they stand in the file."""
         return texts_of(self.cells, self.names if names is None else names)
@@ -225,6 +234,11 @@ class WholeFrame:
     def names(self) -> list[Name]:
         """Column names."""
         return [*self.frame.columns]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.frame)
 
     def texts(self, names: Sequence[Name] | None = None) -> pd.DataFrame:
         """Columns, by default all."""

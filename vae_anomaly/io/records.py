@@ -6,6 +6,7 @@ model reads its columns in the same way.
 
 import io
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -92,6 +93,9 @@ class JsonRecords:
                         f"{self.name}: record {number:,} is {shown}, not an object of names and values. "
                         'Write rows as {"name": value, ...}.'
                     )
+                if isinstance(record, _Repeated):
+                    names = listed_names(record.keys_of_several)
+                    raise DataError(f"{self.name}: record {number:,} has {names} more than once. Rename one of them.")
                 for key, value in record.items():
                     if isinstance(value, dict | list):
                         where = f"{self.name}: record {number:,} has {shorten(value)} in {shorten(key)!r}"
@@ -100,7 +104,13 @@ class JsonRecords:
 
     def _parsed(self, text: str, line: int) -> Any:
         try:
-            return json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=lambda _: None)
+            return json.loads(
+                text,
+                parse_float=_Number,
+                parse_int=_Number,
+                parse_constant=lambda name: None if name == "NaN" else _Number(name),  # not infinity
+                object_pairs_hook=_record_of,
+            )
         except (ValueError, RecursionError) as error:
             where = f"line {line + text.count(chr(10), 0, getattr(error, 'pos', 0) - 1):,}"
             raise DataError(f"{self.name} is not JSON: {where} cannot be parsed. Write one record a line.") from error
@@ -246,6 +256,22 @@ def of_size(tables: Iterable[Any], names: list[str]) -> Iterator[Any]:
 
 class _Number(str):
     """The text of a number that is not in quotes."""
+
+
+class _Repeated(dict[str, Any]):
+    """A record in which keys stand more than once."""
+
+    keys_of_several: Sequence[str] = ()
+
+
+def _record_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The record of a JSON object."""
+    record = dict(pairs)
+    if len(record) == len(pairs):
+        return record
+    repeated = _Repeated(record)
+    repeated.keys_of_several = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    return repeated
 
 
 def notation_of(source: str, names: list[str], rows: Sequence[Sequence[Any]], options: FileOptions) -> Notation:

@@ -83,6 +83,8 @@ def explain(
             source = read_input(context, file, exclude or [], keep or [], reading, skip_bad=False)
             if not isinstance(source, TableInput):
                 raise DataError("explain works on tables only: single pixels mean nothing to a person.")
+            if (asked := max(rows or [0])) > (last := source.table.n_rows):
+                raise DataError(f"There is no row {asked}; the rows of the table are numbered 1 to {last}.")
         detector = read_or_fit(
             file, source, model, exclude, kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet
         )
@@ -110,8 +112,6 @@ def choose(detector: VAEDetector, frame: pd.DataFrame, rows: list[int] | None, t
     import numpy as np
 
     if rows:
-        if max(rows) > len(frame):
-            raise DataError(f"There is no row {max(rows)}; the rows of the table are numbered 1 to {len(frame)}.")
         return np.array(list(dict.fromkeys(rows))) - 1
     scores = detector.score_samples(frame)
     order = np.argsort(scores, kind="stable")

@@ -90,8 +90,9 @@ def latents(
         from vae_anomaly.plots import plot_latents
 
         with naming(file):
-            figure = plot_latents(detector, source.rows_for(detector), color=color)
-    write_picture(figure, output, f"latent means of {len(source.rows)} {source.noun}.", quiet=quiet)
+            rows = source.rows_for(detector)
+            figure = plot_latents(detector, rows, color=color)
+    write_picture(figure, output, f"latent means of {len(rows)} {source.noun}.", quiet=quiet)
 
 
 @app.command(
@@ -162,8 +163,9 @@ def reconstructions(
         from vae_anomaly.plots import plot_reconstructions
 
         with naming(file):
-            figure = plot_reconstructions(detector, source.rows_for(detector))
-    write_picture(figure, output, f"{len(source.rows)} {source.noun} and their reconstructions.", quiet=quiet)
+            rows = source.rows_for(detector)
+            figure = plot_reconstructions(detector, rows)
+    write_picture(figure, output, f"{len(rows)} {source.noun} and their reconstructions.", quiet=quiet)
 
 
 @app.command(

@@ -75,6 +75,14 @@ zcat data.csv.gz | vae-anomaly score - | head
 
 A terminal shows the most anomalous rows or images; files and pipes get all of them."""
 OUTPUT_COLUMNS = ("row", "anomaly_score", "p_value", "severity", "is_anomaly", "reason")
+OF_THE_TABLE = {
+    "keep": "--keep",
+    "append": "--append",
+    "sort": "--sort",
+    "top": "--top",
+    "duplicates": "--duplicates",
+    "digits": "--digits",
+}
 NOT_STREAMED = {
     "sort": "--sort",
     "duplicates": "--duplicates",
@@ -111,6 +119,11 @@ class Wanted:
     def shows(self) -> bool:
         """True if a person reads the ranking."""
         return self.target is None and not self.as_json and is_terminal(sys.stdout)
+
+    @property
+    def option(self) -> str:
+        """The option that names the columns of the file to write."""
+        return "--append" if self.append else "--keep"
 
     @property
     def table(self) -> bool:
@@ -197,7 +210,7 @@ def score(
                 source = read_stream(file, exclude or [], reading, wanted, model)
             else:
                 source = read_input(context, file, exclude or [], kept, reading, skip_bad=skip_bad)
-                refuse_output_names(source.kept.columns if isinstance(source, TableInput) else [], own)
+                refuse_output_names(source.kept.columns if isinstance(source, TableInput) else [], own, wanted.option)
         callbacks = None if tracker is None else [tracker]
         fitting = (kind, novelty, contamination, calibration, bound, seed, device)
         detector = read_or_fit(file, source, model, exclude, *fitting, quiet=quiet, callbacks=callbacks)
@@ -231,6 +244,10 @@ def check_outputs(context: typer.Context, file: str, model: str | None, wanted: 
     refuse_output_names(wanted.keep, wanted.own)
     check_table_output(wanted.target, inputs=(file, model))
     check_summary_output(wanted.target, as_json=wanted.as_json)
+    if not wanted.table:
+        refuse_given(
+            context, OF_THE_TABLE, "it applies to the table, which --json alone does not write; add --output FILE."
+        )
     if stream:
         refuse_given(context, NOT_STREAMED, "it needs all rows at once; leave out either it or --stream.")
         refuse_given(context, {"skip_bad": "--skip-bad"}, "it applies to images, and --stream to tables.")
@@ -239,7 +256,7 @@ def check_outputs(context: typer.Context, file: str, model: str | None, wanted: 
 def read_stream(file: str, exclude: list[str], reading: Reading, wanted: Wanted, model: str | None) -> StreamedTable:
     """A table to be read piece by piece."""
     source = StreamedTable.read(file, exclude, wanted.keep, reading)
-    refuse_output_names(source.keep, wanted.own)
+    refuse_output_names(source.keep, wanted.own, wanted.option)
     check_table_output(wanted.target, inputs=(*source.dataset.files, model))
     return source
 
