@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import DataError, DataWarning, RowError
 from vae_anomaly.formatting import listed_names, shorten
-from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained
+from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained, number_columns, numbers_of
 from vae_anomaly.io.csv import DelimitedText
 from vae_anomaly.io.notation import Name, Notation
 from vae_anomaly.io.read import WholeText
@@ -53,7 +53,10 @@ class Request:
             if len(given) != len(model.inputs):
                 known = f"the model has {len(model.inputs):,}: {listed_names(model.inputs)}"
                 raise DataError(f"{BODY} has {len(given):,} columns, and {known}. Give all in their order.")
-        return as_trained(detector, known_frame(self.cells, reading, reading, self.notation))
+        rows = known_frame(self.cells, reading, reading, self.notation)
+        for name in number_columns(detector) if model.is_frame else given:
+            numbers_of(rows[name])  # raises an error for text, whatever part of the column is text
+        return as_trained(detector, rows)
 
     def joins(self, other: "Request") -> bool:
         """Whether the rows of both can be read as one table, and flagged as one: every row by itself."""

@@ -1,8 +1,8 @@
-"""The MLflow signature of a detector, and the conversion of tables into its form and back.
+"""The MLflow signature of a detector, and the conversion of tables into requests and back.
 
-JSON and CSV have numbers and text. Numbers are therefore declared double, whole numbers and flags of 0 and 1 included,
-since a column of whole numbers with a missing cell has floats. All else is declared string: categories, dates,
-durations, and truth values, which a CSV has in words. A missing cell is NaN, null, or empty.
+The signature names the columns, and leaves their types to the detector: MLflow would refuse whole numbers where it has
+a column of floats, floats where one of whole numbers has a missing cell, and a column of text without any text. JSON
+and CSV have numbers and text only, so that dates, durations and truth values may be text.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType
 
 from vae_anomaly.data.columns import CategoryColumn, Column, DurationColumn, FlagColumn, NumberColumn
 from vae_anomaly.data.parse import Level, Values
@@ -34,23 +35,20 @@ _ANSWER = {
     "severity": DataType.double,
     "is_anomaly": DataType.boolean,
 }
-_TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 
 @dataclass(frozen=True)
 class Form:
-    """Type of a column in the signature, and its conversion into a request and back."""
+    """Conversion of a column into a request, and back."""
 
-    kind: DataType
     write: Callable[[Values], pd.Series]
     read: Callable[[pd.Series], pd.Series] = lambda series: series
 
 
 def signature_of(detector: VAEDetector) -> ModelSignature:
     """Signature of ``pyfunc.predict``; for a model of arrays, the columns have no names."""
-    inputs: list[Any] = [ColSpec(DataType.double)] * detector.n_features_in_
-    if detector.model_.is_frame:
-        inputs = [ColSpec(form.kind, str(name)) for name, form in _forms(detector).items()]
+    names = [str(name) for name in _forms(detector)] if detector.model_.is_frame else [None] * detector.n_features_in_
+    inputs: list[Any] = [ColSpec(AnyType(), name) for name in names]
     answer = [ColSpec(kind, name) for name, kind in _ANSWER.items()]
     outputs: list[Any] = [*answer, ColSpec(DataType.string, "reason", required=False)]
     params = [ParamSpec(name, kind, default) for name, (kind, default) in PARAMETERS.items()]
@@ -59,7 +57,7 @@ def signature_of(detector: VAEDetector) -> ModelSignature:
 
 def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
     """
-    Convert a table into the form of the signature, for ``pyfunc.predict``, JSON and CSV.
+    Convert a table into numbers and text, which a request in JSON or CSV and a frame of Spark have.
 
     Parameters
     ----------
@@ -93,7 +91,7 @@ def as_request(detector: VAEDetector, X: Any) -> pd.DataFrame:
 
 
 def example_of(detector: VAEDetector, X: Any = None) -> pd.DataFrame:
-    """A row of ``X``, or of the training rows that the model keeps, in the form of the signature.
+    """A row of ``X``, or of the training rows that the model keeps, as a request.
 
     It is the first row without a missing or unreadable cell, if there is one.
     """
@@ -107,23 +105,41 @@ def example_of(detector: VAEDetector, X: Any = None) -> pd.DataFrame:
     return as_request(detector, chosen if detector.model_.is_frame else chosen.to_numpy())
 
 
-def as_trained(detector: VAEDetector, request: Any) -> Any:
-    """Convert rows in the form of the signature into a table with the types of the training table.
+def as_trained(detector: VAEDetector, rows: Any) -> Any:
+    """Convert rows of a request, or of any frame, into a table that the detector takes.
 
     Raises
     ------
     DataError
-        A column is missing, or has text where the signature has numbers.
+        A column is missing, or a model of arrays is given text.
     """
     if not detector.model_.is_frame:
-        columns = (_numbers(series) for _, series in pd.DataFrame(request).items())
+        columns = (numbers_of(series) for _, series in pd.DataFrame(rows).items())
         return np.column_stack([*columns]).astype(np.float64)
     read = {}
     for name, form in _forms(detector).items():
-        if str(name) not in request:
+        if str(name) not in rows:
             raise DataError(f"The column {str(name)!r} is missing.")
-        read[name] = form.read(request[str(name)])
+        read[name] = form.read(rows[str(name)])
     return pd.DataFrame(read)
+
+
+def number_columns(detector: VAEDetector) -> list[str]:
+    """Names of the columns that have numbers in a request."""
+    return [str(name) for name, form in _forms(detector).items() if form is _NUMBER]
+
+
+def numbers_of(series: pd.Series) -> pd.Series:
+    """The numbers of a column of a request; a RowError if a text is none."""
+    if pd.api.types.is_numeric_dtype(series.dtype):
+        return series
+    numbers = pd.to_numeric(series, errors="coerce")
+    misfits = np.flatnonzero(numbers.isna() & series.notna())
+    if len(misfits):
+        name: Any = series.name
+        fault = f"Column {name!r} held numbers in fit; found {Values(name, series).found(misfits[0])}"
+        raise RowError.at(fault, int(misfits[0]), ". Send a number, or leave the cell empty.")
+    return numbers
 
 
 def _first(complete: np.ndarray) -> np.ndarray:
@@ -141,14 +157,12 @@ def _form_of(column: Column | PixelColumn) -> Form:
         case DurationColumn():
             return _DURATION
         case FlagColumn(storage="bool" | "boolean" | "object" | "bool[pyarrow]"):
-            return _TRUTH
-        case NumberColumn() | FlagColumn() | PixelColumn():
-            return _NUMBER
-        case CategoryColumn(are_numbers=True):
+            return _TEXT
+        case NumberColumn() | FlagColumn() | PixelColumn() | CategoryColumn(are_numbers=True):
             return _NUMBER
         case CategoryColumn(storage="category"):
             others = {str(level): level for level in column.levels if not isinstance(level, str)}
-            return Form(DataType.string, _text, partial(_levels, known=others)) if others else _TEXT
+            return Form(_text, partial(_levels, known=others)) if others else _TEXT
     return _TEXT
 
 
@@ -161,28 +175,10 @@ def _floats(values: Values) -> pd.Series:
     return pd.Series(numbers, dtype=np.float64)
 
 
-def _numbers(series: pd.Series) -> pd.Series:
-    """The numbers of a request, where a text is an error: the signature promises numbers."""
-    if pd.api.types.is_numeric_dtype(series.dtype):
-        return series
-    numbers = pd.to_numeric(series, errors="coerce")
-    misfits = np.flatnonzero(numbers.isna() & series.notna())
-    if len(misfits):
-        name: Any = series.name
-        fault = f"Column {name!r} held numbers in fit; found {Values(name, series).found(misfits[0])}"
-        raise RowError.at(fault, int(misfits[0]), ". Send a number, or leave the cell empty.")
-    return numbers
-
-
 def _text(values: Values) -> pd.Series:
     series = values.series
     texts = [None if missing else str(value) for value, missing in zip(series, series.isna(), strict=True)]
     return pd.Series(texts, dtype=object)
-
-
-def _truths(series: pd.Series) -> pd.Series:
-    """Truth values of themselves or of their names; other values stay, as unreadable cells."""
-    return series.map(lambda value: _TRUTHS.get(str(value).strip().lower(), value), na_action="ignore")
 
 
 def _durations(series: pd.Series) -> pd.Series:
@@ -195,7 +191,6 @@ def _levels(series: pd.Series, known: Mapping[str, Level]) -> pd.Series:
     return series.map(lambda value: known.get(str(value), value), na_action="ignore")
 
 
-_NUMBER = Form(DataType.double, _floats, _numbers)
-_TEXT = Form(DataType.string, _text)
-_TRUTH = Form(DataType.string, _text, _truths)
-_DURATION = Form(DataType.string, _text, _durations)
+_NUMBER = Form(_floats)
+_TEXT = Form(_text)
+_DURATION = Form(_text, _durations)
