@@ -44,6 +44,8 @@ def test_fit_is_tracked(cli, csv, store, tmp_path):
     page = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/report.html")
     assert "<h1>Anomalous rows of people.csv</h1>" in page
     assert load(target).score_samples(read_table(csv)).shape == (40,)
+    cli("register", target, "--name", "people")
+    assert store.get_model_version("people", "1").run_id == run.info.run_id
 
 
 def test_a_tracked_fit_writes_the_model_that_an_untracked_one_writes(cli, csv, model, store, tmp_path):
@@ -63,6 +65,8 @@ def test_scores_of_a_fitted_model_are_tracked_with_its_name(cli, csv, model, sto
     cli("score", csv, "--model", model, "--track", "--alerts", 3)
     run = only_run(store)
     assert (run.data.params["model"], run.data.metrics["flagged_rows"]) == (str(model), 3)
+    [noted] = run.inputs.dataset_inputs
+    assert (noted.dataset.name, noted.dataset.profile) == ("people.csv", '{"num_rows": 40, "num_columns": 3}')
 
 
 @pytest.mark.parametrize("option", [["--track"], ["--experiment", "people"]])

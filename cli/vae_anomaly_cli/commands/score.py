@@ -286,10 +286,11 @@ def write_scored(
     model: str | None,
 ) -> Counts:
     """Score a table or images, and write the scores or show the most anomalous rows."""
-    scored = detector.detect(source.rows_for(detector), **wanted.rule).reset_index(drop=True)
+    rows = source.rows_for(detector)
+    scored = detector.detect(rows, **wanted.rule).reset_index(drop=True)
     scored.insert(0, "row", range(1, len(scored) + 1))
     if tracker is not None:
-        tracker.log_scores(scored, model=model)
+        tracker.log_scores(scored, rows, model=model)
     counts = Counts(len(scored), int(scored["is_anomaly"].sum()))
     duplicate_of, repeats = source.find_duplicates(detector)
     if wanted.duplicates and duplicate_of is not None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vae_anomaly import VAEDetector
+from vae_anomaly import VAEDetector, load
 from vae_anomaly.errors import ModelFileError, TrackingError
 from vae_anomaly.integrations.mlflow import MLflowCallback, open_model, register
 
@@ -38,6 +38,16 @@ def test_the_model_of_a_run_is_found_and_registered(store, table, detector):
     assert (open_model(address).score_samples(table) == detector.score_samples(table)).all()
     assert register(address, "sensors", alias="champion") == 1
     assert (open_model("models:/sensors@champion").score_samples(table) == detector.score_samples(table)).all()
+
+
+def test_a_version_from_a_file_has_the_run_that_fitted_it(store, table):
+    callback = MLflowCallback(experiment="elsewhere")
+    VAEDetector(max_iter=20, random_state=0, callbacks=[callback]).fit(table).save("tracked.vae")
+    VAEDetector(max_iter=10, random_state=0).fit(table).save("other.vae")
+    for file, run in (("tracked.vae", callback.run_id), ("other.vae", None)):
+        version = register(file, "sensors")
+        assert (store.get_model_version("sensors", str(version)).run_id or None) == run
+        assert open_model(f"models:/sensors/{version}").n_iter_ == load(file).n_iter_
 
 
 @pytest.mark.parametrize("address", ["models:/sensors@nobody", "models:/nothing/1", "runs:/0123/model"])

@@ -1,5 +1,6 @@
 """A tracked fit in MLflow's store, and fits whose store does not answer or fails."""
 
+import json
 import os
 import pickle
 import time
@@ -12,7 +13,7 @@ from sklearn.base import clone
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.errors import FitWarning, TrackingError
-from vae_anomaly.integrations.mlflow import MLflowCallback, load_model
+from vae_anomaly.integrations.mlflow import MLflowCallback, load_model, register
 from vae_anomaly.integrations.mlflow.datasets import TableDataset
 from vae_anomaly.integrations.mlflow.signatures import signature_of
 
@@ -134,7 +135,7 @@ def test_tags_name_the_versions(run_of, table):
     )
 
 
-def test_the_model_is_logged_with_signature_and_example(run_of, table):
+def test_the_model_is_logged_with_signature_and_example(store, run_of, table):
     callback = MLflowCallback()
     detector = tracked(table, callback)
     [output] = run_of(callback).outputs.model_outputs
@@ -142,6 +143,7 @@ def test_the_model_is_logged_with_signature_and_example(run_of, table):
     assert (load_model(address).score_samples(table) == detector.score_samples(table)).all()
     model = mlflow.pyfunc.load_model(address)
     assert model.metadata.signature == signature_of(detector)
+    assert "whole (number)" in store.get_logged_model(output.model_id).params["columns"]
     assert model.input_example["day"][0] in {str(day) for day in table["day"]}
 
 
@@ -154,21 +156,24 @@ def test_the_table_is_logged_with_its_name_and_size(run_of, table, tmp_path):
     assert (noted.dataset.name, noted.dataset.profile) == ("sensors.csv", '{"num_rows": 80, "num_columns": 10}')
     assert str(file) in noted.dataset.source
     assert [tag.value for tag in noted.tags] == ["training"]
+    columns = json.loads(noted.dataset.schema)["mlflow_colspec"]
+    assert [(column["name"], column["type"]) for column in columns] == [
+        *(("number", "double"), ("whole", "long"), ("flag", "long"), ("truth", "boolean"), ("maybe", "boolean")),
+        *(("text", "string"), ("category", "string"), ("code", "string"), ("day", "datetime"), ("length", "string")),
+    ]
 
 
 @pytest.mark.parametrize("name", ["number", "day", "text", "truth", "code"])
-def test_the_digest_depends_on_every_cell(table, detector, name):
+def test_the_digest_depends_on_every_cell(table, name):
     changed = table.copy()
     changed.loc[79, name] = table.loc[table[name].notna() & (table[name] != table[name][79]), name].iloc[0]
-    schema = signature_of(detector).inputs
-    assert TableDataset(changed, None, schema).digest != TableDataset(table, None, schema).digest
-    assert TableDataset(table.copy(), None, schema).digest == TableDataset(table, None, schema).digest
+    assert TableDataset(changed, None).digest != TableDataset(table, None).digest
+    assert TableDataset(table.copy(), None).digest == TableDataset(table, None).digest
 
 
-def test_the_digest_depends_on_the_order_of_rows_and_on_names(table, detector):
-    schema = signature_of(detector).inputs
+def test_the_digest_depends_on_the_order_of_rows_and_on_names(table):
     others = [table, table[::-1], table.rename(columns={"number": "other"}), table[table.columns[::-1]]]
-    assert len({TableDataset(other, None, schema).digest for other in others}) == len(others)
+    assert len({TableDataset(other, None).digest for other in others}) == len(others)
 
 
 def test_the_history_is_logged_as_a_figure(store, table):
@@ -228,18 +233,41 @@ def test_arrays_are_tracked_too(run_of):
     assert run_of(callback).inputs.dataset_inputs[0].dataset.profile == '{"num_rows": 50, "num_columns": 3}'
 
 
-def test_scores_are_logged_in_the_run_of_the_fit_or_in_a_new_one(store, table, run_of):
+def test_scores_are_logged_in_the_run_of_the_fit(store, table, run_of):
     callback = MLflowCallback()
     found = tracked(table, callback).detect(table, alerts=7)
     callback.log_scores(found)
     metrics = run_of(callback).data.metrics
     assert (metrics["scored_rows"], metrics["flagged_rows"]) == (80, 7)
     assert metrics["anomaly_score_90"] == pytest.approx(np.quantile(found["anomaly_score"], 0.9))
-    fit = callback.run_id
-    callback.log_scores(found, model="sensors.vae")
-    assert callback.run_id != fit
-    assert run_of(callback).data.params == {"model": "sensors.vae"}
-    assert run_of(callback).data.metrics["anomaly_score_max"] == found["anomaly_score"].max()
+
+
+def test_scores_of_a_model_are_logged_in_a_run_with_the_data_set_and_the_model(store, table, run_of):
+    """The model is found by its file, its run, its version and its alias."""
+    callback = MLflowCallback(source="today.csv")
+    detector = tracked(table, callback)
+    detector.save("sensors.vae")
+    fit, found = callback.run_id, detector.detect(table)
+    [logged] = run_of(callback).outputs.model_outputs
+    register("sensors.vae", "sensors", alias="champion")
+    for model in ("sensors.vae", f"runs:/{fit}/model", "models:/sensors/1", "models:/sensors@champion"):
+        callback.log_scores(found, table, model=model)
+        run = run_of(callback)
+        assert (run.info.run_id != fit, run.data.params) == (True, {"model": model})
+        assert run.data.metrics["anomaly_score_max"] == found["anomaly_score"].max()
+        assert [noted.model_id for noted in run.inputs.model_inputs] == [logged.model_id]
+        [noted] = run.inputs.dataset_inputs
+        assert (noted.dataset.name, [tag.value for tag in noted.tags]) == ("today.csv", ["scoring"])
+        metrics = store.get_logged_model(logged.model_id).metrics
+        assert {metric.value for metric in metrics if metric.key == "scored_rows"} == {80}
+
+
+def test_a_model_that_the_store_does_not_have_is_named_only(store, table, detector, run_of):
+    detector.save("sensors.vae")
+    callback = MLflowCallback()
+    callback.log_scores(detector.detect(table), table, model="sensors.vae")
+    run = run_of(callback)
+    assert (run.data.params, run.inputs.model_inputs) == ({"model": "sensors.vae"}, [])
 
 
 def test_without_an_answer_of_the_store_the_fit_goes_on_untracked(table, detector, monkeypatch):

@@ -12,26 +12,28 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
-from mlflow.types import Schema
+from mlflow.types import ColSpec, DataType, Schema
 
 from vae_anomaly.data.parse import as_frame, is_frame
 
+TYPES = {"b": DataType.boolean, "i": DataType.long, "u": DataType.long, "f": DataType.double, "M": DataType.datetime}
+
 
 class TableDataset(Dataset):
-    """A training table in MLflow.
+    """A table in MLflow.
 
     The digests of MLflow's own data sets leave out dates, text with missing cells, and all rows after the first 10,000.
     """
 
-    def __init__(self, X: Any, source: str | None, schema: Schema | None) -> None:
+    def __init__(self, X: Any, source: str | None) -> None:
         self._frame = as_frame(X) if is_frame(X) else pd.DataFrame(np.asarray(X))
-        self._schema = schema
         super().__init__(_source(source), name="table" if source is None else Path(source).name)
 
     @property
-    def schema(self) -> Schema | None:
-        """Columns as in the signature of a model that was fitted to them, if there is one."""
-        return self._schema
+    def schema(self) -> Schema:
+        """Columns with the types that they have in this table; what is no number, flag or date is text."""
+        kinds = ((name, getattr(dtype, "kind", "O")) for name, dtype in self._frame.dtypes.items())
+        return Schema([ColSpec(TYPES.get(kind, DataType.string), str(name)) for name, kind in kinds])
 
     @property
     def profile(self) -> dict[str, int]:
@@ -40,10 +42,8 @@ class TableDataset(Dataset):
 
     def to_dict(self) -> dict[str, str]:
         """JSON description of the data set."""
-        described = {**super().to_dict(), "profile": json.dumps(self.profile)}
-        if self.schema is not None:
-            described["schema"] = json.dumps({"mlflow_colspec": self.schema.to_dict()})
-        return described
+        schema = json.dumps({"mlflow_colspec": self.schema.to_dict()})
+        return {**super().to_dict(), "profile": json.dumps(self.profile), "schema": schema}
 
     def _compute_digest(self) -> str:
         """Hexadecimal digest of all cells, of the order of rows and columns, and of names and types of the columns."""

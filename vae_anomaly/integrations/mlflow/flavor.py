@@ -1,6 +1,7 @@
 """A fitted detector as an MLflow model, around the file that `VAEDetector.save` writes: no pickle."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from os import PathLike
@@ -21,9 +22,12 @@ from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 from vae_anomaly.data.parse import as_frame
 from vae_anomaly.detector import VAEDetector, load
 from vae_anomaly.errors import ModelFileError, VaeAnomalyError
+from vae_anomaly.formatting import listed
 from vae_anomaly.integrations.mlflow.signatures import PARAMETERS, as_trained, example_of, signature_of
+from vae_anomaly.io.model_file import model_digest
 
 FLAVOR = "vae_anomaly"
+DIGEST = "vae_anomaly.digest"  # tag of a logged model: the digest of its file, by which the file is recognised
 MODULE = "vae_anomaly.integrations.mlflow"
 DATA = "model.vae"
 
@@ -50,7 +54,7 @@ def save_model(
     signature : ModelSignature, optional
         By default that of the training table.
     input_example : DataFrame, optional
-        Rows in the form of the signature, as `as_request` returns them. By default a training row that the model keeps.
+        Rows as `as_request` returns them; by default a training row that the model keeps.
     """
     folder, model = Path(path).absolute(), mlflow_model or Model()
     _validate_and_prepare_target_save_path(str(folder))
@@ -101,6 +105,8 @@ def log_model(
         flavor=flavor,
         run_id=run_id,
         registered_model_name=registered_model_name,
+        params={"columns": _columns(detector)},
+        tags={DIGEST: _digest(detector)},
         detector=detector,
         input_example=input_example,
     )
@@ -135,7 +141,7 @@ def load_model(model_uri: str, *, device: str = "auto") -> VAEDetector:
 
 
 class Predictor:
-    """The model behind ``pyfunc.predict``: takes rows in the form of the signature, and returns a frame."""
+    """The model behind ``pyfunc.predict``: takes frames, or rows of a request, and returns a frame."""
 
     def __init__(self, detector: VAEDetector):
         self.detector = detector
@@ -167,6 +173,20 @@ class Predictor:
 def _load_pyfunc(data_path: str) -> Predictor:
     """Load the model that ``mlflow.pyfunc.load_model`` wraps, given the file in the model's folder."""
     return Predictor(load(data_path))
+
+
+def _columns(detector: VAEDetector) -> str:
+    """The columns with their kinds for MLflow's pages, whose schema has names only."""
+    if detector.image_shape is not None:
+        return f"pixels of images, {detector.image_shape}"
+    columns: Any = detector.schema_.to_json()["columns"]
+    return listed((f"{column['name']} ({column['kind']})" for column in columns), 100)
+
+
+def _digest(detector: VAEDetector) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        detector.save(Path(folder, DATA))
+        return model_digest(Path(folder, DATA))
 
 
 def _write_requirements(detector: VAEDetector, folder: Path, conda: str, python: str) -> None:

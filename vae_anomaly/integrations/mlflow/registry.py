@@ -1,4 +1,4 @@
-"""MLflow's model registry: register a model under a name, and load it again."""
+"""MLflow's model registry: register a model under a name, find it, and load it again."""
 
 import re
 from contextlib import redirect_stderr
@@ -8,8 +8,11 @@ import mlflow
 
 from vae_anomaly.detector import VAEDetector, load
 from vae_anomaly.errors import TrackingError
-from vae_anomaly.integrations.mlflow.flavor import load_model, log_model
+from vae_anomaly.integrations.mlflow.flavor import DIGEST, load_model, log_model
 from vae_anomaly.integrations.mlflow.store import FAILURES, first_line, short_timeouts, store_address
+from vae_anomaly.io.model_file import model_digest
+
+ADDRESS = re.compile(r"(models|runs|mlflow-artifacts):/")  # of a model in the store; anything else is a file
 
 
 def open_model(model: str, *, device: str = "auto") -> VAEDetector:
@@ -43,6 +46,8 @@ def register(model: str, name: str, *, alias: str | None = None) -> int:
     """
     Register a model in MLflow as a new version of ``name``.
 
+    If the store has the run in which the model of a file was fitted, the version is that of the run.
+
     Parameters
     ----------
     model : str
@@ -62,11 +67,13 @@ def register(model: str, name: str, *, alias: str | None = None) -> int:
     TrackingError
         The store does not answer, has no such model, or does not accept the name.
     """
-    is_address = re.match(r"(models|runs|mlflow-artifacts):/", model) is not None
-    detector = None if is_address else load(model, device="cpu")
+    detector = None if ADDRESS.match(model) else load(model, device="cpu")
     with short_timeouts():
         try:
-            address = model if detector is None else log_model(detector).model_uri
+            logged = None if detector is None else logged_model(model)
+            address = model if logged is None else f"models:/{logged}"
+            if detector is not None and logged is None:
+                address = log_model(detector).model_uri
             with redirect_stderr(StringIO()):  # MLflow prints two lines there
                 version = mlflow.register_model(address, name).version
             if alias is not None:
@@ -75,3 +82,30 @@ def register(model: str, name: str, *, alias: str | None = None) -> int:
             message = f"{model} cannot be registered in MLflow's store, {store_address()}: {first_line(error)}"
             raise TrackingError(message) from error
     return int(version)
+
+
+def logged_model(model: str) -> str | None:
+    """
+    Id of a logged model in the store, None if it has none for this file or address.
+
+    Parameters
+    ----------
+    model : str
+        As for `register`. A file is recognised by its content, an alias stands for the version that has it now.
+    """
+    client = mlflow.MlflowClient()
+    if not ADDRESS.match(model):
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        tagged = f"tags.`{DIGEST}` = '{model_digest(model)}'"
+        return next((found.model_id for found in client.search_logged_models(experiments, tagged)), None)
+    if run := re.match(r"runs:/([^/]+)/(.+)", model):
+        outputs = client.get_run(run[1]).outputs
+        ids = [output.model_id for output in outputs.model_outputs] if outputs else []
+        return next((each for each in ids if client.get_logged_model(each).name == run[2]), None)
+    source: str | None = model
+    if alias := re.match("models:/(.+)@(.+)", model):
+        source = client.get_model_version_by_alias(alias[1], alias[2]).source
+    elif version := re.match(r"models:/(.+)/(\d+)", model):
+        source = client.get_model_version(version[1], version[2]).source
+    found = re.fullmatch("models:/(m-[0-9a-f]+)", source or "")
+    return None if found is None else found[1]

@@ -158,13 +158,14 @@ def log(
     params: Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
+    model_id: str | None = None,
 ) -> None:
-    """Log parameters, metrics and tags in one call."""
+    """Log parameters, metrics, also of a logged model, and tags in one call."""
     moment = int(time.time() * 1000)
     mlflow.MlflowClient().log_batch(
         run_id,
         params=[Param(name, str(value)[:MOST_LETTERS]) for name, value in (params or {}).items()],
-        metrics=[Metric(name, value, moment, 0) for name, value in (metrics or {}).items()],
+        metrics=[Metric(name, value, moment, 0, model_id=model_id) for name, value in (metrics or {}).items()],
         tags=[RunTag(name, value) for name, value in (tags or {}).items()],
     )
 

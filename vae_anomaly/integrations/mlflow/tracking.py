@@ -14,12 +14,14 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.entities import LoggedModelInput
 
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.fit import library_versions
 from vae_anomaly.integrations.mlflow.datasets import TableDataset
 from vae_anomaly.integrations.mlflow.flavor import log_model
-from vae_anomaly.integrations.mlflow.signatures import example_of, signature_of
+from vae_anomaly.integrations.mlflow.registry import logged_model
+from vae_anomaly.integrations.mlflow.signatures import example_of
 from vae_anomaly.integrations.mlflow.store import FAILURES, Run, Tracker, log, short_timeouts
 from vae_anomaly.plots import plot_history, write_figure
 from vae_anomaly.report import require_jinja, write_report
@@ -116,7 +118,7 @@ class MLflowCallback(Tracker):
             self._try(partial(Run.end, status="FAILED" if fitted_estimator is None else "FINISHED"))
             self._run = None
 
-    def log_scores(self, detected: pd.DataFrame, *, model: str | None = None) -> None:
+    def log_scores(self, detected: pd.DataFrame, X: Any = None, *, model: str | None = None) -> None:
         """
         Log the number of scored and of flagged rows, and the distribution of their scores.
 
@@ -124,13 +126,16 @@ class MLflowCallback(Tracker):
         ----------
         detected : DataFrame
             The result of `VAEDetector.detect`.
+        X : DataFrame or array-like, optional
+            The rows that were scored, for a new run, which has them as its data set.
         model : str, optional
-            The model that scored them, for a new run; by default they are logged in the run of the fit.
+            The model that scored them, a file or an address in the store, for a new run, which is linked to that model;
+            by default they are logged in the run of the fit.
         """
         with short_timeouts():
             if model is not None:
                 self._begin({"model": model})
-                self._try(lambda run: log(run.run_id, metrics=_score_metrics(detected)))
+                self._try(partial(_log_scores, detected=detected, X=X, source=self.source, model=model))
                 self._try(partial(Run.end, status="FINISHED"))
                 self._run = None
             elif self.run_id is not None:  # otherwise the fit has stopped tracking, with a warning
@@ -147,8 +152,18 @@ def _log_fit(run: Run, fitted: VAEDetector, X: Any, source: str | None) -> None:
     metrics = {"threshold": -float(fitted.offset_), "active_latents": float(fitted.latents_["active"].sum())}
     versions = {f"version.{library}": version for library, version in fitted.versions_.items()}
     log(run.run_id, params=resolved, metrics=metrics, tags=versions)
-    mlflow.log_input(TableDataset(X, source, signature_of(fitted).inputs), context="training")
+    mlflow.log_input(TableDataset(X, source), context="training")
     log_model(fitted, run_id=run.run_id, input_example=example_of(fitted, X))
+
+
+def _log_scores(run: Run, detected: pd.DataFrame, X: Any, source: str | None, model: str) -> None:
+    """Log scores of a fitted model: also among the metrics of the model, if the store has it."""
+    model_id = logged_model(model)
+    log(run.run_id, metrics=_score_metrics(detected), model_id=model_id)
+    if model_id is not None:
+        mlflow.MlflowClient().log_inputs(run.run_id, models=[LoggedModelInput(model_id)])
+    if X is not None:
+        mlflow.log_input(TableDataset(X, source), context="scoring")
 
 
 def _log_artifacts(run: Run, fitted: VAEDetector, X: Any, title: str) -> None:
@@ -200,7 +215,7 @@ class ComparisonTracker(Tracker):
         """Begin the run with the table and the parameters of the comparison."""
         with short_timeouts():
             self._begin(params)
-            self._try(lambda run: mlflow.log_input(TableDataset(X, self.source, None), context="comparison"))
+            self._try(lambda run: mlflow.log_input(TableDataset(X, self.source), context="comparison"))
 
     def end(self, measured: pd.DataFrame | None) -> None:
         """
