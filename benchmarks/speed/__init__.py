@@ -1,1 +1,1 @@
-"""Seconds and memory over table sizes: ``python -m benchmarks.speed``, ``.scale`` and ``.onnx``."""
+"""Seconds and memory over table sizes: ``python -m benchmarks.speed``, ``.profile``, ``.scale`` and ``.onnx``."""

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.shared.timing import timed
+from benchmarks.shared.timing import Timed, timed
 from vae_anomaly.model.networks import MemberLinear, SkipNet
 from vae_anomaly.parallel import in_pieces
 from vae_anomaly.scoring.scorer import Scorer
@@ -42,11 +42,19 @@ def products_seconds(scorer: Scorer, rows: int, *, workers: int | None = None) -
 
     The same operands are multiplied repeatedly, ``ROWS_AT_ONCE`` rows at a time, and the results are discarded.
     """
-    products = products_of(scorer, ROWS_AT_ONCE)
-    pieces = range(-(-rows // ROWS_AT_ONCE))
-    work = partial(_multiply, products)
-    run = partial(in_pieces, work, pieces, workers or torch.get_num_threads())
-    return min(timed(run).seconds for _ in range(ROUNDS)) * rows / (len(pieces) * ROWS_AT_ONCE)
+    return min(timing.seconds for timing in _timings(scorer, rows, workers or torch.get_num_threads()))
+
+
+def products_work(scorer: Scorer, rows: int) -> float:
+    """Processor seconds of the same on one thread."""
+    return min(timing.cpu_seconds for timing in _timings(scorer, rows, 1))
+
+
+def _timings(scorer: Scorer, rows: int, workers: int) -> list[Timed]:
+    work, pieces = partial(_multiply, products_of(scorer, ROWS_AT_ONCE)), range(-(-rows // ROWS_AT_ONCE))
+    share = rows / (len(pieces) * ROWS_AT_ONCE)
+    timings = [timed(in_pieces, work, pieces, workers) for _ in range(ROUNDS)]
+    return [Timed(None, timing.seconds * share, timing.cpu_seconds * share) for timing in timings]
 
 
 @torch.no_grad()
