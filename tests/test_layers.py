@@ -49,6 +49,7 @@ OFFERED = {  # modules that the command line may use, besides the public names o
     "vae_anomaly.scoring.decide",
     "vae_anomaly.training.callbacks",  # the type of an argument
 }
+UPWARD = {("detector", "vae_anomaly.plots.DetectorPlots")}  # `VAEDetector.plot`, imported at its first use
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 OURS = {"vae_anomaly", "vae_anomaly_cli", "benchmarks", "tests"}
 MODULES = [p for p in sorted((ROOT / "vae_anomaly").rglob("*.py")) if p != ROOT / "vae_anomaly" / "__init__.py"]
@@ -78,6 +79,7 @@ def test_a_module_imports_only_from_the_layers_below(path):
     names = [name for name in imported(ast.parse(path.read_text())) if name.partition(".")[0] in {*OURS, ""}]
     if package == "vae_anomaly_cli":
         names = [name for name in names if name.partition(".")[0] != "vae_anomaly"]  # the next test's business
+    names = [name for name in names if (package, name) not in UPWARD]
     assert [n for n in names if package_of(n) != package and not LEVEL.get(package_of(n), 99) < LEVEL[package]] == []
 
 

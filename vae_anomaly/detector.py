@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin, _fit_context
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags, check_random_state, estimator_html_repr
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -36,6 +36,9 @@ from vae_anomaly.scoring.impute import fill_missing
 from vae_anomaly.training.callbacks import CallbackRunner, ProgressBar
 from vae_anomaly.training.checkpoints import checkpoint_folder
 from vae_anomaly.update import update_model
+
+if TYPE_CHECKING:
+    from vae_anomaly.plots import DetectorPlots
 
 NOT_SAVED = ("verbose", "callbacks", "checkpoint")  # parameters that the model does not depend on
 
@@ -680,6 +683,18 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         settings = Settings.of(self.get_params(deep=False))
         return pd.DataFrame(diagnose_model(self.model_, settings, quick=quick))
 
+    @property
+    def plot(self) -> "DetectorPlots":
+        """Figures as methods, for a notebook to show as the last expression of a cell (the extra ``plots``).
+
+        ``plot.scores(X)``, ``.anomalies(X)``, ``.reasons(row)``, ``.latents(X)``, ``.history()``,
+        ``.reconstructions(X)``, ``.samples(X)``, ``.traversal()`` and ``.drift(X)``; each returns a matplotlib
+        ``Figure``.
+        """
+        from vae_anomaly.plots import DetectorPlots
+
+        return DetectorPlots(self)
+
     def transform(self, X: Any) -> np.ndarray:
         """Latents of the rows: posterior means of the first member, (rows, n_components_)."""
         fitted = self.model_
@@ -889,6 +904,18 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.latents_ = pd.DataFrame(asdict(fitted.latents), index=names).assign(active=fitted.latents.active)
         self.device_ = fitted.scorer.draws.device
         self.n_samples_fit_ = fitted.schema.n_rows
+
+    def _html_repr(self) -> str:
+        """scikit-learn's picture of the estimator, and below it the table that it was fitted to."""
+        html = estimator_html_repr(self)
+        return f"{html}{self.schema_._repr_html_()}" if self.__sklearn_is_fitted__() else html
+
+    def _repr_html_inner(self) -> str:
+        return self._html_repr()  # where scikit-learn 1.6 and 1.7 look for it
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {kind: self._html_repr() if kind == "text/html" else text for kind, text in bundle.items()}
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")

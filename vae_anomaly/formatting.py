@@ -45,6 +45,27 @@ def label(value: object, most: int = 24) -> str:
     return shorten(value, most).replace("$", r"\$")
 
 
+def wrapped(value: object, width: int, lines: int = 3) -> str:
+    r"""A name or value, as `label`, on up to ``lines`` lines; they break after blanks, underscores and punctuation.
+
+    Only a name too long for all lines loses its middle; a part longer than ``width`` characters is broken anywhere.
+
+    Examples
+    --------
+    >>> wrapped("flipper_length_mm", 9), wrapped("systolic_blood_pressure", 40)
+    ('flipper_\nlength_mm', 'systolic_blood_pressure')
+    """
+    for most in range(width * lines, 0, -1):
+        text, broken = shorten(value, most), [""]
+        for part in re.findall(rf"[^\s_./:,-]{{0,{width - 1}}}(?:[\s_./:,-]|[^\s_./:,-]|$)", text):
+            if broken[-1] and len(broken[-1] + part.rstrip()) > width:
+                broken.append("")
+            broken[-1] += part
+        if len(broken) <= lines:
+            break
+    return "\n".join(line.rstrip() for line in broken).replace("$", r"\$")
+
+
 def listed(texts: Iterable[str], most: int = 20, separator: str = ", ") -> str:
     """Texts in a row; of more than ``most``, the others are counted.
 

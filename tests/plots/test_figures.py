@@ -101,7 +101,7 @@ def test_no_text_leaves_the_page_and_no_titles_touch(awkward, name):
     figure = FIGURES[name](awkward)
     figure.draw_without_rendering()
     page = figure.bbox.padded(1)
-    texts = [text for axes in figure.axes for text in (axes._right_title, axes.xaxis.label, axes.yaxis.label)]
+    texts = [text for axes in figure.axes for text in (axes._left_title, axes.xaxis.label, axes.yaxis.label)]
     ticks = [text for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in drawn_ticks(axis)]
     upright = [text for text in [*texts, *ticks, *figure.texts] if text.get_text() and text.get_rotation() in {0, 90}]
     boxes = [text.get_window_extent() for text in upright]

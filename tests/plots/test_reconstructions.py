@@ -10,7 +10,7 @@ from vae_anomaly.plots import plot_reconstructions
 
 
 def panel(figure, start):
-    (axes,) = (axes for axes in figure.axes if axes.get_title(loc="right").startswith(start))
+    (axes,) = (axes for axes in figure.axes if axes.get_title(loc="left").startswith(start))
     return axes
 
 
@@ -20,7 +20,7 @@ def test_points_are_observed_and_reconstructed_where_a_value_was_observed(model,
     expected = np.column_stack([table["height"], model.reconstruct(table)["height"]])[seen]
     assert_allclose(axes.collections[0].get_offsets(), expected)
     unexplained = np.square(expected[:, 0] - expected[:, 1]).mean() / expected[:, 0].var()
-    assert axes.get_title(loc="right") == f"height: R² {1 - unexplained:.2f}"
+    assert axes.get_title(loc="left") == f"height\nR² {1 - unexplained:.2f}"
     assert axes.get_xlim() == axes.get_ylim()
 
 
@@ -38,7 +38,7 @@ def test_levels_are_fractions_of_the_rows_observed(model, table):
     assert_allclose(axes.get_images()[0].get_array(), expected)
     assert names == [text.get_text() for text in axes.get_yticklabels()]
     correct = (seen == back)[seen.notna()].mean()
-    assert axes.get_title(loc="right") == f"build: {percent(correct)} correct"
+    assert axes.get_title(loc="left") == f"build\n{percent(correct)} correct"
     assert {text.get_text() for text in axes.texts} == {
         f"{100 * fraction:.0f}" for fraction in expected.to_numpy().flat
     }
@@ -59,7 +59,7 @@ def test_arrays_are_accepted_and_the_title_has_the_number_of_columns(rng):
     assert len(figure.axes) == 16
     assert figure.get_suptitle() == "Observed and reconstructed: 30 rows, 16 of 20 columns"
     assert figure.get_supxlabel() == "observed"
-    assert_allclose(panel(figure, "x3:").collections[0].get_offsets()[:, 0], X[:30, 3])
+    assert_allclose(panel(figure, "x3\n").collections[0].get_offsets()[:, 0], X[:30, 3])
 
 
 def test_an_array_of_another_width_is_an_error(of_numbers, numbers):

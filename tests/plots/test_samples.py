@@ -11,7 +11,7 @@ from vae_anomaly.plots.figures import MODEL, TABLE
 
 
 def panel(figure, title):
-    (axes,) = (axes for axes in figure.axes if axes.get_title(loc="right") == title)
+    (axes,) = (axes for axes in figure.axes if axes.get_title(loc="left") == title)
     return axes
 
 

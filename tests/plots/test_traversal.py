@@ -19,7 +19,7 @@ def lines_of(figure):
 
 
 def title(axes):
-    return axes.get_title(loc="right")
+    return axes.get_title(loc="left")
 
 
 def test_lines_are_the_active_latents_largest_kl_first(model):

@@ -12,7 +12,7 @@ from vae_anomaly.data.columns import Cell, NumberCell
 from vae_anomaly.data.infer import NumberSummary, Survey
 from vae_anomaly.data.parse import column_names, in_pieces_of_rows, numbered
 from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import listed_names
+from vae_anomaly.formatting import counted, listed_names, number
 
 Name = str | int
 LARGEST = 1e300  # largest pixel, so that the range is finite
@@ -124,6 +124,13 @@ class PixelSchema:
         grown = copy(self)
         grown.n_rows += len(frame)
         return grown
+
+    def __repr__(self) -> str:
+        pixels = f"{counted(len(self.names), 'pixels')} from {number(self._darkest)} to {number(self._brightest)}"
+        return f"Fitted to {counted(self.n_rows, 'images')} of {pixels}."
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>"
 
     def to_json(self) -> dict[str, Any]:
         """Describe the schema in JSON's own types."""

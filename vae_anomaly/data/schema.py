@@ -21,6 +21,7 @@ from vae_anomaly.data.columns import (
     FlagCell,
     NumberCell,
     NumberColumn,
+    ShapeColumn,
     column_from_json,
 )
 from vae_anomaly.data.infer import NO_KINDS, Kinds, Survey, learn_columns
@@ -43,9 +44,10 @@ from vae_anomaly.data.parse import (
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.scaling import LARGEST, LEAST_FLOOR, MOST_FLOOR, Scaling
 from vae_anomaly.errors import DataError, DataWarning, RowError
-from vae_anomaly.formatting import cell_text, listed, listed_names
+from vae_anomaly.formatting import cell_text, counted, listed, listed_names, shorten
 
 Name = str | int
+MOST_SHOWN = 200  # columns in a printed schema
 FEW_LATER = 0.05  # of the dates, up to which they may as well come from the time of training
 
 
@@ -248,6 +250,45 @@ class Schema:
     def reading(self) -> dict[Name, str]:
         """How text files are read for each column in use; see `Column.reading`."""
         return {column.name: column.reading for column in self.columns}
+
+    @property
+    def overview(self) -> pd.DataFrame:
+        """The columns of the training table: ``column``, ``kind``, ``scale`` and ``note``, all text.
+
+        The scale is that of a number, or how many levels a category has and how many shapes a text; the note says why a
+        column is of its kind or, with an empty kind, why it is left out.
+        """
+        scales: dict[Name, str] = dict(self.scales)
+        for column in self.columns:
+            if isinstance(column, CategoryColumn):
+                values = "shapes" if isinstance(column, ShapeColumn) else "levels"
+                scales[column.name] = counted(len(column.levels), values)
+        used = [
+            (name, kind, scales.get(name, ""), self.reasons.get(name, ""))
+            for name, kind in zip(self.names, self.kinds, strict=True)
+        ]
+        left_out = [(name, "", "", f"left out: {reason}") for name, reason in self.left_out.items()]
+        return pd.DataFrame([*used, *left_out], columns=["column", "kind", "scale", "note"], dtype=object)
+
+    @property
+    def _caption(self) -> str:
+        parts = [f"Fitted to {counted(self.n_rows, 'rows')}", counted(len(self.names), "columns") + " in use"]
+        return ", ".join([*parts, f"{len(self.left_out):,} left out"] if self.left_out else parts)
+
+    def __repr__(self) -> str:
+        shown = self.overview.head(MOST_SHOWN).map(shorten, most=60)
+        lines = [[str(name) for name in shown], *shown.to_numpy().tolist()]
+        widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
+        table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+        more = len(self.overview) - len(shown)
+        return "\n".join([f"{self._caption}.", *table, *([f"... and {more:,} more"] if more else [])])
+
+    def _repr_html_(self) -> str:
+        """The same as a table in HTML; names are escaped."""
+        shown = self.overview.head(MOST_SHOWN).map(shorten, most=200)
+        more = len(self.overview) - len(shown)
+        table = shown.to_html(index=False, border=0, justify="left")
+        return f"<p>{self._caption}.</p>{table}{f'<p>... and {more:,} more</p>' if more else ''}"
 
     def decode(self, cells: np.ndarray) -> pd.DataFrame:
         """Decode a matrix (rows, cells) as a table with the columns, types and category names of training."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from vae_anomaly.data.columns import CategoryColumn, DateColumn, FlagColumn
 from vae_anomaly.data.parse import as_frame
-from vae_anomaly.formatting import label
+from vae_anomaly.formatting import wrapped
 from vae_anomaly.plots.figures import date_ticks, number_ticks
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class PlottedColumn:
         """Give the axis ticks for numbers or for dates."""
         (date_ticks if self.is_date else number_ticks)(axis)
 
-    def title(self, most: int) -> str:
-        """Name in at most ``most`` characters."""
-        return label(self.name, most)
+    def title(self, width: int) -> str:
+        """Name on up to three lines of at most ``width`` characters."""
+        return wrapped(self.name, width)
 
 
 def columns_in_use(detector: "VAEDetector") -> list[PlottedColumn]:

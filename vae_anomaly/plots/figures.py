@@ -11,6 +11,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.formatting import tick_label
 from vae_anomaly.io.atomic import whole_file
@@ -37,11 +39,11 @@ def require_matplotlib() -> None:
 
 
 def new_figure(title: str, height: float, width: float = WIDTH) -> "Figure":
-    """An empty figure with a title."""
-    from matplotlib.figure import Figure
+    """An empty figure with a title on the left; a notebook shows it as the last expression of a cell."""
+    from vae_anomaly.plots.notebook import PIXELS_PER_INCH, NotebookFigure
 
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    figure.suptitle(title, fontsize=LARGE)
+    figure = NotebookFigure(figsize=(width, height), dpi=2 * PIXELS_PER_INCH, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=LARGE, fontweight="bold")
     return figure
 
 
@@ -67,8 +69,21 @@ def style_axes(axes: "Axes", ticks: int = 3) -> None:
 
 
 def name_panel(axes: "Axes", title: str, size: int = MEDIUM) -> None:
-    """A title that ends with the panel: a wider one would otherwise be cut off at the right edge of the page."""
-    axes.set_title(title, fontsize=size, loc="right")
+    """A title on the left of a panel."""
+    axes.set_title(title, fontsize=size, loc="left")
+
+
+def axis_ends(values: np.ndarray, margin: float = 0.04) -> tuple[float, float]:
+    """Ends of an axis for all values but a few that are far from the others, with a fraction ``margin`` on each side.
+
+    ``values`` holds at least one number and may hold NaN.
+    """
+    values = values[~np.isnan(values)]
+    first, last = sorted((np.quantile(values, 0.005, method="higher"), np.quantile(values, 0.995, method="lower")))
+    reach = (last - first) / 2
+    low, high = max(values.min(), first - reach), min(values.max(), last + reach)
+    pad = margin * (high - low) or 1.0
+    return float(low - pad), float(high + pad)
 
 
 def number_ticks(axis: "Axis", most: int = 3) -> None:

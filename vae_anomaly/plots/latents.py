@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from vae_anomaly.data.columns import are_flags
 from vae_anomaly.data.parse import as_frame, is_frame
 from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import counted, label
+from vae_anomaly.formatting import counted, label, wrapped
 from vae_anomaly.plots.axis_values import OTHERS, axis_numbers, group_levels, level_names, most_frequent
 from vae_anomaly.plots.figures import (
     LEVELS,
@@ -255,7 +255,7 @@ def _colours_of(color: Any, X: Any, n_rows: int) -> Colours:
             raise DataError(
                 f"There is no column {color!r} for color. Name a column of X, or give a value for each row."
             )
-        values, name = frame[color], label(color)
+        values, name = frame[color], wrapped(color, 60)
     kinds = pd.api.types
     dates = kinds.is_datetime64_any_dtype(values.dtype)
     if dates or kinds.is_timedelta64_dtype(values.dtype):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from vae_anomaly.formatting import counted, counted_of, label, percent
+from vae_anomaly.formatting import counted, counted_of, label, nats, percent, with_minus
 from vae_anomaly.plots.axis_values import (
     OTHERS,
     PlottedColumn,
@@ -116,8 +116,8 @@ def _draw_numbers(axes: "Axes", column: PlottedColumn, observed: pd.DataFrame, r
     for axis in (axes.xaxis, axes.yaxis):
         column.set_ticks(axis)
     variation = np.square(x - x.mean()).sum() if len(x) else 0.0
-    r2 = f": R² {1 - np.square(x - y).sum() / variation:.2f}" if variation > 0 else ""
-    name_panel(axes, f"{column.title(16)}{r2}")
+    r2 = f"\nR² {with_minus(nats(1 - np.square(x - y).sum() / variation))}" if variation > 0 else ""
+    name_panel(axes, f"{column.title(24)}{r2}")
 
 
 def _draw_levels(axes: "Axes", column: PlottedColumn, observed: pd.DataFrame, reconstructed: pd.DataFrame) -> None:
@@ -140,5 +140,5 @@ def _draw_levels(axes: "Axes", column: PlottedColumn, observed: pd.DataFrame, re
     if sum(map(len, labels)) > 22:  # letters that fit below a panel
         for tick in axes.get_xticklabels():
             tick.set(rotation=30, rotation_mode="anchor", horizontalalignment="right")
-    correct = f": {percent(float(np.mean(x == y)))} correct" if len(x) else ""
-    name_panel(axes, f"{column.title(14)}{correct}")
+    correct = f"\n{percent(float(np.mean(x == y)))} correct" if len(x) else ""
+    name_panel(axes, f"{column.title(24)}{correct}")

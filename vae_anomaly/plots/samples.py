@@ -97,7 +97,7 @@ def plot_samples(
     figure, grid = new_panels(title, len(shown), 1.75)
     for axes, column in zip(grid, shown, strict=True):
         (_draw_levels if column.is_level else _draw_numbers)(axes, column, table, samples)
-        name_panel(axes, column.title(20))
+        name_panel(axes, column.title(24))
     if table is not None:
         _draw_legend(figure)
     return figure

@@ -126,7 +126,7 @@ def _plot_columns(detector: "VAEDetector", tables: dict[int, pd.DataFrame], titl
         changes = np.where(are_levels, 2.0 * (changes > 0), changes)  # 2: the distance of the values of an even flag
         for axes, index in zip(line, np.argsort(-changes, kind="stable"), strict=False):
             style_axes(axes)
-            name_panel(axes, columns[index].title(14), SMALL)
+            name_panel(axes, columns[index].title(12), SMALL)
             scales[index].draw(axes, table)
             ends = [float(table.index[0]), float(table.index[-1])]
             # names of levels leave space for two ticks
