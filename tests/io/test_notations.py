@@ -114,12 +114,44 @@ DATES = {
     "durations beyond a day": (["75:30", "12:10"], ["75:30", "12:10"]),
     "part numbers": (["4711-03", "4712-04"], ["4711-03", "4712-04"]),
     "year first": (["2024/12/31", "2024/1/2 07:05:30"], ["2024-12-31", "2024-01-02T07:05:30"]),
+    "year first with points": (["2024.12.31", "2024.1.2"], ["2024-12-31", "2024-01-02"]),
+    "German": (["31. Dezember 2024", "1. März 2024", "5. Mär. 2024"], ["2024-12-31", "2024-03-01", "2024-03-05"]),
+    "German, short": (["31-Dez-2024", "1-Mai-2024", "2-Okt-2024"], ["2024-12-31", "2024-05-01", "2024-10-02"]),
+    "German months": (["Jänner 2024", "Juli 2023", "DEZ 2022"], ["2024-01-01", "2023-07-01", "2022-12-01"]),
+    "French": (["1er août 2024", "31 déc. 2024", "2 FÉVRIER 2024"], ["2024-08-01", "2024-12-31", "2024-02-02"]),
+    "French months": (["juil. 2024", "aout 2023", "mars-2022"], ["2024-07-01", "2023-08-01", "2022-03-01"]),
+    "Spanish": (["31 de diciembre de 2024", "1 ene 2024", "2-abr-2024"], ["2024-12-31", "2024-01-01", "2024-04-02"]),
+    "ordinals": (["March 1st, 2018", "22nd May 2018"], ["2018-03-01", "2018-05-22"]),
+    "fractions of seconds": (["31.12.2024 7:05:09.25", "1.2.2024"], ["2024-12-31T07:05:09.25", "2024-02-01"]),
+    "words that begin like months": (["Marketing 2018", "Mayer 2019"], ["Marketing 2018", "Mayer 2019"]),
+    "codes of two digits": (["10-11-12", "13-10-11"], ["10-11-12", "13-10-11"]),
 }
 
 
 @pytest.mark.parametrize("cells, expected", DATES.values(), ids=DATES)
 def test_dates_are_read_where_the_file_shows_the_order(read, cells, expected):
     assert column(read, cells) == expected
+
+
+SHORT = {
+    "points": (["31.12.24", "1. 2. 99"], ["2024-12-31", "1999-02-01"], r"31.12.24: 2024-12-31"),
+    "day first": (["31/12/29", "1/2/30 7:05"], ["2029-12-31", "1930-02-01T07:05"], r"31/12/29: 2029-12-31"),
+    "month first": (["12/31/24", "1/2/24"], ["2024-12-31", "2024-01-02"], r"12/31/24: 2024-12-31"),
+    "names": (["31-Dec-24", "1 ene 68"], ["2024-12-31", "1968-01-01"], r"31-Dec-24: 2024-12-31"),
+}
+
+
+@pytest.mark.parametrize("cells, expected, shown", SHORT.values(), ids=SHORT)
+def test_years_of_two_digits_are_read_and_said(read, cells, expected, shown):
+    with pytest.warns(DataWarning, match=rf"Dates of 'x' \({shown}\) are read with years from 1930 to 2029") as said:
+        assert column(read, cells) == expected
+    assert len(said) == 1
+
+
+def test_versions_are_no_dates(read):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert column(read, ["1.2.24", "1.14.2", "2.0.1"]) == ["1.2.24", "1.14.2", "2.0.1"]
 
 
 OPEN = ["01/02/2024", "03/04/2024"]
@@ -371,3 +403,48 @@ def test_a_row_longer_than_a_block_is_named_shortly(tmp_path):
     with pytest.raises(DataError, match="of more than 17 MB after row 0") as error:
         read_table(tmp_path / "long.csv")
     assert len(str(error.value)) < 300
+
+
+FILES = {  # files of one table, their column x, and what is said
+    "decimal sign of the same column": ({"a": "x;n\n1.234;1\n", "b": "x;n\n1,5;1\n"}, [1234, 1.5], ""),
+    "decimal sign of another column": ({"a": "x;n\n1.234;1\n", "b": "x;n\n2.345;1,5\n"}, [1234, 2345], ""),
+    "a sign of its own": ({"a": "x;n\n1.234;2.5\n", "b": "x;n\n1,5;1\n"}, [1.234, 1.5], ""),
+    "none shows it": (
+        {"a": 'x,n\n"1,234",1\n', "b": "x;n\n2,345;1\n"},
+        [1234, 2345],
+        r"Numbers of 'x' \(1,234\) are read with a comma between thousands",
+    ),
+    "order of the same column": (
+        {"a": "x,n\n01/02/2024,1\n", "b": "x,n\n31/12/2024,1\n"},
+        ["2024-02-01", "2024-12-31"],
+        "",
+    ),
+    "no file shows the order": (
+        {"a": "x,n\n01/02/2024,1\n", "b": "x;n\n03/04/2024;1\n"},
+        ["2024-01-02", "2024-03-04"],
+        r"Dates of 'x' \(01/02/2024\) are read with the month first",
+    ),
+}
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["new", "known to a model"])
+@pytest.mark.parametrize("files, expected, said", FILES.values(), ids=FILES)
+def test_files_of_one_table_have_one_meaning(tmp_path, files, expected, said, is_known):
+    for name, text in files.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    days = pd.date_range("2024-01-01", periods=40).strftime("%Y-%m-%d")
+    x = days if isinstance(expected[0], str) else np.arange(40) ** 2 / 7
+    schema = Schema.learn(pd.DataFrame({"x": x, "n": np.arange(40) ** 2}))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        dataset = Dataset(tmp_path)
+        pieces = list(dataset.as_fitted(schema) if is_known else dataset)
+    assert pd.concat(pieces)["x"].tolist() == expected
+    assert len(found) == bool(said)
+    assert all(re.search(said, str(warning.message)) for warning in found)
+
+
+def test_a_number_that_is_no_text_keeps_its_point_in_a_column_of_commas(tmp_path):
+    rows = [{"a": "1,5", "b": "2.25"}, {"a": 1.234, "b": "2.5"}, {"a": "2,5", "b": 1.5}]
+    pd.DataFrame(rows).to_json(tmp_path / "a.json", orient="records")
+    assert read_table(tmp_path / "a.json").to_numpy().tolist() == [[1.5, 2.25], [1.234, 2.5], [2.5, 1.5]]

@@ -59,14 +59,14 @@ class DelimitedText:
 
     def kept(self) -> "DelimitedText":
         """The same text, to be read more than once."""
-        return DelimitedText(kept_on_disk(self.source), self.options)
+        return self if self.source.is_repeatable else DelimitedText(kept_on_disk(self.source), self.options)
 
     @property
     def names(self) -> list[str]:
         """Column names; a column without one has its number as its name."""
         return self._head.names
 
-    @property
+    @cached_property
     def notation(self) -> Notation:
         """How values are written."""
         return self._head.notation

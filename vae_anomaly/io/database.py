@@ -91,7 +91,7 @@ class DatabaseTable:
     def _tables(self) -> Iterator[Any]:
         with self._answer() as rows:
             while some := rows.fetchmany(AT_ONCE):
-                yield as_text(some, self.names, self.notation.decimal)
+                yield as_text(some, self.names, self.notation)
 
     @contextmanager
     def _answer(self) -> Iterator[Any]:

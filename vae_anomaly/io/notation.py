@@ -35,28 +35,44 @@ SPACES = " \u00a0\u202f"
 CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)\s|\s(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)"
 CURRENCY_OR_PERCENT = re.compile(rf"(?:%|{CURRENCY})")
 
-TIME = r"(?:,?[ T](\d{1,2}:\d{2}(?::\d{2})?))?"
-DAY, MONTH, YEAR = r"(0?[1-9]|[12]\d|3[01])", r"(0?[1-9]|1[0-2])", r"(\d{4})"
+TIME = r"(?:,?[ T](\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?))?"
+DAY, MONTH, YEAR = r"(0?[1-9]|[12]\d|3[01])", r"(0?[1-9]|1[0-2])", r"(\d{4}|\d{2})"
 CENTURY = r"((?:1[5-9]|2[0-2])\d{2})"  # of dates without a day: 4711-03 is a part number
-NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-NAMED = rf"((?i:(?:{'|'.join(NAMES)})[a-z]*))\.?"
+MONTHS = (  # in English, German, French and Spanish
+    "jan(?:uary|uar|v|vier)?|jänner|ene(?:ro)?",
+    "feb(?:ruary|ruar|rero)?|f[ée]v(?:r|rier)?",
+    "mar(?:ch|s|zo)?|m(?:ä|ae)r(?:z)?|mrz",
+    "apr(?:il)?|avr(?:il)?|abr(?:il)?",
+    "may(?:o)?|mai",
+    "jun(?:e|i|io)?|juin",
+    "jul(?:y|i|io)?|juil(?:let)?",
+    "aug(?:ust)?|ao[ûu]t|ago(?:sto)?",
+    "sep(?:t|tember|tembre|tiembre)?|setiembre",
+    "o[ck]t(?:ober|obre|ubre)?",
+    "nov(?:ember|embre|iembre)?",
+    "de[cz](?:ember)?|d[ée]c(?:embre)?|dic(?:iembre)?",
+)
+NAMED = rf"((?i:{'|'.join(MONTHS)}))\.?"
 DATES = [  # of clear order, each with its parts in ISO 8601
-    (rf"^{YEAR}/{MONTH}/{DAY}{TIME}$", r"\1-\2-\3T\4"),
-    (rf"^{DAY}\.{MONTH}\.{YEAR}{TIME}$", r"\3-\2-\1T\4"),  # points are never after a month
-    (rf"^{DAY}\.?[ -]{NAMED}[ -]{YEAR}{TIME}$", r"\3-\2-\1T\4"),
-    (rf"^{NAMED} {DAY},? {YEAR}{TIME}$", r"\3-\1-\2T\4"),
-    (rf"^{NAMED}[ -]{CENTURY}$", r"\2-\1-01"),
+    (rf"^(\d{{4}})[/.-]{MONTH}[/.-]{DAY}{TIME}$", r"\1-\2-\3T\4"),
+    (rf"^{DAY}\.\s?{MONTH}\.\s?{YEAR}{TIME}$", r"\3-\2-\1T\4"),  # points are never after a month
+    (rf"^{DAY}(?:\.|st|nd|rd|th|er)?(?: de)?[ -]{NAMED}(?: de)?[ -]{YEAR}{TIME}$", r"\3-\2-\1T\4"),
+    (rf"^{NAMED} {DAY}(?:st|nd|rd|th)?,? (\d{{4}}){TIME}$", r"\3-\1-\2T\4"),
+    (rf"^{NAMED}(?: de)?[ -]{CENTURY}$", r"\2-\1-01"),
     (rf"^{CENTURY}[/-]{MONTH}$", r"\1-\2-01"),
     (rf"^{MONTH}/{CENTURY}$", r"\2-\1-01"),
     (r"^([01]?\d|2[0-3])(:[0-5]\d)((?::[0-5]\d(?:\.\d{1,6})?)?)$", r"\1\2\3"),  # a time of day
 ]
-MAY_BE_WRITTEN = rf"^(?:\d{{1,2}}\.?[-/.: ]|\d{{4}}[/-]\d|(?i:{'|'.join(NAMES)}))"
-DAY_FIRST = rf"^{DAY}[/-]{MONTH}[/-]{YEAR}{TIME}$", r"\3-\2-\1T\4"
-MONTH_FIRST = rf"^{MONTH}[/-]{DAY}[/-]{YEAR}{TIME}$", r"\3-\1-\2T\4"
+MAY_BE_WRITTEN = rf"^(?:\d{{1,2}}(?:st|nd|rd|th|er)?\.?[-/.: ]|\d{{4}}[/.-]\d|(?i:{'|'.join(MONTHS)}))"
+YEARS = r"(?:[/-](\d{4})|/(\d{2}))"  # 10-11-12 is a code
+DAY_FIRST = rf"^{DAY}[/-]{MONTH}{YEARS}{TIME}$", r"\3\4-\2-\1T\5"
+MONTH_FIRST = rf"^{MONTH}[/-]{DAY}{YEARS}{TIME}$", r"\3\4-\1-\2T\5"
+CENTURIES = ((r"^([0-2]\d-)", r"20\1"), (r"^([3-9]\d-)", r"19\1"))  # as spreadsheets read years of two digits
+SHORT_DATE = re.compile(rf"\s*\d\d?(?:\.\s?\d\d?\.\s?|/\d\d?/|(?: de)?[. -]{{1,2}}{NAMED}(?: de)?[ -])\d\d(?!\d)")
 UNIT = re.compile(r"\s*[\[(]?[^\d\s,;][^,;]{0,11}[\])]?\s*")
 FEWEST_RECORDS = 4  # that show units
 AFTERNOON = re.compile(r"(\d{1,2})(:\d{2}(?::\d{2})?)\s?([aApP])\.?[mM]\.?$")
-MAY_BE_DATE = r"^\s*\d{1,2}[/-]\d{1,2}[/-]\d{4}"
+MAY_BE_DATE = rf"^\s*\d{{1,2}}[/-]\d{{1,2}}{YEARS}"
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,10 @@ class Notation:
         True if nothing shows ``day_first``.
     open_dates, open_numbers
         A date, or a number, of the column that may be read in two ways, if nothing rules out the other one.
+    short_date
+        A date of the column with a year of two digits, if nothing is asked for.
+    shows_decimal
+        True if a cell, or what is asked for, shows the decimal sign.
     by_column
         The notation of columns that differ from the others.
     """
@@ -93,6 +113,8 @@ class Notation:
     affix: str = ""
     open_dates: str = ""
     open_numbers: str = ""
+    short_date: str = ""
+    shows_decimal: bool = False
     by_column: Mapping[Name, "Notation"] = field(default_factory=dict, repr=False)
 
     def of(self, name: Name) -> "Notation":
@@ -212,8 +234,10 @@ class Notation:
             if pc.any(matches).as_py():
                 iso = pc.replace_substring_regex(trimmed, pattern, parts)
                 if NAMED in pattern:
-                    for number, name in enumerate(NAMES, 1):
-                        iso = pc.replace_substring_regex(iso, rf"-(?i:{name})[a-z]*-", f"-{number}-")
+                    for number, name in enumerate(MONTHS, 1):
+                        iso = pc.replace_substring_regex(iso, rf"-(?i:{name})-", f"-{number}-")
+                for years, whole in CENTURIES:
+                    iso = pc.replace_substring_regex(iso, years, whole)
                 for _ in range(2):  # neighbours share a sign
                     iso = pc.replace_substring_regex(iso, r"(^|[-T:])(\d)([-T:]|$)", r"\10\2\3")
                 plain = pc.if_else(matches, pc.replace_substring_regex(iso, "T$", ""), plain)
@@ -234,9 +258,9 @@ class DayOrder:
     """Dates such as 31/12/2024 of a column, by what they show: the day first (True), the month first, or neither."""
 
     patterns: Mapping[bool | None, str] = {
-        True: rf"^\s*(?:1[3-9]|2\d|3[01])[/-]{MONTH}[/-]\d{{4}}",
-        False: rf"^\s*{MONTH}[/-](?:1[3-9]|2\d|3[01])[/-]\d{{4}}",
-        None: rf"^\s*{MONTH}[/-]{MONTH}[/-]\d{{4}}",
+        True: rf"^\s*(?:1[3-9]|2\d|3[01])[/-]{MONTH}{YEARS}(?:\D|$)",
+        False: rf"^\s*{MONTH}[/-](?:1[3-9]|2\d|3[01]){YEARS}(?:\D|$)",
+        None: rf"^\s*{MONTH}[/-]{MONTH}{YEARS}(?:\D|$)",
     }
 
     def __init__(self) -> None:
@@ -314,7 +338,9 @@ def find_notation(
         default = shown.pop() if len(shown) == 1 else None
     is_assumed = default is None
     default = (decimal == "," or delimiter == ";") if default is None else default
-    whole = Notation(decimal, options.thousands, options.missing, default, is_assumed)
+    whole = Notation(
+        decimal, options.thousands, options.missing, default, is_assumed=is_assumed, shows_decimal=is_shown
+    )
     by_column: dict[Name, Notation] = {}
     for name, cells in columns.items():
         order, own = orders.get(name), signs[name].own
@@ -324,12 +350,41 @@ def find_notation(
         date = order.examples.get(None, "") if order is not None and is_assumed and order.shown is None else ""
         sign = own if own and options.decimal is None and options.thousands is None else decimal
         column = replace(
-            whole, decimal=sign, day_first=first, affix=_affix(cells), open_dates=date, open_numbers=number
+            whole,
+            decimal=sign,
+            day_first=first,
+            affix=_affix(cells),
+            open_dates=date,
+            open_numbers=number,
+            short_date="" if asked else next((cell.strip() for cell in cells if SHORT_DATE.match(cell)), ""),
+            shows_decimal=is_shown or bool(own),
         )
         if column != whole:
             by_column[name] = column
         _refuse_contradiction(f"Column {name!r} of {source}", options, signs[name], order, cells, column)
     return replace(whole, by_column=by_column)
+
+
+def agreed(notations: Sequence[Notation], names: Sequence[Name]) -> list[Notation]:
+    """
+    The notations of files of one table, made one where a file shows none: as the other files show it.
+
+    Of several files none of which shows the decimal sign of a column, or its order of day and month, it is that of the
+    first. A file that shows another sign than the others keeps it.
+    """
+    by_column: list[dict[Name, Notation]] = [{**notation.by_column} for notation in notations]
+    for name in names:
+        columns = [notation.of(name) for notation in notations]
+        decimals = {one.decimal for one in columns if one.shows_decimal} or {columns[0].decimal}
+        orders = {one.day_first for one in columns if not one.is_assumed} - {None}
+        for own, column in zip(by_column, columns, strict=True):
+            if not column.shows_decimal and len(decimals) == 1:
+                number = "" if any(one.shows_decimal for one in columns) else column.open_numbers
+                own[name] = column = replace(column, decimal=min(decimals), open_numbers=number)
+            if column.open_dates and len(orders) <= 1:
+                order, date = (orders.copy().pop(), "") if orders else (columns[0].day_first, column.open_dates)
+                own[name] = replace(column, day_first=order, is_assumed=not orders, open_dates=date)
+    return [replace(one, by_column=own) for one, own in zip(notations, by_column, strict=True)]
 
 
 def is_row_of_units(source: str, names: Sequence[Name], records: Sequence[Sequence[str]], notation: Notation) -> bool:

@@ -18,7 +18,7 @@ from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed, listed_names
 from vae_anomaly.io.csv import DelimitedText, ends_in_delimiter
 from vae_anomaly.io.database import DatabaseTable, duckdb_table, is_url, sqlite_table, url_table
-from vae_anomaly.io.notation import Name, Notation
+from vae_anomaly.io.notation import Name, Notation, agreed
 from vae_anomaly.io.parquet import MAGIC, ParquetTable, joint_categories, with_missing
 from vae_anomaly.io.pieces import Progress
 from vae_anomaly.io.records import FEATHER, SPREADSHEETS, FeatherTable, JsonRecords, Spreadsheet
@@ -35,10 +35,10 @@ from vae_anomaly.io.source import (
 from vae_anomaly.io.text import (
     TextColumn,
     known_frame,
+    read_kinds,
     settle_dates,
     texts_of,
     typed_frame,
-    warn_of_assumed_signs,
     warn_of_assumptions,
 )
 
@@ -178,7 +178,7 @@ class WholeText:
         """The table with types that fit all its cells."""
         columns = self._seen(self.cells.column_names)
         notation = self._settled(columns)
-        warn_of_assumed_signs(columns, notation)
+        warn_of_assumptions(read_kinds(columns), [notation])
         return typed_frame(self.cells, columns, columns, notation)
 
     def as_fitted(self, schema: Schema) -> pd.DataFrame:
@@ -190,7 +190,7 @@ class WholeText:
         """The notation of columns that a model knows; a DataWarning says what was assumed."""
         known = {name: reading[name] for name in self.cells.column_names if name in reading}
         notation = self._settled(self._seen([str(name) for name in known if known[name] == "dates"]))
-        warn_of_assumptions(known, notation)
+        warn_of_assumptions(known, [notation])
         return notation
 
     def _seen(self, names: Iterable[str]) -> dict[Name, TextColumn]:
@@ -385,9 +385,8 @@ class FilesSource:
         plan = _Plan([name for name in given if name in chosen], schema.reading, [*keep])
         fitted = FilesSource(self._source, self._options, plan)
         fitted._orders = self._orders
-        for table in self._tables:
-            if isinstance(table, TextFile):
-                warn_of_assumptions(schema.reading, table.notation.settled(self._orders))
+        texts = [table for table in self._tables if isinstance(table, TextFile)]
+        warn_of_assumptions(schema.reading, [table.notation.settled(self._orders) for table in texts])
         cached = ("_tables", "_inferred")  # standard input cannot be read a second time
         fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in cached})
         return fitted
@@ -399,6 +398,10 @@ class FilesSource:
         tables = [_stored_table(name, self._options) for name in names]
         for table in tables[1:]:
             _check_same_columns(tables[0], table)
+        texts = [table for table in tables if isinstance(table, TextFile)]
+        if len(texts) > 1:
+            for table, notation in zip(texts, agreed([table.notation for table in texts], texts[0].names), strict=True):
+                table.notation = notation
         return tables
 
     @property
@@ -426,7 +429,8 @@ class FilesSource:
         if texts:
             first = next((table for table in texts if not table.notation.is_assumed), texts[0])
             self._orders = settle_dates(columns, first.notation, self._options, first.name)
-            warn_of_assumed_signs(columns, first.notation)
+            settled = [table.notation.settled(self._orders) for table in texts]
+            warn_of_assumptions(read_kinds(columns), settled)
         return columns
 
     def _frames(self, columns: list[Name], keep: list[Name]) -> Rows:

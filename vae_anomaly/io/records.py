@@ -40,7 +40,7 @@ class JsonRecords:
 
     def kept(self) -> "JsonRecords":
         """The same records, to be read more than once."""
-        return JsonRecords(kept_on_disk(self.source), self.options)
+        return self if self.source.is_repeatable else JsonRecords(kept_on_disk(self.source), self.options)
 
     @cached_property
     def names(self) -> list[str]:
@@ -73,7 +73,7 @@ class JsonRecords:
                     message = f"record {number:,} has {listed_names(unknown)}, which the first {SNIFFED:,} lack"
                     raise DataError(f"{self.name}: {message}. Add the keys to the first record, with null.")
             rows = [[record.get(name) for name in self.names] for _, record in some]
-            yield as_text(rows, self.names, self.notation.decimal)
+            yield as_text(rows, self.names, self.notation)
 
     def _records(self, progress: Progress) -> Iterator[tuple[int, dict[str, Any]]]:
         with decompressed(self.source, progress) as stream:
@@ -181,12 +181,13 @@ class Spreadsheet:
     @cached_property
     def _values(self) -> list[list[Any]]:
         """The rows without one of units."""
-        texts = [[_text(cell, self.notation.decimal) for cell in row] for row in self._filled[:SNIFFED]]
+        first = as_text(self._filled[:SNIFFED], self.names, self.notation)
+        texts = [*zip(*(column.to_pylist() for column in first.columns), strict=True)]
         return self._filled[is_row_of_units(self.name, self.names, texts, self.notation) :]
 
     def read(self) -> Any:
         """All rows, an arrow table of text."""
-        return as_text(self._values, self.names, self.notation.decimal)
+        return as_text(self._values, self.names, self.notation)
 
     def pieces(self, progress: Progress) -> Iterator[Any]:
         """Rows in pieces, arrow tables of text."""
@@ -280,10 +281,14 @@ def notation_of(source: str, names: list[str], rows: Sequence[Sequence[Any]], op
     return find_notation(source, names, texts, options)
 
 
-def as_text(rows: Sequence[Sequence[Any]], names: list[str], decimal: str = ".") -> Any:
+def as_text(rows: Sequence[Sequence[Any]], names: list[str], notation: Notation = Notation()) -> Any:  # noqa: B008
     """Rows as columns of text, in which numbers have the decimal sign of the cells that are text."""
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
-    columns = [pa.array([_text(cell, decimal) for cell in column], pa.string()) for column in cells]
+    decimals = [notation.of(name).decimal for name in names]
+    columns = [
+        pa.array([_text(cell, sign) for cell in column], pa.string())
+        for column, sign in zip(cells, decimals, strict=True)
+    ]
     return pa.table(dict(zip(names, columns, strict=True)))
 
 

@@ -193,23 +193,34 @@ def warn_of_assumed_sign(examples: Mapping[Name, str], decimal: str) -> None:
         warnings.warn(f"{message} --decimal {other!r} (decimal={other!r} in Python).", DataWarning, stacklevel=5)
 
 
-def warn_of_assumed_signs(columns: Mapping[Name, TextColumn], notation: Notation) -> None:
-    """Say how numbers such as 1,234 of columns of numbers were read."""
-    numbers = {
-        name: notation.of(name).open_numbers
-        for name, column in columns.items()
-        if column.holds in ("number", *INTEGERS)
-    }
-    warn_of_assumed_sign({name: example for name, example in numbers.items() if example}, notation.decimal)
+def warn_of_assumptions(reading: Mapping[Name, str], notations: Iterable[Notation]) -> None:
+    """Say how dates and numbers that may be read in two ways are read.
+
+    ``reading`` has what the columns hold, "numbers" or "dates", and ``notations`` are those of the files.
+    """
+    unsaid = {**reading}
+    for notation in notations:
+        known = {name: notation.of(name) for name in unsaid}
+        dates = {name: one.open_dates for name, one in known.items() if one.open_dates and reading[name] == "dates"}
+        numbers = {
+            name: one.open_numbers for name, one in known.items() if one.open_numbers and reading[name] == "numbers"
+        }
+        short = {name: one.short_date for name, one in known.items() if one.short_date and reading[name] == "dates"}
+        warn_of_assumed_order(dates, first=bool(notation.day_first))
+        warn_of_assumed_sign(numbers, notation.decimal)
+        if short:
+            isos = {name: known[name].dates(pa.array([cell]))[0][0].as_py() for name, cell in short.items()}
+            shown = listed(f"{name!r} ({cell}: {isos[name]})" for name, cell in short.items())
+            message = f"Dates of {shown} are read with years from 1930 to 2029. If they are others, write 4 digits."
+            warnings.warn(message, DataWarning, stacklevel=4)
+        for name in {**dates, **numbers, **short}:
+            del unsaid[name]
 
 
-def warn_of_assumptions(reading: Mapping[Name, str], notation: Notation) -> None:
-    """Say how dates and numbers that may be read in two ways are read in columns that a model knows."""
-    known = {name: notation.of(name) for name in reading}
-    dates = {name: one.open_dates for name, one in known.items() if one.open_dates and reading[name] == "dates"}
-    numbers = {name: one.open_numbers for name, one in known.items() if one.open_numbers and reading[name] == "numbers"}
-    warn_of_assumed_order(dates, first=bool(notation.day_first))
-    warn_of_assumed_sign(numbers, notation.decimal)
+def read_kinds(columns: Mapping[Name, TextColumn]) -> dict[Name, str]:
+    """Which columns hold "numbers", and which "dates"."""
+    kinds = {"dates": "dates", "number": "numbers", **dict.fromkeys(INTEGERS, "numbers")}
+    return {name: kinds[column.holds] for name, column in columns.items() if column.holds in kinds}
 
 
 def texts_of(table: Any, names: Iterable[Name]) -> pd.DataFrame:
