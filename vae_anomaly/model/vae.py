@@ -18,6 +18,10 @@ from vae_anomaly.model.priors import GaussianPrior
 
 LOG_VAR_RANGE = (-12.0, 8.0)
 COMPLETION_ROUNDS = 5
+ALIKE = 96  # products and sums over a multiple of so many rows give each row the same bits (AVX2, AVX-512, both types)
+FEW_ALIKE = 8  # so do those over exactly so many
+WIDE, WIDEST = 2**13, 2**17  # cells of all members, of rows that take too much memory for so many, for any but one
+SMALL_PRODUCT = 400  # multiplications below which torch takes a loop of its own, which rounds differently
 START_LOG_VAR = -2.0  # of the posterior without a PCA initialisation
 
 
@@ -62,6 +66,7 @@ class VAE(nn.Module):
         self.shared = nn.Parameter(torch.zeros(n_estimators, 1, likelihood.n_shared))
         self.log_bandwidth = nn.Parameter(torch.zeros(n_estimators, 1, 1))
         self._density: Density | None = None
+        self.alike = 1  # rows of which batches to score are multiples, so that each gets the same bits in all of them
         self.complete_all = False  # for a trace, in which no step depends on the content of rows
 
     def encode(self, x: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -80,6 +85,7 @@ class VAE(nn.Module):
         if self.complete_all or x.ndim > 2:
             return self.completed(x, features)
         lacking = (~x.isfinite().all(-1)).nonzero()[:, 0]
+        lacking = torch.cat([lacking, lacking[-1:].expand(-len(lacking) % min(self.alike, len(x)))])
         return features.index_copy(1, lacking, self.completed(x[lacking], features[:, lacking]))
 
     def completed(self, x: Tensor, features: Tensor) -> Tensor:
@@ -119,6 +125,19 @@ class VAE(nn.Module):
         """Prepare the model for scoring: no gradients, and the density of the shared parameters computed once."""
         self.eval().requires_grad_(False)
         self._density = self.likelihood.density(self.shared)
+        widest = max(self.likelihood.n_features, self.likelihood.n_outputs, self.n_components) * self.n_estimators
+        smallest = min(
+            (
+                weight[0].numel()
+                for name, weight in self.named_parameters()
+                if name.endswith("weight") and weight.numel()
+            ),
+            default=SMALL_PRODUCT,
+        )
+        if widest > WIDE:
+            self.alike = FEW_ALIKE if widest <= WIDEST else 1
+        else:
+            self.alike = ALIKE * -(-SMALL_PRODUCT // (ALIKE * smallest))
         return self
 
     @torch.no_grad()

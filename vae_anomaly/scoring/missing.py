@@ -110,7 +110,7 @@ class MissingCells:
         lacking = np.isnan(x[:, self.first_cells])
         rows = lacking.any(1)
         factor, shift = self._line(lacking[rows])
-        observed = self.means.sum() - lacking[rows] @ self.means[:-1]
+        observed = self.means.sum() - np.where(lacking[rows], self.means[:-1], 0.0).sum(1)
         scores = scores.copy()
         scores[rows] = -(self.means.sum() + shift + factor * (-scores[rows] - observed))
         charged: np.ndarray = scores - self.charged_nats(x).sum(1)
@@ -134,7 +134,8 @@ class MissingCells:
 
     def _line(self, lacking: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Factor and shift (rows,) of anomaly scores above the mean, given which columns rows lack (rows, columns)."""
-        (locations, scales), fractions = self.curves, lacking @ self.weights
+        # a product rounds differently by row
+        (locations, scales), fractions = self.curves, np.where(lacking, self.weights, 0.0).sum(1)
         factor = scales[0] / np.interp(fractions, FRACTIONS, scales)
         return factor, locations[0] - factor * np.interp(fractions, FRACTIONS, locations)
 

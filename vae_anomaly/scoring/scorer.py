@@ -18,7 +18,7 @@ from vae_anomaly.errors import FitWarning, ModelFileError
 from vae_anomaly.model.nearest import NEAREST, MemberSearch, leave_one_out_bandwidth
 from vae_anomaly.model.objectives import ELBO, Objective
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_weights
-from vae_anomaly.model.vae import VAE
+from vae_anomaly.model.vae import ALIKE, VAE
 from vae_anomaly.parallel import InHalves, in_pieces, memory_errors
 from vae_anomaly.scoring.calibration import core_limit
 from vae_anomaly.scoring.cells import OutstandingCells
@@ -28,7 +28,7 @@ FEW = 256  # exemplars up to which every row sees all of them, as in training
 MOST = 20_000  # exemplars; more would add little, and megabytes to a model file
 CORE_POOL = 8192  # training rows among which the core of a contaminated table is chosen
 CHUNK_BYTES = 16 * 2**20  # of the largest array that the nets make
-CHUNK_ROWS = 512  # at most, on a processor
+CHUNK_ROWS = 5 * ALIKE  # at most, on a processor
 DRAW_ROWS = 128  # rows of which the mean score chooses the draws
 SAMPLE_ROWS = 4096  # drawn at a time
 
@@ -145,8 +145,9 @@ class Scorer:
     def score(self, x: np.ndarray) -> np.ndarray:
         """Score of each row, (rows,), mean over the members, in nats: the lower, the more anomalous.
 
-        Each distinct row is scored once: tables of few values repeat themselves, and equal rows get the same score to
-        the last bit, which in matrix products depends on the position in the batch.
+        Each distinct row is scored once, because tables of few values repeat themselves. A row gets the same bits in
+        whatever batch, on a processor and where memory does not run out: the last bits of products and sums depend on
+        how many rows there are, so the last chunk is filled up with repeats.
         """
 
         def fill(scores: np.ndarray, excess: np.ndarray, rows: np.ndarray) -> None:
@@ -162,8 +163,10 @@ class Scorer:
                 _, first, positions = np.unique(keys, return_index=True, return_inverse=True)
                 if np.array_equal(x[first][positions], x, equal_nan=True):  # else different rows share a key
                     x, inverse = x[first], positions
-        scores, excess = np.zeros((2, len(x)))  # written in place: many small results would leave memory in holes
-        self.by_chunk(fill, scores, excess, x)
+        alike = self.vae.alike if self.outstanding is None else max(self.vae.alike, self.outstanding.vae.alike)
+        filled = np.zeros((2, len(x) + -len(x) % alike))  # in place: many small results would leave memory in holes
+        self.by_chunk(fill, *filled, x)
+        scores, excess = filled[:, : len(x)]
         if self.missing is not None:
             scores = self.missing.adjusted(scores, x)
         scores = scores - excess
@@ -271,7 +274,8 @@ class Scorer:
     def by_chunk(self, work: Callable[..., Result], *arrays: np.ndarray) -> list[Result]:
         """Results of ``work``, without gradients, on chunks of rows: in parallel on a processor, in turn on a GPU.
 
-        The arrays are sliced alike; ``work`` takes a slice of each. Where memory runs out, chunks are halved.
+        The arrays are sliced alike; ``work`` takes a slice of each. Where the last array is shorter than the first, its
+        last row is repeated. Where memory runs out, chunks are halved.
 
         Warns
         -----
@@ -287,7 +291,11 @@ class Scorer:
         widest = max(likelihood.n_cells, likelihood.n_features, likelihood.n_outputs, vae.n_components)
         size = CHUNK_BYTES // (8 * vae.n_estimators * len(self.draws) * widest)
         size = max(1, min(CHUNK_ROWS, size) if on_cpu else 16 * size)  # enough at once to keep a GPU busy
+        size = min(size, vae.alike) if vae.alike < ALIKE else size // vae.alike * vae.alike or size
         chunks = [[array[first : first + size] for array in arrays] for first in range(0, len(arrays[0]), size)]
+        for chunk in chunks[len(arrays[-1]) // size :]:
+            repeats = arrays[-1][-1:].repeat(len(chunk[0]) - len(chunk[-1]), 0)
+            chunk[-1] = np.concatenate([chunk[-1], repeats]) if len(repeats) else chunk[-1]
         halving = InHalves(torch.no_grad()(work), self.draws.device)
         found = in_pieces(halving, chunks, torch.get_num_threads() if on_cpu else 1)
         if halving.most < size:
