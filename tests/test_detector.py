@@ -27,8 +27,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
 from vae_anomaly import VAEDetector, load
+from vae_anomaly import detector as detector_module
 from vae_anomaly.errors import DataError, DataWarning, DeviceError, NoDensityError
 from vae_anomaly.scoring import scorer as exemplars
+from vae_anomaly.scoring.calibration import calibrate
 from vae_anomaly.scoring.scorer import FEW
 
 KINDS = {
@@ -1034,6 +1036,28 @@ def test_a_gpu_scores_as_the_processor_does(train, table, kind):
 
 
 # How sure, and where the line is
+
+
+def test_p_values_are_prepared_once_for_each_model_and_rule(X, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(
+        detector_module, "calibrate", lambda *scores, **rule: prepared.append(rule) or calibrate(*scores, **rule)
+    )
+    fitted = tiny().fit(X)
+    found = [fitted.detect(X)["p_value"] for _ in range(3)]
+    assert len(prepared) == 1
+    changes = (
+        lambda: fitted.set_params(contamination=0.2),
+        lambda: fitted.partial_fit(X + 1),
+        lambda: fitted.fit(X[:40]),
+        lambda: fitted.set_params(novelty=True),
+    )
+    for change in changes:
+        change()
+        found.append(fitted.detect(X)["p_value"])
+        assert_array_equal(found[-1], pickle.loads(pickle.dumps(fitted)).p_values(X))
+        assert not np.array_equal(found[-1], found[-2])
+    assert not np.array_equal(fitted.p_values(X, extrapolate=True), found[-1])
 
 
 def test_p_values_of_rows_that_training_never_saw_are_uniform():

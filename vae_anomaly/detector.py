@@ -216,6 +216,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         "checkpoint": [str, os.PathLike, None],
     }
 
+    _calibrated: tuple[Any, Calibration | None] = None, None  # what was asked for last, and its calibration
     _container = "pandas"  # module of the training table's type, for frames without one to be like
 
     def __init__(
@@ -870,18 +871,23 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             contamination = 0 if self.novelty else self.contamination
         if contamination != "auto" and not (isinstance(contamination, Real) and 0 <= contamination <= 0.5):
             raise ValueError(f"contamination must be 'auto' or a number from 0 to 0.5. Got {contamination!r}.")
-        model = self.model_
-        return calibrate(
-            model.reference.scores,
-            contamination=contamination,
-            extrapolate=extrapolate,
-            most_anomalies=model.record.most_anomalies,
-        )
+        asked, (known, calibration) = (contamination, bool(extrapolate)), self._calibrated
+        if calibration is None or asked != known:  # it takes milliseconds, more than the scores of a few rows
+            model = self.model_
+            calibration = calibrate(
+                model.reference.scores,
+                contamination=contamination,
+                extrapolate=extrapolate,
+                most_anomalies=model.record.most_anomalies,
+            )
+            self._calibrated = asked, calibration
+        return calibration
 
     def _expose(self, fitted: FittedModel) -> None:
         """Set the public attributes."""
         record, architecture = fitted.record, fitted.architecture
         self._model = fitted
+        self._calibrated = None, None
         self.__dict__.pop("feature_names_in_", None)
         self.n_features_in_ = len(fitted.inputs)
         if fitted.is_frame and all(isinstance(name, str) for name in fitted.inputs):
@@ -931,6 +937,7 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         if "_model" in state:
             state["_model"] = self.model_.to_parts()
             state.pop("device_")
+            state.pop("_calibrated", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

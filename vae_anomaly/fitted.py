@@ -281,29 +281,36 @@ def check_asked(asked: Mapping[str, Any], fitted: FittedModel) -> None:
 
     `VAEDetector.drift` fits a second model with these parameters.
     """
-    architecture, vae = fitted.architecture, fitted.scorer.vae
-    given = {
-        "n_estimators": architecture.n_estimators,
-        "n_components": architecture.n_components,
-        "n_draws": len(fitted.scorer.draws),
-        "max_iter": 1,
-        "batch_size": 1,
-    }
-    sizes = asked["hidden_layer_sizes"]
-    sizes = architecture.hidden_layer_sizes if isinstance(sizes, str) else [int(size) for size in sizes]
-    number = {name: usual if isinstance(asked[name], str) else int(asked[name]) for name, usual in given.items()}
-    widths = [vae.likelihood.n_features + vae.likelihood.n_outputs, *sizes, number["n_components"]]
-    n_asked = number["n_estimators"] * sum(a * b for a, b in pairwise(widths))
-    n_weights = sum(weight.numel() for weight in vae.parameters())
-    too_large = n_asked > LARGER * max(n_weights, FEW_WEIGHTS) or number["n_draws"] > LARGER * max(64, given["n_draws"])
-    too_long = number["max_iter"] > MOST_STEPS or number["batch_size"] > MOST_ROWS
+    n_weights = sum(weight.numel() for weight in fitted.scorer.vae.parameters())
+    n_draws, steps, batch = (
+        usual if isinstance(asked[name], str) else int(asked[name])
+        for name, usual in {"n_draws": 1, "max_iter": 1, "batch_size": 1}.items()
+    )
+    too_large = n_asked(asked, fitted) > LARGER * max(n_weights, FEW_WEIGHTS)
+    too_large = too_large or n_draws > LARGER * max(64, len(fitted.scorer.draws))
+    too_long = steps > MOST_STEPS or batch > MOST_ROWS
     if too_large or too_long or not all(0 <= float(asked[name]) <= MOST for name in ("beta", "learning_rate")):
         raise ModelFileError(
             "The model file asks for a far larger model, or a longer training, than the one in it took."
         )
-    shape = asked["image_shape"]
-    if (None if shape is None else tuple(map(int, shape))) != architecture.image_shape:
-        raise documents.damaged("image_shape", f"{architecture.image_shape}, as in the fit")
+    shape, own = asked["image_shape"], fitted.architecture.image_shape
+    if (None if shape is None else tuple(map(int, shape))) != own:
+        raise documents.damaged("image_shape", f"{own}, as in the fit")
+
+
+def n_asked(asked: Mapping[str, Any], fitted: FittedModel) -> int:
+    """Weights, about, of the model that these parameters ask for, for the table of a fitted model."""
+    architecture, likelihood = fitted.architecture, fitted.scorer.vae.likelihood
+    members, latents = (
+        usual if isinstance(asked[name], str) else int(asked[name])
+        for name, usual in {
+            "n_estimators": architecture.n_estimators,
+            "n_components": architecture.n_components,
+        }.items()
+    )
+    sizes = asked["hidden_layer_sizes"]
+    sizes = architecture.hidden_layer_sizes if isinstance(sizes, str) else [int(size) for size in sizes]
+    return members * sum(a * b for a, b in pairwise([likelihood.n_features + likelihood.n_outputs, *sizes, latents]))
 
 
 def _inputs(document: Mapping[str, Any], schema: Schema | PixelSchema) -> list[str | int]:

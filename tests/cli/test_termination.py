@@ -2,13 +2,17 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from vae_anomaly import VAEDetector
 
 COMMAND = [sys.executable, "-m", "vae_anomaly_cli"]
 
@@ -30,8 +34,26 @@ def test_a_terminated_fit_leaves_nothing(table, tmp_path, number, status):
         time.sleep(0.5)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.splitlines()[-1:]) == (status, ["interrupted"])
+    ended = process.returncode if process.returncode >= 0 else 128 - process.returncode  # as a shell counts
+    assert (ended, err.splitlines()[-1:]) == (status, ["interrupted"])  # Ctrl-C within exec() ends Python by the signal
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_a_server_that_is_stopped_says_so(tmp_path, number):
+    pytest.importorskip("mlflow")
+    VAEDetector(max_iter=2, random_state=0).fit(np.random.default_rng(0).normal(size=(30, 2))).save(tmp_path / "m.vae")
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    command = [*COMMAND, "serve", tmp_path / "m.vae", "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.splitlines()[-1:]) == (0, [f"{tmp_path}/m.vae: stopped."])
 
 
 def test_who_ignores_sigterm_goes_on_ignoring_it(tmp_path):

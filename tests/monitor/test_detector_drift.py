@@ -7,8 +7,9 @@ from scipy import stats
 
 from vae_anomaly import VAEDetector, load
 from vae_anomaly.config import Settings
-from vae_anomaly.errors import DataWarning
+from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.monitor.drift import comparable_scores
+from vae_anomaly.training.trainer import Trainer
 
 
 def tiny(**parameters):
@@ -105,6 +106,19 @@ def test_a_column_that_half_of_the_rows_do_not_have_leaves_the_kept_scores(halve
     drifts = [fitted.drift(halves[1][:20], random_state=seed) for seed in range(4)]
     assert all(drift.columns["drifted"]["x2"] for drift in drifts)
     assert len({drift.columns["p_value"]["(score)"] for drift in drifts}) > 1
+
+
+@pytest.mark.parametrize(
+    "asked", [{"max_iter": 10**7}, {"max_iter": 10**6, "hidden_layer_sizes": [2000, 2000]}], ids=str
+)
+def test_a_file_cannot_ask_for_hours_of_training(halves, tmp_path, monkeypatch, asked):
+    tiny().fit(halves[0]).set_params(**asked).save(tmp_path / "forged.vae")
+    monkeypatch.setattr(Trainer, "run", lambda *_: pytest.fail("it trains"))
+    loaded = load(tmp_path / "forged.vae")
+    with pytest.raises(DataError, match=rf"max_iter={asked['max_iter']:,}\. Set a smaller max_iter"):
+        loaded.drift(halves[1], random_state=0)
+    monkeypatch.undo()
+    assert not loaded.set_params(max_iter=15, hidden_layer_sizes=[8]).drift(halves[1], random_state=0).drifted
 
 
 def test_what_the_model_does_not_use_is_not_tested(halves):

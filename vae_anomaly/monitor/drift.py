@@ -3,7 +3,7 @@
 Every column and the anomaly score are compared between the two samples, and the scores are followed along the rows.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,9 @@ import pandas as pd
 from vae_anomaly.config import Settings
 from vae_anomaly.data.pixels import PixelSchema
 from vae_anomaly.data.schema import Schema
+from vae_anomaly.errors import DataError
 from vae_anomaly.fit import TrainingTable, fit_model
-from vae_anomaly.fitted import FittedModel
+from vae_anomaly.fitted import FittedModel, n_asked
 from vae_anomaly.formatting import number, percent
 from vae_anomaly.monitor.martingale import Stream, follow
 from vae_anomaly.monitor.two_sample import Difference, compare_codes, compare_missing, compare_numbers, holm
@@ -20,6 +21,7 @@ from vae_anomaly.training.callbacks import CallbackRunner
 
 SCORE = "(score)"  # the row of the result that belongs to no column of the table
 NO_DRIFT = "no drift found"
+STEP_WORK, MOST_WORK = 10**7, 3 * 10**12  # multiplications: what a step takes besides them, and some ten minutes
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,11 @@ def comparable_scores(
         Parameters of the model.
     seed : int
         Halves the reference rows and fits the second model.
+
+    Raises
+    ------
+    DataError
+        The parameters ask for a training that takes much longer than ten minutes: a model file may ask for any.
     """
     schema, reference = fitted.schema, fitted.reference
     many = schema.n_rows > 4096 and not schema.code_cells  # from here on training rows score like others
@@ -74,6 +81,12 @@ def comparable_scores(
     possible = len(others) and not (~np.isfinite(learned)).all(0).any()  # a column without a value cannot be learned
     if settings.calibration == "split" or settings.recipe.convolutional or many or not possible:
         return reference.scores, fitted.scorer.score(x)
+    steps, batch = (1 if isinstance(asked, str) else int(asked) for asked in (settings.max_iter, settings.batch_size))
+    if steps * (STEP_WORK + min(batch, len(learned)) * n_asked(asdict(settings), fitted)) > MOST_WORK:
+        raise DataError(
+            "The test for drift fits a second model with the parameters of this one, which takes too long with "
+            f"max_iter={steps:,}. Set a smaller max_iter, or fit with calibration='split', which needs no second model."
+        )
     second = fit_model(
         TrainingTable(schema, fitted.inputs, fitted.is_frame, x=learned),
         settings=replace(settings, device=str(fitted.scorer.device)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def serve(
         remark(f"warning: whoever reaches {host}:{port} can send requests. Ask for a token: --token-file.", quiet=quiet)
     remark(f"{model}: served at http://{host}:{port}/invocations; Ctrl-C stops it.", quiet=quiet)
     limits = Limits(body=round(max_body * MEGABYTE), rows=max_rows, requests=max_requests)
-    serve_model(detector, host=host, port=port, limits=limits, token=token)
+    with suppress(KeyboardInterrupt):  # SIGTERM and Ctrl-C are how a service ends
+        serve_model(detector, host=host, port=port, limits=limits, token=token)
+    remark(f"{model}: stopped.", quiet=quiet)
 
 
 def _token(file: str | None) -> str | None:
