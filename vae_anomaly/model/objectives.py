@@ -2,7 +2,7 @@
 
 They are sums over cells and latents, never averages over them. Expectations over the posterior are estimated with
 ``draws`` (draws, members or 1, rows or 1, latents) of mean 0 and variance 1: the figures are estimates of the bounds.
-``features`` are those of x as the encoder sees them, where the caller has computed them.
+A ``posterior`` is the mean and the log variance that the caller has already encoded x to.
 """
 
 import math
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from vae_anomaly.model.priors import Prior, normal_log_prob
 from vae_anomaly.model.vae import VAE
+
+Posterior = tuple[Tensor, Tensor]  # mean and log variance, each (members, rows, latents)
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ class Objective(Protocol):
     def draws(self, rng: np.random.Generator, count: int, latents: int) -> np.ndarray:
         """Draws (count, latents) that all rows to score share, in pairs of opposite sign: an even number has mean 0."""
 
-    def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None) -> Terms:
+    def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, posterior: Posterior | None = None) -> Terms:
         """Terms of each row that training maximises."""
 
-    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None) -> Tensor:
+    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, posterior: Posterior | None = None) -> Tensor:
         """Score of each row in each member, (members, rows)."""
 
     def attributed(
@@ -68,14 +70,14 @@ class ELBO:
         """
         return opposite_pairs(rng.choice([-1.0, 1.0], (-(-count // 2), latents)), count)
 
-    def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None) -> Terms:
+    def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, posterior: Posterior | None = None) -> Terms:
         """Expected log-likelihood over the draws; the KL, or its upper bound, is in closed form."""
-        mean, log_var = vae.encode(x, features)
+        mean, log_var = posterior or vae.encode(x)
         return Terms(_expected_log_prob(vae, x, mean, log_var, draws), prior.kl(mean, log_var))
 
-    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None) -> Tensor:
+    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, posterior: Posterior | None = None) -> Tensor:
         """The ELBO."""
-        return self.terms(vae, x, prior, draws, features).elbo()
+        return self.terms(vae, x, prior, draws, posterior).elbo()
 
     def attributed(
         self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None
@@ -84,7 +86,7 @@ class ELBO:
 
         The expected row is decoded from the mean of the prior's components, weighted by how well they explain the row.
         """
-        features = vae.features(x) if features is None else features
+        features = vae.features(x)
         with torch.enable_grad():
             inputs = features.clone().requires_grad_()
             mean, log_var = vae.posterior(inputs)
@@ -114,9 +116,9 @@ class IWAE(ELBO):
         """Standard normal draws: importance weights need the posterior's own distribution."""
         return opposite_pairs(rng.standard_normal((-(-count // 2), latents)), count)
 
-    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None) -> Tensor:
+    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, posterior: Posterior | None = None) -> Tensor:
         """The importance-weighted bound."""
-        mean, log_var = vae.encode(x, features)
+        mean, log_var = posterior or vae.encode(x)
         z = mean + (0.5 * log_var).exp() * draws
         log_weights = vae.log_prob(x, z).sum(-1) + prior.log_prob(z) - normal_log_prob(z, mean, log_var)
         return log_weights.logsumexp(0) - math.log(len(draws))
@@ -125,9 +127,8 @@ class IWAE(ELBO):
         self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Attribution of the ELBO's terms, and the score."""
-        features = vae.features(x) if features is None else features
-        cells, carried, _ = super().attributed(vae, x, prior, draws, features)
-        return cells, carried, self.score(vae, x, prior, draws, features)
+        cells, carried, _ = super().attributed(vae, x, prior, draws)
+        return cells, carried, self.score(vae, x, prior, draws)
 
 
 @dataclass(frozen=True)
@@ -141,21 +142,21 @@ class Reconstruction:
         """Zeros."""
         return np.zeros((count, latents))
 
-    def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None) -> Terms:
+    def terms(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, posterior: Posterior | None = None) -> Terms:
         """Minus the squared errors, decoded from the latent means; the KL is 0."""
-        mean, _ = vae.encode(x, features)
+        mean, _ = posterior or vae.encode(x)
         cells = vae.log_prob(x, mean[None]).squeeze(0)
         return Terms(cells, torch.zeros_like(cells[..., 0]))
 
-    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None) -> Tensor:
+    def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, posterior: Posterior | None = None) -> Tensor:
         """Minus the squared error of each row."""
-        return self.terms(vae, x, prior, draws, features).elbo()
+        return self.terms(vae, x, prior, draws, posterior).elbo()
 
     def attributed(
         self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Minus the squared error of each cell; there is no KL to carry."""
-        terms = self.terms(vae, x, prior, draws, features)
+        terms = self.terms(vae, x, prior, draws)
         return terms.cells, torch.zeros_like(vae.likelihood.features(x)).expand(vae.n_estimators, -1, -1), terms.elbo()
 
 

@@ -69,9 +69,9 @@ class VAE(nn.Module):
         self.alike = 1  # rows of which batches to score are multiples, so that each gets the same bits in all of them
         self.complete_all = False  # for a trace, in which no step depends on the content of rows
 
-    def encode(self, x: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x), each (members, rows, latents); ``features`` are those of x, if known."""
-        return self.posterior(self.features(x) if features is None else features)
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), each (members, rows, latents)."""
+        return self.posterior(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
         """Features of x as the encoder sees them, (members, rows, features).

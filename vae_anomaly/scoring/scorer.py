@@ -207,7 +207,9 @@ class Scorer:
         parts = self.by_chunk(lambda m, rows: _numpy(self.objective.score(*scorer.inputs(m, rows)).mean(0)), masked, x)
         return np.concatenate(parts)
 
-    def inputs(self, rows: np.ndarray, same: np.ndarray | None = None) -> tuple[VAE, Tensor, Prior, Tensor, Tensor]:
+    def inputs(
+        self, rows: np.ndarray, same: np.ndarray | None = None
+    ) -> tuple[VAE, Tensor, Prior, Tensor, tuple[Tensor, Tensor]]:
         """Arguments of the objective's verbs for rows of a chunk.
 
         Exemplars that are left out are found by the rows ``same``, where given.
@@ -215,18 +217,16 @@ class Scorer:
         vae, exemplars, x = self.vae, self.exemplars, self.tensor(rows)
         if x.device.type == "cpu":
             x = x.mT.contiguous().mT  # each column contiguous, as in the nets
-        features = vae.features(x)
         prior: Prior = self.prior
-        many = exemplars is not None and len(exemplars.counts) > FEW
-        if exemplars is not None and (many or self.leave_one_out):
-            own = vae.encode(x, features)[0] if same is None else vae.encode(self.tensor(same))[0]
-            if many:
-                z = own if same is None else vae.encode(x, features)[0]
-                prior = exemplars.nearest_prior(vae.log_bandwidth, z, own if self.leave_one_out else None)
-            else:
-                assert isinstance(prior, ExemplarPrior)
-                prior = exemplars.leave_out(prior, own)
-        return vae, x, prior, self.draws[:, None, None], features
+        posterior = vae.encode(x)
+        if exemplars is not None and self.leave_one_out:
+            own = posterior[0] if same is None else vae.encode(self.tensor(same))[0]
+        if exemplars is not None and len(exemplars.counts) > FEW:
+            prior = exemplars.nearest_prior(vae.log_bandwidth, posterior[0], own if self.leave_one_out else None)
+        elif exemplars is not None and self.leave_one_out:
+            assert isinstance(prior, ExemplarPrior)
+            prior = exemplars.leave_out(prior, own)
+        return vae, x, prior, self.draws[:, None, None], posterior
 
     @cached_property
     def prior(self) -> GaussianPrior | ExemplarPrior:
@@ -450,7 +450,7 @@ def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -
     unseen = scorer.tensor(np.array([cell.unseen for cell in cells], dtype=np.float64))
 
     def nats_and_totals(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        inputs = scorer.inputs(rows)
+        inputs = scorer.inputs(rows)[:4]
         log_likelihood, carried, score = scorer.objective.attributed(*inputs)
         parts = carried[..., : sum(widths)].split(widths, -1)  # the rest are indicators of missing cells
         carried = torch.stack([part.sum(-1) for part in parts], -1).masked_fill(inputs[1].isnan(), 0.0)

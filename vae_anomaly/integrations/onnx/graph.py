@@ -45,9 +45,9 @@ class ScoreGraph(nn.Module):
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Anomaly score and flag; a score that is NaN is flagged."""
         x = self.encoding(rows)
-        features = self.vae.features(x)
-        prior = self.prior(self.vae, x, features)
-        score = self._objective.score(self.vae, x, prior, self.draws, features).mean(0)
+        posterior = self.vae.encode(x)
+        prior = self.prior(self.vae, posterior[0])
+        score = self._objective.score(self.vae, x, prior, self.draws, posterior).mean(0)
         score = self.missing(score, x)
         if self.outstanding is not None:
             score = score - self.outstanding(x)
@@ -127,7 +127,7 @@ class _Outstanding(nn.Module):
 class _Normal(nn.Module):
     """The standard normal prior."""
 
-    def forward(self, vae: VAE, x: Tensor, features: Tensor) -> Prior:
+    def forward(self, vae: VAE, z: Tensor) -> Prior:
         """The same for all rows."""
         return vae.standard_normal()
 
@@ -143,11 +143,11 @@ class _AllExemplars(nn.Module):
         self.register_buffer("counts", exemplars.counts.cpu().double())
         self._leave_one_out = leave_one_out and bool(exemplars.counts.sum() > 1)
 
-    def forward(self, vae: VAE, x: Tensor, features: Tensor) -> Prior:
+    def forward(self, vae: VAE, z: Tensor) -> Prior:
         """The same for all rows, except that no exemplar counts for itself."""
         counts = self.counts[None]
         if self._leave_one_out:
-            z, c = vae.encode(x, features)[0], self.means
+            c = self.means
             squared = (z**2).sum(-1, keepdim=True) - 2 * z @ c.mT + (c**2).sum(-1)[:, None]
             distances = (squared.clamp_min(0).sqrt() * (-vae.log_bandwidth).exp()).amax(0)
             nearest, itself = distances.min(-1, keepdim=True)
@@ -174,10 +174,10 @@ class _NearestExemplars(nn.Module):
         self.register_buffer("log_weights", log_weights(counts))
         self._searches = [ExactSearch(means) for means in self.means]
 
-    def forward(self, vae: VAE, x: Tensor, features: Tensor) -> Prior:
+    def forward(self, vae: VAE, z: Tensor) -> Prior:
         """The exemplars nearest to the latent means of the rows."""
-        own = vae.encode(x, features)[0]
-        indices = [search.nearest(z, NEAREST) for search, z in zip(self._searches, own.unbind(0), strict=True)]
+        pairs = zip(self._searches, z.unbind(0), strict=True)
+        indices = [search.nearest(of_member, NEAREST) for search, of_member in pairs]
         nearest = torch.stack([means[chosen] for means, chosen in zip(self.means, indices, strict=True)])
         return NearestPrior(nearest, vae.log_bandwidth, self.log_weights[torch.stack(indices)])
 
