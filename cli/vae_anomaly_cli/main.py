@@ -1,5 +1,6 @@
 """The command ``vae-anomaly``: its commands and common options."""
 
+import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Annotated
@@ -118,4 +119,5 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line with the given arguments, or with those of the process."""
     buffer_standard_output()
     with termination_as_ctrl_c():
-        app(args=args, prog_name="vae-anomaly")
+        # the arguments as they stand go along, for pages that name their command
+        app(args=args, prog_name="vae-anomaly", obj=[*(sys.argv[1:] if args is None else args)])

@@ -312,6 +312,16 @@ PageOut = Annotated[
         show_default=False,
     ),
 ]
+Noun = Annotated[
+    str | None,
+    typer.Option(
+        "--noun",
+        metavar="WORD",
+        help="What the rows are, in the plural, such as invoices; the default is FILE's name if it is a plural.",
+        rich_help_panel=ROWS,
+        show_default=False,
+    ),
+]
 Title = Annotated[
     str | None,
     typer.Option(

@@ -1,5 +1,6 @@
 """``vae-anomaly report``: a page on a table, with a model fitted to it or one that is given."""
 
+import hashlib
 import io
 import re
 import sys
@@ -38,7 +39,10 @@ def test_a_page_is_written_and_reported(cli, csv, model, tmp_path):
     assert ended.err == f"{target}: report on 40 rows.\n"
     assert target.read_text().startswith("<!DOCTYPE html>")
     assert rows_of(target)[0] == ANOMALOUS_ROW
-    assert "<h1>Anomalous rows of people.csv</h1>" in target.read_text()
+    page = " ".join(target.read_text().split())
+    assert "Anomalous rows of people.csv, <time" in page
+    n_flagged = (load(model).predict(pd.read_csv(csv)) == -1).sum()
+    assert f"<h1>{n_flagged} of 40 rows need" in page
 
 
 def test_without_a_model_one_is_fitted_and_nothing_is_compared(cli, csv, model, tmp_path, asked):
@@ -48,10 +52,39 @@ def test_without_a_model_one_is_fitted_and_nothing_is_compared(cli, csv, model, 
     assert rows_of(tmp_path / "a.html") == rows_of(tmp_path / "b.html")  # the same seed, so the same model
 
 
-def test_the_same_command_writes_the_same_bytes(cli, csv, model, tmp_path):
-    for name in "ab":
-        assert cli("report", csv, "--model", model, "--output", tmp_path / f"{name}.html", "--quiet").err == ""
-    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+def test_the_same_command_writes_the_same_bytes_at_the_same_time(cli, csv, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    pages = []
+    for _ in range(2):
+        assert cli("report", csv, "--model", model, "--output", tmp_path / "a.html", "--quiet").err == ""
+        pages.append((tmp_path / "a.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_the_page_names_file_model_digests_and_command(cli, csv, model, tmp_path):
+    target = tmp_path / "the report.html"
+    assert cli("report", csv, "--model", model, "--output", target).status == 0
+    page = target.read_text()
+    for path in (csv, model):
+        assert f"<dd>{path}</dd>" in page
+        assert f"<dd>{hashlib.sha256(path.read_bytes()).hexdigest()}</dd>" in page
+    assert f"<dd>vae-anomaly report {csv} --model {model} --output &#39;{target}&#39;</dd>" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "noun"),
+    [
+        ("invoices.csv", (), "invoices"),
+        ("Orders_2024.csv", (), "orders"),
+        ("people.csv", (), "rows"),
+        ("status.csv", (), "rows"),
+        ("train.csv", ("--noun", "customers"), "customers"),
+    ],
+)
+def test_rows_are_called_what_the_file_says(cli, csv, model, tmp_path, name, more, noun):
+    (tmp_path / name).write_bytes(csv.read_bytes())
+    assert cli("report", tmp_path / name, "--model", model, "--output", tmp_path / "a.html", *more).status == 0
+    assert re.search(rf" of 40 {noun} needs? a look</h1>", (tmp_path / "a.html").read_text())
 
 
 def test_options_reach_the_page(cli, named_csv, model, tmp_path, asked, frame):
@@ -60,7 +93,7 @@ def test_options_reach_the_page(cli, named_csv, model, tmp_path, asked, frame):
     assert ended.status == 0
     assert len(rows_of(tmp_path / "report.html")) == 3
     page = (tmp_path / "report.html").read_text()
-    assert "<h1>Who is unusual?</h1>" in page
+    assert "<title>Who is unusual?</title>" in page
     assert f"no. {ANOMALOUS_ROW}" in page
     ((rows, options),) = asked
     assert list(rows.columns) == ["height", "weight", "colour"]
@@ -83,7 +116,7 @@ def test_the_name_of_the_file_is_text(cli, csv, model, tmp_path):
 def test_a_dash_reads_standard_input(cli, csv, model, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(csv.read_bytes())))
     assert cli("report", "-", "--model", model, "--output", tmp_path / "report.html").status == 0
-    assert "<h1>Anomalous rows of standard input</h1>" in (tmp_path / "report.html").read_text()
+    assert "<title>Anomalous rows of standard input</title>" in (tmp_path / "report.html").read_text()
 
 
 def test_options_of_the_fit_change_the_model(cli, csv, tmp_path):
@@ -103,7 +136,7 @@ def test_images_are_shown_with_their_names(cli, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert rows_of(tmp_path / "report.html")[0] == 31 - 6  # read in the order of the names: 0, 1, 10, ..., 30, 4
     assert "30.png" in page
-    assert "<h1>Anomalous images of images</h1>" in page
+    assert "<title>Anomalous images of images</title>" in page
 
 
 def test_without_jinja_the_command_that_installs_it_is_named_before_anything_is_read(cli, tmp_path, monkeypatch):

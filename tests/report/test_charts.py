@@ -73,28 +73,22 @@ def test_ticks_are_at_round_numbers():
     assert_allclose([tick.position for tick in axis.ticks(6)], 100 * (np.arange(0, 12, 2.5) + 0.7) / 13)
 
 
-def test_a_few_far_values_do_not_squeeze_the_axis(rng):
-    values = np.concatenate([rng.normal(size=1000), [1e9]])
-    axis = Axis.over(values, 0.05)
-    assert axis.high < 10
-    assert axis.outside(values).sum() == 1
-    assert axis.positions(values).max() == 100
-
-
 def positions_of(path):
     return np.array([step.removesuffix("h0").split() for step in path.split("M")[1:]], dtype=float)
 
 
 def scored(rows, scores, flagged):
     frame = pd.DataFrame(index=range(len(scores)))
-    return ScoredRows(rows, frame, frame, scores, np.full(len(scores), 0.5), flagged)
+    half = np.full(len(scores), 0.5)
+    table = pd.DataFrame(rows, columns=[f"x{column}" for column in range(rows.shape[1])])
+    return ScoredRows(rows, table, frame, scores, half, half, flagged)
 
 
 def test_the_map_has_every_row_once_and_flagged_ones_separately(of_numbers, numbers):
     scores = of_numbers.anomaly_score(numbers)
     flagged = scores > np.quantile(scores, 0.9)
     listed = np.argsort(-scores)[:5]
-    drawn = Scatter.of(of_numbers, scored(numbers, scores, flagged), 5)
+    drawn = Scatter.of(of_numbers, scored(numbers, scores, flagged), ["x0", "x1"], 5)
     assert (drawn.n_dots, drawn.n_flagged) == ((~flagged).sum(), flagged.sum())
     assert len(positions_of(drawn.dots)) == (~flagged).sum()
     assert len(positions_of(drawn.flagged_dots)) == flagged.sum() - len(listed)
@@ -104,24 +98,34 @@ def test_the_map_has_every_row_once_and_flagged_ones_separately(of_numbers, numb
 def test_the_map_has_a_sample_of_very_many_rows_and_the_most_anomalous_flagged_ones(of_numbers, numbers):
     rows = np.tile(numbers, (40, 1))
     scores = np.arange(len(rows), dtype=float)
-    drawn = Scatter.of(of_numbers, scored(rows, scores, scores >= 6000), 1)
+    drawn = Scatter.of(of_numbers, scored(rows, scores, scores >= 6000), ["x0", "x1"], 1)
     assert (drawn.n_dots, drawn.n_flagged) == (1000, 1000)
-    few = Scatter.of(of_numbers, scored(rows, scores, scores >= 7990), 1)
+    few = Scatter.of(of_numbers, scored(rows, scores, scores >= 7990), ["x0", "x1"], 1)
     assert (few.n_dots, few.n_flagged) == (1990, 10)
     assert few.marks[0].remark.startswith("row 8000: 7,999")
 
 
-def test_equal_rows_have_equal_positions_and_others_are_along_the_principal_direction(of_numbers, numbers):
-    rows = np.concatenate([numbers, numbers])
-    scores = np.zeros(len(rows))
-    drawn = Scatter.of(of_numbers, scored(rows, scores, scores > 0), 1)
+def test_positions_are_the_values_of_the_two_columns(of_numbers, numbers):
+    scores = np.zeros(len(numbers))
+    drawn = Scatter.of(of_numbers, scored(numbers, scores, scores > 0), ["x3", "x1"], 1)
     positions = positions_of(drawn.dots)
-    assert_allclose(positions[: len(numbers)], positions[len(numbers) :])
-    means = of_numbers.transform(numbers) / of_numbers.latents_["posterior_std"].to_numpy()
-    _, _, directions = np.linalg.svd(means - means.mean(axis=0))
-    along = means @ directions[0]
-    inner = (positions[: len(numbers), 0] > 0) & (positions[: len(numbers), 0] < 100)
-    assert abs(np.corrcoef(along[inner], positions[: len(numbers)][inner, 0])[0, 1]) > 0.999
+    assert (drawn.x_name, drawn.y_name) == ("x3", "x1")
+    across = numbers[:, 3], positions[:, 0], drawn.x_ticks
+    upwards = numbers[:, 1], 100 - positions[:, 1], drawn.y_ticks
+    for values, places, ticks in (across, upwards):
+        slope, start = np.polyfit(values, places, 1)
+        assert_allclose(places, start + slope * values, atol=0.06)  # rounded to a tenth
+        named = [float(tick.text.replace("\N{MINUS SIGN}", "-")) for tick in ticks]
+        assert_allclose([tick.position for tick in ticks], start + slope * np.array(named), atol=0.1)
+
+
+def test_rows_without_one_of_the_values_are_counted_and_far_ones_on_the_edge(of_numbers, numbers):
+    rows = numbers.copy()
+    rows[0, 0], rows[1, 0] = np.nan, 1e9
+    drawn = Scatter.of(of_numbers, scored(rows, np.zeros(len(rows)), np.zeros(len(rows), bool)), ["x0", "x1"], 1)
+    assert (drawn.n_missing, drawn.n_outside, drawn.n_dots) == (1, 1, len(rows) - 1)
+    assert positions_of(drawn.dots)[:, 0].max() == 100
+    assert np.ptp(positions_of(drawn.dots)[1:, 0]) > 50
 
 
 def test_rows_with_equal_scores_are_in_the_order_of_the_table(numbers):

@@ -1,6 +1,6 @@
 """Explanation of scores: for each cell its nats, the value seen, the value expected, and the reason in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,14 +72,15 @@ class Explanation:
             }
         )
 
-    def reasons(self, most: int) -> list[str]:
-        """Reasons of each row, at most ``most``, the most surprising first; "" if nothing is surprising.
+    def reasons(self, most: int, rows: Sequence[int] | None = None) -> list[str]:
+        """Reasons of each row, or of some ``rows``, at most ``most``, the most surprising first; "" if there are none.
 
         After the first, only cells whose surprise is a substantial part of its surprise are named. If no cell is
         anomalous given the others, the columns do not go together.
         """
-        surprise, texts = self.surprise.to_numpy(), []
-        for row, columns in enumerate(self._order()):
+        surprise, order, texts = self.surprise.to_numpy(), self._order(), []
+        for row in range(len(order)) if rows is None else rows:
+            columns = order[row]
             found: list[str] = []
             least = 0.0
             for column, reason in self._named(row, columns):

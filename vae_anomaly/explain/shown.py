@@ -1,7 +1,7 @@
 """Reasons of a row as figures and pages show them: a bar for each column, with the value seen and those expected."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
 from typing import Any, Self
@@ -67,7 +67,15 @@ class ShownRows:
         counts = {name: frame[name].value_counts(normalize=True) for name in names} if frame is not None else {}
         return cls(explain(model, rows), counts)
 
-    @property
+    def first(self, n: int) -> Self:
+        """The first ``n`` of the rows, for `shares` and figures; their reasons in words are those of all."""
+        found = self.found
+        figures = {
+            name: getattr(found, name).iloc[:n] for name in ("nats", "surprise", "value", "expected", "low", "high")
+        }
+        return type(self)(replace(found, **figures), self.frequencies)
+
+    @cached_property
     def shares(self) -> np.ndarray:
         """Part of each column in the surprise of each row, (rows, columns + 1): at least 0, and 1 in sum."""
         surprise = self.found.surprise.to_numpy(np.float64).clip(min=0.0)
@@ -86,12 +94,8 @@ class ShownRows:
         highest = zip(order[:3], shown, strict=False)
         main = [reason for name, reason in highest if reason.nats > least and name != LATENT]
         others = surprises.drop(order)
-        return ShownReasons(shown, main or shown[:1], len(others), float(others.sum()), self.in_words[row])
-
-    @cached_property
-    def in_words(self) -> list[str]:
-        """Reasons of each row in words."""
-        return self.found.reasons(3)
+        (in_words,) = self.found.reasons(3, [row])
+        return ShownReasons(shown, main or shown[:1], len(others), float(others.sum()), in_words)
 
     def _reason(self, name: Any, row: int) -> ShownReason:
         nats = float(self.found.surprise[name].iloc[row])

@@ -87,6 +87,19 @@ def write_table(frame: pd.DataFrame, target: str | PathLike[str], *, file_format
         _WRITERS[chosen](frame, stream, True)
 
 
+def csv_text(frame: pd.DataFrame) -> str:
+    r"""A table without its index as the text of a CSV file; text that a spreadsheet would run gets an apostrophe.
+
+    Examples
+    --------
+    >>> csv_text(pd.DataFrame({"row": [1], "note": ["=1+1"]}))
+    "row,note\n1,'=1+1\n"
+    """
+    stream = io.BytesIO()
+    _write_csv(frame, stream, True)
+    return stream.getvalue().decode("utf-8")
+
+
 @contextmanager
 def standard_output() -> Iterator[BinaryIO]:
     """

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from vae_anomaly.errors import DataError
 from vae_anomaly.explain.shown import ShownRows
 from vae_anomaly.formatting import counted, label, wrapped
-from vae_anomaly.plots.axis_values import OTHERS, PlottedColumn, columns_in_use, group_levels, most_frequent
+from vae_anomaly.plots.axis_values import PlottedColumn, columns_in_use
 from vae_anomaly.plots.figures import (
     ACCENT,
     MEDIUM,
@@ -116,8 +116,8 @@ def _draw_dots(axes: "Axes", points: np.ndarray, flagged: np.ndarray) -> None:
     axes.set_title(f"values beyond an edge are drawn on it{note}", loc="left", fontsize=SMALL, color=QUIET)
 
 
-def leading_columns(detector: "VAEDetector", shown: ShownRows) -> list[str | int]:
-    """Columns in use by their mean part in the surprise of explained rows, largest first.
+def leading_columns(detector: "VAEDetector", shown: ShownRows, least: float = 0.0) -> list[str | int]:
+    """Columns in use with at ``least`` this mean part in the surprise of explained rows, largest first.
 
     A missing cell does not count, for a plane does not show it. Categories come before numbers and dates only where
     they lead by far.
@@ -126,19 +126,14 @@ def leading_columns(detector: "VAEDetector", shown: ShownRows) -> list[str | int
     columns = columns_in_use(detector)
     parts = np.where(shown.found.value.isna(), 0.0, shown.shares[:, :-1]).mean(axis=0)
     weights = parts / [favour if column.is_level else 1.0 for column in columns]
-    return [columns[index].name for index in np.argsort(-weights, kind="stable")]
+    return [columns[index].name for index in np.argsort(-weights, kind="stable") if parts[index] >= least]
 
 
 def _positions(column: PlottedColumn, table: pd.DataFrame, axis: "Axis") -> np.ndarray:
     """Positions of the rows on an axis, (rows,), which gets ticks for them; NaN where missing."""
-    if not column.is_level:
+    positions, names = column.places(table, MOST_LEVELS)
+    if column.is_level:
+        axis.set_ticks(range(len(names)), [label(name, 20) for name in names])
+    else:
         column.set_ticks(axis)
-        return column.numbers(table)
-    levels = column.levels(table)
-    names = most_frequent(levels, MOST_LEVELS)
-    grouped = group_levels(levels, names)
-    shown = [*names, OTHERS] if (grouped == OTHERS).any() else names
-    axis.set_ticks(range(len(shown)), [label(name, 20) for name in shown])
-    places = {name: place for place, name in enumerate(shown)}
-    spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(grouped))  # equal values do not hide one another
-    return np.array([places.get(level, np.nan) for level in grouped], dtype=np.float64) + spread
+    return positions

@@ -36,6 +36,21 @@ class PlottedColumn:
         """Values as text, as `level_names`."""
         return level_names(table[self.name])
 
+    def places(self, table: pd.DataFrame, most: int) -> tuple[np.ndarray, list[str]]:
+        """Positions of the rows on an axis, (rows,), NaN where missing, and the names of the levels at 0, 1, 2 and on.
+
+        Levels beyond the ``most`` frequent ones share a place. Rows of one level lie next to one another.
+        """
+        if not self.is_level:
+            return self.numbers(table), []
+        levels = self.levels(table)
+        names = most_frequent(levels, most)
+        grouped = group_levels(levels, names)
+        shown = [*names, OTHERS] if (grouped == OTHERS).any() else names
+        spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(grouped))
+        numbers = {name: float(place) for place, name in enumerate(shown)}
+        return np.array([numbers.get(level, np.nan) for level in grouped]) + spread, shown
+
     def set_ticks(self, axis: "Axis") -> None:
         """Give the axis ticks for numbers or for dates."""
         (date_ticks if self.is_date else number_ticks)(axis)
@@ -65,18 +80,17 @@ def named_rows(detector: "VAEDetector", rows: Any) -> pd.DataFrame:
 
 
 def axis_numbers(values: pd.Series, *, dates: bool) -> np.ndarray:
-    """Numbers, seconds of durations or days since 1970 of dates, (rows,), NaN where missing."""
+    """Numbers, seconds of durations or days since 1970 of dates, (rows,), NaN where missing or unreadable."""
     if dates:
-        from matplotlib.dates import date2num
-
         stamps = values.dt.to_timestamp() if isinstance(values.dtype, pd.PeriodDtype) else values
         if pd.api.types.infer_dtype(stamps, skipna=True) in ("string", "time"):  # a time of day is one of a first day
             stamps = stamps.map(lambda value: f"1970-01-01T{value}" if str(value)[2:3] == ":" else value)
-        instants = pd.to_datetime(stamps, utc=True, format="ISO8601").dt.tz_localize(None)
-        return np.where(instants.isna(), np.nan, date2num(instants.to_numpy()))
+        instants = pd.to_datetime(stamps, utc=True, format="ISO8601", errors="coerce").dt.tz_localize(None)
+        days = instants.to_numpy().astype("datetime64[us]").astype(np.float64) / (24 * 60 * 60 * 1e6)
+        return np.where(instants.isna(), np.nan, days)
     if pd.api.types.is_timedelta64_dtype(values.dtype):
         return values.dt.total_seconds().to_numpy(dtype=np.float64)
-    return pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
+    return pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def level_names(values: pd.Series) -> np.ndarray:

@@ -68,7 +68,7 @@ def plot_scores(detector: "VAEDetector", X: Any) -> "Figure":
         _draw_overflow(axes, edges, int(counts[-1]))
     axes.set_yscale("function", functions=(lambda y: np.sqrt(np.clip(y, 0, None)), np.square))
     axes.set_ylim(0, 1.08 * counts.max())
-    axes.set_yticks(_root_ticks(float(counts.max())))
+    axes.set_yticks(root_ticks(float(counts.max())))
     axes.axvline(threshold, color=ACCENT, linewidth=1.5, linestyle="--")
     note = f" line: {with_minus(nats(threshold))}"
     axes.annotate(note, (threshold, 1), xycoords=("data", "axes fraction"), va="top", fontsize=MEDIUM, color=ACCENT)
@@ -93,7 +93,7 @@ def _draw_overflow(axes: Any, edges: np.ndarray, count: int) -> None:
     )
 
 
-def _root_ticks(largest: float) -> list[float]:
+def root_ticks(largest: float) -> list[float]:
     """Whole numbers of rows, not too close to one another on a square-root scale."""
     ticks: list[float] = [0]
     for power in range(10):

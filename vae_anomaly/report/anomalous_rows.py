@@ -1,62 +1,29 @@
-"""The most anomalous rows of a report, each with the reasons for its score: bars by column, or pictures of an image."""
+"""The rows of a report, each with its reasons: bars by column, or pictures of an image; and their patterns."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.data.columns import CategoryColumn, FlagColumn
-from vae_anomaly.explain.explanation import explain
-from vae_anomaly.formatting import cell_text, is_missing, percent, with_minus
+from vae_anomaly.explain.shown import ShownReasons, ShownRows
+from vae_anomaly.formatting import is_missing
+from vae_anomaly.io.write import csv_text
+from vae_anomaly.plots.anomalies import leading_columns
+from vae_anomaly.report.patterns import Pattern, find_patterns
 from vae_anomaly.report.pictures import Pictures
 from vae_anomaly.report.scored_rows import ScoredRows
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
 
-_LATENT = "(latent)"
-_FIGURES = ("nats", "surprise", "value", "expected", "low", "high")
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One column of one row: its surprise in nats, the bar for it in percent, and its values as text.
-
-    ``range`` is the usual range of a number; ``frequency`` is how many rows of the table have the value, if it is no
-    number.
-    """
-
-    column: str | int
-    seen: str
-    frequency: str
-    expected: str
-    range: str
-    nats: float
-    left: float
-    width: float
-
-    @property
-    def remark(self) -> str:
-        """Difference between the value seen and those expected, in a few words."""
-        expected = self.range or (self.expected if self.expected != self.seen else "")
-        return "; ".join(part for part in (self.frequency, expected and f"expected {expected}") if part)
-
-
-@dataclass(frozen=True)
-class Reasons:
-    """The columns with the highest surprise, and the number and sum of the others: all add up to the row's surprise.
-
-    ``main`` has up to three of them, for one line of text.
-    """
-
-    shown: list[Reason]
-    main: list[Reason]
-    n_others: int
-    others: float
+MOST_GROUPED = 1000  # flagged rows whose reasons are grouped, the most anomalous
+LEAST_PART = 0.05  # of the surprise, from which a column is drawn
+MOST_CARDS = 12  # patterns that have a card
+SHOWN_OF_PATTERN = 5  # rows of one pattern that the table shows at first
+MOST_COPIED, MOST_TEXT = 5_000, 1_500_000  # flagged rows, and letters, that the page carries for their file
 
 
 @dataclass(frozen=True)
@@ -64,129 +31,162 @@ class AnomalousRow:
     """A row of the page's table: ``reasons`` if it has columns, ``pictures`` if it is an image.
 
     ``number`` counts from 1, ``kept`` are the values that identify the row, ``baseline`` is the score that it would
-    have if each column contributed what is typical of it, ``surprise`` is the difference.
+    have if each column contributed what is typical of it, ``surprise`` is the difference. ``pattern`` is the number of
+    its pattern, 0 if it has reasons of its own or is not flagged; ``repeats`` where earlier rows show its pattern.
     """
 
     number: int
     kept: list[object]
+    severity: float
     score: float
     p_value: float
     flagged: bool
     baseline: float
     surprise: float
-    reasons: Reasons | None
+    reasons: ShownReasons | None
     pictures: Pictures | None
+    pattern: int
+    repeats: bool
+
+    @property
+    def severity_text(self) -> str:
+        """Severity with one decimal; 100 only beyond all reference rows."""
+        return "100" if self.severity == 100 else f"{math.floor(10 * self.severity) / 10:g}"
 
 
-def explain_rows(detector: "VAEDetector", scored: ScoredRows, n: int) -> list[AnomalousRow]:
-    """The ``n`` most anomalous rows; only they are explained."""
-    indices = scored.most_anomalous(n)
-    explanations = Explanations.of(detector, scored.select(indices), scored.frame)
-    shape = detector.image_shape
-    return [
-        AnomalousRow(
-            number=row + 1,
-            kept=["" if is_missing(value) else value for value in scored.kept.iloc[row]],
-            score=float(scored.scores[row]),
-            p_value=float(scored.p_values[row]),
-            flagged=bool(scored.flagged[row]),
-            baseline=explanations.baseline(index),
-            surprise=float(scored.scores[row]) - explanations.baseline(index),
-            reasons=explanations.reasons(index) if shape is None else None,
-            pictures=None
-            if shape is None
-            else explanations.pictures(index, shape, detector.schema_.to_json()["range"]),
+@dataclass(frozen=True)
+class PatternCard:
+    """A pattern with its most anomalous row as example; ``rows`` are the numbers of all its rows, from 1."""
+
+    number: int
+    title: str
+    remarks: list[str]
+    rows: list[int]
+    example: AnomalousRow
+
+
+@dataclass(frozen=True)
+class AnomalousRows:
+    """Listed rows, most anomalous first; the patterns of the flagged ones, and these as the text of a CSV file.
+
+    ``columns`` are two that lead the reasons, for a map; fewer where there are none. ``n_alone`` flagged rows are in no
+    pattern, and ``n_ungrouped`` were too many to be grouped; ``n_copied`` flagged rows are in the file.
+    """
+
+    listed: list[AnomalousRow]
+    cards: list[PatternCard]
+    n_patterns: int
+    n_alone: int
+    n_ungrouped: int
+    columns: list[str | int]
+    csv: str
+    n_copied: int
+
+    @classmethod
+    def of(cls, detector: "VAEDetector", scored: ScoredRows, top: int) -> Self:
+        """The ``top`` most anomalous rows; they and the flagged ones are explained, once."""
+        n_flagged, is_table = int(scored.flagged.sum()), detector.image_shape is None
+        n_grouped = min(n_flagged, MOST_GROUPED) if is_table else 0
+        order = scored.most_anomalous(max(top, n_grouped))
+        shown = ShownRows.of(detector.model_, scored.select(order), scored.frame if is_table else None)
+        patterns = find_patterns(shown.first(n_grouped)) if n_grouped else []
+        common = [pattern for pattern in patterns if len(pattern.members) > 1]
+        numbers, earlier = _places(common, len(order))
+        rows = _RowMaker(detector, scored, shown, order, numbers, earlier)
+        text, n_copied = _csv_of(scored, order, numbers, n_grouped, is_table)
+        return cls(
+            listed=[rows.make(place) for place in range(min(top, len(order)))],
+            cards=[
+                PatternCard(
+                    number,
+                    pattern.title,
+                    pattern.remarks,
+                    (order[pattern.members] + 1).tolist(),
+                    rows.make(int(pattern.members[0])),
+                )
+                for number, pattern in enumerate(common[:MOST_CARDS], 1)
+            ],
+            n_patterns=len(common),
+            n_alone=len(patterns) - len(common),
+            n_ungrouped=n_flagged - n_grouped if is_table else 0,
+            columns=leading_columns(detector, shown.first(max(n_grouped, 1)), LEAST_PART)[:2] if is_table else [],
+            csv=text,
+            n_copied=n_copied,
         )
-        for index, row in enumerate(indices.tolist())
-    ]
+
+
+def _places(patterns: Sequence[Pattern], n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the pattern of each explained row, 0 for none, and how many earlier rows it has; both (rows,)."""
+    numbers, earlier = np.zeros(n_rows, np.int64), np.zeros(n_rows, np.int64)
+    for number, pattern in enumerate(patterns, 1):
+        numbers[pattern.members] = number
+        earlier[pattern.members] = np.arange(len(pattern.members))
+    return numbers, earlier
 
 
 @dataclass(frozen=True, eq=False)
-class Explanations:
-    """Figures of an explanation for some rows, and the frequencies of values that are no numbers."""
+class _RowMaker:
+    """Rows of the page from explained rows, of which ``order`` holds the indices in the table."""
 
-    figures: dict[str, pd.DataFrame]
-    frequencies: dict[str | int, pd.Series]
+    detector: "VAEDetector"
+    scored: ScoredRows
+    shown: ShownRows
+    order: np.ndarray
+    numbers: np.ndarray
+    earlier: np.ndarray
 
-    @classmethod
-    def of(cls, detector: "VAEDetector", rows: Any, frame: pd.DataFrame) -> Self:
-        """Explain rows; ``frame`` is the whole table under the column names of the model."""
-        parts: Any = explain(detector.model_, rows).wide()
-        columns = [column for column in detector.schema_.columns if isinstance(column, FlagColumn | CategoryColumn)]
-        return cls(
-            {figure: parts[figure].reset_index(drop=True) for figure in _FIGURES},
-            {column.name: frame[column.name].value_counts(normalize=True) for column in columns},
+    def make(self, place: int) -> AnomalousRow:
+        """The explained row at this place."""
+        row, shape, scored = int(self.order[place]), self.detector.image_shape, self.scored
+        baseline, score = self.shown.baseline(place), float(scored.scores[row])
+        return AnomalousRow(
+            number=row + 1,
+            kept=["" if is_missing(value) else value for value in scored.kept.iloc[row]],
+            severity=float(scored.severities[row]),
+            score=score,
+            p_value=float(scored.p_values[row]),
+            flagged=bool(scored.flagged[row]),
+            baseline=baseline,
+            surprise=score - baseline,
+            reasons=self.shown.reasons(place) if shape is None else None,
+            pictures=None if shape is None else self._pictures(place, shape),
+            pattern=int(self.numbers[place]),
+            repeats=bool(self.earlier[place] >= SHOWN_OF_PATTERN),
         )
 
-    def baseline(self, index: int) -> float:
-        """Score of a row if each column contributed what is typical of it."""
-        return float((self.figures["nats"].iloc[index] - self.figures["surprise"].iloc[index]).sum())
-
-    def reasons(self, index: int) -> Reasons:
-        """Reasons for the score of a row, highest surprise first."""
-        surprises = self.figures["surprise"].iloc[index].astype(float)
-        order = surprises.sort_values(ascending=False, kind="stable").index[:12]
-        low = min(0.0, float(surprises[order].min()))  # bars begin at 0, or right of it if one is negative
-        size = max(0.0, float(surprises[order].max())) - low or 1.0
-        shown = [self._reason(name, index, low, size) for name in order]
-        least = 0.1 * max(float(surprises.sum()), 0.0)  # a smaller part of the surprise is no main reason
-        highest = zip(order[:3], shown, strict=False)
-        main = [reason for name, reason in highest if reason.nats > least and name != _LATENT]
-        others = surprises.drop(order)
-        return Reasons(shown, main or shown[:1], len(others), float(others.sum()))
-
-    def _reason(self, name: Any, index: int, low: float, size: float) -> Reason:
-        """Reason of one column; the bar is drawn on a scale from ``low`` nats that is ``size`` nats long."""
-        nats = float(self.figures["surprise"][name].iloc[index])
-        left, width = 100 * (min(nats, 0.0) - low) / size, 100 * abs(nats) / size
-        if name == _LATENT:
-            return Reason("the values together", "", "", "", "", nats, left, width)
-        value, *others = (self.figures[figure][name].iloc[index] for figure in ("value", "expected", "low", "high"))
-        expected, first, last = map(_expected_text, without_rounding_errors(others))
-        frequency = ""
-        if name in self.frequencies and not is_missing(value):
-            frequency = f"in {percent(float(self.frequencies[name].get(value, 0.0)))} of rows"
-        return Reason(
-            column=name,
-            seen=_signed_cell(value, digits=6),
-            frequency=frequency,
-            expected=expected,
-            range=f"{first} to {last}" if first != last else "",
-            nats=nats,
-            left=left,
-            width=width,
-        )
-
-    def pictures(self, index: int, shape: Sequence[int], extremes: tuple[float, float]) -> Pictures:
+    def _pictures(self, place: int, shape: Sequence[int]) -> Pictures:
         """Pictures of an image; the darkest and the brightest pixel of training are black and white."""
-        darkest, brightest = extremes
+        darkest, brightest = self.detector.schema_.to_json()["range"]
+        found = self.shown.found
         seen, expected = (
-            (self.figures[figure].iloc[index].to_numpy(np.float64, na_value=np.nan) - darkest) / (brightest - darkest)
-            for figure in ("value", "expected")
+            (figure.iloc[place].to_numpy(np.float64, na_value=np.nan) - darkest) / (brightest - darkest)
+            for figure in (found.value, found.expected)
         )
-        surprise = self.figures["surprise"].iloc[index].drop(_LATENT).to_numpy(np.float64)
-        return Pictures.of(seen, expected, surprise, shape)
+        return Pictures.of(seen, expected, found.surprise.iloc[place, :-1].to_numpy(np.float64), shape)
 
 
-def _signed_cell(value: Any, digits: int) -> str:
-    """A cell, with a minus sign if it holds a number."""
-    text = cell_text(value, digits, 60)
-    return with_minus(text) if isinstance(value, Real) else text
-
-
-def _expected_text(value: Any) -> str:
-    """A value that the model expects; empty if there is none."""
-    return "" if is_missing(value) else _signed_cell(value, digits=4)
-
-
-def without_rounding_errors(values: list[Any]) -> list[Any]:
-    """The values, with 0 for numbers below a millionth of the largest, which are rounding errors.
-
-    Examples
-    --------
-    >>> without_rounding_errors([1e-17, 0.0, 0.08]), without_rounding_errors([None, "a", 1e-17])
-    ([0.0, 0.0, 0.08], [None, 'a', 1e-17])
-    """
-    sizes = [abs(float(value)) if isinstance(value, float | np.floating) else math.inf for value in values]
-    least = 1e-6 * max((size for size in sizes if math.isfinite(size)), default=0.0)
-    return [0.0 if size < least else value for value, size in zip(values, sizes, strict=True)]
+def _csv_of(
+    scored: ScoredRows, order: np.ndarray, numbers: np.ndarray, n_grouped: int, is_table: bool
+) -> tuple[str, int]:
+    """Flagged rows as the text of a CSV file, most anomalous first, and how many they are."""
+    table = scored.frame if is_table else scored.frame.iloc[:, :0]
+    kept = scored.kept[[name for name in scored.kept.columns if name not in table.columns]]
+    rows = np.flatnonzero(scored.flagged)
+    rows = rows[np.argsort(-scored.scores[rows], kind="stable")][:MOST_COPIED]
+    pattern_of = dict(zip(order[:n_grouped].tolist(), numbers[:n_grouped].tolist(), strict=True))
+    facts = pd.DataFrame(
+        {
+            "row": rows + 1,
+            "severity": scored.severities[rows],
+            "anomaly_score": scored.scores[rows],
+            "p_value": scored.p_values[rows],
+            "pattern": pd.array([pattern_of.get(row) or None for row in rows.tolist()], dtype="Int64"),
+        }
+    )
+    parts = [part.iloc[rows].reset_index(drop=True) for part in (kept, table)]
+    copied = pd.concat([facts, *parts], axis=1)
+    text = csv_text(copied)
+    while len(text) > MOST_TEXT and len(copied):
+        copied = copied[: len(copied) * MOST_TEXT // (len(text) + MOST_TEXT // 100)]
+        text = csv_text(copied)
+    return text, len(copied)

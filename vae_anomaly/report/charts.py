@@ -1,21 +1,28 @@
-"""The two charts of a report, the histogram of scores and the map of rows: positions in percent, and SVG paths.
+"""The charts of a report: scores, time, and two columns of the rows, as positions in percent and SVG paths.
 
 The charts stretch with the page, so nothing in them is measured in pixels.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pandas as pd
 
-from vae_anomaly.formatting import counted, nats, number, percent, with_minus
+from vae_anomaly.data.columns import DateColumn
+from vae_anomaly.formatting import counted, nats, number, shorten, with_minus
+from vae_anomaly.plots.axis_values import PlottedColumn, axis_numbers, columns_in_use
+from vae_anomaly.plots.figures import axis_ends
+from vae_anomaly.plots.scores import BINS, bin_fractions, root_ticks, score_edges
 from vae_anomaly.report.scored_rows import ScoredRows
 
 if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
 
-_BINS = 48
+FAR_QUARTILES = 3.5  # distances of the quartiles, from the middle of them, beyond which a date is not drawn
+MOST_PERIODS, MOST_LEVELS, MOST_DATE_TICKS = 60, 10, 6
 _BINS_END, _OVERFLOW_START = 94.0, 96.0  # percent, if a last bar holds all scores beyond the bins
 
 
@@ -34,15 +41,6 @@ class Axis:
     low: float
     high: float
     extent: float = 100.0
-
-    @classmethod
-    def over(cls, values: np.ndarray, margin: float) -> Self:
-        """An axis for all values but a few that are far from the others, with a fraction ``margin`` on each side."""
-        first, last = np.quantile(values, [0.005, 0.995])
-        reach = (last - first) / 2
-        low, high = max(values.min(), first - reach), min(values.max(), last + reach)
-        pad = margin * (high - low) or 1.0
-        return cls(float(low - pad), float(high + pad))
 
     def positions(self, values: np.ndarray) -> np.ndarray:
         """Positions in percent; values beyond an end are placed on it."""
@@ -93,13 +91,12 @@ class Histogram:
     @classmethod
     def of(cls, scores: np.ndarray, training: np.ndarray | None, threshold: float | None) -> Self:
         """Histogram of anomaly scores (rows,), of which those from ``threshold`` on are flagged."""
-        axis = _score_axis(scores if training is None else np.concatenate([scores, training]), threshold)
-        edges = np.linspace(axis.low, axis.high, _BINS + 1)
-        fractions = _bin_fractions(scores, edges)
-        of_training = np.zeros(len(edges)) if training is None else _bin_fractions(training, edges)
+        edges = score_edges(scores if training is None else np.concatenate([scores, training]), threshold)
+        fractions = bin_fractions(scores, edges)
+        of_training = np.zeros(len(edges)) if training is None else bin_fractions(training, edges)
         largest = max(fractions.max(), of_training.max())
         overflows = bool(fractions[-1] + of_training[-1])
-        axis = Axis(axis.low, axis.high, _BINS_END if overflows else 100.0)
+        axis = Axis(float(edges[0]), float(edges[-1]), _BINS_END if overflows else 100.0)
         x_ticks = axis.ticks(6)
         if overflows:
             more = Tick((_OVERFLOW_START + 100) / 2, "more")
@@ -113,23 +110,6 @@ class Histogram:
             median=float(np.median(scores)),
             training_median=None if training is None else float(np.median(training)),
         )
-
-
-def _score_axis(scores: np.ndarray, threshold: float | None) -> Axis:
-    """From the lowest scores to as far above the threshold as they are below it; the threshold is between two bins."""
-    low, typical = np.quantile(scores, [0.001, 0.98])
-    far = typical if threshold is None else max(threshold + (threshold - low), threshold)
-    high = min(float(scores.max()), float(far))
-    width = (high - low) / _BINS if high > low else 1 / _BINS
-    if threshold is not None:
-        low = threshold - np.ceil(max(threshold - low, 0.0) / width) * width
-    return Axis(float(low), float(low + _BINS * width))
-
-
-def _bin_fractions(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Fraction of the rows in each bin, (bins + 1,): the first includes lower scores, the last is for higher ones."""
-    bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, len(edges) - 1)
-    return np.bincount(bins, minlength=len(edges)) / len(scores)
 
 
 def _fraction_ticks(largest: float) -> list[Tick]:
@@ -152,7 +132,7 @@ def _bars(counts: np.ndarray, heights: np.ndarray, edges: np.ndarray, axis: Axis
     bars = []
     for bin_ in np.flatnonzero(counts):
         first = edges[bin_]
-        end = f"to {with_minus(nats(edges[bin_ + 1]))}" if bin_ < _BINS else "and more"
+        end = f"to {with_minus(nats(edges[bin_ + 1]))}" if bin_ < BINS else "and more"
         bars.append(
             Bar(
                 left=float(starts[bin_]) + gap,
@@ -174,6 +154,86 @@ def _outline(heights: np.ndarray, edges: np.ndarray, axis: Axis) -> str:
 
 
 @dataclass(frozen=True)
+class Timeline:
+    """Rows over time, all of them and the flagged ones: heights as in `Histogram`, by the number of rows.
+
+    ``n_outside`` are the rows with an earlier or later date than nearly all others, ``n_undated`` those without one.
+    """
+
+    column: str | int
+    bars: list[Bar]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    n_outside: int
+    n_undated: int
+
+    @classmethod
+    def of(cls, detector: "VAEDetector", scored: ScoredRows) -> Self | None:
+        """Rows over the column of dates in which fewest are missing; None without one, or if all are of one time."""
+        found = _dates(detector, scored)
+        if found is None:
+            return None
+        name, days = found
+        first, last = np.nanquantile(days, [0.25, 0.75])
+        reach = FAR_QUARTILES * (last - first)  # of 0 if most rows have one date
+        within = (np.abs(days - (first + last) / 2) <= reach) if reach > 0 else ~np.isnan(days)
+        stamps = pd.DatetimeIndex(pd.to_datetime(days[within], unit="D").round("s"))
+        for unit in ("h", "D", "W", "M", "Q", "Y"):
+            periods = stamps.to_period(unit)
+            bins = pd.period_range(periods.min(), periods.max(), freq=unit)
+            if len(bins) <= MOST_PERIODS:
+                break
+        if len(bins) < 2:
+            return None
+        places = bins.get_indexer(periods)
+        counts = np.bincount(places, minlength=len(bins))
+        flagged = np.bincount(places[scored.flagged[within]], minlength=len(bins))
+        step, largest = -(-len(bins) // 4), float(counts.max())
+        named = range(step // 2, len(bins), step)
+        return cls(
+            column=name,
+            bars=_period_bars(bins, counts, flagged),
+            x_ticks=[Tick(100 * (place + 0.5) / len(bins), _period_name(bins[place])) for place in named],
+            y_ticks=[Tick(100 * math.sqrt(tick / largest), f"{tick:,.0f}") for tick in root_ticks(largest)[1:]],
+            n_outside=int((~within & ~np.isnan(days)).sum()),
+            n_undated=int(np.isnan(days).sum()),
+        )
+
+
+def _dates(detector: "VAEDetector", scored: ScoredRows) -> tuple[str | int, np.ndarray] | None:
+    """Name and days since 1970, (rows,), of the column of dates in which fewest are missing."""
+    if detector.image_shape is not None:
+        return None
+    columns = [column for column in detector.schema_.columns if type(column) is DateColumn]
+    days = [axis_numbers(scored.frame[column.name], dates=True) for column in columns]
+    missing = [int(np.isnan(values).sum()) for values in days]
+    best = int(np.argmin(missing)) if missing else -1
+    return (columns[best].name, days[best]) if missing and missing[best] < len(days[best]) else None
+
+
+def _period_bars(bins: pd.PeriodIndex, counts: np.ndarray, flagged: np.ndarray) -> list[Bar]:
+    """A bar for all rows of each period, and one before it for the flagged ones."""
+    width, bars = 100 / len(bins), []
+    for place, period in enumerate(bins):
+        remark = f"{_period_name(period)}: {flagged[place]:,} of {counted(int(counts[place]), 'rows')}"
+        for count, is_flagged in ((counts[place], False), (flagged[place], True)):
+            if count:
+                height = 100 * math.sqrt(count / counts.max())
+                bars.append(Bar(place * width + 0.08 * width, 0.84 * width, height, is_flagged, remark))
+    return bars
+
+
+def _period_name(period: pd.Period) -> str:
+    match period.freqstr[0]:
+        case "h":
+            return str(period.strftime("%Y-%m-%d %H:00"))
+        case "W":
+            return f"week of {period.start_time:%Y-%m-%d}"
+        case _:
+            return str(period)
+
+
+@dataclass(frozen=True)
 class Mark:
     """A flagged row that the page lists: its number from 1, its position in percent from the left and from the top."""
 
@@ -185,30 +245,35 @@ class Mark:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Rows on a plane; ``dots`` and ``flagged_dots`` are SVG paths of the rows that are not listed."""
+    """Rows on two of their columns; ``dots`` and ``flagged_dots`` are SVG paths of the rows that are not listed."""
 
     dots: str
     flagged_dots: str
     marks: list[Mark]
-    x_name: str
-    y_name: str
+    x_name: str | int
+    y_name: str | int
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
     n_dots: int
     n_flagged: int
     n_outside: int
+    n_missing: int
 
     @classmethod
-    def of(cls, detector: "VAEDetector", scored: ScoredRows, listed: int) -> Self:
-        """Map of scored rows, of which the page lists the ``listed`` most anomalous."""
+    def of(cls, detector: "VAEDetector", scored: ScoredRows, columns: Sequence[str | int], listed: int) -> Self:
+        """Scored rows on two ``columns``; the page lists the ``listed`` most anomalous."""
         drawn = _sample_rows(scored.scores, scored.flagged)
+        known = {column.name: column for column in columns_in_use(detector)}
+        x, x_axis, x_ticks = _column_axis(known[columns[0]], scored.frame, drawn)
+        y, y_axis, y_ticks = _column_axis(known[columns[1]], scored.frame, drawn)
+        is_known = ~(np.isnan(x) | np.isnan(y))
+        x, y, drawn = x[is_known], y[is_known], drawn[is_known]
         flagged, scores = scored.flagged[drawn], scored.scores[drawn]
-        deviations, means = detector.latents_["posterior_std"].to_numpy(), detector.transform(scored.select(drawn))
-        points, names = _project(means / np.where(deviations > 0, deviations, 1.0), scores, flagged)
-        x_axis, y_axis = (Axis.over(values, margin=0.04) for values in points.T)
-        positions = np.column_stack([x_axis.positions(points[:, 0]), 100 - y_axis.positions(points[:, 1])])
+        positions = np.column_stack([x_axis.positions(x), 100 - y_axis.positions(y)])
         marked = np.isin(drawn, scored.most_anomalous(listed)) & flagged
         marks = [
-            Mark(int(row) + 1, x, y, f"row {row + 1}: {with_minus(nats(score))}")
-            for row, score, (x, y) in zip(
+            Mark(int(row) + 1, place[0], place[1], f"row {row + 1}: {with_minus(nats(score))}")
+            for row, score, place in zip(
                 drawn[marked], scores[marked], positions[marked].round(1).tolist(), strict=True
             )
         ]
@@ -216,12 +281,39 @@ class Scatter:
             dots=_dots(positions[~flagged]),
             flagged_dots=_dots(positions[flagged & ~marked]),
             marks=marks[::-1],  # the most anomalous last: on top
-            x_name=names[0],
-            y_name=names[1],
+            x_name=columns[0],
+            y_name=columns[1],
+            x_ticks=x_ticks,
+            y_ticks=y_ticks,
             n_dots=int((~flagged).sum()),
             n_flagged=int(flagged.sum()),
-            n_outside=int((x_axis.outside(points[:, 0]) | y_axis.outside(points[:, 1])).sum()),
+            n_outside=int((x_axis.outside(x) | y_axis.outside(y)).sum()),
+            n_missing=int((~is_known).sum()),
         )
+
+
+def _column_axis(column: PlottedColumn, frame: pd.DataFrame, drawn: np.ndarray) -> tuple[np.ndarray, Axis, list[Tick]]:
+    """Positions of drawn rows in one column, (rows,), NaN where missing, and an axis with ticks for them."""
+    points, names = column.places(frame, MOST_LEVELS)
+    points = points[drawn]
+    if names:
+        axis = Axis(-0.5, len(names) - 0.5)
+        places = axis.positions(np.arange(len(names), dtype=np.float64)).tolist()
+        return points, axis, [Tick(place, shorten(name, 14)) for place, name in zip(places, names, strict=True)]
+    axis = Axis(*axis_ends(points)) if (~np.isnan(points)).any() else Axis(0.0, 1.0)
+    return points, axis, _date_ticks(axis) if column.is_date else axis.ticks(5)
+
+
+def _date_ticks(axis: Axis) -> list[Tick]:
+    """Ticks at the starts of at most six hours, days, months, quarters or years, for days since 1970."""
+    first, last = (pd.Timestamp(0) + pd.Timedelta(days=end) for end in (axis.low, axis.high))
+    forms = {"h": "%H:%M", "D": "%m-%d", "MS": "%Y-%m", "QS": "%Y-%m", "YS": "%Y", "10YS": "%Y"}
+    for unit in forms:
+        starts = pd.date_range(first.ceil("h" if unit == "h" else "D"), last, freq=unit)
+        if len(starts) <= MOST_DATE_TICKS:
+            break
+    places = axis.positions(np.array([(start - pd.Timestamp(0)) / pd.Timedelta(days=1) for start in starts]))
+    return [Tick(place, f"{start:{forms[unit]}}") for place, start in zip(places.tolist(), starts, strict=True)]
 
 
 def _sample_rows(scores: np.ndarray, flagged: np.ndarray) -> np.ndarray:
@@ -232,23 +324,6 @@ def _sample_rows(scores: np.ndarray, flagged: np.ndarray) -> np.ndarray:
     if len(others) > n_others:
         others = np.sort(np.random.default_rng(0).choice(others, n_others, replace=False))
     return np.concatenate([chosen, others])
-
-
-def _project(latents: np.ndarray, scores: np.ndarray, flagged: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Points (rows, 2) on the first two principal components of the rows that are not flagged, and names of the axes.
-
-    ``latents`` (rows, latents) are means in posterior standard deviations: informative latents count more, and two that
-    carry the same information are one direction. With one direction only, the second axis is the score.
-    """
-    normal = latents[~flagged] if (~flagged).sum() > 1 else latents
-    centre = normal.mean(axis=0)
-    _, spreads, directions = np.linalg.svd(normal - centre, full_matrices=False)
-    explained = spreads**2 / max(float((spreads**2).sum()), np.finfo(np.float64).tiny)
-    names = [f"{percent(fraction)} of the variance" for fraction in explained[:2]]
-    points = (latents - centre) @ directions[:2].T
-    if points.shape[1] == 1:
-        return np.column_stack([points[:, 0], scores]), [*names, "anomaly score"]
-    return points, names
 
 
 def _dots(positions: np.ndarray) -> str:

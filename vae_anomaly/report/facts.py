@@ -1,6 +1,9 @@
-"""Facts about the table and the model of a report: columns and missing cells, drift since training, findings."""
+"""Facts about the table, the model and the origin of a report: columns, missing cells, drift, findings, command."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 import pandas as pd
@@ -92,6 +95,24 @@ def _duplicates(frame: pd.DataFrame, left_out: dict[str | int, str]) -> str:
     """Rows that repeat an earlier one, but for columns left out, in a sentence."""
     found = find_duplicates(frame, ignore=[name for name in frame.columns if name in left_out])
     return describe_duplicates(frame, found)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a page comes from: its date and time, and texts such as file, digest, model and command by their names.
+
+    The time is that of writing, or of the environment variable SOURCE_DATE_EPOCH, as reproducible builds set it.
+    """
+
+    time: datetime
+    texts: Mapping[str, str]
+
+    @classmethod
+    def now(cls, texts: Mapping[str, str] | None) -> Self:
+        """The origin of a page that is written now."""
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        time = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(int(epoch), UTC)
+        return cls(time, texts or {})
 
 
 @dataclass(frozen=True)

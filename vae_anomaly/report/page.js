@@ -37,6 +37,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 const rows = document.getElementById("rows");
 const bodies = [...rows.tBodies];
 const filter = document.getElementById("filter");
+const show = document.getElementById("show");
 const shown = document.getElementById("shown");
 
 function open(body, wanted) {
@@ -46,44 +47,122 @@ function open(body, wanted) {
 
 rows.addEventListener("click", (event) => {
   const line = event.target.closest("tr.row");
-  if (!line || !document.getSelection().isCollapsed) return;
+  if (!line || event.target.closest("select") || !document.getSelection().isCollapsed) return;
   const body = line.parentElement;
   open(body, body.rows[1].hidden);
 });
 
-// The filter: rows that contain the text.
+// Which rows are shown: those that contain the text; without one, those of the choice.
 const texts = new Map(bodies.map((body) => [body, body.rows[0].textContent.toLowerCase()]));
 
-function applyFilter() {
-  const wanted = filter.value.trim().toLowerCase();
-  for (const body of bodies) body.hidden = !texts.get(body).includes(wanted);
-  const count = bodies.filter((body) => !body.hidden).length;
-  shown.textContent = wanted === "" ? shown.dataset.all : `${count} of ${bodies.length} rows contain this text`;
+function isChosen(data) {
+  if (show.value === "all") return true;
+  if (data.flagged === "0") return false;
+  if (show.value === "flagged") return true;
+  return show.value === "few" ? data.repeats === "0" : data.pattern === show.value;
 }
 
-filter.addEventListener("input", applyFilter);
+function refresh() {
+  const wanted = filter.value.trim().toLowerCase();
+  for (const body of bodies) body.hidden = !(wanted ? texts.get(body).includes(wanted) : isChosen(body.dataset));
+  const count = bodies.filter((body) => !body.hidden).length;
+  shown.textContent = `${count} of ${bodies.length} rows ${wanted ? "contain this text" : "are shown"}`;
+}
+
+filter.addEventListener("input", refresh);
+show.addEventListener("change", refresh);
+refresh();
+
+for (const button of document.querySelectorAll("button[data-pattern]")) {
+  button.addEventListener("click", () => {
+    filter.value = "";
+    show.value = button.dataset.pattern;
+    refresh();
+    document.getElementById("most-anomalous").scrollIntoView();
+    show.focus({ preventScroll: true });
+  });
+}
+
+// Verdicts: kept by the browser under the key of this page, and in the page alone where it may keep nothing.
+const key = `vae-anomaly:${document.body.dataset.key}`;
+const judges = [...document.querySelectorAll("select.judge")];
+const judged = document.getElementById("judged");
+const verdicts = new Map();
+
+function kept() {
+  try {
+    return JSON.parse(localStorage.getItem(key)) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+function showVerdicts() {
+  for (const judge of judges) {
+    const found = new Set(judge.dataset.rows.split(",").map((row) => verdicts.get(Number(row)) ?? ""));
+    judge.value = found.size === 1 ? [...found][0] : "";
+  }
+  judged.textContent = verdicts.size ? `${verdicts.size} rows have a verdict` : "";
+}
+
+for (const [row, verdict] of kept()) verdicts.set(row, verdict);
+showVerdicts();
+
+document.addEventListener("change", (event) => {
+  const judge = event.target.closest("select.judge");
+  if (!judge) return;
+  for (const row of judge.dataset.rows.split(",").map(Number)) {
+    if (judge.value) verdicts.set(row, judge.value);
+    else verdicts.delete(row);
+  }
+  showVerdicts();
+  try {
+    localStorage.setItem(key, JSON.stringify([...verdicts]));
+  } catch {
+    judged.textContent += "; the browser does not keep them: download them before you close the page";
+  }
+});
+
+// Downloads: the rows as they are in the page, and the verdicts.
+function download(name, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+const BYTE_ORDER_MARK = "\ufeff"; // spreadsheets take the text for UTF-8
+document.getElementById("rows-csv")?.addEventListener("click", () => {
+  download("anomalous-rows.csv", BYTE_ORDER_MARK + document.getElementById("csv").content.textContent);
+});
+document.getElementById("verdicts-csv").addEventListener("click", () => {
+  const lines = [...verdicts].sort(([a], [b]) => a - b).map(([row, verdict]) => `${row},${verdict}\n`);
+  download("verdicts.csv", `row,verdict\n${lines.join("")}`);
+});
 
 // A click on the map and a link to a row scroll to the row and open it.
-function show(row) {
+function reveal(row) {
   const body = document.getElementById(`row-${row}`);
   if (!body) return;
   if (body.hidden) {
     filter.value = "";
-    applyFilter();
+    show.value = "all";
+    refresh();
   }
   open(body, true);
   body.scrollIntoView({ block: "center" });
   body.querySelector("button").focus({ preventScroll: true });
 }
 
-document.getElementById("map").addEventListener("click", (event) => {
+document.getElementById("map")?.addEventListener("click", (event) => {
   const mark = event.target.closest("[data-row]");
-  if (mark) show(mark.dataset.row);
+  if (mark) reveal(mark.dataset.row);
 });
 
 function showHash() {
   const found = /^#row-(\d+)$/.exec(location.hash);
-  if (found) show(found[1]);
+  if (found) reveal(found[1]);
 }
 
 window.addEventListener("hashchange", showHash);

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,9 +19,9 @@ from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import counted, nats, p_value, percent, shorten, with_minus
 from vae_anomaly.io.atomic import whole_file
 from vae_anomaly.report import check_path, require_jinja
-from vae_anomaly.report.anomalous_rows import AnomalousRow, explain_rows
-from vae_anomaly.report.charts import Histogram, Scatter
-from vae_anomaly.report.facts import ModelFacts, TableFacts
+from vae_anomaly.report.anomalous_rows import AnomalousRows
+from vae_anomaly.report.charts import Histogram, Scatter, Timeline
+from vae_anomaly.report.facts import ModelFacts, Origin, TableFacts
 from vae_anomaly.report.scored_rows import ScoredRows
 from vae_anomaly.scoring.decide import MANY, FlaggingRule, hardly_outliers
 
@@ -37,6 +37,8 @@ def write_report(
     path: str | PathLike[str],
     *,
     title: str = "Anomalous rows",
+    noun: str | None = None,
+    origin: Mapping[str, str] | None = None,
     keep: Sequence[str] | pd.DataFrame | None = None,
     top: int = 100,
     fdr: float | None = None,
@@ -47,9 +49,13 @@ def write_report(
     """
     Write what the detector finds in a table as one HTML page, which appears whole or not at all.
 
-    The page has the number of flagged rows and the rule that flags them, the distribution of the scores, the most
-    anomalous rows with their reasons, a map of the rows, the findings of `VAEDetector.diagnose`, and the drift of each
-    column since training. It needs no network, and all values of the table are escaped.
+    The page is for a reader who decides what to do about the rows. It says how many need a look, groups them by the
+    columns that lead their reasons with an example of each pattern, and lists the most anomalous rows with their
+    reasons, the rows over time where there is a column of dates, and on the two columns that lead the reasons. A
+    reviewer can give each row or pattern a verdict, which the browser keeps, and download the verdicts and the flagged
+    rows as CSV. Then come the distribution of the scores, the findings of `VAEDetector.diagnose`, the columns with
+    their drift since training, and where the page comes from. It needs no network, and all values of the table are
+    escaped.
 
     Parameters
     ----------
@@ -60,7 +66,12 @@ def write_report(
     path : path-like
         A file whose name ends in ``.html``.
     title : str
-        Heading of the page.
+        What the page is about, in a line above the heading.
+    noun : str, optional
+        What the rows are, in the plural, such as "invoices"; by default "rows" or "images".
+    origin : mapping of str to str, optional
+        Where the page comes from, such as file, digest, model and command, by their names. The date is always there: it
+        is now, or that of the environment variable SOURCE_DATE_EPOCH.
     keep : sequence of str or DataFrame, optional
         Columns that identify a row: names of columns of ``X``, which the model need not use, or a frame with as many
         rows.
@@ -101,14 +112,15 @@ def write_report(
     table = as_frame(X) if is_frame(X) else np.ma.filled(np.ma.asarray(X, dtype=np.float64), np.nan)
     rule = FlaggingRule(fdr, alerts, false_alarm_rate)
     page = Page.of(detector, ScoredRows.of(detector, table, keep, rule), rule, top=top, compare=compare)
-    text = _render(shorten(title, 120), page)
+    nouns = shorten(noun, 40) if noun else f"{page.table.noun}s"
+    text = _render(shorten(title, 120), nouns, page, Origin.now(origin))
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything on the page except its title."""
+    """Everything on the page except its title and origin."""
 
     version: str
     table: TableFacts
@@ -118,8 +130,9 @@ class Page:
     remark: str
     histogram: Histogram
     kept: list[str | int]
-    rows: list[AnomalousRow]
-    scatter: Scatter
+    anomalous: AnomalousRows
+    timeline: Timeline | None
+    scatter: Scatter | None
 
     @classmethod
     def of(cls, detector: "VAEDetector", scored: ScoredRows, rule: FlaggingRule, *, top: int, compare: bool) -> Self:
@@ -132,6 +145,7 @@ class Page:
             threshold = float(scored.scores[scored.flagged].min())
         is_asked = not rule.is_default or detector.contamination != "auto"
         too_many = scored.flagged.mean() > MANY and not is_asked
+        anomalous = AnomalousRows.of(detector, scored, top)
         return cls(
             version=version("vae-anomaly"),
             table=table,
@@ -141,12 +155,25 @@ class Page:
             remark=hardly_outliers(f"{table.noun}s") if too_many else "",
             histogram=Histogram.of(scored.scores, training, threshold),
             kept=list(scored.kept.columns),
-            rows=explain_rows(detector, scored, top),
-            scatter=Scatter.of(detector, scored, top),
+            anomalous=anomalous,
+            timeline=Timeline.of(detector, scored),
+            scatter=Scatter.of(detector, scored, anomalous.columns, top) if len(anomalous.columns) == 2 else None,
         )
 
 
-def _render(title: str, page: Page) -> str:
+def _headline(n_flagged: int, n_rows: int, nouns: str) -> str:
+    """How many rows need a look.
+
+    Examples
+    --------
+    >>> _headline(12, 2400, "invoices"), _headline(1, 300, "rows"), _headline(0, 1, "rows")
+    ('12 of 2,400 invoices need a look', '1 of 300 rows needs a look', 'None of 1 row needs a look')
+    """
+    number, verb = f"{n_flagged:,}" if n_flagged else "None", "needs" if n_flagged < 2 else "need"
+    return f"{number} of {counted(n_rows, nouns)} {verb} a look"
+
+
+def _render(title: str, nouns: str, page: Page, origin: Origin) -> str:
     """HTML of the page; its policy admits only its own script, by the script's digest."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup, escape
@@ -171,5 +198,12 @@ def _render(title: str, page: Page) -> str:
     script, style = (folder.joinpath(name).read_text("utf-8") for name in ("page.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
-        title=title, page=page, script=Markup(script), style=Markup(style), digest=digest
+        title=title,
+        headline=_headline(page.n_flagged, page.table.n_rows, nouns),
+        key=hashlib.sha256(f"{title}\n{page.anomalous.csv}".encode("utf-8", "replace")).hexdigest(),
+        page=page,
+        origin=origin,
+        script=Markup(script),
+        style=Markup(style),
+        digest=digest,
     )

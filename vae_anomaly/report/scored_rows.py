@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ScoredRows:
-    """Rows with their anomaly scores, p-values and flags.
+    """Rows with their anomaly scores, p-values, severities from 0 to 100, and flags.
 
     ``rows`` are what the detector takes, ``frame`` is the table under the column names of the model, ``kept`` has the
     columns that identify a row.
@@ -29,6 +29,7 @@ class ScoredRows:
     kept: pd.DataFrame
     scores: np.ndarray
     p_values: np.ndarray
+    severities: np.ndarray
     flagged: np.ndarray
 
     @classmethod
@@ -57,6 +58,7 @@ class ScoredRows:
             kept=kept,
             scores=detected["anomaly_score"].to_numpy(np.float64),
             p_values=detected["p_value"].to_numpy(np.float64),
+            severities=detected["severity"].to_numpy(np.float64),
             flagged=detected["is_anomaly"].to_numpy(bool),
         )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import shlex
 from pathlib import Path
 
 import typer
 
+from vae_anomaly.formatting import without_password
 from vae_anomaly.report import require_jinja
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
@@ -31,6 +35,7 @@ def report(
     reading: Reading,
     model: options.OptionalModel = None,
     title: options.Title = None,
+    noun: options.Noun = None,
     keep: options.Keep = None,
     top: options.TopRows = 100,
     fdr: options.Fdr = None,
@@ -51,8 +56,9 @@ def report(
 
     Without --model, a model is fitted to FILE itself; with one, the rows are also compared with the training rows.
 
-    The page shows the most anomalous rows with reasons, the distribution of the scores, a map of the rows, the checks
-    of the model, and the columns.
+    The page says how many rows need a look, groups them by what they have in common, and lists them with reasons. A
+    reviewer can give each a verdict and download the verdicts and the rows as CSV. The distribution of the scores, the
+    checks of the model, the columns and the origin of the page follow.
     """
     refuse_fitting(context, model)
     refuse_several({"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate})
@@ -74,6 +80,8 @@ def report(
                 rows,
                 output,
                 title=f"Anomalous {source.noun} of {_name(file)}" if title is None else title,
+                noun=noun or _noun(file, source.noun),
+                origin=_origin(file, model, context.find_root().obj),
                 keep=source.identifiers(),
                 top=top,
                 fdr=fdr,
@@ -85,4 +93,31 @@ def report(
 
 
 def _name(file: str) -> str:
-    return "standard input" if file == "-" else Path(file).name
+    return "standard input" if file == "-" else Path(without_password(file)).name
+
+
+def _noun(file: str, noun: str) -> str:
+    """What the rows are: the name of a file if it is one plural, such as invoices.csv."""
+    words = re.findall(r"[^\W\d_]+", _name(file).partition(".")[0])
+    is_plural = noun == "rows" and len(words) == 1 and re.fullmatch(r"\w{2,}[^\Wsu]s", words[0])
+    return words[0].lower() if is_plural and words[0].lower() not in ("analysis", "news", "series") else noun
+
+
+def _origin(file: str, model: str | None, arguments: list[str]) -> dict[str, str]:
+    """Where the page comes from: file, model, their digests, and the command."""
+    found = {
+        "File": without_password(file),
+        "SHA-256 of the file": _digest(file),
+        "Model": f"fitted to {_name(file)}" if model is None else model,
+        "SHA-256 of the model": "" if model is None else _digest(model),
+        "Command": without_password(shlex.join(["vae-anomaly", *arguments])),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _digest(path: str) -> str:
+    """SHA-256 of a file; empty if it is none, such as a folder or a database."""
+    if not Path(path).is_file():
+        return ""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
