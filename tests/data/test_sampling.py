@@ -1,9 +1,13 @@
+import pickle
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from vae_anomaly.data import infer, sampling
-from vae_anomaly.data.sampling import draw
+from vae_anomaly.data.parse import numbered
+from vae_anomaly.data.sampling import SpreadTable, draw
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.io.dataset import Dataset
@@ -112,6 +116,105 @@ def test_columns_may_change_their_order_but_not_their_names():
         draw(Dataset([frame[:1500], frame[1500:].rename(columns={"x": "y"})]), 0, split=False)
     with pytest.raises(DataError, match="has no rows"):
         draw(Dataset([frame[:0]]), 0, split=False)
+
+
+class Parts(SpreadTable):
+    """Frames as parts of a table; what is sent to a part and back is pickled, as between machines."""
+
+    def __init__(self, frames, at_once=400):
+        self.frames, self.at_once, self.n_shipped = frames, at_once, 0
+
+    columns = property(lambda self: list(self.frames[0]))
+
+    def each(self, work, place):
+        first = 0
+        for frame in self.frames:
+            sent = pickle.dumps((work, place(len(frame))))
+            there, known = pickle.loads(sent)
+            pieces = numbered(frame).set_axis(pd.RangeIndex(first, first := first + len(frame)))
+            step = self.at_once
+            returned = there((pieces[k : k + step] for k in range(0, len(pieces), step)), known)
+            self.n_shipped += len(pickle.dumps(returned))
+            yield pickle.loads(pickle.dumps(returned))
+
+
+def in_parts(frame, sizes, **kwargs):
+    starts = np.cumsum([0, *sizes])
+    ends = [*starts[1:], len(frame)]
+    return Parts([frame.iloc[first:last] for first, last in zip(starts, ends, strict=True)], **kwargs)
+
+
+def assert_same_sample(found, known):
+    pd.testing.assert_frame_equal(found.frame, known.frame)
+    for name in ("rows", "held_out"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(known, name))
+    numbers, others = vars(found.survey.numbers), vars(known.survey.numbers)
+    has_numbers = ~np.isnan(others["lows"])
+    for name in ("lows", "highs", "flags", "counters"):
+        np.testing.assert_array_equal(numbers[name][has_numbers], others[name][has_numbers], err_msg=name)
+    assert found.survey.n_rows == known.survey.n_rows
+    assert found.survey.levels.keys() == known.survey.levels.keys()
+    for index, levels in found.survey.levels.items():
+        other, sample = known.survey.levels[index], known.frame.iloc[:, index]
+        pd.testing.assert_series_equal(levels.joined(sample).series, other.joined(sample).series)
+        assert (levels.n_values, levels.n_misfits, levels.too_many) == (
+            *(other.n_values, other.n_misfits, other.too_many),
+        )
+
+
+@pytest.mark.parametrize("sizes", [[1, 2, 0, 499, 500, 7], [250] * 11], ids=str)
+@pytest.mark.parametrize("split", [False, True])
+def test_parts_that_are_read_side_by_side_give_the_sample_of_one_pass(sizes, split):
+    rng, frame = np.random.default_rng(5), table_of()
+    texts = pd.Series(np.where(rng.random(N) < 0.03, "?", rng.integers(0, 900, N).astype(str)))
+    frame = frame.assign(
+        row=np.arange(N) + 7,
+        nearly=np.where(np.arange(N) == 1700, 0, np.arange(N)),
+        flag=rng.integers(0, 2, N),
+        part=np.where(np.arange(N) == 2998, 0.5, rng.integers(0, 2, N)),
+        texts=texts,
+        name=[f"n{number}" for number in range(N)],
+        dates=frame["d"].astype(str).mask(rng.random(N) < 0.01, "soon"),
+    )
+    known, found = draw(in_pieces(frame, [430] * 6), 3, split=split), draw(in_parts(frame, sizes), 3, split=split)
+    assert_same_sample(found, known)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        schemas = [Schema.learn(drawn.frame, drawn.rows, drawn.survey).to_json() for drawn in (known, found)]
+    assert schemas[0] == schemas[1]
+    for number in range(1, known.others.n_shards + 1):
+        pd.testing.assert_frame_equal(found.others.read(number), known.others.read(number))
+
+
+def test_a_short_table_in_parts_is_taken_whole():
+    frame = table_of(500)
+    drawn = draw(in_parts(frame, [100, 1, 0, 399]), 0, split=False)
+    pd.testing.assert_frame_equal(drawn.frame, frame)
+    assert drawn.rows is drawn.survey is drawn.others is None
+    with pytest.raises(DataError, match="has no rows"):
+        draw(in_parts(frame[:0], []), 0, split=False)
+
+
+def test_few_more_rows_are_shipped_than_the_sample_has_however_many_parts_there_are():
+    frame = table_of()[["x", "i"]]
+    many, few = in_parts(frame, [50] * 59), in_parts(frame, [1500])
+    for parts in (many, few):
+        draw(parts, 0, split=False)
+    rows = 16 * (
+        500 * (1 + np.log(N / 500)) + 500
+    )  # bytes: those of the sample, those dropped later, and a short table
+    overhead = 60 * 3000  # of the frames and surveys
+    assert many.n_shipped < rows + overhead
+    assert few.n_shipped < 16 * 2 * N
+
+
+def test_a_cell_that_no_schema_can_hold_is_named_by_its_row_in_the_whole_table():
+    frame = table_of()
+    frame.loc[[2000, 2100], "x"] = np.inf
+    with pytest.raises(DataError, match="row 2001"):
+        draw(in_parts(frame, [700] * 4), 0, split=False)
+    with pytest.raises(DataError, match=r"columns change in row 1501"):
+        draw(Parts([frame[:1500], frame[1500:].rename(columns={"x": "y"})]), 0, split=False)
 
 
 def schema_of(frame, pieces=7):

@@ -100,6 +100,7 @@ class NumberSummary:
         self._names = names
         self._fractions = np.zeros(len(names), dtype=bool)  # some value lies between 0 and 1
         self._rising = np.ones(len(names), dtype=bool)
+        self._first_values, self._first_row = np.full(len(names), np.nan), 0
         self._last_values, self._last_row = np.full(len(names), np.nan), 0
         for piece in pieces:
             self.see(piece)
@@ -130,8 +131,27 @@ class NumberSummary:
                 is_next = some[1:] == some[:-1] + steps[:, None]
                 is_next &= np.abs(some[1:]) < EXACT  # beyond, a float64 is its own successor
                 self._rising[columns[rising]] = is_next.all(axis=0)
+            if not self.n_rows:
+                self._first_values[columns], self._first_row = matrix[0], rows[0]
             self._last_values[columns], self._last_row = matrix[-1], rows[-1]
         self.n_rows += len(piece)
+        self.flags = (self.lows == 0) & (self.highs == 1) & ~self._fractions
+        self.counters = self._rising & (self.n_rows >= FEWEST_COUNTED)
+
+    def join(self, later: "NumberSummary") -> None:
+        """Include the pieces that another summary has seen, which follow those seen here."""
+        if not later.n_rows:
+            return
+        if self.n_rows:
+            is_next = later._first_values == self._last_values + (later._first_row - self._last_row)
+            self._rising &= is_next & (np.abs(later._first_values) < EXACT)
+        else:
+            self._first_values, self._first_row = later._first_values, later._first_row
+        self._rising &= later._rising
+        self._last_values, self._last_row = later._last_values, later._last_row
+        self._fractions |= later._fractions
+        self.lows, self.highs = np.fmin(self.lows, later.lows), np.fmax(self.highs, later.highs)
+        self.n_rows += later.n_rows
         self.flags = (self.lows == 0) & (self.highs == 1) & ~self._fractions
         self.counters = self._rising & (self.n_rows >= FEWEST_COUNTED)
 
@@ -184,6 +204,27 @@ class LevelSummary:
             self._kept.append(new)
             if len(self._known) > self.most:
                 self._overflows, self._known, self._kept = True, set(), []
+
+    def join(self, later: "LevelSummary") -> None:
+        """Include the pieces that another summary of the column has seen, which follow those seen here."""
+        self.n_values += later.n_values
+        for kind, count in later.n_misfits.items():
+            self.n_misfits[kind] += count
+        for kind, exception in later._exceptions.items():
+            self._exceptions.setdefault(kind, exception)
+        for kind in [*self._misfits]:
+            self._misfits[kind] |= later._misfits.get(kind, set())
+            if kind not in later._misfits or len(self._misfits[kind]) > self.most:
+                del self._misfits[kind]
+        self._overflows |= later._overflows
+        for series in () if self._overflows else later._kept:
+            new = series[[value not in self._known for value in series]]
+            self._known.update(new)
+            if len(new):
+                self._kept.append(new)
+        self._overflows |= len(self._known) > self.most
+        if self._overflows:
+            self._known, self._kept = set(), []
 
     def _classify(self, new: Values) -> None:
         """Check which values seen for the first time are neither numbers nor dates."""
@@ -243,6 +284,18 @@ class Survey:
         for index in self._nominal_columns(piece):
             levels = self.levels.setdefault(index, LevelSummary(self._names[index], self._most))
             levels.see(piece.iloc[:, index])
+
+    def join(self, later: "Survey") -> None:
+        """Include the pieces that another survey has seen, which follow those seen here.
+
+        Parts of a table that are surveyed side by side and joined in their order give the facts of one pass over it.
+        """
+        self.numbers.join(later.numbers)
+        for index, levels in later.levels.items():
+            if index in self.levels:
+                self.levels[index].join(levels)
+            else:
+                self.levels[index] = levels
 
     def _nominal_columns(self, piece: pd.DataFrame) -> list[int]:
         """Indices of the columns that hold no numbers, dates or durations, or of which every level is asked for."""

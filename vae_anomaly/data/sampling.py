@@ -4,14 +4,18 @@ Sampling a long table for training: disjoint, uniformly drawn shards that togeth
 Every row has a random key, an unsigned 64-bit number that depends on the seed and the row's position alone. The first
 shard are the rows with the smallest keys, rows held out are those with the largest, and the other shards divide the
 range in between. So a shard is found again by reading the table once more.
+
+As keys depend on positions alone, parts of a table can be read side by side (`SpreadTable`): how many rows precede a
+part decides which of its rows can be in the sample, so that only these are kept. The sample is that of one pass.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -26,6 +30,8 @@ TRAINING_CELLS = 2**25  # 256 MiB of numbers: the shards of a wide table have fe
 FEWEST_ROWS = 2**12  # but at least as many as set the threshold
 HELD_OUT = 0.2  # fraction of the rows kept from training, if any are
 LARGEST_KEY = 2**64 - 1
+KEYS_AT_ONCE = 2**20
+MOST_TYPES = 64  # combinations of column types of which a row is kept
 
 
 def most_rows(n_columns: int) -> int:
@@ -73,14 +79,25 @@ class RemainingShards:
         """Rows of shard ``number``, from 1 on, in the table's order; reads the whole table."""
         width = (self.largest - self.smallest) // self.n_shards + 1
         lowest = self.smallest + (number - 1) * width
-        highest = min(lowest + width - 1, self.largest)
-        found, n_rows = [], 0
-        for piece, keys in with_keys(self.pieces(), self.seed):
-            found.append(piece[(keys >= lowest) & (keys <= highest)])
-            n_rows += int((keys <= self.largest).sum())
+        found, n_rows = self._find(lowest, min(lowest + width - 1, self.largest))
         if n_rows != self.n_rows:
             raise DataError("The table has changed since it was first read. Fit again when it no longer changes.")
-        return stacked([piece for piece in found if len(piece)])
+        return stacked(found)
+
+    def _find(self, lowest: int, highest: int) -> tuple[list[pd.DataFrame], int]:
+        return rows_between(self.pieces(), self.seed, lowest, highest, self.largest)
+
+
+def rows_between(
+    pieces: Iterable[pd.DataFrame], seed: int, lowest: int, highest: int, largest: int, first: int = 0
+) -> tuple[list[pd.DataFrame], int]:
+    """The rows with keys from ``lowest`` to ``highest``, and how many have keys up to ``largest``; none is empty."""
+    found, n_rows = [], 0
+    for piece, keys in with_keys(pieces, seed, first):
+        chosen = (keys >= lowest) & (keys <= highest)
+        found += [piece[chosen]] if chosen.any() else []
+        n_rows += int((keys <= largest).sum())
+    return found, n_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +144,8 @@ def draw(
     kinds
         Kinds of columns that are asked for.
     """
+    if isinstance(table, SpreadTable):
+        return _draw_spread(table, seed, split=split, kinds=kinds)
     if isinstance(table, pd.DataFrame):
         frame = numbered(table)
         if len(frame) <= most_rows(frame.shape[1]):
@@ -141,15 +160,16 @@ def draw(
         beginning.append(piece)
         if sum(map(len, beginning)) > most_rows(piece.shape[1]):
             found = _Pass(piece, seed, kinds, split=split, copies=True).over(chain(_popped(beginning), pieces))
-            return found.sample(lambda: _aligned(table))
+            return found.sample(found.others(lambda: _aligned(table)))
     if not beginning:
         raise DataError("The table has no rows; at least one is needed.")
     return TrainingSample(numbered(stacked(beginning)))
 
 
-def with_keys(pieces: Iterable[pd.DataFrame], seed: int) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
-    """Pieces, each with the random keys of its rows, (rows,) uint64."""
+def with_keys(pieces: Iterable[pd.DataFrame], seed: int, first: int = 0) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """Pieces, each with the random keys of its rows, (rows,) uint64; ``first`` rows of the table precede them."""
     generator = np.random.PCG64([seed, 1])  # independent of the numbers that training draws from the seed
+    generator.advance(first)
     for piece in pieces:
         yield piece, generator.random_raw(len(piece))
 
@@ -157,8 +177,8 @@ def with_keys(pieces: Iterable[pd.DataFrame], seed: int) -> Iterator[tuple[pd.Da
 class SmallestKeys:
     """The rows with the smallest keys among the pieces seen so far, at most ``most``, in the table's order."""
 
-    def __init__(self, most: int) -> None:
-        self.largest = LARGEST_KEY  # rows with larger keys are dropped
+    def __init__(self, most: int, largest: int = LARGEST_KEY) -> None:
+        self.largest = largest  # rows with larger keys are dropped
         self._most, self._held = most, 0
         self._pieces: list[tuple[pd.DataFrame, np.ndarray]] = []
 
@@ -167,6 +187,18 @@ class SmallestKeys:
         self._keep(piece, keys)
         if self._held > self._most + self._most // 4:
             self._drop()
+
+    def join(self, later: "SmallestKeys") -> None:
+        """Include the rows of a later part of the table, and drop those that it has found to be too many."""
+        self.largest = min(self.largest, later.largest)
+        for piece, keys in later._pieces:
+            self.add(piece, keys)
+
+    def bound(self) -> int:
+        """The largest key that the rows can have now."""
+        if self._held > self._most:
+            self._drop()
+        return self.largest
 
     def frames(self) -> list[pd.DataFrame]:
         """The rows, in pieces."""
@@ -196,30 +228,48 @@ class _Pass:
     """
     One pass over a long table, which finds its first shard, the rows held out, and a survey of all training rows.
 
-    With ``copies`` the cells of these rows are kept, otherwise only their positions.
+    With ``copies`` the cells of these rows are kept, otherwise only their positions. A part of the table begins at a
+    ``place`` in it.
     """
 
-    def __init__(self, beginning: pd.DataFrame, seed: int, kinds: Kinds, *, split: bool, copies: bool) -> None:
-        most = most_rows(beginning.shape[1])
-        self.first, self.rest = SmallestKeys(most), SmallestKeys(most // 4)
+    def __init__(
+        self,
+        beginning: pd.DataFrame,
+        seed: int,
+        kinds: Kinds,
+        *,
+        split: bool,
+        copies: bool,
+        place: "Place | None" = None,
+    ) -> None:
+        most, place = most_rows(beginning.shape[1]), place or Place()
+        self.first, self.rest = SmallestKeys(most, place.largest), SmallestKeys(most // 4, place.largest_rest)
         self.survey = Survey(beginning, kinds)
-        self._seed, self._copies = seed, copies
-        self._largest = int(LARGEST_KEY * (1 - HELD_OUT)) if split else LARGEST_KEY  # key of a training row
+        self._seed, self._copies, self._row = seed, copies, place.row
+        self._largest = largest_of_training(split=split)
         self._types: dict[tuple[str, ...], pd.DataFrame] = {}  # a row of each combination of column types
 
     def over(self, pieces: Iterable[pd.DataFrame]) -> Self:
         """Read all pieces."""
-        most_types = 64
-        for piece, keys in with_keys(pieces, self._seed):
+        for piece, keys in with_keys(pieces, self._seed, self._row):
             train = keys <= self._largest
             rows = piece if train.all() else piece[train]
             self.survey.see(rows)
             self.first.add(self._kept(rows), keys[train])
-            if self._copies and len(self._types) < most_types:
+            if self._copies and len(self._types) < MOST_TYPES:
                 self._types.setdefault(tuple(map(str, rows.dtypes)), rows[:1])
             if not train.all():
                 self.rest.add(self._kept(piece[~train]), ~keys[~train])
         return self
+
+    def join(self, later: "_Pass") -> None:
+        """Include a part of the table that follows those seen so far."""
+        self.survey.join(later.survey)
+        self.first.join(later.first)
+        self.rest.join(later.rest)
+        for types, row in later._types.items():
+            if len(self._types) < MOST_TYPES:
+                self._types.setdefault(types, row)
 
     def _kept(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows if self._copies else rows.iloc[:, :0]
@@ -230,13 +280,155 @@ class _Pass:
         smallest = self.first.largest + 1
         return RemainingShards(read, self._seed, smallest, self._largest, n_rows, n_first) if n_first < n_rows else None
 
-    def sample(self, read: Callable[[], Iterable[pd.DataFrame]]) -> TrainingSample:
+    def sample(self, others: RemainingShards | None) -> TrainingSample:
         """The rows found; with rows of every combination of types, so that a column gets the type of all pieces."""
         n_first, n_rest = len(self.first.positions()), len(self.rest.positions())
         types = list(self._types.values()) if len(self._types) > 1 else []
         frame = stacked([*self.first.frames(), *self.rest.frames(), *types])
         rows = np.arange(n_first + n_rest)
-        return TrainingSample(frame, rows[:n_first], rows[n_first:], self.survey, self.others(read))
+        return TrainingSample(frame, rows[:n_first], rows[n_first:], self.survey, others)
+
+
+def largest_of_training(*, split: bool) -> int:
+    """Largest key of a training row."""
+    return int(LARGEST_KEY * (1 - HELD_OUT)) if split else LARGEST_KEY
+
+
+class SpreadTable(ABC):
+    """A table in parts that are read side by side, by other processes or machines."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> list[Any]:
+        """Column names."""
+
+    @abstractmethod
+    def each(self, work: Callable[..., Any], place: Callable[[int], Any]) -> Iterator[Any]:
+        """
+        Results of ``work(pieces, place)`` on the parts of the table, in their order.
+
+        Parameters
+        ----------
+        work
+            Called where a part is, with an iterator of its pieces as frames, whose index is the position of the rows in
+            the table, and with its place.
+        place
+            Called here, for one part after the other, with the number of its rows; returns its place.
+        """
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Where a part of a table begins, and which of its rows can be in the sample.
+
+    Attributes
+    ----------
+    row
+        Number of rows before the part.
+    largest, largest_rest
+        Largest key of rows that can be in the first shard, and largest complement of a key of rows held out, given the
+        number of rows up to the end of the part.
+    is_short
+        True if the table up to the end of the part is no longer than a shard.
+    """
+
+    row: int = 0
+    largest: int = LARGEST_KEY
+    largest_rest: int = LARGEST_KEY
+    is_short: bool = False
+
+
+class _Places:
+    """The places of the parts of a table; keys are all that is needed."""
+
+    def __init__(self, most: int, seed: int, *, split: bool) -> None:
+        self.n_rows = 0
+        self._most, self._largest = most, largest_of_training(split=split)
+        self._first, self._rest = SmallestKeys(most), SmallestKeys(most // 4)
+        self._keys = np.random.PCG64([seed, 1])  # as in `with_keys`
+
+    def next(self, n_rows: int) -> Place:
+        """The place of the next part, which has ``n_rows`` rows."""
+        begin, self.n_rows = self.n_rows, self.n_rows + n_rows
+        for first in range(begin, self.n_rows, KEYS_AT_ONCE):
+            rows = pd.DataFrame(index=pd.RangeIndex(first, min(first + KEYS_AT_ONCE, self.n_rows)))
+            keys = self._keys.random_raw(len(rows))
+            train = keys <= self._largest
+            self._first.add(rows[train], keys[train])
+            self._rest.add(rows[~train], ~keys[~train])
+        return Place(begin, self._first.bound(), self._rest.bound(), self.n_rows <= self._most)
+
+
+def _draw_spread(table: SpreadTable, seed: int, *, split: bool, kinds: Kinds) -> TrainingSample:
+    """As `draw`; the parts of the table are surveyed side by side."""
+    places = _Places(most_rows(len(table.columns)), seed, split=split)
+    work = partial(_survey_part, names=table.columns, seed=seed, kinds={**kinds}, split=split)
+    beginning: list[pd.DataFrame] = []
+    whole: _Pass | None = None
+    for frames, found in table.each(work, places.next):
+        beginning += frames
+        if whole is None:
+            whole = found
+        elif found is not None:
+            whole.join(found)
+    if whole is None:
+        raise DataError("The table has no rows; at least one is needed.")
+    if sum(map(len, beginning)) == places.n_rows:
+        return TrainingSample(numbered(stacked(beginning)))
+    others = whole.others(lambda: ())
+    return whole.sample(None if others is None else _SpreadShards(**vars(others), table=table))
+
+
+def _survey_part(
+    pieces: Iterable[pd.DataFrame], place: Place, *, names: list[Any], seed: int, kinds: Kinds, split: bool
+) -> tuple[list[pd.DataFrame], _Pass | None]:
+    """All rows of a part that may belong to a short table, and what a pass over the part finds; None without rows."""
+    read = _aligned(pieces, names)
+    first = next(read, None)
+    if first is None:
+        return [], None
+    beginning = [first, *read] if place.is_short else []
+    found = _Pass(first, seed, kinds, split=split, copies=True, place=place)
+    return beginning, found.over(beginning or chain([first], read))
+
+
+@dataclass(frozen=True, eq=False)
+class _SpreadShards(RemainingShards):
+    """The same rows of a table in parts; each part is searched where it is."""
+
+    table: SpreadTable
+
+    def _find(self, lowest: int, highest: int) -> tuple[list[pd.DataFrame], int]:
+        first = [0, 0]
+
+        def place(n_rows: int) -> int:
+            first[:] = first[1], first[1] + n_rows
+            return first[0]
+
+        work = partial(
+            _search_part,
+            names=self.table.columns,
+            seed=self.seed,
+            lowest=lowest,
+            highest=highest,
+            largest=self.largest,
+        )
+        found = [*self.table.each(work, place)]
+        return [frame for frames, _ in found for frame in frames], sum(n_rows for _, n_rows in found)
+
+
+def _search_part(
+    pieces: Iterable[pd.DataFrame],
+    first: int,
+    *,
+    names: list[Any],
+    seed: int,
+    lowest: int,
+    highest: int,
+    largest: int,
+) -> tuple[list[pd.DataFrame], int]:
+    return rows_between(_aligned(pieces, names), seed, lowest, highest, largest, first)
 
 
 def _popped(pieces: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -246,9 +438,8 @@ def _popped(pieces: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield pieces.pop()
 
 
-def _aligned(pieces: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Small pieces with the columns in the order of the first piece; other columns are a DataError."""
-    names = None
+def _aligned(pieces: Iterable[pd.DataFrame], names: list[Any] | None = None) -> Iterator[pd.DataFrame]:
+    """Small pieces with the columns ``names``, or in the order of the first piece; other columns are a DataError."""
     for frame in pieces:
         given = column_names(frame)
         names = names or given
