@@ -1,5 +1,6 @@
 import gzip
 import io
+import pickle
 import sys
 import tracemalloc
 import types
@@ -454,3 +455,40 @@ def test_damaged_notes_of_pandas_in_parquet_are_ignored(tmp_path, rows_a_piece, 
     rows_a_piece(2)
     for found in (whole(Dataset(tmp_path / "table.parquet")), read_table(tmp_path / "table.parquet")):
         pd.testing.assert_frame_equal(found, ROWS_OF_TWO)
+
+
+def written_in_parts(folder, suffix):
+    """Three files whose columns have one type together, but others alone."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array([*range(1, 21), *range(2**60, 2**60 + 20), *[None] * 20], dtype="Int64"),
+            "truth": pd.Series([True, False] * 20 + [None] * 20, dtype=object),
+            "number": [*range(20), *rng.normal(size=40)],
+            "day": ["03/04/2024"] * 20 + ["13/04/2024"] * 20 + [None] * 20,
+            "code": [*range(20), *["x7"] * 40],
+        }
+    )
+    for number, begin in enumerate((0, 20, 40)):
+        part = frame.iloc[begin : begin + 20]
+        if suffix == "parquet":
+            part.assign(code=part["code"].astype(str)).to_parquet(folder / f"part-{number}.parquet")
+        else:
+            part.to_csv(folder / f"part-{number}.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_each_file_can_be_read_alone_with_the_types_of_all(tmp_path, suffix):
+    dataset = Dataset(written_in_parts(tmp_path, suffix))
+    facts = [pickle.loads(pickle.dumps(dataset.file(number))).facts() for number in range(3)]
+    dataset.settle(pickle.loads(pickle.dumps(facts)))
+    assert [found.n_rows for found in facts] == [20, 20, 20]
+    files = [pickle.loads(pickle.dumps(dataset.file(number, 20 * number))) for number in range(3)]
+    alone = [piece for file in files for piece in file.pieces()]
+    whole = [*Dataset(tmp_path).pieces()]
+    for one, other in zip(alone, whole, strict=True):
+        pd.testing.assert_frame_equal(one.frame, other.frame)
+        assert (one.file, one.first) == (other.file, other.first)
+    with pytest.raises(DataError, match="Only files can be read side by side"):
+        Dataset([whole[0].frame]).file(0)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import pandas as pd
@@ -11,7 +12,7 @@ from vae_anomaly.data.parse import as_frame, is_frame
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.io.pieces import Piece
-from vae_anomaly.io.read import FilesSource, Rows
+from vae_anomaly.io.read import FileFacts, FilesSource, Rows
 from vae_anomaly.io.source import FileOptions
 
 Name = str | int
@@ -105,6 +106,7 @@ class Dataset:
         else:
             self._source = FramesSource(source)
         self._without: frozenset[Name] = frozenset()
+        self._first = 0  # position of the first row
         self.rows_read = 0
         self._starts: list[tuple[int, str | None]] = []  # position of each file's first row, and the file's name
 
@@ -114,7 +116,7 @@ class Dataset:
 
     def pieces(self) -> Iterator[Piece]:
         """Frames in the order of the rows, each with its position in its file."""
-        first, n_in_file = 0, dict.fromkeys([None, *self.files], 0)
+        first, n_in_file = self._first, dict.fromkeys([None, *self.files], 0)
         self._starts = []
         only = self.columns if self._without else None
         for frame, kept, file in self._source.rows(only):
@@ -123,13 +125,31 @@ class Dataset:
                     self._starts.append((first, file))
                 yield Piece(frame.set_axis(pd.RangeIndex(first, first + len(frame))), file, n_in_file[file], kept)
                 first += len(frame)
-                self.rows_read = first
+                self.rows_read = first - self._first
                 n_in_file[file] += len(frame)
 
     def located(self, error: RowError) -> RowError:
         """The error with the file and the row in that file, if there are several files."""
         before = [start for start in self._starts if start[0] <= error.row]
         return error.moved(-before[-1][0], before[-1][1]) if len(self.files) > 1 else error
+
+    def file(self, number: int, first: int = 0) -> Self:
+        """One of the files, whose rows begin at position ``first`` of the table; read as `settle` knows it."""
+        return self._changed(_source=self._files.alone(number), _first=first, _starts=[])
+
+    def facts(self) -> FileFacts:
+        """What the file holds, for a data set of one file; another process can find it out."""
+        return self._files.facts()
+
+    def settle(self, facts: Sequence[FileFacts]) -> None:
+        """Take types and notation from the facts of all files, in their order, in place of a pass over the rows."""
+        self._files.settle(facts)
+
+    @property
+    def _files(self) -> FilesSource:
+        if not isinstance(self._source, FilesSource) or not all(Path(name).is_file() for name in self.files or [""]):
+            raise DataError("Only files can be read side by side, not standard input, a database or frames in memory.")
+        return self._source
 
     def without(self, columns: Collection[Name]) -> Self:
         """The same rows without these columns."""

@@ -278,6 +278,12 @@ class DayOrder:
                 self.counts[order] += pc.sum(matches.take(distinct.indices)).as_py()
                 self.examples.setdefault(order, distinct.dictionary.filter(matches)[0].as_py().strip())
 
+    def join(self, later: "DayOrder") -> None:
+        """Take the cells into account that another has seen, which follow those seen here."""
+        for order, count in later.counts.items():
+            self.counts[order] += count
+        self.examples = {**later.examples, **self.examples}
+
     @property
     def shown(self) -> bool | None:
         """The order that all dates show but for a few; None if none or both are shown."""

@@ -33,6 +33,12 @@ class ParquetTable:
         return list(self._empty.columns)
 
     @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        with self._opened(1) as file:
+            return int(file.metadata.num_rows)
+
+    @property
     def extent(self) -> tuple[int, int, int]:
         """Bytes of all columns after decompression, number of cells, and number of columns."""
         with self._opened(1) as file:

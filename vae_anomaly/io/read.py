@@ -324,6 +324,26 @@ def _numbers_as_numbers(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
+@dataclass(frozen=True)
+class FileFacts:
+    """
+    What one of several files holds: from the facts of all of them, each is then read as if all were read together.
+
+    Attributes
+    ----------
+    n_rows
+        Number of rows.
+    types
+        Types of the columns, if the file has them.
+    columns
+        What the columns of a text file hold; empty if the types are those of a fit.
+    """
+
+    n_rows: int
+    types: dict[Name, Any]
+    columns: dict[Name, TextColumn]
+
+
 class FilesSource:
     """
     Files of one table, as rows of a dataset.
@@ -337,6 +357,8 @@ class FilesSource:
         self._plan = plan
         self._progress = Progress()
         self._orders: dict[Name, bool | None] = {}  # of day and month, once all rows were seen
+        self._notation: Notation | None = None  # that several files have agreed on
+        self._is_part = False
 
     @cached_property
     def files(self) -> list[str]:
@@ -373,7 +395,7 @@ class FilesSource:
         for frame, kept, file in self._frames(columns, keep):
             n_rows += len(frame)
             yield frame, kept, file
-        if n_rows == 0:
+        if n_rows == 0 and not self._is_part:
             name = self._tables[0].name if len(self._tables) == 1 else repr(str(self._source))
             raise _no_rows(name, columns)
 
@@ -402,6 +424,8 @@ class FilesSource:
         if len(texts) > 1:
             for table, notation in zip(texts, agreed([table.notation for table in texts], texts[0].names), strict=True):
                 table.notation = notation
+        elif texts and self._notation is not None:
+            texts[0].notation = self._notation
         return tables
 
     @property
@@ -412,26 +436,74 @@ class FilesSource:
     @cached_property
     def _types(self) -> dict[Name, Any]:
         """Types of the columns of all files together, if these have types."""
-        return _joint_types([table for table in self._tables if isinstance(table, TypedFile)])
+        files = [(table.types, table.name) for table in self._tables if isinstance(table, TypedFile)]
+        return _joint_types(files)
 
     @cached_property
     def _inferred(self) -> dict[Name, TextColumn]:
         """What the columns of text files hold, from one pass over all rows."""
+        columns, _ = self._seen()
+        self._settle(columns)
+        return columns
+
+    def _seen(self) -> tuple[dict[Name, TextColumn], int]:
+        """What the columns of text files hold, before dates are settled, and the number of rows."""
         self._tables[:] = [table.kept() if isinstance(table, TextFile) else table for table in self._tables]
         columns: dict[Name, TextColumn] = {name: TextColumn() for name in self._tables[0].names}
-        self._progress = progress = Progress()
+        self._progress, n_rows = Progress(), 0
+        for table in self._tables:
+            if isinstance(table, TextFile):
+                for cells in table.pieces(self._progress):
+                    n_rows += len(cells)
+                    for name, column in columns.items():
+                        column.see(cells.column(str(name)), table.notation.of(name))
+                self._progress.next_file()
+        return columns, n_rows
+
+    def _settle(self, columns: dict[Name, TextColumn]) -> None:
+        """Decide on the order of day and month, once all rows were seen."""
         texts = [table for table in self._tables if isinstance(table, TextFile)]
-        for table in texts:
-            for cells in table.pieces(progress):
-                for name, column in columns.items():
-                    column.see(cells.column(str(name)), table.notation.of(name))
-            progress.next_file()
         if texts:
             first = next((table for table in texts if not table.notation.is_assumed), texts[0])
             self._orders = settle_dates(columns, first.notation, self._options, first.name)
             settled = [table.notation.settled(self._orders) for table in texts]
             warn_of_assumptions(read_kinds(columns), settled)
-        return columns
+
+    def alone(self, number: int) -> "FilesSource":
+        """One of the files, with the columns of all; also with their types, once `settle` knows them."""
+        one, table = FilesSource(self.files[number], self._options, self._plan), self._tables[number]
+        one._notation, one._is_part = table.notation if isinstance(table, TextFile) else None, True
+        cached = ("columns", "_types", "_inferred", "_orders")
+        one.__dict__.update({name: part for name, part in self.__dict__.items() if name in cached})
+        return one
+
+    def facts(self) -> FileFacts:
+        """What the file holds, for a source of one; reads all of it, unless it is Parquet."""
+        table = self._tables[0]
+        if isinstance(table, ParquetTable):
+            return FileFacts(table.n_rows, table.types, {})
+        if isinstance(table, FeatherTable):
+            return FileFacts(len(table.read()), table.types, {})
+        if self._plan is not None:
+            return FileFacts(sum(map(len, table.pieces(Progress()))), {}, {})
+        columns, n_rows = self._seen()
+        return FileFacts(n_rows, {}, columns)
+
+    def settle(self, facts: Sequence[FileFacts]) -> None:
+        """Take types and notation from the facts of each file, in place of a pass over all rows."""
+        columns: dict[Name, TextColumn] = {}
+        for found in facts:
+            for name, column in found.columns.items():
+                if name in columns:
+                    columns[name].join(column)
+                else:
+                    columns[name] = column
+        if columns:
+            self._settle(columns)
+            self.__dict__["_inferred"] = columns
+        files = [(found.types, name) for found, name in zip(facts, self.files, strict=True)]
+        self.__dict__["_types"] = _joint_types(files) if files[0][0] else {}
+        _ = self.columns  # in the order of the first file
 
     def _frames(self, columns: list[Name], keep: list[Name]) -> Rows:
         """Rows of all files."""
@@ -518,11 +590,11 @@ def _check_same_columns(first: TypedFile | TextFile, other: TypedFile | TextFile
         )
 
 
-def _joint_types(tables: Sequence[TypedFile]) -> dict[Name, Any]:
-    """Types of the columns of all files together."""
+def _joint_types(files: Sequence[tuple[Mapping[Name, Any], str]]) -> dict[Name, Any]:
+    """Types of the columns of all files together; each file has its types and its name."""
     joint: dict[Name, Any] = {}
-    for name in tables[0].names:
-        types = [(table.types[name], table.name) for table in tables]
+    for name in files[0][0]:
+        types = [(known[name], file) for known, file in files]
         known = [(dtype, file) for dtype, file in types if dtype is not None]  # None: all cells are missing
         if not known:
             continue

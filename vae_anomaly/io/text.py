@@ -50,6 +50,17 @@ class TextColumn:
         self.n_dates += replace(notation, day_first=None).dates(cells)[1]
         self.order.see(numbers.cells)
 
+    def join(self, later: "TextColumn") -> None:
+        """Take the pieces into account that another has seen, which follow those seen here."""
+        self.kinds |= later.kinds
+        self.has_missing |= later.has_missing
+        self.has_negative |= later.has_negative
+        self.is_inexact |= later.is_inexact
+        self.n_present += later.n_present
+        self.n_numbers += later.n_numbers
+        self.n_dates += later.n_dates
+        self.order.join(later.order)
+
     def settle(self, day_first: bool | None) -> None:
         """Decide on the order of day and month after the last piece."""
         counts = self.order.counts
