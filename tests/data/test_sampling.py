@@ -118,6 +118,14 @@ def test_columns_may_change_their_order_but_not_their_names():
         draw(Dataset([frame[:0]]), 0, split=False)
 
 
+def shipped(thing):
+    """As it arrives from another machine: its arrays are read-only."""
+    buffers = []
+    content = pickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
+    copies = [bytes(buffer.raw()) for buffer in buffers]
+    return pickle.loads(content, buffers=copies), len(content) + sum(map(len, copies))
+
+
 class Parts(SpreadTable):
     """Frames as parts of a table; what is sent to a part and back is pickled, as between machines."""
 
@@ -129,13 +137,12 @@ class Parts(SpreadTable):
     def each(self, work, place):
         first = 0
         for frame in self.frames:
-            sent = pickle.dumps((work, place(len(frame))))
-            there, known = pickle.loads(sent)
+            (there, known), _ = shipped((work, place(len(frame))))
             pieces = numbered(frame).set_axis(pd.RangeIndex(first, first := first + len(frame)))
             step = self.at_once
-            returned = there((pieces[k : k + step] for k in range(0, len(pieces), step)), known)
-            self.n_shipped += len(pickle.dumps(returned))
-            yield pickle.loads(pickle.dumps(returned))
+            returned, n_bytes = shipped(there((pieces[k : k + step] for k in range(0, len(pieces), step)), known))
+            self.n_shipped += n_bytes
+            yield returned
 
 
 def in_parts(frame, sizes, **kwargs):

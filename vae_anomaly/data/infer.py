@@ -139,17 +139,17 @@ class NumberSummary:
         self.counters = self._rising & (self.n_rows >= FEWEST_COUNTED)
 
     def join(self, later: "NumberSummary") -> None:
-        """Include the pieces that another summary has seen, which follow those seen here."""
+        """Include the pieces that another summary has seen, which follow those seen here; no array is changed."""
         if not later.n_rows:
             return
+        rising = self._rising & later._rising
         if self.n_rows:
             is_next = later._first_values == self._last_values + (later._first_row - self._last_row)
-            self._rising &= is_next & (np.abs(later._first_values) < EXACT)
+            rising &= is_next & (np.abs(later._first_values) < EXACT)
         else:
             self._first_values, self._first_row = later._first_values, later._first_row
-        self._rising &= later._rising
+        self._rising, self._fractions = rising, self._fractions | later._fractions
         self._last_values, self._last_row = later._last_values, later._last_row
-        self._fractions |= later._fractions
         self.lows, self.highs = np.fmin(self.lows, later.lows), np.fmax(self.highs, later.highs)
         self.n_rows += later.n_rows
         self.flags = (self.lows == 0) & (self.highs == 1) & ~self._fractions

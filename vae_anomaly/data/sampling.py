@@ -242,7 +242,8 @@ class _Pass:
         copies: bool,
         place: "Place | None" = None,
     ) -> None:
-        most, place = most_rows(beginning.shape[1]), place or Place()
+        place = place or Place(most_rows(beginning.shape[1]))
+        most = place.most
         self.first, self.rest = SmallestKeys(most, place.largest), SmallestKeys(most // 4, place.largest_rest)
         self.survey = Survey(beginning, kinds)
         self._seed, self._copies, self._row = seed, copies, place.row
@@ -324,6 +325,8 @@ class Place:
 
     Attributes
     ----------
+    most
+        Number of rows of a shard.
     row
         Number of rows before the part.
     largest, largest_rest
@@ -333,6 +336,7 @@ class Place:
         True if the table up to the end of the part is no longer than a shard.
     """
 
+    most: int
     row: int = 0
     largest: int = LARGEST_KEY
     largest_rest: int = LARGEST_KEY
@@ -357,7 +361,7 @@ class _Places:
             train = keys <= self._largest
             self._first.add(rows[train], keys[train])
             self._rest.add(rows[~train], ~keys[~train])
-        return Place(begin, self._first.bound(), self._rest.bound(), self.n_rows <= self._most)
+        return Place(self._most, begin, self._first.bound(), self._rest.bound(), self.n_rows <= self._most)
 
 
 def _draw_spread(table: SpreadTable, seed: int, *, split: bool, kinds: Kinds) -> TrainingSample:
