@@ -23,10 +23,15 @@ from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.io.pieces import rows_per_piece
 from vae_anomaly.lazy import require_extra
 
-require_extra("ray", "Work on several machines needs {}", "ray.data")
-import ray  # noqa: E402 (after the check)
-
 MANY_TIMES = -1  # a task whose worker or node has died is begun anew, however often
+
+
+def _ray() -> Any:
+    """The package, or a MissingExtraError with the command that installs it."""
+    require_extra("ray", "Work on several machines needs {}", "ray.data")
+    import ray.data
+
+    return ray
 
 
 def fit(detector: VAEDetector, dataset: Any) -> VAEDetector:
@@ -50,11 +55,12 @@ def fit(detector: VAEDetector, dataset: Any) -> VAEDetector:
         The detector, fitted: with the same ``random_state`` the same model as a fit of the same rows on one machine.
     """
     table: Dataset = SpreadFiles(dataset) if isinstance(dataset, Dataset) else SpreadBlocks(dataset)
-    if torch.cuda.is_available() or not ray.cluster_resources().get("GPU"):
+    if torch.cuda.is_available() or not _ray().cluster_resources().get("GPU"):
         return detector.fit(table)
-    there = detector.__sklearn_clone__() if hasattr(detector, "__sklearn_clone__") else detector
+    own = {"callbacks": detector.callbacks, "verbose": detector.verbose}  # of this process
+    there = VAEDetector(**{**detector.get_params(deep=False), "callbacks": None, "verbose": 0})
     [fitted] = in_order(_fit_there, [(there, table)], num_gpus=1)
-    detector.__setstate__(fitted.__getstate__())
+    detector.__setstate__(fitted.set_params(**own).__getstate__())
     return detector
 
 
@@ -92,10 +98,10 @@ def score(
     least, most = (workers, workers) if isinstance(workers, int) else workers or (1, None)
     return dataset.map_batches(
         _ScoringActor,
-        fn_constructor_args=([ray.put(as_bytes(detector))], false_alarm_rate),
+        fn_constructor_args=([_ray().put(as_bytes(detector))], false_alarm_rate),
         batch_format="pyarrow",
         batch_size=rows_per_piece(len(names), 1),
-        compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
+        compute=_ray().data.ActorPoolStrategy(min_size=least, max_size=most),
         num_cpus=1,
         num_gpus=gpus,
     )
@@ -105,20 +111,20 @@ class _ScoringActor(BatchScorer):
     """Gets the model from the object store, which has it once on each machine."""
 
     def __init__(self, model: list[Any], false_alarm_rate: float | None) -> None:
-        super().__init__(ray.get(model[0]), false_alarm_rate)
+        super().__init__(_ray().get(model[0]), false_alarm_rate)
 
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """Within it, tasks run in the cluster at an address, or in one of this machine's processors if there is none."""
-    if ray.is_initialized():
+    if _ray().is_initialized():
         yield
         return
-    ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    _ray().init(address=address or "local", log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     try:
         yield
     finally:
-        ray.shutdown()
+        _ray().shutdown()
 
 
 def in_order(work: Callable[..., Iterable[Any]], items: Iterable[tuple[Any, ...]], **resources: float) -> Iterator[Any]:
@@ -127,8 +133,8 @@ def in_order(work: Callable[..., Iterable[Any]], items: Iterable[tuple[Any, ...]
     A few items for each processor are in work at a time. What an item has yielded waits in the object store until its
     turn has come. Work whose worker or node has died is done again. Errors of this package are raised as they are.
     """
-    at_once = max(8, int(2 * ray.cluster_resources().get("CPU", 1)))
-    task = ray.remote(num_returns="streaming", max_retries=MANY_TIMES, **resources)(_yielding)
+    at_once = max(8, int(2 * _ray().cluster_resources().get("CPU", 1)))
+    task = _ray().remote(num_returns="streaming", max_retries=MANY_TIMES, **resources)(_yielding)
     waiting: deque[Any] = deque()
     upcoming = iter(items)
     try:
@@ -142,7 +148,7 @@ def in_order(work: Callable[..., Iterable[Any]], items: Iterable[tuple[Any, ...]
             waiting.popleft()
     finally:
         for begun in waiting:
-            ray.cancel(begun)
+            _ray().cancel(begun)
 
 
 def _yielding(work: Callable[..., Iterable[Any]], *arguments: Any) -> Iterator[Any]:
@@ -151,15 +157,15 @@ def _yielding(work: Callable[..., Iterable[Any]], *arguments: Any) -> Iterator[A
 
 def _result(reference: Any) -> Any:
     try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
+        return _ray().get(reference)
+    except _ray().exceptions.RayTaskError as error:
         if isinstance(error.cause, VaeAnomalyError):
             raise error.cause from None
         raise
 
 
 def _fit_there(detector: VAEDetector, table: Any) -> Iterator[VAEDetector]:
-    yield detector.set_params(callbacks=None, verbose=0).fit(table)
+    yield detector.fit(table)
 
 
 class SpreadFiles(Dataset, SpreadTable):
@@ -200,7 +206,7 @@ class SpreadBlocks(Dataset, SpreadTable):
     """A data set of Ray; its blocks are parts of the table, in their order."""
 
     def __init__(self, blocks: Any) -> None:
-        super().__init__(lambda: (_rows_of(ray.get(block), *rows) for block, *rows in self._references()))
+        super().__init__(lambda: (_rows_of(_ray().get(block), *rows) for block, *rows in self._references()))
         self._blocks = blocks
 
     @cached_property
@@ -237,8 +243,6 @@ def _rows_of(block: Any, begin: int, end: int) -> pd.DataFrame:
     return as_frame(block).iloc[begin:end]
 
 
-def _on_block(
-    block: Any, begin: int, end: int, work: Callable[..., Any], first: int, place: Any
-) -> Iterator[Any]:
+def _on_block(block: Any, begin: int, end: int, work: Callable[..., Any], first: int, place: Any) -> Iterator[Any]:
     frame = _rows_of(block, begin, end)
     yield work(iter([frame.set_axis(pd.RangeIndex(first, first + len(frame)))]), place)

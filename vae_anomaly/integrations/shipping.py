@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vae_anomaly.data.schema import Schema
 from vae_anomaly.detector import VAEDetector, load
 from vae_anomaly.errors import DataError, RowError
 from vae_anomaly.formatting import listed_names
@@ -39,7 +40,9 @@ def from_bytes(model: bytes, device: str = "auto") -> VAEDetector:
 def refuse_own_names(names: list[str]) -> None:
     """Raise a DataError if a table has a column of the name of one that is added."""
     if taken := [name for name in SCORES if name in names]:
-        raise DataError(f"The table already has {listed_names(taken)}, which scoring adds. Rename or drop these columns.")
+        raise DataError(
+            f"The table already has {listed_names(taken)}, which scoring adds. Rename or drop these columns."
+        )
 
 
 class BatchScorer:
@@ -63,8 +66,9 @@ class BatchScorer:
         if not batch.num_rows:
             return pa.table({**dict(zip(batch.column_names, batch.columns, strict=True)), **_nothing()})
         frame = batch.select(self._used(batch.column_names)).to_pandas()
-        if hasattr(self._detector, "feature_names_in_"):
-            frame = as_known(frame, self._detector.schema_.reading)
+        schema = self._detector.schema_
+        if isinstance(schema, Schema):
+            frame = as_known(frame, schema.reading)
         try:
             found = self._detector.detect(frame, false_alarm_rate=self._rate)
         except RowError as error:  # the row's number in the whole table is not known here
