@@ -158,6 +158,20 @@ def test_there_are_never_more_latents_than_the_encoder_sees_features(settings_of
             assert architecture.n_components <= max(1, n_features // 2)  # an autoencoder has to compress
 
 
+@pytest.mark.parametrize("asked", [{}, {"novelty": True}, {"purpose": "representation"}], ids=str)
+def test_a_few_rows_of_very_many_columns_have_a_small_model(settings_of, asked):
+    """A row of 100,000 columns took three minutes."""
+    found = architecture_of(settings_of(**asked), 3, 2000)
+    assert (found.n_components, found.hidden_layer_sizes) == (3, (6, 6))
+    assert architecture_of(settings_of(**asked), 1, 2000).n_estimators == 1
+    for n_rows, n_features in ((10, 2000), (3, 1000)):
+        usual = architecture_of(settings_of(**asked), n_rows, n_features)
+        assert usual.n_components >= 16
+        assert usual.hidden_layer_sizes == (64, 64)
+    wanted = architecture_of(settings_of(**asked, n_components=20, hidden_layer_sizes=[50], n_estimators=4), 1, 2000)
+    assert (wanted.n_components, wanted.hidden_layer_sizes, wanted.n_estimators) == (20, (50,), 4)
+
+
 def test_the_encoder_sees_a_feature_for_each_level_and_each_cell_that_can_be_missing(settings_of):
     cells = [NumberCell(0), CodeCell(1, 3, (0.0,) * 3)]
     x = np.zeros((300, 2))

@@ -29,6 +29,7 @@ from vae_anomaly.training.trainer import FenceTrimming, FixedTrimming, Plan, Tri
 
 LEAST_SIDE = 16  # pixels; smaller images have little that repeats, so convolutions gain nothing
 MIN_EXEMPLAR_ROWS = 10  # a prior on rows needs rows
+WIDE = 1000  # features; up to here a model of any size is quick
 MIN_HELD_OUT = 10  # rows; fewer cannot tell when to stop
 REFERENCE_ROWS = 4096  # training rows, at most, that set threshold and p-values and stay in the model
 BASELINE_ROWS = 1024  # of these, rows whose contributions are the baseline of each column
@@ -263,14 +264,17 @@ def choose_architecture(
     seen = tuple(cell for cell in missing if cells[cell].n_features)
     indicators = () if recipe.convolutional else seen  # convolutions see pixels alone
     n_features = len(indicators) + sum(cell.n_features for cell in cells)
+    # so few rows support no larger model, which at 100,000 columns would take minutes
+    is_flat = len(x) < MIN_EXEMPLAR_ROWS and n_features > WIDE and not recipe.convolutional
     n_components = settings.n_components
     if n_components == "auto" and settings.variational:
-        n_components = max(1, min(recipe.n_components, n_features))
+        n_components = max(1, min(recipe.n_components, n_features, len(x) if is_flat else n_features))
     elif n_components == "auto":  # an autoencoder has to compress
         n_components = max(1, min(recipe.autoencoder_components, n_features // 2))
     n_estimators = settings.n_estimators
     if n_estimators == "auto":
         n_estimators = recipe.n_estimators if image_shape is None else recipe.image_estimators
+        n_estimators = 1 if is_flat and len(x) == 1 else n_estimators
     prior = settings.prior
     if prior == "auto":  # latents of comparable columns separate classes better under exemplars (representation.md)
         prior = "exemplar" if one_measure else recipe.mixed_prior
@@ -281,9 +285,11 @@ def choose_architecture(
     elif likelihood == "auto":
         likelihood = recipe.number_likelihood if settings.variational else "gaussian"
     sizes = settings.hidden_layer_sizes
+    if sizes == "auto":
+        sizes = [min(size, 2 * len(x)) if is_flat else size for size in recipe.hidden_layer_sizes]
     architecture = Architecture(
         n_components=int(n_components),
-        hidden_layer_sizes=tuple(int(size) for size in (recipe.hidden_layer_sizes if sizes == "auto" else sizes)),
+        hidden_layer_sizes=tuple(int(size) for size in sizes),
         n_estimators=int(n_estimators),
         prior=prior,
         variational=settings.variational,

@@ -268,7 +268,8 @@ def read_input(
         raise DataError(f"{lacking}. With --stream, `score` and `fit` read it piece by piece.")
     table = read_whole(file, FileOptions.of(**reading.options))
     source = TableInput(table, exclude, keep)
-    drop_columns(header(table.names), exclude, "--exclude")
+    if exclude:
+        drop_columns(header(table.names), exclude, "--exclude")
     if keep:
         _ = source.kept
     return source

@@ -187,8 +187,8 @@ class Notation:
         if self.decimal != "." or self.affix == "%":
             return None
         try:
-            pc.cast(cells.slice(0, TRIED), pa.float64())  # arrow composes an error for every cell that is no number
-            return pc.cast(cells, pa.float64())
+            tried = pc.cast(cells.slice(0, TRIED), pa.float64())  # arrow composes an error for every cell that is none
+            return tried if len(cells) <= TRIED else pc.cast(cells, pa.float64())
         except pa.ArrowInvalid:
             return None
 
