@@ -275,8 +275,14 @@ class Schema:
         parts = [f"Fitted to {counted(self.n_rows, 'rows')}", counted(len(self.names), "columns") + " in use"]
         return ", ".join([*parts, f"{len(self.left_out):,} left out"] if self.left_out else parts)
 
+    @property
+    def _shown(self) -> pd.DataFrame:
+        """The first columns; without notes if there are none."""
+        shown = self.overview.head(MOST_SHOWN)
+        return shown if (shown["note"] != "").any() else shown.drop(columns="note")
+
     def __repr__(self) -> str:
-        shown = self.overview.head(MOST_SHOWN).map(shorten, most=60)
+        shown = self._shown.map(shorten, most=60)
         lines = [[str(name) for name in shown], *shown.to_numpy().tolist()]
         widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
         table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
@@ -285,7 +291,7 @@ class Schema:
 
     def _repr_html_(self) -> str:
         """The same as a table in HTML; names are escaped."""
-        shown = self.overview.head(MOST_SHOWN).map(shorten, most=200)
+        shown = self._shown.map(shorten, most=200)
         more = len(self.overview) - len(shown)
         table = shown.to_html(index=False, border=0, justify="left")
         return f"<p>{self._caption}.</p>{table}{f'<p>... and {more:,} more</p>' if more else ''}"

@@ -82,7 +82,8 @@ def plot_anomalies(detector: "VAEDetector", X: Any, *, x: Any = None, y: Any = N
     flagged = scores > -float(detector.offset_)
     if x is None or y is None:
         explained = np.argsort(-scores, kind="stable")[: max(1, min(int(flagged.sum()), MOST_EXPLAINED))]
-        shown = ShownRows.of(detector.model_, table.iloc[explained])
+        rows = table.iloc[explained] if detector.model_.is_frame else np.asarray(X)[explained]
+        shown = ShownRows.of(detector.model_, rows)
         order = [name for name in leading_columns(detector, shown) if name not in (x, y)]
         x = order.pop(0) if x is None else x
         y = next(name for name in order if name != x) if y is None else y

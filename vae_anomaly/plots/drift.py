@@ -56,7 +56,7 @@ def plot_drift(
     >>> from vae_anomaly.plots import plot_drift
     >>> X = np.random.default_rng(0).normal(size=(400, 2))
     >>> detector = VAEDetector(calibration="split", random_state=0).fit(X[:200])
-    >>> plot_drift(detector, X[200:] + [0, 1], random_state=0).get_suptitle()
+    >>> plot_drift(detector, X[200:] + [0, 1], ordered=False, random_state=0).get_suptitle()
     '1 of 2 columns has drifted, and so has the score'
     """
     require_matplotlib()

@@ -54,7 +54,7 @@ def plot_reasons(detector: "VAEDetector", row: Any, *, max_columns: int = 10) ->
     >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.9], [0, 0.1]]
     >>> detector = VAEDetector(random_state=0).fit(X)
     >>> [text.get_text() for text in plot_reasons(detector, [1.0, -0.9]).axes[0].get_yticklabels()][:2]
-    ['x1', 'x0']
+    ['x0', 'x1']
     """
     require_matplotlib()
     check_is_fitted(detector)

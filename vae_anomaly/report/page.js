@@ -66,7 +66,7 @@ function refresh() {
   const wanted = filter.value.trim().toLowerCase();
   for (const body of bodies) body.hidden = !(wanted ? texts.get(body).includes(wanted) : isChosen(body.dataset));
   const count = bodies.filter((body) => !body.hidden).length;
-  shown.textContent = `${count} of ${bodies.length} rows ${wanted ? "contain this text" : "are shown"}`;
+  shown.textContent = `${count} of ${bodies.length} ${shown.dataset.nouns} ${wanted ? "contain this text" : "are shown"}`;
 }
 
 filter.addEventListener("input", refresh);
@@ -102,7 +102,7 @@ function showVerdicts() {
     const found = new Set(judge.dataset.rows.split(",").map((row) => verdicts.get(Number(row)) ?? ""));
     judge.value = found.size === 1 ? [...found][0] : "";
   }
-  judged.textContent = verdicts.size ? `${verdicts.size} rows have a verdict` : "";
+  judged.textContent = verdicts.size ? `${verdicts.size} ${shown.dataset.nouns} judged` : "";
 }
 
 for (const [row, verdict] of kept()) verdicts.set(row, verdict);

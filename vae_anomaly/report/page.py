@@ -101,7 +101,7 @@ def write_report(
     >>> detector = VAEDetector(max_iter=40, random_state=0).fit(X)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_report(detector, X, Path(folder, "report.html"), title="Noise", compare=False)
-    ...     "<h1>Noise</h1>" in Path(folder, "report.html").read_text()
+    ...     "<title>Noise</title>" in Path(folder, "report.html").read_text()
     True
     """
     require_jinja()

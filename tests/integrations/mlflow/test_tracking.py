@@ -187,7 +187,7 @@ def test_the_report_is_logged_on_request(store, table):
     tracked(table, callback)
     [page] = [each.path for each in store.list_artifacts(callback.run_id) if each.path.endswith(".html")]
     address = f"runs:/{callback.run_id}/{page}"
-    assert "<h1>Anomalous rows of the training table</h1>" in mlflow.artifacts.load_text(address)
+    assert "<title>Anomalous rows of the training table</title>" in mlflow.artifacts.load_text(address)
 
 
 def test_a_run_has_the_given_name_and_experiment(store, run_of, table):
