@@ -1,5 +1,6 @@
 import datetime
 import json
+import re
 import warnings
 from datetime import time
 from decimal import Decimal
@@ -464,6 +465,27 @@ MOSTLY = {
 def test_at_most_a_tenth_of_a_column_is_unreadable(values, kind):
     schema = Schema.learn(frame_of(c=values, d=range(60, 0, -1)))
     assert kinds(schema, "c")[:1] == [kind]  # of identifiers, the shape
+
+
+PEOPLE = {
+    "amounts": [f"{row}.{row}34,56 €" for row in range(1, 9)],
+    "dates": [f"{row}.12.2024" for row in range(1, 9)],
+    "times": [f"{row}:10 p.m." for row in range(1, 9)],
+}
+
+
+@pytest.mark.parametrize("cells", PEOPLE.values(), ids=PEOPLE)
+def test_text_that_may_be_numbers_or_dates_is_named(cells):
+    found = re.escape(cells[0])
+    with pytest.warns(DataWarning, match=rf"'x' is text that may be numbers or dates \({found}\): convert it"):
+        Schema.learn(pd.DataFrame({"x": cells * 5, "n": np.arange(40) ** 2}))
+
+
+@pytest.mark.parametrize("form", ["A{}-12", "10-11-{}", "123-45-67{}", "ABC 12{}", "{}.5"], ids=str)
+def test_codes_and_numbers_are_not_named_so(form):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Schema.learn(pd.DataFrame({"x": [form.format(10 + row % 8) for row in range(40)], "n": np.arange(40) ** 2}))
 
 
 def test_one_frequent_text_is_proposed_as_a_marker_of_missing_cells():

@@ -448,3 +448,68 @@ def test_a_number_that_is_no_text_keeps_its_point_in_a_column_of_commas(tmp_path
     rows = [{"a": "1,5", "b": "2.25"}, {"a": 1.234, "b": "2.5"}, {"a": "2,5", "b": 1.5}]
     pd.DataFrame(rows).to_json(tmp_path / "a.json", orient="records")
     assert read_table(tmp_path / "a.json").to_numpy().tolist() == [[1.5, 2.25], [1.234, 2.5], [2.5, 1.5]]
+
+
+PEOPLE = pd.DataFrame(
+    {
+        "id": range(8),
+        "net": ["1.234,56 €", "12,50 €", None, "950.000,00 €"] * 2,
+        "day": ["31.12.2024", "1.2.2024", None, "5. März 2023"] * 2,
+        "at": ["7:10 a.m.", "12:05 PM", "11:59 pm", None] * 2,
+        "code": ["007", "12", "A3", "NA"] * 2,
+        "kind": ["1.5", "2,5", "x", "y"] * 2,
+    }
+)
+WRITERS = {
+    "Parquet": ("a.parquet", pd.DataFrame.to_parquet),
+    "Parquet of polars": (
+        "a.parquet",
+        lambda frame, path: pytest.importorskip("polars").DataFrame(frame).write_parquet(path),
+    ),
+    "Feather": ("a.feather", pd.DataFrame.to_feather),
+}
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("name, write", WRITERS.values(), ids=WRITERS)
+def test_text_of_files_with_types_is_read_as_people_write_it(tmp_path, monkeypatch, name, write, streams):
+    """And kept columns stay as they stand in the file, and columns that are neither numbers nor dates as they are."""
+    monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 2)
+    write(PEOPLE, tmp_path / name)
+
+    def read(**options: bool) -> pd.DataFrame:
+        return (
+            pd.concat(list(Dataset(tmp_path / name, **options))) if streams else read_table(tmp_path / name, **options)
+        )
+
+    found = read()
+    plain = {"net": ["1234.56", "12.50", None, "950000.00"], "day": ["2024-12-31", "2024-02-01", None, "2023-03-05"]}
+    plain["at"] = ["07:10", "12:05", "23:59", None]
+    expected = PEOPLE.assign(**{column: cells * 2 for column, cells in plain.items()})
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), expected, check_dtype=False)
+    assert read_whole(tmp_path / name).texts(["net"])["net"].dropna().tolist() == PEOPLE["net"].dropna().tolist()
+    with pytest.raises(DataError, match=r"'net' .* whose decimal sign is ',', so --decimal '.' does not apply"):
+        read(decimal=".")
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "in pieces"])
+def test_a_model_knows_text_of_files_with_types(tmp_path, streams):
+    days = pd.date_range("2024-01-01", periods=40)
+    schema = Schema.learn(pd.DataFrame({"net": np.arange(40) ** 2 / 7, "day": days, "code": ["007", "12"] * 20}))
+    cells = {"net": ["1.234", "1,5"], "day": ["03/04/2024"] * 2, "code": ["007", "12"]}
+    pd.DataFrame(cells).to_parquet(tmp_path / "a.parquet")
+
+    def read() -> pd.DataFrame:
+        path = tmp_path / "a.parquet"
+        return pd.concat(list(Dataset(path).as_fitted(schema))) if streams else read_whole(path).as_fitted(schema)
+
+    with pytest.warns(DataWarning, match=r"Dates of 'day' \(03/04/2024\) are read with the day first"):
+        found = read()
+    expected = pd.DataFrame({"net": [1234, 1.5], "day": pd.to_datetime(["2024-04-03"] * 2), "code": ["007", "12"]})
+    np.testing.assert_array_equal(schema.encode(found[expected.columns]), schema.encode(expected))
+
+
+def test_typed_files_of_one_table_have_one_meaning(tmp_path):
+    for name, cells in {"a": ["1.234", "2.345"], "b": ["1,5", "2,5"]}.items():
+        pd.DataFrame({"x": cells}).to_parquet(tmp_path / f"{name}.parquet")
+    assert pd.concat(list(Dataset(tmp_path)))["x"].tolist() == ["1234", "2345", "1.5", "2.5"]

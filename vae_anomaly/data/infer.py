@@ -10,6 +10,7 @@ unreadable cells.
 A user may ask for other kinds: ``kinds`` has the kind of each such column by its name, one of `KINDS` or `IGNORE`.
 """
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -60,6 +61,13 @@ MARKERS = frozenset(  # what people write in a cell that has no value, in lower 
 )
 
 SIGNS = frozenset(("?", "??", "-", "--", "---", "n.a.", "n.a", "#value!"))  # those that are no words
+AS_PEOPLE_WRITE = re.compile(  # numbers, dates and times of day, also those that Python does not know
+    r"[+-]?((USD|EUR|GBP|CHF|[$€£¥])\s?)?\d{1,3}([.,'\u00a0\u202f ]?\d{3})*([.,]\d+)?(\s?(%|USD|EUR|GBP|CHF|[$€£¥]))?"
+    r"|(\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}-\d{1,2}-\d{4}|\d{4}[./]\d{1,2}[./]\d{1,2})([ T].*)?"
+    r"|\d{1,2}:\d{2}(:\d{2})?( ?[aApP]\.?[mM]\.?)?"
+)
+TRIED = 100  # distinct texts
+
 Name = str | int
 Kinds = Mapping[Name, str]
 NO_KINDS: Kinds = MappingProxyType({})
@@ -442,9 +450,9 @@ def _unreadable_as(asked: str, values: Values) -> tuple[str, np.ndarray]:
 
 
 def _markers(values: Values) -> list[str]:
-    """A sentence that proposes a text of a column as a marker of missing cells.
+    """Sentences that propose a text of a column as a marker of missing cells, and to convert text to numbers or dates.
 
-    It is the most frequent text among numbers or dates, or a sign without meaning, such as "?", among texts.
+    A marker is the most frequent text among numbers or dates, or a sign without meaning, such as "?", among texts.
     """
     n_values, fewest = int(values.series.notna().sum()), 3
     if values.is_category:
@@ -463,7 +471,14 @@ def _markers(values: Values) -> list[str]:
     counts = {text: int(np.sum(indices == k)) for text, k in signs.items()}
     text, count = max(counts.items(), key=lambda pair: pair[1], default=("", 0))
     is_level = text == "-" and "+" in distinct  # its opposite
-    return [_proposal(values, text, count, "")] if count >= fewest and not is_level else []
+    proposals = [_proposal(values, text, count, "")] if count >= fewest and not is_level else []
+    tried = [text for text in distinct[:TRIED] if isinstance(text, str)]
+    misread = [text for text in tried if AS_PEOPLE_WRITE.fullmatch(text.strip())]
+    are_others = all(not are_few(len(part.misfits), n_values) for part in (values.numbers, values.instants))
+    if values.is_text and are_others and len(tried) >= fewest and are_few(len(tried) - len(misread), len(tried)):
+        found = f"{values.name!r} is text that may be numbers or dates ({shorten(misread[0])})"
+        proposals.append(f"{found}: convert it, as read_table does in files.")
+    return proposals
 
 
 def _proposal(values: Values, text: str, count: int, others: str) -> str:

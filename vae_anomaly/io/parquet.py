@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from vae_anomaly.errors import DataError
 from vae_anomaly.io.pieces import Progress, rows_per_piece
 from vae_anomaly.io.source import ByteSource, FileOptions, StoredFile, seekable
+from vae_anomaly.io.text import WrittenText
 
 MAGIC = b"PAR1"
+SNIFFED = 1_000  # rows that show how text is written
 
 
 class ParquetTable:
@@ -23,6 +25,7 @@ class ParquetTable:
 
     def __init__(self, source: ByteSource, options: FileOptions) -> None:
         self.missing = options.missing  # of columns of text
+        self.options = options
         self.name = source.name
         self.size = source.size
         self._source = seekable(source)
@@ -31,6 +34,18 @@ class ParquetTable:
     def names(self) -> list[str | int]:
         """Column names."""
         return list(self._empty.columns)
+
+    @cached_property
+    def written(self) -> WrittenText:
+        """How numbers and dates in columns of text are written, as the first rows show."""
+        with self._opened(1) as file:
+            is_text = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
+            texts = [field.name for field in file.schema_arrow if any(holds(field.type) for holds in is_text)]
+            with self._explained():
+                batch = next(file.iter_batches(SNIFFED, columns=texts, use_threads=False), None) if texts else None
+            first = file.schema_arrow.empty_table() if batch is None else pa.Table.from_batches([batch])
+            frame = self._to_pandas(first.select(texts).replace_schema_metadata(file.schema_arrow.metadata))
+        return WrittenText.of(self.name, frame, self.options)
 
     @property
     def n_rows(self) -> int:

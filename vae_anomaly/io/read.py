@@ -4,7 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from os import PathLike
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 
 from vae_anomaly.data.schema import Schema
 from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import listed, listed_names
+from vae_anomaly.formatting import listed_names
 from vae_anomaly.io.csv import DelimitedText, ends_in_delimiter
 from vae_anomaly.io.database import DatabaseTable, duckdb_table, is_url, sqlite_table, url_table
 from vae_anomaly.io.notation import Name, Notation, agreed
@@ -34,6 +34,7 @@ from vae_anomaly.io.source import (
 )
 from vae_anomaly.io.text import (
     TextColumn,
+    WrittenText,
     known_frame,
     read_kinds,
     settle_dates,
@@ -222,27 +223,35 @@ class WholeText:
 
 @dataclass(frozen=True, eq=False)
 class WholeFrame:
-    """A file whose columns have types."""
+    """A file whose columns have types, as it is ``stored``."""
 
-    frame: pd.DataFrame
+    stored: pd.DataFrame
+    written: WrittenText
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The table, with numbers and dates in text as Python writes them."""
+        warn_of_assumptions(self.written.reading, [self.written.notation])
+        return self.written.plain(self.stored, self.written.reading)
 
     def as_fitted(self, schema: Schema) -> pd.DataFrame:
-        """The table with whole numbers as text where the fit knows text."""
-        return as_known(self.frame, schema.reading)
+        """The table with whole numbers as text where the fit knows text, and text as the fit knows it."""
+        warn_of_assumptions(schema.reading, [self.written.notation])
+        return as_known(self.written.plain(self.stored, schema.reading), schema.reading)
 
     @property
     def names(self) -> list[Name]:
         """Column names."""
-        return [*self.frame.columns]
+        return [*self.stored.columns]
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return len(self.frame)
+        return len(self.stored)
 
     def texts(self, names: Sequence[Name] | None = None) -> pd.DataFrame:
         """Columns, by default all."""
-        return self.frame if names is None else self.frame[[*names]]
+        return self.stored if names is None else self.stored[[*names]]
 
 
 def as_known(frame: pd.DataFrame, reading: Mapping[Name, str]) -> pd.DataFrame:
@@ -259,7 +268,7 @@ def read_whole(source: str | PathLike[str], options: FileOptions = FileOptions()
     """Read a table, to be had in types that fit its cells, in those of a fit, or as it stands in the file."""
     stored = _stored_table(source, options, keeps=True)
     read = stored.read()
-    whole: WholeTable = WholeText(read, stored) if isinstance(stored, TextFile) else WholeFrame(read)
+    whole: WholeTable = WholeText(read, stored) if isinstance(stored, TextFile) else WholeFrame(read, stored.written)
     if not len(read):
         raise _no_rows(stored.name, stored.names)
     return whole
@@ -407,8 +416,7 @@ class FilesSource:
         plan = _Plan([name for name in given if name in chosen], schema.reading, [*keep])
         fitted = FilesSource(self._source, self._options, plan)
         fitted._orders = self._orders
-        texts = [table for table in self._tables if isinstance(table, TextFile)]
-        warn_of_assumptions(schema.reading, [table.notation.settled(self._orders) for table in texts])
+        warn_of_assumptions(schema.reading, [_notation_of(table).settled(self._orders) for table in self._tables])
         cached = ("_tables", "_inferred")  # standard input cannot be read a second time
         fitted.__dict__.update({name: part for name, part in self.__dict__.items() if name in cached})
         return fitted
@@ -420,12 +428,14 @@ class FilesSource:
         tables = [_stored_table(name, self._options) for name in names]
         for table in tables[1:]:
             _check_same_columns(tables[0], table)
-        texts = [table for table in tables if isinstance(table, TextFile)]
-        if len(texts) > 1:
-            for table, notation in zip(texts, agreed([table.notation for table in texts], texts[0].names), strict=True):
+        notations = [] if self._notation is None else [self._notation]
+        if len(tables) > 1:
+            notations = agreed([_notation_of(table) for table in tables], tables[0].names)
+        for table, notation in zip(tables, notations, strict=False):
+            if isinstance(table, TypedFile):
+                table.written = replace(table.written, notation=notation)
+            else:
                 table.notation = notation
-        elif texts and self._notation is not None:
-            texts[0].notation = self._notation
         return tables
 
     @property
@@ -438,6 +448,14 @@ class FilesSource:
         """Types of the columns of all files together, if these have types."""
         files = [(table.types, table.name) for table in self._tables if isinstance(table, TypedFile)]
         return _joint_types(files)
+
+    @cached_property
+    def _written(self) -> dict[Name, str]:
+        """What columns of text hold, "numbers" or "dates", in files whose columns have types."""
+        written = [table.written for table in self._tables if isinstance(table, TypedFile)]
+        reading = {name: holds for one in written for name, holds in one.reading.items()}
+        warn_of_assumptions(reading, [one.notation for one in written])
+        return reading
 
     @cached_property
     def _inferred(self) -> dict[Name, TextColumn]:
@@ -472,8 +490,8 @@ class FilesSource:
     def alone(self, number: int) -> "FilesSource":
         """One of the files, with the columns of all; also with their types, once `settle` knows them."""
         one, table = FilesSource(self.files[number], self._options, self._plan), self._tables[number]
-        one._notation, one._is_part = table.notation if isinstance(table, TextFile) else None, True
-        cached = ("columns", "_types", "_inferred", "_orders")
+        one._notation, one._is_part = _notation_of(table), True
+        cached = ("columns", "_types", "_inferred", "_orders", "_written")
         one.__dict__.update({name: part for name, part in self.__dict__.items() if name in cached})
         return one
 
@@ -503,7 +521,7 @@ class FilesSource:
             self.__dict__["_inferred"] = columns
         files = [(found.types, name) for found, name in zip(facts, self.files, strict=True)]
         self.__dict__["_types"] = _joint_types(files) if files[0][0] else {}
-        _ = self.columns  # in the order of the first file
+        _ = self.columns, self._written  # in the order of the first file
 
     def _frames(self, columns: list[Name], keep: list[Name]) -> Rows:
         """Rows of all files."""
@@ -513,9 +531,9 @@ class FilesSource:
         self._progress = progress = Progress()
         for table, file in zip(self._tables, names, strict=True):
             if isinstance(table, TypedFile):
-                reading = {} if self._plan is None else self._plan.reading
+                known, reading = ({}, self._written) if self._plan is None else (self._plan.reading,) * 2
                 for frame in table.pieces(self._types, progress, only={*columns, *keep}):
-                    yield as_known(frame[columns], reading), frame[keep], file
+                    yield as_known(table.written.plain(frame[columns], reading), known), frame[keep], file
             else:
                 for cells in table.pieces(progress):
                     yield self._typed(cells, columns, table.notation.settled(self._orders)), texts_of(cells, keep), file
@@ -526,6 +544,10 @@ class FilesSource:
         if self._plan is None:
             return typed_frame(cells, columns, self._inferred, notation)
         return known_frame(cells, columns, self._plan.reading, notation)
+
+
+def _notation_of(table: TypedFile | TextFile) -> Notation:
+    return table.written.notation if isinstance(table, TypedFile) else table.notation
 
 
 def _no_rows(name: str, columns: Iterable[object]) -> DataError:
@@ -553,8 +575,6 @@ def _stored_table(name: str | PathLike[str], options: FileOptions, *, keeps: boo
     if options.table is not None:
         raise DataError(f"{source.name} has one table, so --table {options.table!r} (table=) does not apply.")
     if head.startswith((MAGIC, *FEATHER)):
-        if options.of_text:
-            raise DataError(f"The columns of {source.name} have types, so {listed(options.of_text)} do not apply.")
         return (ParquetTable if head.startswith(MAGIC) else FeatherTable)(source, options)
     if start.startswith(b"{") or re.match(rb"\[\s*(\{|\])", start):
         return JsonRecords(source, options)

@@ -22,6 +22,7 @@ from vae_anomaly.formatting import counted, listed_names, shorten
 from vae_anomaly.io.notation import Notation, find_notation, is_row_of_units
 from vae_anomaly.io.pieces import Progress, rows_per_piece
 from vae_anomaly.io.source import ByteSource, FileOptions, decompressed, kept_on_disk
+from vae_anomaly.io.text import WrittenText
 
 SNIFFED = 1_000  # records that name the columns
 AT_ONCE = 2**12  # records
@@ -202,7 +203,7 @@ class FeatherTable:
         self.name = source.name
         self.size = source.size
         self._source = source
-        self._missing = options.missing
+        self._options = options
 
     @cached_property
     def _frame(self) -> pd.DataFrame:
@@ -214,7 +215,7 @@ class FeatherTable:
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{self.name} is damaged: it cannot be read as Feather. Fetch it again.") from error
         texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
-        return frame.assign(**{name: frame[name].mask(frame[name].isin(self._missing)) for name in texts})
+        return frame.assign(**{name: frame[name].mask(frame[name].isin(self._options.missing)) for name in texts})
 
     @property
     def names(self) -> list[str | int]:
@@ -225,6 +226,11 @@ class FeatherTable:
     def types(self) -> dict[str | int, Any]:
         """Types of the columns."""
         return dict(zip(self.names, self._frame.dtypes, strict=True))
+
+    @cached_property
+    def written(self) -> WrittenText:
+        """How numbers and dates in columns of text are written, as the first rows show."""
+        return WrittenText.of(self.name, self._frame[:SNIFFED], self._options)
 
     def read(self) -> pd.DataFrame:
         """All rows."""

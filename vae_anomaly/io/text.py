@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vae_anomaly.errors import DataWarning
+from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.formatting import listed
-from vae_anomaly.io.notation import FEW, DayOrder, Name, Notation, Numbers, refuse_order
+from vae_anomaly.io.notation import FEW, DayOrder, Name, Notation, Numbers, find_notation, refuse_order
 from vae_anomaly.io.source import FileOptions
 
 EXACT = 2**53  # beyond it, not every whole number is a float64
@@ -139,9 +140,7 @@ def read_as(name: Name, reading: str, cells: Any, notation: Notation) -> pd.Seri
             numbers = notation.numbers(cells)
             return _texts(numbers.cells) if numbers.values is None else _numpy(numbers.values)
         case "dates":
-            if notation.is_assumed:
-                notation.refuse_other_order(name, cells)
-            return _texts(notation.dates(cells)[0])
+            return _texts(_plain(name, reading, cells, notation))
         case _:
             return _texts(notation.present(cells))
 
@@ -202,6 +201,71 @@ def warn_of_assumed_sign(examples: Mapping[Name, str], decimal: str) -> None:
         taken, other = ("a decimal comma", ".") if decimal == "," else ("a comma between thousands", ",")
         message = f"Numbers of {found} are read with {taken}; no cell shows another sign. If that is wrong, say"
         warnings.warn(f"{message} --decimal {other!r} (decimal={other!r} in Python).", DataWarning, stacklevel=5)
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenText:
+    """
+    The columns of text of a file whose columns have types, in which people may have written numbers and dates.
+
+    Parameters
+    ----------
+    first
+        The first cells of these columns, arrow arrays.
+    notation
+        How the cells are written.
+    """
+
+    first: Mapping[Name, Any]
+    notation: Notation
+
+    @classmethod
+    def of(cls, source: str, first: pd.DataFrame, options: FileOptions) -> "WrittenText":
+        """What the first rows of a file show; an error if they contradict the options, or these are about no column."""
+        names: list[Name] = first.columns.tolist()
+        is_text = [pd.api.types.infer_dtype(first[name], skipna=True) == "string" for name in names]
+        cells = {
+            name: _arrow(first[name])
+            for name, holds in zip(names, is_text, strict=True)
+            if holds and first[name].dtype != "category"
+        }
+        if not cells and options.of_text:
+            raise DataError(f"The columns of {source} have types, so {listed(options.of_text)} do not apply.")
+        records = [*zip(*(pc.fill_null(column, "").to_pylist() for column in cells.values()), strict=True)]
+        return cls(cells, find_notation(source, [*cells], records, options))
+
+    @cached_property
+    def reading(self) -> dict[Name, str]:
+        """Which columns hold "numbers", and which "dates", that are written in another way than Python writes them."""
+        reading: dict[Name, str] = {}
+        for name, cells in self.first.items():
+            column, notation = TextColumn(), self.notation.of(name)
+            column.see(cells, notation)
+            column.settle(notation.day_first)
+            kinds = {**read_kinds({name: column}), **({name: "numbers"} if column.holds == "numbers and text" else {})}
+            if name in kinds and not _plain(name, kinds[name], cells, notation).equals(cells):
+                reading |= kinds
+        return reading
+
+    def plain(self, frame: pd.DataFrame, reading: Mapping[Name, str]) -> pd.DataFrame:
+        """Rows of the file, with the text of columns that hold numbers or dates as Python writes them."""
+        names = [name for name in frame.columns if name in self.first and reading.get(name) in ("numbers", "dates")]
+        found = {name: _plain(name, reading[name], _arrow(frame[name]), self.notation.of(name)) for name in names}
+        texts = {name: _texts(cells).astype(frame[name].dtype).set_axis(frame.index) for name, cells in found.items()}
+        return frame.assign(**{str(name): cells for name, cells in texts.items()}) if texts else frame
+
+
+def _arrow(cells: pd.Series) -> Any:
+    return pa.array(cells, pa.string(), from_pandas=True)
+
+
+def _plain(name: Name, reading: str, cells: Any, notation: Notation) -> Any:
+    """Text in which numbers or dates are written as Python writes them."""
+    if reading == "numbers":
+        return notation.numbers(cells).cells
+    if notation.is_assumed:
+        notation.refuse_other_order(name, cells)
+    return notation.dates(cells)[0]
 
 
 def warn_of_assumptions(reading: Mapping[Name, str], notations: Iterable[Notation]) -> None:
