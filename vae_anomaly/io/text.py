@@ -222,7 +222,7 @@ class WrittenText:
     @classmethod
     def of(cls, source: str, first: pd.DataFrame, options: FileOptions) -> "WrittenText":
         """What the first rows of a file show; an error if they contradict the options, or these are about no column."""
-        names: list[Name] = first.columns.tolist()
+        names: list[Name] = [*first.columns]
         is_text = [pd.api.types.infer_dtype(first[name], skipna=True) == "string" for name in names]
         cells = {
             name: _arrow(first[name])
@@ -250,9 +250,11 @@ class WrittenText:
     def plain(self, frame: pd.DataFrame, reading: Mapping[Name, str]) -> pd.DataFrame:
         """Rows of the file, with the text of columns that hold numbers or dates as Python writes them."""
         names = [name for name in frame.columns if name in self.first and reading.get(name) in ("numbers", "dates")]
-        found = {name: _plain(name, reading[name], _arrow(frame[name]), self.notation.of(name)) for name in names}
-        texts = {name: _texts(cells).astype(frame[name].dtype).set_axis(frame.index) for name, cells in found.items()}
-        return frame.assign(**{str(name): cells for name, cells in texts.items()}) if texts else frame
+        plain = frame.copy(deep=False) if names else frame
+        for name in names:
+            cells = _plain(name, reading[name], _arrow(frame[name]), self.notation.of(name))
+            plain[name] = _texts(cells).astype(frame[name].dtype).set_axis(frame.index)
+        return plain
 
 
 def _arrow(cells: pd.Series) -> Any:
