@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
-import inspect
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from math import inf
@@ -19,8 +17,8 @@ import typer
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import listed_names
-from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given
+from vae_anomaly_cli.groups import Reading, option_names
 from vae_anomaly_cli.memory import shortage
 
 if TYPE_CHECKING:
@@ -34,81 +32,20 @@ if TYPE_CHECKING:
 ALL = "*"  # in place of a column's name
 LONG_BYTES = 2**28  # `fit` reads a larger file piece by piece
 SHORTEST_SIDE = 2  # pixels; a convolution halves the sides
-TABLE_OPTIONS = {
+TABLE_OPTIONS = {  # parameter to option
     "exclude": "--exclude",
     "keep": "--keep",
     "append": "--append",
     "duplicates": "--duplicates",
     "kind": "--kind",
     "color": "--color",
-    "encoding": "--encoding",
-    "missing": "--missing",
-    "table": "--table",
-    "query": "--query",
-    "decimal": "--decimal",
-    "thousands": "--thousands",
-    "day_first": "--dayfirst",
+    **option_names(Reading),
 }
 MLFLOW_ADDRESSES = ("models:/", "runs:/", "mlflow-artifacts:/")
 IMAGE_BEGINNINGS = (  # of IDX files and of PNG, JPEG, GIF and TIFF; no text begins like these
     *(bytes([0, 0, kind]) for kind in range(0x08, 0x0F)),
     *(b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"),
 )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How FILE is read, by the options of `reads_tables`."""
-
-    encoding: str
-    missing: list[str] | None
-    table: str | None
-    query: str | None
-    decimal: str | None
-    thousands: str | None
-    day_first: bool | None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Parameters of the library's readers."""
-        return {**asdict(self), "missing": self.missing or []}
-
-
-READING_OPTIONS = {  # parameter to option
-    "encoding": "--encoding",
-    "missing": "--missing",
-    "table": "--table",
-    "query": "--query",
-    "decimal": "--decimal",
-    "thousands": "--thousands",
-    "day_first": "--dayfirst or --monthfirst",
-}
-
-
-def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Reading`, in place of its parameter ``reading``."""
-    given: dict[str, tuple[Any, Any]] = {  # of Typer
-        "encoding": (options.Encoding, "utf-8"),
-        "missing": (options.Missing, None),
-        "table": (options.TableName, None),
-        "query": (options.Query, None),
-        "decimal": (options.Decimal, None),
-        "thousands": (options.Thousands, None),
-        "day_first": (options.DayFirst, None),
-    }
-
-    @functools.wraps(command)
-    def wrapper(*args: Any, **parameters: Any) -> None:
-        reading = Reading(**{name: parameters.pop(name) for name in given})
-        command(*args, **parameters, reading=reading)
-
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    kept = [parameter.replace(kind=keyword) for parameter in own if parameter.name != "reading"]
-    added = [inspect.Parameter(name, keyword, annotation=kind, default=value) for name, (kind, value) in given.items()]
-    wrapper.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*kept, *added]}
-    return wrapper
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,38 +26,22 @@ from vae_anomaly_cli.commands import (
     update,
 )
 from vae_anomaly_cli.errors import termination_as_ctrl_c
-from vae_anomaly_cli.options import Command, Commands
+from vae_anomaly_cli.options import Command, Commands, epilog, paragraphs
 from vae_anomaly_cli.output import buffer_standard_output
 
-EPILOG = """Examples:
-
-vae-anomaly score data.csv
-
-vae-anomaly score data.csv --keep id --output scores.csv
-
-vae-anomaly score photos/ --output scores.csv
+EXAMPLES = """\
+vae-anomaly score data.csv                          # most anomalous rows
+vae-anomaly score data.csv --output scores.csv      # all rows, with reasons
+vae-anomaly report data.csv --output report.html    # a page to share
+vae-anomaly explain data.csv --row 17               # a row, cell by cell
+vae-anomaly suggest data.csv                        # corrections
 
 vae-anomaly fit normal.csv --novelty --output normal.vae
-
 vae-anomaly score new.csv --model normal.vae --top 20
-
+vae-anomaly monitor new.csv --model normal.vae
 vae-anomaly update new.csv --model normal.vae --output normal.vae
 
-vae-anomaly explain new.csv --model normal.vae --top 5
-
-vae-anomaly monitor new.csv --model normal.vae
-
-vae-anomaly report new.csv --model normal.vae --output report.html
-
-vae-anomaly benchmark labelled.csv --label fault
-
-vae-anomaly features new.csv --model normal.vae --output features.parquet
-
-vae-anomaly generate --model normal.vae --rows 1000 --output new.csv
-
-vae-anomaly plot latents new.csv --model normal.vae --output latents.png
-
-vae-anomaly export normal.vae --output normal.onnx
+`vae-anomaly COMMAND --help` has the options and more examples of a command.
 
 Exit status: 0 done, 1 error in the data or the model, 2 wrong usage; 3 if `monitor` finds drift, or
 `score --fail-if-anomalies` flags a row."""
@@ -66,7 +50,7 @@ app = typer.Typer(
     name="vae-anomaly",
     cls=Commands,
     help="Find anomalous rows of a table, or anomalous images of a folder, with variational autoencoders.",
-    epilog=EPILOG,
+    epilog=epilog(EXAMPLES),
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals hold the user's data
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -89,12 +73,9 @@ def common(
 
 
 def _add(command: Callable[..., None], examples: str, panel: str | None = None) -> None:
-    """Add a command; lines of its help are joined to paragraphs, which the terminal then wraps."""
-    help_text, epilog = (
-        "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
-        for text in (command.__doc__ or "", examples)
-    )
-    app.command(cls=Command, help=help_text, epilog=epilog, rich_help_panel=panel)(command)
+    """Add a command."""
+    help_text = paragraphs(command.__doc__ or "")
+    app.command(cls=Command, help=help_text, epilog=epilog(examples), rich_help_panel=panel)(command)
 
 
 _add(score.score, score.EXAMPLES)

@@ -35,6 +35,18 @@ class Commands(FlagsWithoutType, TyperGroup):
     """All commands."""
 
 
+def paragraphs(text: str) -> str:
+    """Text of a help whose lines are joined to paragraphs, which the terminal then wraps."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def epilog(examples: str) -> str:
+    """End of a help: blocks of commands, one a line, and then notes."""
+    parts = examples.split("\n\n")
+    blocks = [part for part in parts if part.startswith(("vae-anomaly", "curl"))]
+    return "\n\n".join(["Examples:", *blocks, *map(paragraphs, parts[len(blocks) :])])
+
+
 class Purpose(StrEnum):
     """Purpose of a model."""
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vae_anomaly.errors import DataError
-from vae_anomaly_cli.inputs import Reading, drop_columns, header, holds_images, reasons_of, select_columns, trained_on
+from vae_anomaly_cli.groups import Reading
+from vae_anomaly_cli.inputs import drop_columns, header, holds_images, reasons_of, select_columns, trained_on
 from vae_anomaly_cli.output import (
     MEASURES,
     SHOWN,

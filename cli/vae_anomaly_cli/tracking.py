@@ -8,46 +8,44 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vae_anomaly.formatting import without_password
+from vae_anomaly_cli.groups import Tracking
 from vae_anomaly_cli.output import remark
 
 if TYPE_CHECKING:
     from vae_anomaly.integrations.mlflow import ComparisonTracker, MLflowCallback
 
 
-def new_tracker(
-    file: str, *, track: bool, experiment: str | None, run_name: str | None, required: bool
-) -> MLflowCallback | None:
+def new_tracker(file: str, tracking: Tracking) -> MLflowCallback | None:
     """Callback that logs a fit in MLflow, None if no option asks for it."""
-    if not _is_wanted(track, experiment, run_name, required):
+    if not tracking.is_wanted:
         return None
     quiet_mlflow()
 
     from vae_anomaly.integrations.mlflow import MLflowCallback
 
     return MLflowCallback(
-        experiment=experiment,
-        run_name=run_name,
+        experiment=tracking.experiment,
+        run_name=tracking.run_name,
         source=_source(file),
-        required=required,
+        required=tracking.track_required,
         report=find_spec("jinja2") is not None,
     )
 
 
-def new_comparison_tracker(
-    file: str, *, track: bool, experiment: str | None, run_name: str | None, required: bool
-) -> ComparisonTracker | None:
+def new_comparison_tracker(file: str, tracking: Tracking) -> ComparisonTracker | None:
     """Logger of a comparison in MLflow, None if no option asks for it."""
-    if not _is_wanted(track, experiment, run_name, required):
+    if not tracking.is_wanted:
         return None
     quiet_mlflow()
 
     from vae_anomaly.integrations.mlflow import ComparisonTracker
 
-    return ComparisonTracker(experiment=experiment, run_name=run_name, source=_source(file), required=required)
-
-
-def _is_wanted(track: bool, experiment: str | None, run_name: str | None, required: bool) -> bool:
-    return track or required or experiment is not None or run_name is not None
+    return ComparisonTracker(
+        experiment=tracking.experiment,
+        run_name=tracking.run_name,
+        source=_source(file),
+        required=tracking.track_required,
+    )
 
 
 def _source(file: str) -> str | None:

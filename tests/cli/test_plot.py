@@ -2,14 +2,13 @@
 
 import io
 import sys
-from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from vae_anomaly import VAEDetector, load, plots
-from vae_anomaly_cli.inputs import READING_OPTIONS, Reading
+from vae_anomaly_cli.groups import Reading, option_names
 
 TABLES = {"latents", "reconstructions"}  # pictures that cannot do without a table
 NAMES = ("history", "latents", "samples", "reconstructions", "traversal")
@@ -258,4 +257,5 @@ def test_options_of_a_file_are_refused_where_there_is_none(cli, model, tmp_path,
 
 
 def test_every_option_of_reading_is_named():
-    assert set(READING_OPTIONS) == {field.name for field in fields(Reading)}
+    names = ["--encoding", "--missing", "--table", "--query", "--decimal", "--thousands", "--dayfirst or --monthfirst"]
+    assert [*option_names(Reading).values()] == names

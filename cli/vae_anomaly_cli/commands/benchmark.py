@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from vae_anomaly.formatting import number
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, drop_columns, reads_tables, select_columns
+from vae_anomaly_cli.groups import Reading, Tracking, grouped
+from vae_anomaly_cli.inputs import drop_columns, select_columns
 from vae_anomaly_cli.output import (
     check_summary_output,
     check_table_output,
@@ -24,24 +25,22 @@ from vae_anomaly_cli.tracking import new_comparison_tracker, report_run
 if TYPE_CHECKING:
     import pandas as pd
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly benchmark labelled.csv --label fault
-
-vae-anomaly benchmark labelled.csv --label state --anomaly-values broken --anomaly-values worn --exclude id --seeds 5
-
-vae-anomaly benchmark labelled.parquet --label fault --novelty --output figures.csv --track
+vae-anomaly benchmark labelled.csv --label state --anomaly-values broken
+vae-anomaly benchmark labelled.csv --label fault --exclude id --seeds 5
+vae-anomaly benchmark labelled.csv --label fault --novelty --output figures.csv
 
 AUROC is the probability that an anomalous row scores above a normal one; chance gives 0.5. For average precision,
 chance gives the fraction of anomalous rows."""
 
 
 @user_errors
-@reads_tables
+@grouped
 def benchmark(
     file: options.Table,
     label: options.Label,
-    reading: Reading,
+    *,
     anomaly_values: options.AnomalyValues = None,
     output: options.TableOut = None,
     exclude: options.Exclude = None,
@@ -51,11 +50,9 @@ def benchmark(
     seed: options.Seed = 0,
     as_json: options.JsonSummary = False,
     device: options.Device = "auto",
-    track: options.Track = False,
-    experiment: options.Experiment = None,
-    run_name: options.RunName = None,
-    track_required: options.TrackRequired = False,
+    tracking: Tracking,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Measure how well this detector and three of scikit-learn find labelled anomalies.
 
@@ -67,9 +64,7 @@ def benchmark(
     """
     check_table_output(output, inputs=(file,))
     check_summary_output(output, as_json=as_json)
-    tracker = new_comparison_tracker(
-        file, track=track, experiment=experiment, run_name=run_name, required=track_required
-    )
+    tracker = new_comparison_tracker(file, tracking)
     with plain_warnings(quiet=quiet), naming(file):
         import pandas as pd
 

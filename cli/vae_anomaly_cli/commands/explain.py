@@ -11,7 +11,8 @@ from vae_anomaly.errors import DataError
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, TableInput, read_input, reads_tables, refuse_output_names
+from vae_anomaly_cli.groups import Fitting, Reading, grouped
+from vae_anomaly_cli.inputs import TableInput, read_input, refuse_output_names
 from vae_anomaly_cli.output import (
     check_table_output,
     is_terminal,
@@ -28,13 +29,10 @@ if TYPE_CHECKING:
 
     from vae_anomaly import VAEDetector
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly explain data.csv
-
-vae-anomaly explain data.csv --model data.vae --row 17 --row 230
-
-vae-anomaly explain new.csv --model data.vae --top 50 --keep id --output reasons.csv
+vae-anomaly explain data.csv --row 17 --row 230
+vae-anomaly explain new.csv --model data.vae --top 50 --output reasons.csv
 
 A terminal shows the most surprising cells of each row; files and pipes get all cells."""
 OUTPUT_COLUMNS = ("row", "anomaly_score", "column", "nats", "surprise", "value", "expected", "low", "high", "reason")
@@ -42,11 +40,11 @@ SHOWN_ROWS = 3
 
 
 @user_errors
-@reads_tables
+@grouped
 def explain(
     context: typer.Context,
     file: options.Table,
-    reading: Reading,
+    *,
     model: options.OptionalModel = None,
     output: options.TableOut = None,
     rows: options.RowNumbers = None,
@@ -54,14 +52,10 @@ def explain(
     keep: options.Keep = None,
     digits: options.Digits = 6,
     exclude: options.Exclude = None,
-    kind: options.Kind = None,
-    novelty: options.Novelty = False,
-    contamination: options.Contamination = "auto",
-    calibration: options.CalibrationName = options.Calibration.leave_one_out,
-    bound: options.BoundName = options.Bound.elbo,
-    seed: options.Seed = 0,
+    fitting: Fitting,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Explain the scores of rows of FILE, cell by cell: contribution, value and expected value.
 
@@ -85,9 +79,7 @@ def explain(
                 raise DataError("explain works on tables only: single pixels mean nothing to a person.")
             if (asked := max(rows or [0])) > (last := source.table.n_rows):
                 raise DataError(f"There is no row {asked}; the rows of the table are numbered 1 to {last}.")
-        detector = read_or_fit(
-            file, source, model, exclude, kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet
-        )
+        detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet)
         with naming(file):
             frame = source.rows_for(detector)
             chosen = choose(detector, frame, rows, top)

@@ -7,8 +7,7 @@ from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import read_model
 from vae_anomaly_cli.output import check_output, plain_warnings, remark
 
-EXAMPLES = """Example:
-
+EXAMPLES = """\
 vae-anomaly export data.vae --output data.onnx"""
 
 

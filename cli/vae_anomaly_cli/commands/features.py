@@ -6,32 +6,30 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, read_input, read_model, reads_tables, refuse_output_names
+from vae_anomaly_cli.groups import Reading, grouped
+from vae_anomaly_cli.inputs import read_input, read_model, refuse_output_names
 from vae_anomaly_cli.output import check_table_output, plain_warnings, write_rows
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly features data.csv --model data.vae --output features.parquet
-
-vae-anomaly features data.csv --model data.vae --keep id --keep label --output features.csv
-
+vae-anomaly features data.csv --model data.vae --keep id --keep label -o f.csv
 vae-anomaly features digits/ --model digits.vae --output features.csv
-
 zcat data.csv.gz | vae-anomaly features - --model data.vae | head"""
 
 
 @user_errors
-@reads_tables
+@grouped
 def features(
     context: typer.Context,
     file: options.File,
     model: options.Model,
-    reading: Reading,
+    *,
     output: options.TableOut = None,
     keep: options.Keep = None,
     device: options.Device = "auto",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Write latent features of each row or image of FILE, to cluster, plot or train on.
 

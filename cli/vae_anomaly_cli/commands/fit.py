@@ -8,16 +8,8 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.inputs import (
-    ImageInput,
-    Reading,
-    TableInput,
-    is_long,
-    read_input,
-    read_model,
-    reads_tables,
-    trained_on,
-)
+from vae_anomaly_cli.groups import Fitting, Reading, Tracking, grouped, option_names
+from vae_anomaly_cli.inputs import ImageInput, TableInput, is_long, read_input, read_model, trained_on
 from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
 from vae_anomaly_cli.stream import StreamedTable
 from vae_anomaly_cli.tracking import new_tracker, report_run
@@ -27,69 +19,46 @@ if TYPE_CHECKING:
     from vae_anomaly.integrations.mlflow import MLflowCallback
     from vae_anomaly.training.callbacks import Context
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly fit data.csv --output data.vae
-
 vae-anomaly fit normal.csv --novelty --exclude id --output normal.vae
-
 vae-anomaly fit data.parquet --contamination 0.02 --output data.vae
-
-vae-anomaly fit invoices.csv --kind account=category --kind remark=ignore --output invoices.vae
-
+vae-anomaly fit invoices.csv --kind account=category --output invoices.vae
 vae-anomaly fit 'logs/*.parquet' --output logs.vae
-
 vae-anomaly fit data.csv --track --experiment sensors --output data.vae
-
-vae-anomaly fit long.parquet --calibration cross --checkpoint state --output long.vae
-
-vae-anomaly fit digits/ --purpose representation --skip-bad --output digits.vae"""
-FIT_OPTIONS = {
-    "kind": "--kind",
-    "novelty": "--novelty",
-    "contamination": "--contamination",
-    "calibration": "--calibration",
-    "bound": "--bound",
-    "seed": "--seed",
-}
+vae-anomaly fit long.parquet --checkpoint state --output long.vae
+vae-anomaly fit digits/ --purpose representation --output digits.vae"""
 
 
 @user_errors
-@reads_tables
+@grouped
 def fit(
     context: typer.Context,
     file: options.File,
     output: options.ModelOut,
-    reading: Reading,
+    *,
     exclude: options.Exclude = None,
-    kind: options.Kind = None,
     purpose: options.PurposeName = options.Purpose.detection,
-    novelty: options.Novelty = False,
-    contamination: options.Contamination = "auto",
-    calibration: options.CalibrationName = options.Calibration.leave_one_out,
-    bound: options.BoundName = options.Bound.elbo,
-    seed: options.Seed = 0,
+    fitting: Fitting,
     checkpoint: options.Checkpoint = None,
     device: options.Device = "auto",
     stream: options.StreamFit = False,
     skip_bad: options.SkipBad = False,
-    track: options.Track = False,
-    experiment: options.Experiment = None,
-    run_name: options.RunName = None,
-    track_required: options.TrackRequired = False,
+    tracking: Tracking,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Fit a model to the rows or images of FILE and save it.
 
     Other commands use the model with --model.
     """
     check_output(output, inputs=(file,))
-    tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
+    tracker = new_tracker(file, tracking)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):
         source = _read(context, file, output, exclude or [], reading, stream=stream, skip_bad=skip_bad)
-        detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+        detector = fitting.detector(device)
         callbacks = [*([] if tracker is None else [tracker]), ModelWriter(output, checkpoint, quiet=quiet)]
-        detector.set_params(purpose=purpose.value, image_shape=source.image_shape)
+        detector.set_params(purpose=purpose.value, image_shape=source.image_shape, verbose=wants_progress(quiet=quiet))
         detector.set_params(callbacks=callbacks, checkpoint=checkpoint).fit(source.rows)
     message = f"{output}: fitted to {trained_on(detector)}. Use it with `vae-anomaly score FILE --model {output}`."
     remark(message, quiet=quiet)
@@ -143,43 +112,12 @@ def _read(
     return source
 
 
-def new_detector(
-    kind: list[str] | None,
-    novelty: bool,
-    contamination: str,
-    calibration: options.Calibration,
-    bound: options.Bound,
-    seed: int,
-    device: str,
-    *,
-    quiet: bool,
-) -> VAEDetector:
-    """Unfitted detector with the options of the command."""
-    from vae_anomaly import VAEDetector
-
-    return VAEDetector(
-        kinds=options.kinds_of(kind),
-        novelty=novelty,
-        contamination=options.fraction_or_auto(contamination),
-        calibration=calibration.value,
-        bound=bound.value,
-        device=device,
-        random_state=seed,
-        verbose=wants_progress(quiet=quiet),
-    )
-
-
 def read_or_fit(
     file: str,
     source: TableInput | ImageInput | StreamedTable,
     model: str | None,
     exclude: list[str] | None,
-    kind: list[str] | None,
-    novelty: bool,
-    contamination: str,
-    calibration: options.Calibration,
-    bound: options.Bound,
-    seed: int,
+    fitting: Fitting,
     device: str,
     *,
     quiet: bool,
@@ -189,7 +127,7 @@ def read_or_fit(
     if model is not None:
         return read_model(model, device, excluded=exclude or [])
     with naming(file):
-        detector = new_detector(kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet)
+        detector = fitting.detector(device).set_params(verbose=wants_progress(quiet=quiet))
         return detector.set_params(callbacks=callbacks, image_shape=source.image_shape).fit(source.rows)
 
 
@@ -197,4 +135,4 @@ def refuse_fitting(context: typer.Context, model: str | None) -> None:
     """Raise an error for options that apply to a fit if a fitted model is given."""
     if model is not None:
         reason = f"it applies to a fit, and {model} is already fitted; leave one of the two out."
-        refuse_given(context, FIT_OPTIONS, reason)
+        refuse_given(context, option_names(Fitting), reason)

@@ -11,12 +11,9 @@ from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import read_model
 from vae_anomaly_cli.output import check_output, check_table_output, plain_warnings, remark, write_rows
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly generate --model data.vae --rows 5
-
 vae-anomaly generate --model data.vae --rows 1000 --seed 1 --output new.parquet
-
 vae-anomaly generate --model digits.vae --rows 100 --output new.png"""
 
 

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
     from vae_anomaly import VAEDetector
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly info data.vae
-
 vae-anomaly info data.vae --json"""
 STYLES = {"good": "green", "look": "yellow", "bad": "bold red"}
 

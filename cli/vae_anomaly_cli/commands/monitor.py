@@ -11,7 +11,8 @@ import typer
 from vae_anomaly.formatting import number, p_value, printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import FOUND, naming, user_errors
-from vae_anomaly_cli.inputs import Reading, read_input, read_model, reads_tables
+from vae_anomaly_cli.groups import Reading, grouped
+from vae_anomaly_cli.inputs import read_input, read_model
 from vae_anomaly_cli.output import (
     check_summary_output,
     check_table_output,
@@ -29,25 +30,22 @@ if TYPE_CHECKING:
 
     from vae_anomaly.monitor.drift import Drift
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly monitor today.csv --model normal.vae
-
-vae-anomaly monitor today.parquet --model normal.vae --level 0.01 --output drift.csv
-
-vae-anomaly monitor sorted.csv --model normal.vae --unordered || echo "drift or error"
+vae-anomaly monitor today.csv --model normal.vae --level 0.01 --output drift.csv
+vae-anomaly monitor sorted.csv --model normal.vae --unordered
 
 Exit status: 0 no drift, 3 drift, 1 error in the data or the model, 2 wrong usage."""
 LISTED = 20  # columns on a terminal
 
 
 @user_errors
-@reads_tables
+@grouped
 def monitor(
     context: typer.Context,
     file: options.File,
     model: options.Model,
-    reading: Reading,
+    *,
     output: options.TableOut = None,
     exclude: options.Exclude = None,
     level: options.Level = 0.05,
@@ -58,6 +56,7 @@ def monitor(
     device: options.Device = "auto",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Test whether FILE differs from the training data of MODEL.
 

@@ -8,42 +8,32 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.inputs import (
-    READING_OPTIONS,
-    Reading,
-    TableInput,
-    read_input,
-    read_model,
-    reads_tables,
-    select_columns,
-)
+from vae_anomaly_cli.groups import Reading, grouped, option_names
+from vae_anomaly_cli.inputs import TableInput, read_input, read_model, select_columns
 from vae_anomaly_cli.output import check_picture_output, plain_warnings, remark
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly plot history --model data.vae --output history.png
-
 vae-anomaly plot latents data.csv --model data.vae --output latents.png
-
 vae-anomaly plot samples data.csv --model data.vae --output samples.png
-
-vae-anomaly plot reconstructions digits/ --model digits.vae --output reconstructions.svg
-
+vae-anomaly plot reconstructions digits/ --model digits.vae -o digits.svg
 vae-anomaly plot traversal --model data.vae --output traversal.pdf"""
-FILE_OPTIONS = {**READING_OPTIONS, "skip_bad": "--skip-bad"}
+FILE_OPTIONS = {**option_names(Reading), "skip_bad": "--skip-bad"}
 
 app = typer.Typer(
     cls=options.Commands,
     help="Draw a model, or rows or images as the model represents them.",
     no_args_is_help=True,
-    epilog=EXAMPLES,
+    epilog=options.epilog(EXAMPLES),
 )
 
 
-@app.command(cls=options.Command, epilog="Example:\n\nvae-anomaly plot history --model data.vae --output history.png")
+@app.command(
+    cls=options.Command, epilog=options.epilog("vae-anomaly plot history --model data.vae --output history.png")
+)
 @user_errors
 def history(model: options.Model, output: options.PictureOut, quiet: options.Quiet = False) -> None:
     """Draw the course of the fit: the ELBO and its two terms over the steps."""
@@ -60,22 +50,25 @@ def history(model: options.Model, output: options.PictureOut, quiet: options.Qui
 
 @app.command(
     cls=options.Command,
-    epilog="Examples:\n\nvae-anomaly plot latents data.csv --model data.vae --output latents.png\n\n"
-    "vae-anomaly plot latents data.csv --model data.vae --color species --output latents.png\n\n"
-    "vae-anomaly plot latents digits/ --model digits.vae --output latents.png",
+    epilog=options.epilog(
+        "vae-anomaly plot latents data.csv --model data.vae --output latents.png\n"
+        "vae-anomaly plot latents data.csv --model data.vae --color species -o map.png\n"
+        "vae-anomaly plot latents digits/ --model digits.vae --output latents.png"
+    ),
 )
 @user_errors
-@reads_tables
+@grouped
 def latents(
     context: typer.Context,
     file: options.File,
     model: options.Model,
     output: options.PictureOut,
-    reading: Reading,
+    *,
     color: options.Color = None,
     device: options.Device = "auto",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Draw the rows or images of FILE on the two latents of largest KL, and the KL of each latent."""
     check_picture_output(output, inputs=(file, model))
@@ -97,23 +90,26 @@ def latents(
 
 @app.command(
     cls=options.Command,
-    epilog="Examples:\n\nvae-anomaly plot samples --model data.vae --output samples.png\n\n"
-    "vae-anomaly plot samples data.csv --model data.vae --rows 5000 --seed 1 --output samples.png\n\n"
-    "vae-anomaly plot samples digits/ --model digits.vae --output samples.png",
+    epilog=options.epilog(
+        "vae-anomaly plot samples --model data.vae --output samples.png\n"
+        "vae-anomaly plot samples data.csv --model data.vae --rows 5000 -o samples.png\n"
+        "vae-anomaly plot samples digits/ --model digits.vae --output samples.png"
+    ),
 )
 @user_errors
-@reads_tables
+@grouped
 def samples(
     context: typer.Context,
     model: options.Model,
     output: options.PictureOut,
-    reading: Reading,
+    *,
     file: options.ComparedFile = None,
     rows: options.SampleRows = None,
     seed: options.SampleSeed = 0,
     device: options.Device = "auto",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Draw the distribution of generated rows, or generated images, next to those of FILE if it is given."""
     check_picture_output(output, inputs=(file, model))
@@ -137,20 +133,23 @@ def samples(
 
 @app.command(
     cls=options.Command,
-    epilog="Examples:\n\nvae-anomaly plot reconstructions data.csv --model data.vae --output reconstructions.png\n\n"
-    "vae-anomaly plot reconstructions digits/ --model digits.vae --output reconstructions.png",
+    epilog=options.epilog(
+        "vae-anomaly plot reconstructions data.csv --model data.vae -o columns.png\n"
+        "vae-anomaly plot reconstructions digits/ --model digits.vae -o digits.png"
+    ),
 )
 @user_errors
-@reads_tables
+@grouped
 def reconstructions(
     context: typer.Context,
     file: options.File,
     model: options.Model,
     output: options.PictureOut,
-    reading: Reading,
+    *,
     device: options.Device = "auto",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Draw each column of FILE against its reconstruction, or images above their reconstructions."""
     check_picture_output(output, inputs=(file, model))
@@ -170,8 +169,10 @@ def reconstructions(
 
 @app.command(
     cls=options.Command,
-    epilog="Examples:\n\nvae-anomaly plot traversal --model data.vae --output traversal.png\n\n"
-    "vae-anomaly plot traversal --model data.vae --dimension 3 --dimension 0 --span 2 --output traversal.png",
+    epilog=options.epilog(
+        "vae-anomaly plot traversal --model data.vae --output traversal.png\n"
+        "vae-anomaly plot traversal --model data.vae -d 3 -d 0 --span 2 -o walks.png"
+    ),
 )
 @user_errors
 def traversal(

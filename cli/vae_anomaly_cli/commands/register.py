@@ -7,10 +7,8 @@ from vae_anomaly_cli.errors import user_errors
 from vae_anomaly_cli.output import remark
 from vae_anomaly_cli.tracking import quiet_mlflow
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly register data.vae --name sensors --alias champion
-
 vae-anomaly register runs:/0123456789abcdef0123456789abcdef/model --name sensors
 
 The store is MLFLOW_TRACKING_URI, or mlflow.db in the current folder."""

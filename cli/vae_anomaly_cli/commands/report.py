@@ -14,43 +14,35 @@ from vae_anomaly.report import require_jinja
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, refuse_several, user_errors
-from vae_anomaly_cli.inputs import Reading, read_input, reads_tables
+from vae_anomaly_cli.groups import Fitting, Flagging, Reading, grouped, option_names
+from vae_anomaly_cli.inputs import read_input
 from vae_anomaly_cli.output import check_page_output, plain_warnings, remark
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly report data.csv --output report.html
-
 vae-anomaly report new.csv --model normal.vae --keep id --output report.html
-
-vae-anomaly report new.csv --model normal.vae --fdr 0.05 --top 200 --output report.html"""
+vae-anomaly report new.csv --model normal.vae --fdr 0.05 --output report.html"""
 
 
 @user_errors
-@reads_tables
+@grouped
 def report(
     context: typer.Context,
     file: options.File,
     output: options.PageOut,
-    reading: Reading,
+    *,
     model: options.OptionalModel = None,
     title: options.Title = None,
     noun: options.Noun = None,
     keep: options.Keep = None,
     top: options.TopRows = 100,
-    fdr: options.Fdr = None,
-    alerts: options.Alerts = None,
-    false_alarm_rate: options.FalseAlarmRate = None,
+    flagging: Flagging,
     exclude: options.Exclude = None,
-    kind: options.Kind = None,
-    novelty: options.Novelty = False,
-    contamination: options.Contamination = "auto",
-    calibration: options.CalibrationName = options.Calibration.leave_one_out,
-    bound: options.BoundName = options.Bound.elbo,
-    seed: options.Seed = 0,
+    fitting: Fitting,
     device: options.Device = "auto",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Write an HTML page about the anomalies in FILE, for any browser, also offline.
 
@@ -61,16 +53,14 @@ def report(
     checks of the model, the columns and the origin of the page follow.
     """
     refuse_fitting(context, model)
-    refuse_several({"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate})
+    refuse_several({name: flagging.rule[parameter] for parameter, name in option_names(Flagging).items()})
     check_page_output(output, inputs=(file, model))
     require_jinja()
 
     with plain_warnings(quiet=quiet):
         with naming(file):
             source = read_input(context, file, exclude or [], keep or [], reading, skip_bad=skip_bad)
-        detector = read_or_fit(
-            file, source, model, exclude, kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet
-        )
+        detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet)
         with naming(file):
             from vae_anomaly.report import write_report
 
@@ -84,9 +74,7 @@ def report(
                 origin=_origin(file, model, context.find_root().obj),
                 keep=source.identifiers(),
                 top=top,
-                fdr=fdr,
-                alerts=alerts,
-                false_alarm_rate=false_alarm_rate,
+                **flagging.rule,
                 compare=model is not None,
             )
     remark(f"{output}: report on {len(rows)} {source.noun}.", quiet=quiet)

@@ -14,16 +14,8 @@ from vae_anomaly.formatting import without_password
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import FOUND, given_options, naming, refuse_given, refuse_several, user_errors
-from vae_anomaly_cli.inputs import (
-    ALL,
-    ImageInput,
-    Reading,
-    TableInput,
-    holds_images,
-    read_input,
-    reads_tables,
-    refuse_output_names,
-)
+from vae_anomaly_cli.groups import Fitting, Flagging, Reading, Tracking, grouped, option_names
+from vae_anomaly_cli.inputs import ALL, ImageInput, TableInput, holds_images, read_input, refuse_output_names
 from vae_anomaly_cli.memory import shortage
 from vae_anomaly_cli.output import (
     MEASURES,
@@ -49,28 +41,17 @@ if TYPE_CHECKING:
     from vae_anomaly import VAEDetector
     from vae_anomaly.integrations.mlflow import MLflowCallback
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly score data.csv
-
 vae-anomaly score data.csv --keep id --exclude id --output scores.csv
-
 vae-anomaly score data.csv --append --sort --output scored.csv
-
 vae-anomaly score invoices.csv --kind account=category
-
 vae-anomaly score new.parquet --model normal.vae --top 20
-
-vae-anomaly score today.csv --model normal.vae --json --fail-if-anomalies || echo "anomalies or error"
-
 vae-anomaly score new.csv --model normal.vae --fdr 0.05 --output alarms.csv
-
-vae-anomaly score new.csv --model models:/sensors@champion --track --output scores.csv
-
+vae-anomaly score new.csv --model normal.vae --json --fail-if-anomalies
+vae-anomaly score new.csv --model models:/sensors@champion --track
 vae-anomaly score photos/ --skip-bad --output scores.csv
-
-vae-anomaly score 'logs/*.parquet' --stream --model normal.vae --output scores.parquet
-
+vae-anomaly score 'logs/*.parquet' --stream --model normal.vae -o scores.csv
 zcat data.csv.gz | vae-anomaly score - | head
 
 A terminal shows the most anomalous rows or images; files and pipes get all of them."""
@@ -88,10 +69,7 @@ NOT_STREAMED = {
     "duplicates": "--duplicates",
     "fdr": "--fdr",
     "alerts": "--alerts",
-    "track": "--track",
-    "experiment": "--experiment",
-    "run_name": "--run-name",
-    "track_required": "--track-required",
+    **option_names(Tracking),
 }
 
 
@@ -139,11 +117,11 @@ class Wanted:
 
 
 @user_errors
-@reads_tables
+@grouped
 def score(
     context: typer.Context,
     file: options.File,
-    reading: Reading,
+    *,
     model: options.OptionalModel = None,
     output: options.TableOut = None,
     keep: options.Keep = None,
@@ -154,24 +132,15 @@ def score(
     digits: options.Digits = 6,
     as_json: options.JsonSummary = False,
     exclude: options.Exclude = None,
-    kind: options.Kind = None,
-    fdr: options.Fdr = None,
-    alerts: options.Alerts = None,
-    false_alarm_rate: options.FalseAlarmRate = None,
+    flagging: Flagging,
     fail_if_anomalies: options.FailIfAnomalies = False,
-    novelty: options.Novelty = False,
-    contamination: options.Contamination = "auto",
-    calibration: options.CalibrationName = options.Calibration.leave_one_out,
-    bound: options.BoundName = options.Bound.elbo,
-    seed: options.Seed = 0,
+    fitting: Fitting,
     device: options.Device = "auto",
     stream: options.Stream = False,
     skip_bad: options.SkipBad = False,
-    track: options.Track = False,
-    experiment: options.Experiment = None,
-    run_name: options.RunName = None,
-    track_required: options.TrackRequired = False,
+    tracking: Tracking,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Score the rows or images of FILE by how anomalous they are.
 
@@ -194,14 +163,14 @@ def score(
     The exit status is 3 if --fail-if-anomalies is given and a row is flagged.
     """
     own = (*OUTPUT_COLUMNS, *(FILE_COLUMNS if stream else ()), *(["duplicate_of"] if duplicates else ()))
-    rule = {"fdr": fdr, "alerts": alerts, "false_alarm_rate": false_alarm_rate}
+    rule = flagging.rule
     kept = [ALL] if append else keep or []
     wanted = Wanted(output, own, kept, rule, append, sort, top, duplicates, digits, as_json, quiet)
     refuse_several({"--append": append or None, "--keep": keep})
-    refuse_several({"--fdr": fdr, "--alerts": alerts, "--false-alarm-rate": false_alarm_rate})
+    refuse_several({name: rule[parameter] for parameter, name in option_names(Flagging).items()})
     refuse_fitting(context, model)
     check_outputs(context, file, model, wanted, stream=stream)
-    tracker = new_tracker(file, track=track, experiment=experiment, run_name=run_name, required=track_required)
+    tracker = new_tracker(file, tracking)
     stream = stream or _only_fits_in_pieces(context, file, kept, model, quiet=quiet)
     with plain_warnings(quiet=quiet):
         with naming(file):
@@ -212,8 +181,7 @@ def score(
                 source = read_input(context, file, exclude or [], kept, reading, skip_bad=skip_bad)
                 refuse_output_names(source.kept.columns if isinstance(source, TableInput) else [], own, wanted.option)
         callbacks = None if tracker is None else [tracker]
-        fitting = (kind, novelty, contamination, calibration, bound, seed, device)
-        detector = read_or_fit(file, source, model, exclude, *fitting, quiet=quiet, callbacks=callbacks)
+        detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet, callbacks=callbacks)
         if model is None:
             remark_findings(detector, quiet=quiet)
         with naming(file):

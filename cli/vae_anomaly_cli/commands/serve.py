@@ -14,18 +14,15 @@ from vae_anomaly_cli.inputs import read_model
 from vae_anomaly_cli.output import remark
 from vae_anomaly_cli.tracking import quiet_mlflow
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly serve data.vae
-
 vae-anomaly serve models:/sensors@champion --port 8080
-
 vae-anomaly serve data.vae --host 0.0.0.0 --token-file token.txt
-
-curl --data-binary @new.csv -H "Content-Type: text/csv" http://127.0.0.1:5001/invocations
-
-curl --data-binary @new.csv -H "Content-Type: text/csv" -H "Authorization: Bearer $(cat token.txt)"
-http://127.0.0.1:5001/invocations
+curl --data-binary @new.csv -H "Content-Type: text/csv" \\
+  http://127.0.0.1:5001/invocations
+curl --data-binary @new.csv -H "Content-Type: text/csv" \\
+  -H "Authorization: Bearer $(cat token.txt)" \\
+  http://127.0.0.1:5001/invocations
 
 A request is CSV, or JSON such as {"dataframe_records": [{"height": 171, "colour": "red"}], "params": {"fdr": 0.05}}."""
 MEGABYTE = 1_000_000

@@ -9,35 +9,30 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.explain import as_text
 from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, TableInput, read_input, reads_tables
+from vae_anomaly_cli.groups import Fitting, Reading, grouped
+from vae_anomaly_cli.inputs import TableInput, read_input
 from vae_anomaly_cli.output import check_table_output, plain_warnings, with_digits, write_rows
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly suggest data.csv
-
 vae-anomaly suggest new.csv --model data.vae --most 2 --output changes.csv"""
 
 
 @user_errors
-@reads_tables
+@grouped
 def suggest(
     context: typer.Context,
     file: options.Table,
-    reading: Reading,
+    *,
     model: options.OptionalModel = None,
     output: options.TableOut = None,
     most: options.MaxChanges = 5,
     digits: options.Digits = 6,
     exclude: options.Exclude = None,
-    kind: options.Kind = None,
-    novelty: options.Novelty = False,
-    contamination: options.Contamination = "auto",
-    calibration: options.CalibrationName = options.Calibration.leave_one_out,
-    bound: options.BoundName = options.Bound.elbo,
-    seed: options.Seed = 0,
+    fitting: Fitting,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Find the few cells to change to make each row of FILE normal that score flags, and their new values.
 
@@ -53,9 +48,7 @@ def suggest(
             source = read_input(context, file, exclude or [], [], reading, skip_bad=False)
             if not isinstance(source, TableInput):
                 raise DataError("suggest works on tables only: single pixels mean nothing to a person.")
-        detector = read_or_fit(
-            file, source, model, exclude, kind, novelty, contamination, calibration, bound, seed, device, quiet=quiet
-        )
+        detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet)
         with naming(file):
             rows = source.rows_for(detector)
             flagged = int((detector.predict(rows) == -1).sum())

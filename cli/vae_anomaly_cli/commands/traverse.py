@@ -9,12 +9,9 @@ from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import read_model
 from vae_anomaly_cli.output import check_picture_output, check_table_output, is_picture, plain_warnings, write_rows
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly traverse --model data.vae --output traversal.csv
-
 vae-anomaly traverse --model data.vae --dimension 3 --span 2
-
 vae-anomaly traverse --model data.vae --output traversal.png"""
 INDEX_COLUMNS = ["latent", "position"]
 

@@ -6,28 +6,28 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
-from vae_anomaly_cli.inputs import Reading, read_input, read_model, reads_tables, trained_on
+from vae_anomaly_cli.groups import Reading, grouped
+from vae_anomaly_cli.inputs import read_input, read_model, trained_on
 from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\
 vae-anomaly update monday.csv --model normal.vae --output normal.vae
-
-vae-anomaly update new.parquet --model models:/sensors@champion --output challenger.vae"""
+vae-anomaly update new.csv --model models:/sensors@champion --output next.vae"""
 
 
 @user_errors
-@reads_tables
+@grouped
 def update(
     context: typer.Context,
     file: options.File,
     model: options.Model,
     output: options.ModelOut,
-    reading: Reading,
+    *,
     exclude: options.Exclude = None,
     device: options.Device = "auto",
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
+    reading: Reading,
 ) -> None:
     """Continue the training of a model with the rows or images of FILE.
 
