@@ -118,8 +118,10 @@ def _options_of(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
 def option_names(group: type) -> dict[str, str]:
     """Names of a group's options by parameter, such as ``day_first``: ``--dayfirst or --monthfirst``."""
     types = get_type_hints(group, include_extras=True)
-    found = {name: types[name].__metadata__[0].param_decls for name in types if hasattr(types[name], "__metadata__")}
-    return {
-        name: " or ".join(one for text in texts for one in text.split("/") if one.startswith("--"))
-        for name, texts in found.items()
-    }
+    found = {field.name: types[field.name].__metadata__[0] for field in fields(group)}
+    return {name: " or ".join(_long_names(option)) for name, option in found.items()}
+
+
+def _long_names(option: Any) -> list[str]:
+    texts = (option.default, *option.param_decls)  # where there is an annotation, the first name is in `default`
+    return [name for text in texts for name in text.split("/") if name.startswith("--")]

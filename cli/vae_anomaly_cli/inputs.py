@@ -93,6 +93,10 @@ class TableInput:
         parts = [scored, self.kept.iloc[scored["row"] - 1].reset_index(drop=True)]
         return pd.concat(parts[::-1] if first else parts, axis=1)
 
+    def name_of(self, row: int) -> str:
+        """A row in words, by its number."""
+        return f"row {row}"
+
     def with_reasons(self, scored: pd.DataFrame, detector: VAEDetector, chosen: np.ndarray) -> pd.DataFrame:
         """Scored rows, with the reasons in words of the chosen ones, a mask."""
         explained = scored.assign(reason="")
@@ -163,6 +167,10 @@ class ImageInput:
         named = scored.copy()
         named.insert(1, "image", self.identifiers()["image"].to_numpy()[scored["row"] - 1])
         return named
+
+    def name_of(self, row: int) -> str:
+        """An image in words, by its number."""
+        return str(self.identifiers()["image"][row - 1])
 
     def with_reasons(self, scored: pd.DataFrame, detector: VAEDetector, chosen: np.ndarray) -> pd.DataFrame:
         """Scored images unchanged: single pixels mean nothing to a person."""

@@ -11,12 +11,13 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import typer
 
 from vae_anomaly.errors import DataError, DataWarning, FitWarning
-from vae_anomaly.formatting import cell_text, is_missing, p_value, printable, shorten
+from vae_anomaly.formatting import cell_text, counted, is_missing, p_value, printable, shorten, without_password
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN = 10  # rows on a terminal
+SHORT = 1.0  # seconds that a phase takes without a word
 SHOWN_COLUMNS = 5  # columns that explain a row on a terminal
 BAR = 20  # characters of the longest bar
 WIDEST = 32  # characters of one value
@@ -116,8 +118,8 @@ def only_writer(target: str) -> AbstractContextManager[None]:
 
 
 def remark(text: str, *, quiet: bool) -> None:
-    """Print one line for people on standard error."""
-    if not quiet:
+    """Print one line for people on standard error; none for an empty text."""
+    if text and not quiet:
         typer.echo(text, err=True)
 
 
@@ -143,7 +145,8 @@ def remark_findings(detector: VAEDetector, *, quiet: bool) -> None:
     most, words = 3, {"bad": "warning", "look": "note"}
     if quiet:
         return
-    found = detector.diagnose(quick=True)
+    with phase("checking the model", quiet=quiet):
+        found = detector.diagnose(quick=True)
     for verdict, word in words.items():
         messages = found["message"][found["verdict"] == verdict]
         for message in messages[:most]:
@@ -154,11 +157,12 @@ def remark_findings(detector: VAEDetector, *, quiet: bool) -> None:
 def remark_rule(
     detector: VAEDetector, rule: Mapping[str, Any], n_flagged: int, n_rows: int, nouns: str, *, quiet: bool
 ) -> None:
-    """Say on standard error which rows are flagged, and what to do if too many are."""
+    """Say on standard error how many rows are flagged, by which rule, and what to do if too many are."""
     from vae_anomaly.scoring.decide import MANY, FlaggingRule, hardly_outliers
 
     flagging = FlaggingRule(**rule)
-    remark(flagging.sentence(detector.false_alarm_rate_, nouns.removesuffix("s")), quiet=quiet)
+    look = f"{n_flagged:,} of {counted(n_rows, nouns)} {'needs' if n_flagged == 1 else 'need'} a look."
+    remark(f"{look} {flagging.sentence(detector.false_alarm_rate_, nouns.removesuffix('s'))}", quiet=quiet)
     if flagging.is_default and detector.contamination == "auto" and n_flagged > MANY * n_rows:
         remark(hardly_outliers(nouns, "--"), quiet=quiet)
 
@@ -171,6 +175,30 @@ def is_terminal(stream: TextIO | None) -> bool:
 def wants_progress(*, quiet: bool) -> int:
     """Value of the library's ``verbose``: progress bars are for people who watch."""
     return int(not quiet and is_terminal(sys.stderr))
+
+
+@contextmanager
+def phase(text: str, *, quiet: bool) -> Iterator[None]:
+    """Within the block, and once it takes long, show what is done and for how many seconds, if a person watches."""
+    if not wants_progress(quiet=quiet):
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    progress.add_task(without_password(text), total=None)
+    begin = Timer(SHORT, progress.start)
+    begin.daemon = True
+    begin.start()
+    try:
+        yield
+    finally:
+        begin.cancel()
+        begin.join()  # it may be about to draw
+        if progress.live.is_started:
+            progress.stop()
 
 
 def watched(items: Sequence[T], names: Sequence[str], *, quiet: bool) -> Iterator[T]:

@@ -166,7 +166,7 @@ class Tally:
 
     def __str__(self) -> str:
         rate = (self.rows - self.before) / max(time.monotonic() - self.begin, 1e-9)
-        return f"{self.flagged:,} of {self.rows:,} are flagged; {rate:,.0f} rows a second"
+        return f"{rate:,.0f} rows a second"
 
 
 def write_scores(
@@ -214,7 +214,6 @@ def _write_top(scorer: StreamScorer, top: int, output: str | None, *, shows: boo
     ranking = scorer.with_reasons(shown, rows, kept, table["is_anomaly"].to_numpy() | shows)
     if shows:
         show_rows(ranking, "reason")
-        remark(f"{tally}; write them all with --output scores.csv", quiet=quiet)
     else:
         write_rows(ranking, output, f"{len(ranking)} rows written; {tally}.", quiet=quiet)
     return tally

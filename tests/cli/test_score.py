@@ -217,7 +217,7 @@ def test_the_rule_is_said_and_what_to_do_where_many_rows_are_flagged(cli, csv, m
     target = tmp_path / "scores.csv"
     usual = cli("score", csv, "--model", model, "--output", target).err
     rate = load(model).false_alarm_rate_
-    assert "Rows are flagged if at most " in usual
+    assert "of 40 rows need a look. Rows are flagged if at most " in usual
     assert (rate, "of normal rows are as anomalous." in usual) == (0.01, True)
     many = tmp_path / "many.csv"
     pd.read_csv(csv).assign(weight=1e4).to_csv(many, index=False)
@@ -237,7 +237,8 @@ def test_the_suffix_chooses_the_format(cli, csv, model, tmp_path, suffix):
     assert (ended.status, ended.out) == (0, "")
     assert list(ranking.columns) == ["row", "anomaly_score", "p_value", "severity", "is_anomaly", "reason", "colour"]
     assert ranking["anomaly_score"].idxmax() == ANOMALOUS_ROW - 1
-    assert f"40 rows written; {ranking['is_anomaly'].sum()} of 40 are flagged" in ended.err
+    assert ended.err.startswith(f"{target}: 40 rows written.\n{csv}: 40 rows and 3 columns read.\n")
+    assert f"{ranking['is_anomaly'].sum()} of 40 rows need" in ended.err
 
 
 def test_a_dash_reads_standard_input(cli, csv, model, monkeypatch):

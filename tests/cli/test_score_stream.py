@@ -68,7 +68,10 @@ def test_rows_come_in_their_order_with_the_scores_of_the_table_read_whole(stream
     ended = stream(csv)
     assert_alike(table_of(ended.out), in_memory)
     assert re.fullmatch(
-        r"-: 40 rows written; \d+ of 40 are flagged; [\d,]+ rows a second\.\nRows are flagged if .*\n", ended.err, re.S
+        r"-: 40 rows written; [\d,]+ rows a second\.\n\S+: 40 rows and 3 columns read\.\n"
+        r"\d+ of 40 rows need a look. Rows are flagged if .*\n",
+        ended.err,
+        re.S,
     )
 
 

@@ -157,9 +157,11 @@ def test_on_a_terminal_the_bar_shows_the_latest_figures(monkeypatch, capsys):
     bar.on_fit_task_end(object(), root, metadata={})
     bar._progress.refresh()
     bar.teardown(object(), root)
+    bar._progress.refresh()
+    bar.on_fit_over(object())
     captured = capsys.readouterr()
     assert "elbo -12.35" in captured.err
-    assert "training" in captured.err
+    assert captured.err.index("training") < captured.err.rindex("elbo") < captured.err.index("calibrating")
     assert captured.out == ""
 
 
@@ -169,8 +171,28 @@ def test_the_bar_of_a_fit_that_continues_starts_where_it_was(monkeypatch):
     bar.setup(object(), root)
     bar.on_fit_task_end(object(), Context("VAEDetector", "round", 12, 0, root), metadata={"elbo": 1.0})
     [task] = bar._progress.tasks
-    bar.teardown(object(), root)
+    bar.on_fit_over(object())
     assert (task.completed, task.total) == (13, 20)
+
+
+def test_a_notebook_shows_one_line_that_is_empty_in_the_end(monkeypatch, capsys):
+    """Without widgets, which rich would ask for."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    display = pytest.importorskip("IPython.display")
+    lines = []
+
+    class Handle:
+        def update(self, shown, raw):
+            lines.append(shown["text/plain"])
+
+    monkeypatch.setattr(display, "display", lambda shown, **_more: lines.append(shown["text/plain"]) or Handle())
+    bar, root = ProgressBar(), Context("VAEDetector", "fit", 0, 2)
+    bar.setup(object(), root)
+    bar.on_fit_task_end(object(), Context("VAEDetector", "round", 0, 0, root), metadata={"elbo": -12.345678})
+    bar.teardown(object(), root)
+    bar.on_fit_over(object())
+    assert lines == ["training 0 of 2  ", "training 1 of 2  elbo -12.35", "", "calibrating", ""]
+    assert capsys.readouterr().err == ""
 
 
 def test_scikit_learns_own_progress_bar_works_here(X, capsys):

@@ -15,10 +15,13 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from vae_anomaly.formatting import number
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -104,29 +107,70 @@ def _call(callback: object, name: str, *known: object, **details: Any) -> Any:
 
 
 class ProgressBar:
-    """Progress bar on standard error with the latest figures; silent where standard error is not a terminal."""
+    """Progress of a fit: a bar with the latest figures while it trains, then that it calibrates.
+
+    It is drawn on standard error if that is a terminal, and below the cell of a notebook; nowhere else.
+    """
+
+    _progress: "Progress | NotebookLine | None" = None
 
     def setup(self, estimator: object, context: Context) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task("training", total=context.max_subtasks, completed=context.done, figures="")
-        self._progress.start()
+        self._begin("training", context.max_subtasks, context.done)
 
     def on_fit_task_end(self, estimator: object, context: Context, *, metadata: Mapping[str, float]) -> None:
-        if context.parent is not None:
+        if context.parent is not None and self._progress is not None:
             shown = [name for name in ("elbo", "held_out_elbo") if name in metadata]
             figures = "  ".join(f"{name} {number(metadata[name])}" for name in shown)
             self._progress.update(self._task, advance=1, figures=figures)
 
     def teardown(self, estimator: object, context: Context) -> None:
-        if not self._progress.disable:  # rich before 14 ends even a disabled bar with a line
+        self._begin("calibrating", None)
+
+    def on_fit_over(self, estimator: object) -> None:
+        if self._progress is not None:
             self._progress.stop()
+            self._progress = None
+
+    def _begin(self, name: str, total: int | None, done: int = 0) -> None:
+        """Show another task in place of the last one."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.on_fit_over(None)
+        console = Console(stderr=True)
+        if console.is_jupyter:
+            self._progress = NotebookLine()
+        elif console.is_terminal:
+            texts = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}")
+            self._progress = Progress(*texts, TimeRemainingColumn(), console=console, transient=True)
+        else:
+            return
+        self._task: Any = self._progress.add_task(name, total=total, completed=done, figures="")
+        self._progress.start()
+
+
+class NotebookLine:
+    """One line of text below the cell of a notebook, with the verbs of ``Progress``, which needs widgets there."""
+
+    def add_task(self, name: str, *, total: int | None, completed: int, figures: str) -> None:
+        """Name the task, and the number of its parts."""
+        self._name, self._total, self._done, self._figures = name, total, completed, figures
+
+    def start(self) -> None:
+        """Show the line."""
+        from IPython.display import display
+
+        self._handle = display({"text/plain": self._text()}, raw=True, display_id=True)
+
+    def update(self, _task: None, *, advance: int, figures: str) -> None:
+        """Count parts that are done."""
+        self._done, self._figures = self._done + advance, figures
+        self._handle.update({"text/plain": self._text()}, raw=True)
+
+    def stop(self) -> None:
+        """Empty the line."""
+        self._handle.update({"text/plain": ""}, raw=True)
+
+    def _text(self) -> str:
+        done = "" if self._total is None else f" {self._done} of {self._total}  {self._figures}"
+        return f"{self._name}{done}"

@@ -16,6 +16,7 @@ from vae_anomaly_cli.inputs import TableInput, read_input, refuse_output_names
 from vae_anomaly_cli.output import (
     check_table_output,
     is_terminal,
+    phase,
     plain_warnings,
     remark,
     show_reasons,
@@ -73,14 +74,14 @@ def explain(
     if rows and top:
         raise typer.BadParameter("--row and --top cannot be combined; leave one of the two out.", param_hint="--top")
     with plain_warnings(quiet=quiet):
-        with naming(file):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
             source = read_input(context, file, exclude or [], keep or [], reading, skip_bad=False)
             if not isinstance(source, TableInput):
                 raise DataError("explain works on tables only: single pixels mean nothing to a person.")
             if (asked := max(rows or [0])) > (last := source.table.n_rows):
                 raise DataError(f"There is no row {asked}; the rows of the table are numbered 1 to {last}.")
         detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet)
-        with naming(file):
+        with naming(file), phase("explaining rows", quiet=quiet):
             frame = source.rows_for(detector)
             chosen = choose(detector, frame, rows, top)
             shows = output is None and is_terminal(sys.stdout)

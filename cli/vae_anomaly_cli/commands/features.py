@@ -8,7 +8,7 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.groups import Reading, grouped
 from vae_anomaly_cli.inputs import read_input, read_model, refuse_output_names
-from vae_anomaly_cli.output import check_table_output, plain_warnings, write_rows
+from vae_anomaly_cli.output import check_table_output, phase, plain_warnings, write_rows
 
 EXAMPLES = """\
 vae-anomaly features data.csv --model data.vae --output features.parquet
@@ -42,11 +42,12 @@ def features(
     import pandas as pd
 
     with plain_warnings(quiet=quiet):
-        with naming(file):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
             source = read_input(context, file, [], keep or [], reading, skip_bad=skip_bad)
-        detector = read_model(model, device)
+        with phase(f"loading {model}", quiet=quiet):
+            detector = read_model(model, device)
         refuse_output_names(keep or [], detector.get_feature_names_out())
-        with naming(file):
+        with naming(file), phase(f"computing features of {file}", quiet=quiet):
             latents = detector.transform(source.rows_for(detector))
     rows = source.identifiers().join(pd.DataFrame(latents, columns=detector.get_feature_names_out()))
     message = f"{len(rows)} rows written, with {latents.shape[1]} latent features from the model's first member."

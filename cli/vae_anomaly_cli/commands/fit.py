@@ -10,7 +10,7 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
 from vae_anomaly_cli.groups import Fitting, Reading, Tracking, grouped, option_names
 from vae_anomaly_cli.inputs import ImageInput, TableInput, is_long, read_input, read_model, trained_on
-from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
+from vae_anomaly_cli.output import check_output, only_writer, phase, plain_warnings, remark, wants_progress
 from vae_anomaly_cli.stream import StreamedTable
 from vae_anomaly_cli.tracking import new_tracker, report_run
 
@@ -55,8 +55,10 @@ def fit(
     check_output(output, inputs=(file,))
     tracker = new_tracker(file, tracking)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):
-        source = _read(context, file, output, exclude or [], reading, stream=stream, skip_bad=skip_bad)
-        detector = fitting.detector(device)
+        with phase(f"reading {file}", quiet=quiet):
+            source = _read(context, file, output, exclude or [], reading, stream=stream, skip_bad=skip_bad)
+        with phase("loading PyTorch", quiet=quiet):
+            detector = fitting.detector(device)
         callbacks = [*([] if tracker is None else [tracker]), ModelWriter(output, checkpoint, quiet=quiet)]
         detector.set_params(purpose=purpose.value, image_shape=source.image_shape, verbose=wants_progress(quiet=quiet))
         detector.set_params(callbacks=callbacks, checkpoint=checkpoint).fit(source.rows)
@@ -125,9 +127,11 @@ def read_or_fit(
 ) -> VAEDetector:
     """MODEL if there is one, else a detector fitted to FILE."""
     if model is not None:
-        return read_model(model, device, excluded=exclude or [])
+        with phase(f"loading {model}", quiet=quiet):
+            return read_model(model, device, excluded=exclude or [])
     with naming(file):
-        detector = fitting.detector(device).set_params(verbose=wants_progress(quiet=quiet))
+        with phase("loading PyTorch", quiet=quiet):
+            detector = fitting.detector(device).set_params(verbose=wants_progress(quiet=quiet))
         return detector.set_params(callbacks=callbacks, image_shape=source.image_shape).fit(source.rows)
 
 

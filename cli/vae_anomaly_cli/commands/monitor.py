@@ -17,6 +17,7 @@ from vae_anomaly_cli.output import (
     check_summary_output,
     check_table_output,
     is_terminal,
+    phase,
     plain,
     plain_warnings,
     print_json,
@@ -72,11 +73,12 @@ def monitor(
     check_table_output(output, inputs=(file, model))
     check_summary_output(output, as_json=as_json)
     with plain_warnings(quiet=quiet):
-        with naming(file):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
             source = read_input(context, file, exclude or [], [], reading, skip_bad=skip_bad)
 
-        detector = read_model(model, device, excluded=exclude or [])
-        with naming(file):
+        with phase(f"loading {model}", quiet=quiet):
+            detector = read_model(model, device, excluded=exclude or [])
+        with naming(file), phase(f"comparing {file} with the training data", quiet=quiet):
             rows = source.rows_for(detector)
             drift = detector.drift(rows, level=level, ordered=not unordered, random_state=seed)
     columns = drift.columns.sort_values(["adjusted_p_value", "p_value"], kind="stable").reset_index()

@@ -10,7 +10,7 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
 from vae_anomaly_cli.groups import Reading, grouped, option_names
 from vae_anomaly_cli.inputs import TableInput, read_input, read_model, select_columns
-from vae_anomaly_cli.output import check_picture_output, plain_warnings, remark
+from vae_anomaly_cli.output import check_picture_output, phase, plain_warnings, remark
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def latents(
     check_picture_output(output, inputs=(file, model))
 
     with plain_warnings(quiet=quiet):
-        with naming(file):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
             source = read_input(context, file, [], [], reading, skip_bad=skip_bad)
             if color is not None and isinstance(source, TableInput):
                 select_columns(source.rows, [color], "--color")
@@ -119,7 +119,7 @@ def samples(
     with plain_warnings(quiet=quiet):
         source = None
         if file is not None:
-            with naming(file):
+            with naming(file), phase(f"reading {file}", quiet=quiet):
                 source = read_input(context, file, [], [], reading, skip_bad=skip_bad)
         detector = read_model(model, device)
 
@@ -155,7 +155,7 @@ def reconstructions(
     check_picture_output(output, inputs=(file, model))
 
     with plain_warnings(quiet=quiet):
-        with naming(file):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
             source = read_input(context, file, [], [], reading, skip_bad=skip_bad)
         detector = read_model(model, device)
 

@@ -16,7 +16,7 @@ from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, refuse_several, user_errors
 from vae_anomaly_cli.groups import Fitting, Flagging, Reading, grouped, option_names
 from vae_anomaly_cli.inputs import read_input
-from vae_anomaly_cli.output import check_page_output, plain_warnings, remark
+from vae_anomaly_cli.output import check_page_output, phase, plain_warnings, remark
 
 EXAMPLES = """\
 vae-anomaly report data.csv --output report.html
@@ -58,10 +58,10 @@ def report(
     require_jinja()
 
     with plain_warnings(quiet=quiet):
-        with naming(file):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
             source = read_input(context, file, exclude or [], keep or [], reading, skip_bad=skip_bad)
         detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet)
-        with naming(file):
+        with naming(file), phase(f"writing {output}", quiet=quiet):
             from vae_anomaly.report import write_report
 
             rows = source.rows_for(detector)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from math import inf
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import without_password
+from vae_anomaly.formatting import counted, listed, listed_names, printable, without_password
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import FOUND, given_options, naming, refuse_given, refuse_several, user_errors
@@ -23,6 +24,7 @@ from vae_anomaly_cli.output import (
     check_summary_output,
     check_table_output,
     is_terminal,
+    phase,
     plain_warnings,
     print_json,
     remark,
@@ -71,6 +73,7 @@ NOT_STREAMED = {
     "alerts": "--alerts",
     **option_names(Tracking),
 }
+REPEATED = {"exclude": "--exclude", **option_names(Fitting), **option_names(Reading)}  # for other commands
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def score(
     tracker = new_tracker(file, tracking)
     stream = stream or _only_fits_in_pieces(context, file, kept, model, quiet=quiet)
     with plain_warnings(quiet=quiet):
-        with naming(file):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
             source: StreamedTable | TableInput | ImageInput
             if stream:
                 source = read_stream(file, exclude or [], reading, wanted, model)
@@ -186,25 +189,29 @@ def score(
             remark_findings(detector, quiet=quiet)
         with naming(file):
             if isinstance(source, StreamedTable):
-                counts = write_stream(source, detector, wanted)
+                found = write_stream(source, detector, wanted)
             else:
-                counts = write_scored(source, detector, wanted, tracker, model)
+                found = write_scored(source, detector, wanted, tracker, model)
     if wanted.table and (stream or wanted.shows or output not in (None, "-")):
-        remark_rule(detector, rule, counts.flagged, counts.rows, source.noun, quiet=quiet)
+        remark(extent(file, source, detector, found.rows), quiet=quiet)
+        remark_rule(detector, rule, found.flagged, found.rows, source.noun, quiet=quiet)
+        remark(next_steps(context, file, source, model, found, shows=wanted.shows).strip(), quiet=quiet)
     if as_json:
         threshold = None if any(value is not None for value in rule.values()) else -float(detector.offset_)
-        facts = {"input": without_password(file), "model": model, "output": output, **counts._asdict()}
-        print_json({**facts, "threshold": threshold, **rule})
+        facts = {"input": without_password(file), "model": model, "output": output}
+        print_json({**facts, "rows": found.rows, "flagged": found.flagged, "threshold": threshold, **rule})
     report_run(tracker, quiet=quiet)
-    if fail_if_anomalies and counts.flagged:
+    if fail_if_anomalies and found.flagged:
         raise typer.Exit(FOUND)
 
 
-class Counts(NamedTuple):
-    """Numbers of rows that were scored and flagged."""
+class Found(NamedTuple):
+    """Numbers of rows that were scored and flagged; the most anomalous one, if all were in memory, also in words."""
 
     rows: int
     flagged: int
+    most_anomalous: int | None = None
+    sentence: str = ""
 
 
 def check_outputs(context: typer.Context, file: str, model: str | None, wanted: Wanted, *, stream: bool) -> None:
@@ -229,11 +236,11 @@ def read_stream(file: str, exclude: list[str], reading: Reading, wanted: Wanted,
     return source
 
 
-def write_stream(source: StreamedTable, detector: VAEDetector, wanted: Wanted) -> Counts:
+def write_stream(source: StreamedTable, detector: VAEDetector, wanted: Wanted) -> Found:
     """Score and write a table piece by piece."""
     scorer = StreamScorer.of(detector, source, wanted.rule, append=wanted.append, digits=wanted.digits)
     tally = write_scores(scorer, wanted.top, wanted.target, quiet=wanted.quiet, counts_only=not wanted.table)
-    return Counts(tally.rows, tally.flagged)
+    return Found(tally.rows, tally.flagged)
 
 
 def _only_fits_in_pieces(context: typer.Context, file: str, kept: list[str], model: str | None, *, quiet: bool) -> bool:
@@ -252,32 +259,72 @@ def write_scored(
     wanted: Wanted,
     tracker: MLflowCallback | None,
     model: str | None,
-) -> Counts:
+) -> Found:
     """Score a table or images, and write the scores or show the most anomalous rows."""
     rows = source.rows_for(detector)
-    scored = detector.detect(rows, **wanted.rule).reset_index(drop=True)
+    with phase(f"scoring {counted(len(rows), source.noun)}", quiet=wanted.quiet):
+        scored = detector.detect(rows, **wanted.rule).reset_index(drop=True)
     scored.insert(0, "row", range(1, len(scored) + 1))
     if tracker is not None:
         tracker.log_scores(scored, rows, model=model)
-    counts = Counts(len(scored), int(scored["is_anomaly"].sum()))
-    duplicate_of, repeats = source.find_duplicates(detector)
+    with phase("looking for rows that repeat", quiet=wanted.quiet):
+        duplicate_of, repeats = source.find_duplicates(detector)
     if wanted.duplicates and duplicate_of is not None:
         scored["duplicate_of"] = duplicate_of.array
     if repeats:
         remark(repeats if wanted.duplicates else f"{repeats}; mark them with --duplicates", quiet=wanted.quiet)
-    if wanted.table:
-        chosen = wanted.chosen(scored)
-        chosen = source.with_reasons(chosen, detector, chosen["is_anomaly"].to_numpy() | wanted.shows)
-        write_chosen(chosen, source, wanted, f"{counts.flagged} of {counts.rows}")
-    return counts
+    most_anomalous = int(scored["anomaly_score"].to_numpy().argmax()) + 1
+    found = Found(len(scored), int(scored["is_anomaly"].sum()), most_anomalous)
+    if not wanted.table:
+        return found
+    chosen = wanted.chosen(scored)
+    explained = chosen["is_anomaly"].to_numpy() | wanted.shows
+    with phase(f"finding reasons of {counted(explained.sum(), source.noun)}", quiet=wanted.quiet):
+        chosen = source.with_reasons(chosen, detector, explained)
+    write_chosen(chosen, source, wanted)
+    reasons = dict(zip(chosen["row"], chosen.get("reason", ()), strict=False))  # images have none
+    because = f": {printable(reasons[most_anomalous])}" if reasons.get(most_anomalous) else ""
+    return found._replace(sentence=f"The most anomalous is {source.name_of(most_anomalous)}{because}. ")
 
 
-def write_chosen(chosen: pd.DataFrame, source: TableInput | ImageInput, wanted: Wanted, flagged: str) -> None:
+def write_chosen(chosen: pd.DataFrame, source: TableInput | ImageInput, wanted: Wanted) -> None:
     """Write chosen rows with their identifiers, or show them."""
     if wanted.shows:
         show_rows(source.with_identifiers(chosen, first=wanted.append), source.uncut)
-        summary = f"{flagged} {source.noun} are flagged"
-        remark(f"{summary}; write them all with --output scores.csv", quiet=wanted.quiet)
         return
     written = source.with_identifiers(with_digits(chosen, MEASURES, wanted.digits), first=wanted.append)
-    write_rows(written, wanted.target, f"{len(written)} rows written; {flagged} are flagged.", quiet=wanted.quiet)
+    write_rows(written, wanted.target, f"{counted(len(written), 'rows')} written.", quiet=wanted.quiet)
+
+
+def extent(file: str, source: StreamedTable | TableInput | ImageInput, detector: VAEDetector, n_rows: int) -> str:
+    """What was read, and which columns the model does not use."""
+    name = "standard input" if file == "-" else without_password(file)
+    if isinstance(source, ImageInput):
+        return f"{name}: {counted(n_rows, source.noun)} read."
+    columns = source.rows.columns
+    used = detector.model_.inputs if hasattr(detector, "feature_names_in_") else columns
+    unused = [column for column in columns if column not in used or column in detector.schema_.left_out]
+    without = f", of which the model does not use {listed_names(unused)}" if unused else ""
+    return f"{name}: {counted(n_rows, source.noun)} and {counted(len(columns), 'columns')} read{without}."
+
+
+def next_steps(
+    context: typer.Context,
+    file: str,
+    source: StreamedTable | TableInput | ImageInput,
+    model: str | None,
+    found: Found,
+    *,
+    shows: bool,
+) -> str:
+    """The most anomalous row with its reason, and commands that show more."""
+    steps = ["--output scores.csv writes all of them"] if shows else []
+    most = found.most_anomalous
+    if most is not None and file != "-":
+        again = shlex.join([without_password(file), *([] if model is None else ["--model", model])])
+        steps.insert(0, f"`vae-anomaly report {again} --output report.html` writes a page to share")
+        if isinstance(source, TableInput):
+            steps.insert(0, f"`vae-anomaly explain {again} --row {most}` shows that row cell by cell")
+    others = given_options(context, REPEATED) if len(steps) > shows else []
+    same = f" (with the same {listed(others)})" if others else ""
+    return found.sentence + (f"Next{same}: {', '.join(steps)}." if steps else "")

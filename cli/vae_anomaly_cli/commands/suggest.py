@@ -11,7 +11,7 @@ from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.groups import Fitting, Reading, grouped
 from vae_anomaly_cli.inputs import TableInput, read_input
-from vae_anomaly_cli.output import check_table_output, plain_warnings, with_digits, write_rows
+from vae_anomaly_cli.output import check_table_output, phase, plain_warnings, with_digits, write_rows
 
 EXAMPLES = """\
 vae-anomaly suggest data.csv
@@ -44,12 +44,12 @@ def suggest(
     refuse_fitting(context, model)
     check_table_output(output, inputs=(file, model))
     with plain_warnings(quiet=quiet):
-        with naming(file):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
             source = read_input(context, file, exclude or [], [], reading, skip_bad=False)
             if not isinstance(source, TableInput):
                 raise DataError("suggest works on tables only: single pixels mean nothing to a person.")
         detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet)
-        with naming(file):
+        with naming(file), phase("looking for changes", quiet=quiet):
             rows = source.rows_for(detector)
             flagged = int((detector.predict(rows) == -1).sum())
             changes = detector.suggest(rows.set_axis(range(1, len(rows) + 1)), max_changes=most)

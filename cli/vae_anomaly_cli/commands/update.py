@@ -8,7 +8,7 @@ from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.groups import Reading, grouped
 from vae_anomaly_cli.inputs import read_input, read_model, trained_on
-from vae_anomaly_cli.output import check_output, only_writer, plain_warnings, remark, wants_progress
+from vae_anomaly_cli.output import check_output, only_writer, phase, plain_warnings, remark, wants_progress
 
 EXAMPLES = """\
 vae-anomaly update monday.csv --model normal.vae --output normal.vae
@@ -36,9 +36,10 @@ def update(
     """
     check_output(output, inputs=(file,))
     with only_writer(output), plain_warnings(quiet=quiet):
-        with naming(file):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
             source = read_input(context, file, exclude or [], [], reading, skip_bad=skip_bad)
-        detector = read_model(model, device, excluded=exclude or [])
+        with phase(f"loading {model}", quiet=quiet):
+            detector = read_model(model, device, excluded=exclude or [])
         with naming(file):
             rows = source.rows_for(detector)
             detector.set_params(verbose=wants_progress(quiet=quiet)).partial_fit(rows)
