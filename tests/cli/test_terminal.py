@@ -63,15 +63,19 @@ def test_a_terminal_shows_the_most_anomalous_rows_with_reasons(csv, model):
     assert len([row for row in rows if row[0].isdigit()]) == 10
     assert (rows[0][0], rows[0][4], rows[0][-1]) == ("17", "yes", "red")
     assert "weight 140" in " ".join(row[5] for row in rows[:6])
-    *_, read, needed, steps = err.splitlines()
+    *_, read, needed, most, head, explain, report, whole = err.splitlines()
     assert read == f"{csv}: 40 rows and 3 columns read."
     assert re.fullmatch(r"\d+ of 40 rows need a look. Rows are flagged if at most 1 % of normal rows .*", needed)
-    assert steps.startswith("The most anomalous is row 17: weight 140.0, expected ")
+    assert most.startswith("The most anomalous is row 17: weight 140.0, expected ")
     again = f"{csv} --model {model}"
-    assert steps.endswith(
-        f". Next: `vae-anomaly explain {again} --row 17` shows that row cell by cell, "
-        f"`vae-anomaly report {again} --output report.html` writes a page to share, "
-        "--output scores.csv writes all of them."
+    commands = [line.partition("#")[0].strip() for line in (explain, report, whole)]
+    assert (head, commands) == (
+        "Next:",
+        [
+            f"vae-anomaly explain {again} --row 17",
+            f"vae-anomaly report {again} --output report.html",
+            f"vae-anomaly score {again} --output scores.csv",
+        ],
     )
 
 
@@ -115,7 +119,9 @@ def test_a_streamed_score_shows_the_most_anomalous_rows_and_a_bar(csv, model):
     assert status == 0
     assert re.search(r"reading .*bytes", shown)
     assert next(row[0] for row in cells_of(shown) if row[0].isdigit()) == "17"
-    assert re.search(r"\d+ of 40 rows need a look.*\nNext: --output scores.csv writes all of them", shown)
+    assert re.search(
+        r"\d+ of 40 rows need a look.*\nNext:\n  vae-anomaly score \S+ --model \S+ --output scores.csv", shown
+    )
 
 
 def test_a_closed_pipe_is_no_error(csv, model):

@@ -195,7 +195,7 @@ def score(
     if wanted.table and (stream or wanted.shows or output not in (None, "-")):
         remark(extent(file, source, detector, found.rows), quiet=quiet)
         remark_rule(detector, rule, found.flagged, found.rows, source.noun, quiet=quiet)
-        remark(next_steps(context, file, source, model, found, shows=wanted.shows).strip(), quiet=quiet)
+        remark(next_steps(context, file, source, model, found, shows=wanted.shows), quiet=quiet)
     if as_json:
         threshold = None if any(value is not None for value in rule.values()) else -float(detector.offset_)
         facts = {"input": without_password(file), "model": model, "output": output}
@@ -284,7 +284,7 @@ def write_scored(
     write_chosen(chosen, source, wanted)
     reasons = dict(zip(chosen["row"], chosen.get("reason", ()), strict=False))  # images have none
     because = f": {printable(reasons[most_anomalous])}" if reasons.get(most_anomalous) else ""
-    return found._replace(sentence=f"The most anomalous is {source.name_of(most_anomalous)}{because}. ")
+    return found._replace(sentence=f"The most anomalous is {source.name_of(most_anomalous)}{because}.")
 
 
 def write_chosen(chosen: pd.DataFrame, source: TableInput | ImageInput, wanted: Wanted) -> None:
@@ -317,14 +317,20 @@ def next_steps(
     *,
     shows: bool,
 ) -> str:
-    """The most anomalous row with its reason, and commands that show more."""
-    steps = ["--output scores.csv writes all of them"] if shows else []
-    most = found.most_anomalous
-    if most is not None and file != "-":
-        again = shlex.join([without_password(file), *([] if model is None else ["--model", model])])
-        steps.insert(0, f"`vae-anomaly report {again} --output report.html` writes a page to share")
-        if isinstance(source, TableInput):
-            steps.insert(0, f"`vae-anomaly explain {again} --row {most}` shows that row cell by cell")
-    others = given_options(context, REPEATED) if len(steps) > shows else []
-    same = f" (with the same {listed(others)})" if others else ""
-    return found.sentence + (f"Next{same}: {', '.join(steps)}." if steps else "")
+    """The most anomalous row with its reason, and commands that show more, one a line."""
+    most, steps = found.most_anomalous, {}
+    again = shlex.join([without_password(file), *([] if model is None else ["--model", model])])
+    if file != "-" and isinstance(source, TableInput):
+        steps[f"explain {again} --row {most}"] = "that row, cell by cell"
+    if file != "-" and most is not None:
+        steps[f"report {again} --output report.html"] = "a page to share"
+    if file != "-" and shows:
+        streamed = " --stream" if isinstance(source, StreamedTable) else ""
+        steps[f"score {again}{streamed} --output scores.csv"] = f"all {source.noun}"
+    if not steps:
+        return found.sentence
+    others = given_options(context, REPEATED)
+    head = f"Next, with the same {listed(others)}:" if others else "Next:"
+    width = max(map(len, steps))
+    lines = [f"  vae-anomaly {command:<{width}}  # {what}" for command, what in steps.items()]
+    return "\n".join([*([found.sentence] if found.sentence else []), head, *lines])
