@@ -420,6 +420,22 @@ def test_rows_are_drawn_over_the_column_of_dates_and_far_ones_counted(orders):
     assert sum(int(bar.remark.rpartition(": ")[2].split()[0]) for bar in timeline.bars if bar.flagged) == 9
 
 
+@pytest.mark.parametrize(
+    ("step", "first"),
+    [("7min", "03-01 00:00: "), ("6h", "2024-03-01: "), ("4D", "week of 2024-02-26: "), ("31D", "2024Q1: ")],
+    ids=str,
+)
+def test_a_bar_is_as_long_as_the_rows_need(rng, step, first):
+    when = pd.date_range("2024-03-01", periods=100, freq=step)
+    frame = pd.DataFrame({"x": rng.normal(size=100), "when": when})
+    model = VAEDetector(max_iter=2, random_state=0).fit(frame)
+    timeline = Timeline.of(model, ScoredRows.of(model, frame, None, FlaggingRule(alerts=5)))
+    assert timeline.bars[0].remark.startswith(first)
+    counts = [int(bar.remark.rpartition(": ")[2].split()[2]) for bar in timeline.bars if not bar.flagged]
+    assert sum(counts) == 100
+    assert len(timeline.x_ticks) in (3, 4, 5)
+
+
 def test_without_dates_there_is_no_axis_of_time_and_without_two_columns_no_map(written, of_numbers, numbers):
     page = written(of_numbers, numbers, top=2)
     assert "Over time" not in page.text

@@ -193,7 +193,7 @@ class Timeline:
         return cls(
             column=name,
             bars=_period_bars(bins, counts, flagged),
-            x_ticks=[Tick(100 * (place + 0.5) / len(bins), _period_name(bins[place])) for place in named],
+            x_ticks=[Tick(100 * (place + 0.5) / len(bins), _period_tick(bins[place])) for place in named],
             y_ticks=[Tick(100 * math.sqrt(tick / largest), f"{tick:,.0f}") for tick in root_ticks(largest)[1:]],
             n_outside=int((~within & ~np.isnan(days)).sum()),
             n_undated=int(np.isnan(days).sum()),
@@ -224,13 +224,14 @@ def _period_bars(bins: pd.PeriodIndex, counts: np.ndarray, flagged: np.ndarray) 
 
 
 def _period_name(period: pd.Period) -> str:
-    match period.freqstr[0]:
-        case "h":
-            return str(period.strftime("%Y-%m-%d %H:00"))
-        case "W":
-            return f"week of {period.start_time:%Y-%m-%d}"
-        case _:
-            return str(period)
+    return f"week of {_period_tick(period)}" if period.freqstr.startswith("W") else _period_tick(period)
+
+
+def _period_tick(period: pd.Period) -> str:
+    """Name of a period next to the axis: an hour without its year, a week by its first day."""
+    forms = {"h": "%m-%d %H:00", "W": "%Y-%m-%d"}
+    form = forms.get(period.freqstr[0])
+    return str(period) if form is None else f"{period.start_time:{form}}"
 
 
 @dataclass(frozen=True)

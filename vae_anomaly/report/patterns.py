@@ -13,6 +13,7 @@ from vae_anomaly.formatting import is_missing, quoted, shorten
 
 FARTHEST = 0.4  # cosine distance of the surprise of two groups by column, up to which they are one
 LEADING = 0.2  # of the surprise of a pattern, from which a column leads it
+HIGHER, LOWER, EITHER = "is higher than expected", "is lower than expected", "is higher or lower than expected"
 SHARED = 0.5  # of the rows of a pattern, from which it is said what they have in common
 
 
@@ -32,7 +33,11 @@ class Pattern:
     def title(self) -> str:
         """The leading columns."""
         names = [TOGETHER if name == LATENT else shorten(name, 60) for name in self.columns]
-        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return _joined(names)
+
+
+def _joined(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def find_patterns(shown: ShownRows) -> list[Pattern]:
@@ -72,7 +77,12 @@ def _in_common(shown: ShownRows, members: np.ndarray) -> tuple[list[str | int], 
     names = [shown.found.surprise.columns[index] for index in order]
     if len(members) < 2:
         return names, []
-    return names, [text for name in names if name != LATENT and (text := _remark(shown, members, name))]
+    said: dict[str, list[str]] = {}  # columns of which the same is said
+    for name in names:
+        if name != LATENT and (text := _remark(shown, members, name)):
+            said.setdefault(text, []).append(shorten(name, 60))
+    several = {text: text.replace("is ", "are ", 1) for text in said}
+    return names, [f"{_joined(found)} {text if len(found) == 1 else several[text]}" for text, found in said.items()]
 
 
 def _remark(shown: ShownRows, members: np.ndarray, name: Any) -> str:
@@ -80,14 +90,15 @@ def _remark(shown: ShownRows, members: np.ndarray, name: Any) -> str:
     value, low, high = (figure[name].iloc[members].tolist() for figure in _figures(shown))
     counts = Counter(_side(*cells) for cells in zip(value, low, high, strict=True))
     counts.update(f"is {quoted(cell)}" for cell in value if not is_missing(cell) and not isinstance(cell, float))
+    least = max(2.0, SHARED * len(members))
+    if max(counts[HIGHER], counts[LOWER]) < least:
+        counts[EITHER] = counts[HIGHER] + counts[LOWER]
     del counts[""]
-    if not counts:
-        return ""
-    said, number = max(counts.items(), key=lambda item: (item[1], item[0].startswith("is ")))
-    if number < max(2, SHARED * len(members)):
+    said, number = max(counts.items(), key=lambda item: (item[1], item[0] in (HIGHER, LOWER)))
+    if number < least:
         return ""
     often = "all" if number == len(members) else f"{number:,} of {len(members):,}"
-    return f"{shorten(name, 60)} {said} in {often}"
+    return f"{said} in {often}"
 
 
 def _figures(shown: ShownRows) -> tuple[Any, Any, Any]:
@@ -99,6 +110,6 @@ def _side(value: Any, low: Any, high: Any) -> str:
     if is_missing(value):
         return "is missing"
     try:
-        return "is higher than expected" if value > high else "is lower than expected" if value < low else ""
+        return HIGHER if value > high else LOWER if value < low else ""
     except TypeError:  # a column without a range, or an unreadable cell
         return ""
