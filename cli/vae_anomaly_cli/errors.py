@@ -128,7 +128,7 @@ def naming(source: str) -> Iterator[None]:
         raise
     except VaeAnomalyError as error:
         name = "standard input" if source == "-" else without_password(source)
-        as_path = re.escape(str(Path(name)))  # a folder loses the slash at its end
-        if re.search(rf"(^|['\"/]){as_path}(?!\w)", str(error), re.IGNORECASE):  # not just any word of the message
+        known = f"{re.escape(name)}|{re.escape(str(Path(name)))}"  # a folder loses the slash at its end
+        if re.search(rf"(^|['\"/])({known})(?!\w)", str(error), re.IGNORECASE):  # not just any word of the message
             raise
         raise type(error)(f"{name}: {error}") from error

@@ -79,8 +79,12 @@ def test_rows_of_a_query_are_scored_as_those_of_a_file(cli, csv, model, tmp_path
         assert figures(found.out) == figures(cli("score", csv, "--model", model).out)
     assert cli("score", csv, "--query", query, "--model", model).status == 1
     ended = cli("score", "postgresql+nothing://me:secret@host/name", "--table", "t", "--model", model)
-    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert (ended.status, ended.err.count("\n"), ended.err.count("me:***@host")) == (1, 1, 1)
     assert "secret" not in ended.err
+    ended = cli("score", f"sqlite+pysqlite:///{tmp_path}/none/base.db", "--query", query, "--model", model)
+    assert (ended.status, ended.err.count("none/base.db")) == (1, 1)
+    assert "the database cannot be read" in ended.err
+    assert "Check the address" in ended.err
 
 
 # Every way in which people have a table, and every command that reads one

@@ -1,5 +1,6 @@
 """Databases: tables and the answers to queries, read only, from files and URLs."""
 
+import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -116,6 +117,15 @@ def test_faults_are_one_sentence(base, options, message):
     with pytest.raises(DataError, match=message) as error:
         read_table(base, **options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux")
+def test_nothing_stays_open(base, tmp_path):
+    read_table(base, table="t")
+    with pytest.raises(DataError):
+        read_table(base, query="SELECT y FROM t")
+    opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert str(tmp_path / "base") not in opened
 
 
 def test_a_query_is_of_a_database(tmp_path):

@@ -96,13 +96,15 @@ class DatabaseTable:
     @contextmanager
     def _answer(self) -> Iterator[Any]:
         """Within it, the cursor with all rows; what the database objects to is a DataError."""
+        what, remedy = "the database", "Check the address"
         try:
             with self._database.opened() as connection, closing(connection.cursor()) as rows:
+                if self.options.query:
+                    what, remedy = "--query", "Correct it"
                 rows.execute(self._query(connection))
                 yield rows
         except self._database.errors as error:
-            said = " ".join(str(getattr(error, "orig", None) or error).split())[:300].rstrip(".")
-            what, remedy = ("--query", "Correct it") if self.options.query else ("the table", "Check the address")
+            said = " ".join(str(getattr(error, "orig", None) or error).split())[:300].rstrip(".?")
             raise DataError(f"{self.name}: {what} cannot be read: {said}. {remedy}.") from error
 
     def _query(self, connection: Any) -> str:
@@ -168,7 +170,7 @@ def url_table(url: str, options: FileOptions) -> DatabaseTable:
             "the result of a query to a CSV file."
         ) from error
     try:
-        engine = sqlalchemy.create_engine(url)
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)  # what is closed is closed
     except ImportError as error:
         driver = f"the driver {error.name!r}: install it, or name another, as in postgresql+psycopg://"
         raise MissingExtraError(f"{name} needs {driver}.") from error
@@ -182,7 +184,6 @@ def url_table(url: str, options: FileOptions) -> DatabaseTable:
                 with closing(connection.cursor()) as first:
                     first.execute(statement)
             yield connection  # closing it takes back what was not committed
-        engine.dispose()
 
     def tables(_connection: Any) -> list[str]:
         inspector = sqlalchemy.inspect(engine)
