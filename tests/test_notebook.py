@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "penguins.ipynb"
+NOTEBOOK = Path(__file__).parents[1] / "examples" / "diamonds.ipynb"
 PORT = "5001"  # of the notebook's server
 
 
@@ -55,7 +55,7 @@ def test_what_the_notebook_shows_is_what_comes_out_and_its_server_is_gone(tmp_pa
 
 def test_the_stored_output_names_no_place_on_the_machine_where_it_was_run():
     text = shown(nbformat.read(NOTEBOOK, 4))
-    assert "version 1 scores 268 of 268 birds" in text  # it is the output of a whole run
+    assert "version 1 scores 1610 of 1610 diamonds" in text  # it is the output of a whole run
     for place in ("/tmp", "/home", "/root", "site-packages", "Traceback"):
         assert place not in text
 

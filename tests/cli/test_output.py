@@ -1,10 +1,14 @@
 """What a terminal is shown of rows and values."""
 
+import io
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
+from terminal import STYLES
 
-from vae_anomaly_cli.output import plain, show_reasons, show_rows, with_digits
+from vae_anomaly_cli.output import phase, plain, show_reasons, show_rows, with_digits
 
 
 @pytest.mark.parametrize(
@@ -74,3 +78,36 @@ def test_numbers_have_the_digits_that_are_asked_for(digits):
     found = with_digits(pd.DataFrame({"nats": numbers, "row": 1 / 3}), ["nats"], digits)
     np.testing.assert_array_equal(found["nats"], [float(f"{number:.{digits}g}") for number in numbers])
     assert (found["row"] == 1 / 3).all()
+
+
+class Stream(io.StringIO):
+    """Standard error that may be a terminal."""
+
+    def __init__(self, monkeypatch, *, terminal=True):
+        super().__init__()
+        self.terminal = terminal
+        monkeypatch.setattr("sys.stderr", self)
+        monkeypatch.setenv("TERM", "xterm")
+
+    def isatty(self):
+        return self.terminal
+
+
+def test_a_phase_that_takes_long_is_named_and_a_short_one_is_not(monkeypatch):
+    stream = Stream(monkeypatch)
+    with phase("reading", quiet=False):
+        pass
+    assert stream.getvalue() == ""
+    monkeypatch.setattr("vae_anomaly_cli.output.SHORT", 0.0)
+    with phase("scoring postgresql://me:secret@db/x", quiet=False):
+        time.sleep(0.3)
+    assert "scoring postgresql://me:***@db/x" in STYLES.sub("", stream.getvalue())
+
+
+@pytest.mark.parametrize("quiet, terminal", [(True, True), (False, False)])
+def test_a_phase_is_silent_when_quiet_or_without_a_terminal(monkeypatch, quiet, terminal):
+    stream = Stream(monkeypatch, terminal=terminal)
+    monkeypatch.setattr("vae_anomaly_cli.output.SHORT", 0.0)
+    with phase("scoring", quiet=quiet):
+        time.sleep(0.1)
+    assert stream.getvalue() == ""

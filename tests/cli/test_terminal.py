@@ -201,8 +201,19 @@ def test_every_command_helps_with_examples_and_stands_in_the_readme(cli, name):
     ended = cli(name, "--help")
     assert "bool" not in ended.out.lower()  # flags take no value
     assert ended.status == 0
-    assert f"vae-anomaly {name} " in ended.out
+    assert f"\n vae-anomaly {name} " in ended.out
     assert f"vae-anomaly {name} " in README
+
+
+def test_examples_can_be_copied_line_by_line(cli, monkeypatch):
+    """None is broken on a terminal of 80 columns, and none ends without its output."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for path in (Path(__file__).parents[2] / "cli").rglob("*.py"):
+        for examples in re.findall(r'^EXAMPLES = """\\\n(.*?)\n?"""', path.read_text(), re.MULTILINE | re.DOTALL):
+            block = examples.split("\n\n")[0].splitlines()
+            assert max(map(len, block)) <= 79, path
+    shown = cli("monitor", "--help").out
+    assert "\n vae-anomaly monitor today.csv --model normal.vae --level 0.01 -o drift.csv" in shown
 
 
 def test_the_list_of_commands_is_complete(cli):

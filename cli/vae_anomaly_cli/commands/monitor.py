@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 vae-anomaly monitor today.csv --model normal.vae
-vae-anomaly monitor today.csv --model normal.vae --level 0.01 --output drift.csv
+vae-anomaly monitor today.csv --model normal.vae --level 0.01 -o drift.csv
 vae-anomaly monitor sorted.csv --model normal.vae --unordered
 
 Exit status: 0 no drift, 3 drift, 1 error in the data or the model, 2 wrong usage."""

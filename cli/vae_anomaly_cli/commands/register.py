@@ -9,7 +9,7 @@ from vae_anomaly_cli.tracking import quiet_mlflow
 
 EXAMPLES = """\
 vae-anomaly register data.vae --name sensors --alias champion
-vae-anomaly register runs:/0123456789abcdef0123456789abcdef/model --name sensors
+vae-anomaly register runs:/RUN/model --name sensors
 
 The store is MLFLOW_TRACKING_URI, or mlflow.db in the current folder."""
 
