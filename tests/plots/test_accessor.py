@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose
 
 from vae_anomaly import VAEDetector
-from vae_anomaly.errors import DataError
+from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.plots.figures import ACCENT
 
 
@@ -100,6 +100,15 @@ def test_a_notebook_shows_a_figure_at_twice_the_pixels(people):
         assert struct.unpack(">2I", picture[16:24]) == (2 * size["width"], 2 * size["height"])
         title = figure._suptitle
         assert (title.get_horizontalalignment(), title.get_position()[0] < 0.05) == ("left", True)
+
+
+def test_letters_that_the_font_lacks_give_one_warning_in_a_notebook(people):
+    model, _ = people
+    figure = model.plot.history()
+    figure.suptitle("価格と重量")
+    with pytest.warns(DataWarning, match="boxes in their place") as caught:
+        figure._repr_png_()
+    assert len(caught) == 1
 
 
 def test_the_accessor_draws_what_the_functions_draw(people):

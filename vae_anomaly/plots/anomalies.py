@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.explain.shown import ShownRows
-from vae_anomaly.formatting import counted, label, wrapped
+from vae_anomaly.formatting import counted, wrapped
 from vae_anomaly.plots.axis_values import PlottedColumn, columns_in_use
 from vae_anomaly.plots.figures import (
     ACCENT,
@@ -134,7 +134,7 @@ def _positions(column: PlottedColumn, table: pd.DataFrame, axis: "Axis") -> np.n
     """Positions of the rows on an axis, (rows,), which gets ticks for them; NaN where missing."""
     positions, names = column.places(table, MOST_LEVELS)
     if column.is_level:
-        axis.set_ticks(range(len(names)), [label(name, 20) for name in names])
+        axis.set_ticks(range(len(names)), [wrapped(name, 16) for name in names])
     else:
         column.set_ticks(axis)
     return positions

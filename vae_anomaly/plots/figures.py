@@ -139,7 +139,7 @@ def write_figure(figure: "Figure", path: str | PathLike[str]) -> None:
     from matplotlib import rc_context
 
     fixed_ids = rc_context({"svg.hashsalt": "vae-anomaly"})  # the ids of an SVG's parts are random otherwise
-    with whole_file(path) as temporary, temporary.open("wb") as file, _one_font_warning(), fixed_ids:
+    with whole_file(path) as temporary, temporary.open("wb") as file, one_font_warning(), fixed_ids:
         figure.savefig(file, format=format_, metadata=_METADATA[format_])
 
 
@@ -152,7 +152,7 @@ def picture_format(path: str | PathLike[str]) -> str:
 
 
 @contextmanager
-def _one_font_warning() -> Iterator[None]:
+def one_font_warning() -> Iterator[None]:
     """Replace matplotlib's warnings for each letter that its font lacks by one of ours; other warnings pass."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -4,6 +4,8 @@ from io import BytesIO
 
 from matplotlib.figure import Figure
 
+from vae_anomaly.plots.figures import one_font_warning
+
 PIXELS_PER_INCH = 100  # at which a notebook shows a figure; its picture has twice as many
 
 
@@ -13,6 +15,7 @@ class NotebookFigure(Figure):
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """PNG of the figure, and the size at which it is shown."""
         picture = BytesIO()
-        self.savefig(picture, format="png", dpi=2 * PIXELS_PER_INCH)
+        with one_font_warning():
+            self.savefig(picture, format="png", dpi=2 * PIXELS_PER_INCH)
         width, height = (round(PIXELS_PER_INCH * inches) for inches in self.get_size_inches())
         return picture.getvalue(), {"width": width, "height": height}

@@ -55,7 +55,8 @@ def plot_scores(detector: "VAEDetector", X: Any) -> "Figure":
     scores, threshold = detector.anomaly_score(X), -float(detector.offset_)
     noun = "rows" if detector.image_shape is None else "images"
     n_flagged = int((scores > threshold).sum())
-    figure = new_figure(f"{n_flagged:,} of {counted(len(scores), noun)} are beyond the line", 3.6)
+    are = "is" if n_flagged == 1 else "are"
+    figure = new_figure(f"{n_flagged:,} of {counted(len(scores), noun)} {are} beyond the line", 3.6)
     axes = figure.subplots()
     edges = score_edges(scores, threshold)
     counts = np.rint(bin_fractions(scores, edges) * len(scores))

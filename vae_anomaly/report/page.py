@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vae_anomaly.detector import VAEDetector
 
 MOST_ROWS = 500
+LEAST_SHARE = 0.001  # of the surprise of a row, from which it is a number
 
 
 def write_report(
@@ -189,6 +190,7 @@ def _render(title: str, nouns: str, page: Page, origin: Origin) -> str:
     environment.filters.update(
         nats=lambda value: with_minus(nats(value)),
         percent=percent,
+        share=lambda fraction: percent(fraction) if fraction >= LEAST_SHARE else "",
         p_value=p_value,
         short=partial(shorten, most=60),  # a name or a value
         long=partial(shorten, most=600),  # a sentence
