@@ -122,6 +122,7 @@ DATES = {
     "French months": (["juil. 2024", "aout 2023", "mars-2022"], ["2024-07-01", "2023-08-01", "2022-03-01"]),
     "Spanish": (["31 de diciembre de 2024", "1 ene 2024", "2-abr-2024"], ["2024-12-31", "2024-01-01", "2024-04-02"]),
     "ordinals": (["March 1st, 2018", "22nd May 2018"], ["2018-03-01", "2018-05-22"]),
+    "o'clock": (["31.12.2024 7:05 Uhr", "1.2.2024, 14:30 Uhr"], ["2024-12-31T07:05", "2024-02-01T14:30"]),
     "fractions of seconds": (["31.12.2024 7:05:09.25", "1.2.2024"], ["2024-12-31T07:05:09.25", "2024-02-01"]),
     "words that begin like months": (["Marketing 2018", "Mayer 2019"], ["Marketing 2018", "Mayer 2019"]),
     "codes of two digits": (["10-11-12", "13-10-11"], ["10-11-12", "13-10-11"]),
@@ -137,6 +138,7 @@ SHORT = {
     "points": (["31.12.24", "1. 2. 99"], ["2024-12-31", "1999-02-01"], r"31.12.24: 2024-12-31"),
     "day first": (["31/12/29", "1/2/30 7:05"], ["2029-12-31", "1930-02-01T07:05"], r"31/12/29: 2029-12-31"),
     "month first": (["12/31/24", "1/2/24"], ["2024-12-31", "2024-01-02"], r"12/31/24: 2024-12-31"),
+    "months": (["Dez-24", "Mar-68", "jan-05"], ["2024-12-01", "1968-03-01", "2005-01-01"], r"Dez-24: 2024-12-01"),
     "names": (["31-Dec-24", "1 ene 68"], ["2024-12-31", "1968-01-01"], r"31-Dec-24: 2024-12-31"),
 }
 
@@ -295,6 +297,7 @@ PREAMBLES = {
     "bars": "a|b\n1|x\n2|y\n",
     "comments": "# written by a logger\n# version 2, of 2024\na,b\n1,x\n2,y\n",
     "comment without a delimiter": "# exported\na,b\n1,x\n2,y\n",
+    "blank lines": "\n  \n\na;b\n1;x\n2;y\n",
     "byte-order mark and name of the delimiter": "\ufeffsep=,\na,b\n1,x\n2,y\n",
 }
 
@@ -303,6 +306,26 @@ PREAMBLES = {
 def test_lines_before_the_names_are_skipped(read, text):
     found = read(text)
     assert {name: found[name].tolist() for name in found} == {"a": [1, 2], "b": ["x", "y"]}
+
+
+@pytest.mark.parametrize("sign", ["^", "~", ":"])
+def test_another_delimiter_is_named_and_read_where_a_first_line_names_it(read, sign):
+    text = f"a{sign}b\n" + f"1{sign}x\n2{sign}y\n" * 2
+    with pytest.warns(
+        DataWarning, match=f"has one column, .*If {re.escape(repr(sign))} separates columns, add a first"
+    ):
+        read(text)
+    assert read(f"sep={sign}\n{text}")["a"].tolist() == [1, 2, 1, 2]
+
+
+def test_columns_separated_by_spaces_are_named_and_a_title_as_well(read):
+    with pytest.warns(DataWarning, match=r"has one column, 'a b'. If ' ' separates columns, replace it by commas"):
+        read("a  b\n" + "1   2\n10 20\n" * 2)
+    with pytest.raises(DataError, match=r"2 fields in line 3, but 1 column names. .*if 'Shop' is a title, remove the"):
+        read("Shop\n\na,b\n1,2\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read("full name\n" + "Ann Lee\nJo\n" * 2)
 
 
 LINES = "1,2.5,a,2024-01-01\n2,3.5,b,2024-01-02\n3,,c,2024-01-03\n4,5.5,d,2024-01-04\n"

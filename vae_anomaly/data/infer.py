@@ -62,7 +62,8 @@ MARKERS = frozenset(  # what people write in a cell that has no value, in lower 
 
 SIGNS = frozenset(("?", "??", "-", "--", "---", "n.a.", "n.a", "#value!"))  # those that are no words
 AS_PEOPLE_WRITE = re.compile(  # numbers, dates and times of day, also those that Python does not know
-    r"[+-]?((USD|EUR|GBP|CHF|[$€£¥])\s?)?\d{1,3}([.,'\u00a0\u202f ]?\d{3})*([.,]\d+)?(\s?(%|USD|EUR|GBP|CHF|[$€£¥]))?"
+    r"[+(-]?((USD|EUR|GBP|CHF|[$€£¥])\s?)?\d{1,3}([.,'\u00a0\u202f ]?\d{3})*([.,]\d+)?"
+    r"(\s?(%|USD|EUR|GBP|CHF|[$€£¥]))?[-)]?"
     r"|(\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}-\d{1,2}-\d{4}|\d{4}[./]\d{1,2}[./]\d{1,2})([ T].*)?"
     r"|\d{1,2}:\d{2}(:\d{2})?( ?[aApP]\.?[mM]\.?)?"
 )

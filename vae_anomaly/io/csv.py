@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from vae_anomaly.errors import DataError
-from vae_anomaly.formatting import listed_names
+from vae_anomaly.errors import DataError, DataWarning
+from vae_anomaly.formatting import listed_names, shorten
 from vae_anomaly.io.notation import Notation, find_notation, is_row_of_units
 from vae_anomaly.io.pieces import Progress, rows_per_piece
 from vae_anomaly.io.source import ByteSource, FileOptions, Reader, decompressed, first_bytes, kept_on_disk
@@ -168,11 +169,11 @@ class DelimitedText:
         )
 
     def _sniffed(self, lines: list[str]) -> "_Head":
-        n_before = 0
-        named = re.match(r"sep=(.)\s*$", lines[0])
+        n_before = next(number for number, line in enumerate(lines) if line.strip())
+        named = re.match(r"sep=(.)\s*$", lines[n_before])
         if named:
-            n_before = 1
-        delimiter = named[1] if named else _delimiter_of(_without_comments(lines))
+            n_before += 1
+        delimiter = named[1] if named else _delimiter_of(_without_comments(lines[n_before:]))
         while n_before < len(lines) and _is_comment(lines[n_before:], delimiter):
             n_before += 1
         header, n_lines = _header(lines[n_before:], delimiter)
@@ -183,6 +184,10 @@ class DelimitedText:
         if repeated:
             raise DataError(f"{self.name} has column names more than once: {listed_names(repeated)}. Rename them.")
         names = [name or f"Unnamed: {number}" for number, name in enumerate(header)]
+        if len(names) == 1 and (sign := _other_delimiter(lines[n_before:])):
+            how = "replace it by commas" if sign == " " else f"add a first line sep={sign}"
+            found = f"{self.name} has one column, {shorten(names[0])!r}"
+            warnings.warn(f"{found}. If {sign!r} separates columns, {how}.", DataWarning, stacklevel=5)
         length = sum(map(len, lines)) // len(lines)
         notation = find_notation(self.name, names, records, self.options, delimiter)
         if is_row_of_units(self.name, names, records, notation):
@@ -239,10 +244,11 @@ class DelimitedText:
         raise DataError(f"{self.name} is not {self.encoding} text{where}. Name its encoding, e.g. --encoding {hint}.")
 
     def _too_many_fields(self, row: int, fields: int) -> DataError:
-        return DataError(
-            f"{self.name} has {fields:,} fields in line {self._line_of(row)}, but {len(self.names):,} column names. "
-            "Put quotes around a value that holds the delimiter, or name every column."
-        )
+        remedy = "Put quotes around a value that holds the delimiter, or name every column"
+        if len(self.names) == 1:
+            remedy += f"; if {shorten(self.names[0])!r} is a title, remove the lines before the column names"
+        found = f"{self.name} has {fields:,} fields in line {self._line_of(row)}, but {len(self.names):,} column names"
+        return DataError(f"{found}. {remedy}.")
 
     def _line_of(self, row: int) -> int:
         """Line in which a row begins, the first being 1; quoted values can span several lines."""
@@ -395,6 +401,13 @@ def _header(lines: list[str], delimiter: str) -> tuple[list[str], int]:
 def _delimiter_of(lines: list[str]) -> str:
     """Delimiter with which most lines have as many fields as the header."""
     return max(",;\t|", key=lambda delimiter: _agreement(_records(lines, delimiter, most=100)))
+
+
+def _other_delimiter(lines: list[str]) -> str:
+    """A sign that may be a delimiter, because all lines have it as often as the column names; "" if there is none."""
+    filled = [" ".join(line.split()) for line in lines if line.strip()]
+    counts = {sign: {line.count(sign) for line in filled} for sign in "^~: "}
+    return next((sign for sign, found in counts.items() if len(filled) > 3 and len(found) == 1 and 0 not in found), "")
 
 
 def _agreement(records: list[list[str]]) -> tuple[float, int]:

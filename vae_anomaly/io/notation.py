@@ -35,7 +35,7 @@ SPACES = " \u00a0\u202f"
 CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)\s|\s(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)"
 CURRENCY_OR_PERCENT = re.compile(rf"(?:%|{CURRENCY})")
 
-TIME = r"(?:,?[ T](\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?))?"
+TIME = r"(?:,?[ T](\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)(?: Uhr)?)?"
 DAY, MONTH, YEAR = r"(0?[1-9]|[12]\d|3[01])", r"(0?[1-9]|1[0-2])", r"(\d{4}|\d{2})"
 CENTURY = r"((?:1[5-9]|2[0-2])\d{2})"  # of dates without a day: 4711-03 is a part number
 MONTHS = (  # in English, German, French and Spanish
@@ -59,6 +59,7 @@ DATES = [  # of clear order, each with its parts in ISO 8601
     (rf"^{DAY}(?:\.|st|nd|rd|th|er)?(?: de)?[ -]{NAMED}(?: de)?[ -]{YEAR}{TIME}$", r"\3-\2-\1T\4"),
     (rf"^{NAMED} {DAY}(?:st|nd|rd|th)?,? (\d{{4}}){TIME}$", r"\3-\1-\2T\4"),
     (rf"^{NAMED}(?: de)?[ -]{CENTURY}$", r"\2-\1-01"),
+    (rf"^{NAMED}-(\d{{2}})$", r"\2-\1-01"),
     (rf"^{CENTURY}[/-]{MONTH}$", r"\1-\2-01"),
     (rf"^{MONTH}/{CENTURY}$", r"\2-\1-01"),
     (r"^([01]?\d|2[0-3])(:[0-5]\d)((?::[0-5]\d(?:\.\d{1,6})?)?)$", r"\1\2\3"),  # a time of day
@@ -68,7 +69,9 @@ YEARS = r"(?:[/-](\d{4})|/(\d{2}))"  # 10-11-12 is a code
 DAY_FIRST = rf"^{DAY}[/-]{MONTH}{YEARS}{TIME}$", r"\3\4-\2-\1T\5"
 MONTH_FIRST = rf"^{MONTH}[/-]{DAY}{YEARS}{TIME}$", r"\3\4-\1-\2T\5"
 CENTURIES = ((r"^([0-2]\d-)", r"20\1"), (r"^([3-9]\d-)", r"19\1"))  # as spreadsheets read years of two digits
-SHORT_DATE = re.compile(rf"\s*\d\d?(?:\.\s?\d\d?\.\s?|/\d\d?/|(?: de)?[. -]{{1,2}}{NAMED}(?: de)?[ -])\d\d(?!\d)")
+SHORT_DATE = re.compile(
+    rf"\s*(?:\d\d?(?:\.\s?\d\d?\.\s?|/\d\d?/|(?: de)?[. -]{{1,2}}{NAMED}(?: de)?[ -])|{NAMED}-)\d\d(?!\d)"
+)
 UNIT = re.compile(r"\s*[\[(]?[^\d\s,;][^,;]{0,11}[\])]?\s*")
 FEWEST_RECORDS = 4  # that show units
 AFTERNOON = re.compile(r"(\d{1,2})(:\d{2}(?::\d{2})?)\s?([aApP])\.?[mM]\.?$")

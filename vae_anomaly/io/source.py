@@ -380,7 +380,9 @@ class _Decompressed(Reader):
         if self.is_text:
             if (position := block.find(b"\0")) >= 0:
                 line = 1 + self.n_lines + block.count(b"\n", 0, position)
-                raise DataError(f"{self.name} is not text: line {line} has a NUL byte. Give a table.")
+                raise DataError(
+                    f"{self.name} is not text: line {line} has a NUL byte. Give a table, or say --encoding utf-16."
+                )
             self.n_lines += block.count(b"\n")
         self.progress.here = self.stored.tell()
         return block
