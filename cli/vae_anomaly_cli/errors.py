@@ -20,6 +20,7 @@ import typer
 
 from vae_anomaly.errors import DeviceError, OutputError, VaeAnomalyError
 from vae_anomaly.formatting import without_password
+from vae_anomaly_cli.memory import check_address_space
 
 FOUND = 3
 NO_MEMORY = "bad_alloc", "failed to map segment", "Cannot allocate memory"  # in errors of compiled code
@@ -56,6 +57,7 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            check_address_space()
             return command(*args, **kwargs)
         except VaeAnomalyError as error:
             end(f"error: {error}", 2 if isinstance(error, DeviceError) else 1, error)

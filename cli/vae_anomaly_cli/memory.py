@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from vae_anomaly.errors import DataError
+
 PROGRAM_BYTES = 420 * 2**20  # measured: with torch, scikit-learn, pandas and a small table
+ADDRESSES = 2_200_000_000  # measured: bytes of address space of the same, most of which are never used
 FACTOR = 4.0  # measured: 2.8 to 4.0 bytes for each byte of the file and of its cells as float64
 KEPT_BYTES = 110  # of a cell that is kept as text, measured
 FEW_BYTES = 2**27  # of a table, up to which reading it piece by piece saves nothing
@@ -39,9 +42,33 @@ def shortage(file: str, *, n_kept: float = 0, model: str | None = None) -> str |
     return f"{file} takes about {needed / 1e9:.1f} GB of memory at once, and {(free + own) / 1e9:.1f} GB are free"
 
 
+def check_address_space() -> None:
+    """Raise a DataError if addresses are limited to fewer than the program takes: its libraries would abort or hang."""
+    limit = _address_limit()
+    if limit is not None and limit < ADDRESSES:
+        raise DataError(
+            f"The address space is limited to {limit / 1e9:.1f} GB (ulimit -v), and the program takes "
+            f"{ADDRESSES / 1e9:.1f} GB, most of which is never memory. Raise the limit."
+        )
+
+
+def _address_limit() -> int | None:
+    with suppress(ImportError):  # Windows
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        return None if limit == resource.RLIM_INFINITY else limit
+    return None
+
+
 def free_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes of memory that this process can still take, on this machine and in its control groups; None if unknown."""
+    """Bytes of memory that this process can still take: on this machine, in its control groups, below its own limit.
+
+    None if unknown.
+    """
     found = [*_left_in_groups(proc / "self" / "cgroup", groups)]
+    if (limit := _address_limit()) is not None:
+        found.append(limit - ADDRESSES + PROGRAM_BYTES - _resident_bytes())
     with suppress(OSError, ValueError, StopIteration):
         lines = (proc / "meminfo").read_text().splitlines()
         found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))

@@ -52,6 +52,21 @@ def test_an_option_that_needs_all_rows_is_refused_in_one_sentence(cli, csv, mode
     assert f"Without {option[0]}, which needs all rows at once" in ended.err
 
 
+def test_addresses_that_are_too_few_are_one_sentence(csv):
+    """Libraries abort where they get none: "std::bad_alloc" from torch, "giving up" from OpenBLAS."""
+    command = [sys.executable, "-m", "vae_anomaly_cli", "score", csv]
+    limit = 'ulimit -v 1200000; exec "$@"'
+    ended = subprocess.run(["bash", "-c", limit, "bash", *command], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (1, "", 1)
+    assert ended.stderr.startswith("error: The address space is limited to 1.2 GB (ulimit -v), and the program takes")
+
+
+def test_the_limit_of_addresses_counts(monkeypatch):
+    monkeypatch.setattr(memory, "_resident_bytes", lambda: 10**8)
+    monkeypatch.setattr(memory, "_address_limit", lambda: memory.ADDRESSES + 3 * 10**8)
+    assert memory.free_memory() == 3 * 10**8 + memory.PROGRAM_BYTES - 10**8
+
+
 @pytest.mark.parametrize("command", ["explain", "monitor"])
 def test_other_commands_say_what_it_takes(cli, csv, model, little, command):
     ended = cli(command, csv, "--model", model)
