@@ -79,6 +79,13 @@ def test_a_terminal_shows_the_most_anomalous_rows_with_reasons(csv, model):
     )
 
 
+def test_a_terminal_shows_the_first_changes_as_a_table(csv, model):
+    status, shown, err = in_process("suggest", csv, "--model", model)
+    rows = cells_of(shown)
+    assert (status, {row[0] for row in rows} >= {"17"}) == (0, True)
+    assert re.fullmatch(r"\d changes suggested; \d of \d flagged rows become normal; write them all .*", err.strip())
+
+
 def test_a_terminal_shows_findings_in_whole_words(model):
     status, shown, err = in_process("info", model)
     assert (status, err) == (0, "")
@@ -120,7 +127,7 @@ def test_a_streamed_score_shows_the_most_anomalous_rows_and_a_bar(csv, model):
     assert re.search(r"reading .*bytes", shown)
     assert next(row[0] for row in cells_of(shown) if row[0].isdigit()) == "17"
     assert re.search(
-        r"\d+ of 40 rows need a look.*\nNext:\n  vae-anomaly score \S+ --model \S+ --output scores.csv", shown
+        r"\d+ of 40 rows need a look.*\nNext:\n  vae-anomaly score \S+ --model \S+ --stream --output", shown
     )
 
 

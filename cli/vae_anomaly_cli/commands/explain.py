@@ -58,7 +58,7 @@ def explain(
     quiet: options.Quiet = False,
     reading: Reading,
 ) -> None:
-    """Explain the scores of rows of FILE, cell by cell: contribution, value and expected value.
+    """Explain rows of FILE cell by cell: what is there, what was expected, and what that adds to the score.
 
     Explains the rows named by --row, or the N most anomalous ones with --top N; the default is all flagged rows.
 

@@ -48,9 +48,9 @@ def fit(
     quiet: options.Quiet = False,
     reading: Reading,
 ) -> None:
-    """Fit a model to the rows or images of FILE and save it.
+    """Fit a model to the rows or images of FILE, for other files.
 
-    Other commands use the model with --model.
+    Other commands use it with --model: `score`, for instance, then compares new rows with those of FILE.
     """
     check_output(output, inputs=(file,))
     tracker = new_tracker(file, tracking)

@@ -145,7 +145,7 @@ def score(
     quiet: options.Quiet = False,
     reading: Reading,
 ) -> None:
-    """Score the rows or images of FILE by how anomalous they are.
+    """Score the rows or images of FILE by how anomalous they are, with reasons.
 
     Without --model, a model is fitted to FILE itself.
 
@@ -329,7 +329,7 @@ def next_steps(
         steps[f"score {again}{streamed} --output scores.csv"] = f"all {source.noun}"
     if not steps:
         return found.sentence
-    others = given_options(context, REPEATED)
+    others = given_options(context, REPEATED if model is None else option_names(Reading))
     head = f"Next, with the same {listed(others)}:" if others else "Next:"
     width = max(map(len, steps))
     lines = [f"  vae-anomaly {command:<{width}}  # {what}" for command, what in steps.items()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from vae_anomaly.errors import DataError
@@ -11,11 +13,24 @@ from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.groups import Fitting, Reading, grouped
 from vae_anomaly_cli.inputs import TableInput, read_input
-from vae_anomaly_cli.output import check_table_output, phase, plain_warnings, with_digits, write_rows
+from vae_anomaly_cli.output import (
+    check_table_output,
+    is_terminal,
+    phase,
+    plain_warnings,
+    remark,
+    show_rows,
+    with_digits,
+    write_rows,
+)
 
 EXAMPLES = """\
 vae-anomaly suggest data.csv
-vae-anomaly suggest new.csv --model data.vae --most 2 --output changes.csv"""
+vae-anomaly suggest new.csv --model data.vae --most 2 --output changes.csv
+
+A terminal shows the first changes; files and pipes get all of them."""
+SHOWN = 20  # changes on a terminal
+SHOWN_DIGITS = 3
 
 
 @user_errors
@@ -34,12 +49,13 @@ def suggest(
     quiet: options.Quiet = False,
     reading: Reading,
 ) -> None:
-    """Find the few cells to change to make each row of FILE normal that score flags, and their new values.
+    """Suggest corrections of FILE: the few cells that make a flagged row normal if they are changed.
 
     Without --model, a model is fitted to FILE itself.
 
-    The output has one line per cell, with the columns row (1 is the first row of data), column, value, suggestion and,
-    for the whole row, anomaly_score, new_score (after all changes) and is_normal (true if it is no longer flagged).
+    Rows that `score` flags get corrections. The output has one line per cell, with the columns row (1 is the first row
+    of data), column, value, suggestion and, for the whole row, anomaly_score, new_score (after all changes) and
+    is_normal (true if it is no longer flagged).
     """
     refuse_fitting(context, model)
     check_table_output(output, inputs=(file, model))
@@ -54,5 +70,10 @@ def suggest(
             flagged = int((detector.predict(rows) == -1).sum())
             changes = detector.suggest(rows.set_axis(range(1, len(rows) + 1)), max_changes=most)
     counts = f"{changes.groupby('row')['is_normal'].all().sum()} of {flagged} flagged rows become normal"
+    message = f"{len(changes)} changes suggested; {counts}"
+    if output is None and is_terminal(sys.stdout):
+        show_rows(with_digits(as_text(changes[:SHOWN]), ("anomaly_score", "new_score"), SHOWN_DIGITS), "suggestion")
+        remark(f"{message}; write them all with --output changes.csv", quiet=quiet)
+        return
     written = with_digits(as_text(changes), ("anomaly_score", "new_score"), digits)
-    write_rows(written, output, f"{len(changes)} changes suggested; {counts}.", quiet=quiet)
+    write_rows(written, output, f"{message}.", quiet=quiet)
