@@ -697,12 +697,12 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return DetectorPlots(self)
 
     def transform(self, X: Any) -> np.ndarray:
-        """Latents of the rows: posterior means of the first member, (rows, n_components_)."""
+        """Latents of the rows: posterior means of the first member, (rows, ``n_components_``)."""
         fitted = self.model_
         return fitted.scorer.encode(fitted.encode(X))
 
     def inverse_transform(self, Z: Any) -> pd.DataFrame | np.ndarray:
-        """Expected rows for latents ``Z`` (rows, n_components_), in the table's own columns and types."""
+        """Expected rows for latents ``Z`` (rows, ``n_components_``), in the table's own columns and types."""
         fitted = self.model_
         latents = check_array(Z, dtype=np.float64)
         if latents.shape[1] != fitted.architecture.n_components:

@@ -89,7 +89,7 @@ class ExemplarPrior(_KernelMixture):
     """
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """One matrix product for all pairs: with a shared bandwidth, |u - c|^2 = |u|^2 - 2 u.c + |c|^2."""
+        """One matrix product for all pairs: with a shared bandwidth, ``|u - c|^2 = |u|^2 - 2 u.c + |c|^2``."""
         centre, inverse, c_and_square, log_volume = self._kernels
         u = (z - centre) * inverse
         u_and_one = torch.cat([u, torch.ones_like(u[..., :1])], -1)
