@@ -240,19 +240,19 @@ COMMANDS = {
     "plot reconstructions": (["plot", "reconstructions", "FILE", "--model", "MODEL", "--output", "OUT"], "out.svg"),
 }
 QUICK = ("score", "score --stream")
-FITTING = [name for name, (parts, _) in COMMANDS.items() if "MODEL" not in parts]
+LONG = ("monitor", "report", "update", *[name for name, (parts, _) in COMMANDS.items() if "MODEL" not in parts])
 
 
 def cases():
     """Every command on a file that has most at once, the two that score on every file; the others in the long run.
 
-    Those that fit read in two ways, whole and streamed, so that a few files show what they do.
+    Those that take long read in the same two ways, whole and streamed, so that a few files show what they do.
     """
     for variant in WRITERS:
         for command in COMMANDS:
             if variant == "Europe" or command in QUICK:
                 yield pytest.param(variant, command, id=f"{variant}: {command}")
-            elif command not in FITTING or variant in ("America", "days first", "a query", "text in Parquet"):
+            elif command not in LONG or variant in ("America", "days first", "a query", "text in Parquet"):
                 yield pytest.param(variant, command, id=f"{variant}: {command}", marks=pytest.mark.slow)
 
 

@@ -239,6 +239,8 @@ class WrittenText:
         """Which columns hold "numbers", and which "dates", that are written in another way than Python writes them."""
         reading: dict[Name, str] = {}
         for name, cells in self.first.items():
+            if (pc.mean(pc.match_substring_regex(cells, r"\d")).as_py() or 0) < 1 - FEW:
+                continue
             column, notation = TextColumn(), self.notation.of(name)
             column.see(cells, notation)
             column.settle(notation.day_first)
