@@ -402,6 +402,8 @@ def _check_arrays(
     finite = all(np.isfinite(array).all() for name, array in tensors.items() if name != "reference.cells")
     if not finite or np.isneginf(tensors["reference.cells"]).any() or not len(tensors["noise"]):
         raise ModelFileError("The model file holds numbers that are not finite.")
+    if not len(tensors["reference.scores"]):
+        raise ModelFileError("The model file holds no reference rows.")
     largest = np.array([CELL_RANGE / 2 if cell.is_number else cell.unseen for cell in schema.cells])
     cells, is_code = tensors["reference.cells"], ~np.array([cell.is_number for cell in schema.cells])
     is_wrong = (np.abs(cells) > largest) | is_code & ((cells < 0) | (cells != np.rint(cells)))
@@ -412,5 +414,10 @@ def _check_arrays(
         raise ModelFileError("The model file holds a scale of missing cells that cannot be.")
     if len(vaes) > 1 and not ((tensors["cells.usual"][1] > 0).all() and tensors["cells.unit"] >= 0):
         raise ModelFileError("The model file holds a scale of outstanding cells that cannot be.")
+    if len(vaes) > 1:
+        columns, values, _, spared = tensors["cells.repeated"].T
+        ordered = np.array_equal(np.lexsort((values, columns)), np.arange(len(columns)))
+        if not (ordered and np.isin(columns, np.arange(n_columns)).all() and (spared >= 0).all()):
+            raise ModelFileError("The model file holds repeated values that cannot be.")
     if architecture.exemplars and not (n and (tensors["exemplars.counts"] > 0).all()):
         raise ModelFileError("The model file holds exemplars that cannot be.")

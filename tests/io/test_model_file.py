@@ -631,6 +631,29 @@ def test_impossible_exemplars_are_refused(content, tmp_path):
         refused(forged(document, {**tensors, **change}, tmp_path), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values[::-1],  # they are looked up by bisection
+        lambda values: values + [99, 0, 0, 0],
+        lambda values: values + [0.5, 0, 0, 0],
+        lambda values: values - [0, 0, 0, 1],
+    ],
+    ids=["order", "column", "half a column", "spared"],
+)
+def test_impossible_repeated_values_are_refused(content, tmp_path, change):
+    document, tensors = parts(content, tmp_path)
+    altered = np.ascontiguousarray(change(tensors["cells.repeated"]))
+    assert len(altered) > 1
+    refused(forged(document, {**tensors, "cells.repeated": altered}, tmp_path), tmp_path, match="repeated values")
+
+
+def test_a_model_without_reference_rows_is_refused(content, tmp_path):
+    document, tensors = parts(content, tmp_path)
+    none = {name: tensors[name][:0] for name in ("reference.cells", "reference.scores")}
+    refused(forged(document, {**tensors, **none}, tmp_path), tmp_path, match="no reference rows")
+
+
 @pytest.mark.parametrize("name", ["exemplars.codes", "noise", "vae.decoder.linear.weight"])
 def test_scores_that_are_not_finite_are_an_error(content, table, tmp_path, name):
     """Finite numbers as large as a float holds, so that only scoring shows what they are."""
