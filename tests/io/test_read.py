@@ -214,9 +214,10 @@ def test_names_that_no_file_can_have(source):
         read_table(source)
 
 
-def test_an_unknown_encoding(tmp_path):
-    with pytest.raises(DataError, match="There is no encoding 'klingon'"):
-        read_table(written(tmp_path, "a\n1\n"), encoding="klingon")
+@pytest.mark.parametrize("encoding", ["klingon", "rot13", "base64", "undefined", ""])
+def test_an_unknown_encoding(tmp_path, encoding):
+    with pytest.raises(DataError, match=f"There is no encoding '{encoding}'"):
+        read_table(written(tmp_path, "a\n1\n"), encoding=encoding)
 
 
 def test_reading_does_not_change_the_file(tmp_path):

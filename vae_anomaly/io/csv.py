@@ -54,8 +54,8 @@ class DelimitedText:
         self.size = source.size
         self.encoding = next((codec for mark, codec in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), encoding)
         try:
-            codecs.lookup(self.encoding)
-        except LookupError as error:
+            "".encode(self.encoding)  # some codecs are not of text: "rot13", "base64"
+        except (LookupError, UnicodeError) as error:  # the latter from "undefined"
             raise DataError(f"There is no encoding {encoding!r}. Try --encoding utf-8, or latin-1.") from error
 
     def kept(self) -> "DelimitedText":
