@@ -42,7 +42,7 @@ def test_fit_is_tracked(cli, csv, store, tmp_path):
     assert run.inputs.dataset_inputs[0].dataset.name == "people.csv"
     assert [artifact.path for artifact in store.list_artifacts(run.info.run_id)] == ["history.png", "report.html"]
     page = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/report.html")
-    assert "<h1>Anomalous rows of people.csv</h1>" in page
+    assert "<title>Anomalous rows of people.csv</title>" in page
     assert load(target).score_samples(read_table(csv)).shape == (40,)
     cli("register", target, "--name", "people")
     assert store.get_model_version("people", "1").run_id == run.info.run_id
