@@ -192,7 +192,7 @@ def posteriors() -> Figure:
     table = penguins()
     model = VAEDetector(purpose="representation", n_components=2, random_state=0).fit(table)
     mean, variance = model.model_.scorer.posteriors(model.model_.encode(table))
-    figure = new_figure("", 3.8, 4.6)
+    figure = new_figure("", 3.8, 5.4)
     axes = figure.subplots()
     for colour, species in zip(LEVELS, ("Adelie", "Chinstrap", "Gentoo"), strict=False):
         rows = np.flatnonzero(table["species"] == species)
@@ -207,7 +207,7 @@ def posteriors() -> Figure:
     axes.set_aspect("equal")
     axes.set_xlabel("first latent", fontsize=MEDIUM)
     axes.set_ylabel("second latent", fontsize=MEDIUM)
-    axes.legend(fontsize=MEDIUM, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.legend(fontsize=MEDIUM, frameon=False, loc="outside right upper")
     return figure
 
 

@@ -18,8 +18,9 @@ data = load_breast_cancer(as_frame=True)
 benign, malignant = (np.flatnonzero(data.target == label) for label in (1, 0))
 rows = np.concatenate([benign, malignant[:30]])
 X, is_malignant = data.data.iloc[rows], np.arange(len(rows)) >= len(benign)
+detector = VAEDetector(random_state=0).fit(X)
 scores = {
-    "vae-anomaly": VAEDetector(random_state=0).fit(X).anomaly_score(X),
+    "vae-anomaly": detector.anomaly_score(X),
     "IsolationForest": -IsolationForest(random_state=0).fit(X).score_samples(X),
 }
 pd.DataFrame(
@@ -31,3 +32,8 @@ pd.DataFrame(
         for name, found in scores.items()
     }
 ).round(3)
+
+# %%
+# The scores of all samples, with the line from which on rows are flagged:
+
+figure = detector.plot.scores(X)

@@ -26,3 +26,8 @@ changes[["row", "column", "value", "suggestion", "was", "anomaly_score", "new_sc
 
 mended = set(zip(changes["row"], changes["column"]))
 print(len(mended & set(errors)), "of 5")
+
+# %%
+# The reason for one of them:
+
+figure = detector.plot.reasons(wrong.iloc[[150]])

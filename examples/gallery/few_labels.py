@@ -18,8 +18,9 @@ from vae_anomaly import VAEDetector
 
 pixels, labels = load_digits(return_X_y=True)
 pixels = pixels / 16
+encoder = VAEDetector(purpose="representation", random_state=0).fit(pixels)
 features = {
-    "16 latents": VAEDetector(purpose="representation", random_state=0).fit_transform(pixels),
+    "16 latents": encoder.transform(pixels),
     "16 principal components": PCA(16, random_state=0).fit_transform(pixels),
     "64 pixels": pixels,
 }
@@ -33,3 +34,8 @@ for name, columns in features.items():
         accuracies.append(model.score(columns[others], labels[others]))
     found[name] = {"mean accuracy": np.mean(accuracies), "over draws of labels": np.std(accuracies)}
 pd.DataFrame(found).T.round(3)
+
+# %%
+# The two latents that carry most, coloured by digit:
+
+figure = encoder.plot.latents(pixels, color=labels.astype(str))

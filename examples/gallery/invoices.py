@@ -53,3 +53,8 @@ with warnings.catch_warnings():
     detector = VAEDetector(random_state=0).fit(invoices)
 found = invoices.assign(score=detector.anomaly_score(invoices).round(1), reason=detector.reasons(invoices))
 found.nlargest(5, "score")[["vendor", "category", "net", "tax", "score", "reason"]]
+
+# %%
+# The tax of the wrong rate in detail:
+
+figure = detector.plot.reasons(invoices.iloc[[100]])

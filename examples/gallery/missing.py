@@ -26,3 +26,8 @@ pd.Series(
     {name: np.sqrt((((table - patients) / scale)[is_gone] ** 2).mean(axis=None)) for name, table in filled.items()},
     name="error in standard deviations",
 ).round(3).to_frame()
+
+# %%
+# What the table has and what the model reconstructs, column by column:
+
+figure = encoder.plot.reconstructions(holes)

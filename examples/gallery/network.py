@@ -30,3 +30,8 @@ found = connections.assign(score=detector.anomaly_score(connections).round(1), r
 ranked = found.sort_values("score", ascending=False)
 print(ranked.index[:15].isin([*scans, *uploads]).sum(), "of the 15 planted ones are the first 15")
 ranked[["service", "sent", "received", "seconds", "flag", "score", "reason"]].iloc[[0, 5, 10, 12, 14, 16]]
+
+# %%
+# Why is an upload anomalous?
+
+figure = detector.plot.reasons(connections.loc[[uploads[0]]])

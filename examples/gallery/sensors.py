@@ -3,7 +3,7 @@ Sensors: a fault in time, and drift
 ===================================
 
 Six readings of a machine every minute, driven by load and outside temperature. The first half is known to be normal. In
-the second half a sensor sticks for 40 minutes, and later the whole machine runs warmer.
+the second half a sensor sticks for 40 minutes, and later a bearing runs warmer.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from vae_anomaly import VAEDetector
 rng = np.random.default_rng(0)
 minutes = np.arange(2000)
 load = 50 + 30 * np.sin(minutes / 60) + rng.normal(0, 3, 2000)
-outside = 15 + 5 * np.sin(minutes / 400) + rng.normal(0, 0.3, 2000)
+outside = 15 + 5 * np.sin(minutes / 130) + rng.normal(0, 0.3, 2000)
 readings = pd.DataFrame(
     {
         "power": 2 * load + rng.normal(0, 2, 2000),

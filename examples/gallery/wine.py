@@ -28,3 +28,8 @@ flagged.groupby(cultivar.loc[unseen.index]).agg(["sum", "size"])
 # What is different about them?
 
 detector.reasons(unseen[cultivar.loc[unseen.index] == 2]).head(5).to_frame()
+
+# %%
+# The scores of all wines that were held back:
+
+figure = detector.plot.scores(unseen)

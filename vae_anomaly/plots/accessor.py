@@ -20,7 +20,7 @@ Seed = int | np.random.RandomState | None
 class DetectorPlots:
     """Figures of a fitted detector, for a notebook to show as the last expression of a cell.
 
-    Each method returns a matplotlib ``Figure``; the function of its name in `vae_anomaly.plots` documents its options.
+    Each method returns a matplotlib ``Figure``; the function of its name in ``vae_anomaly.plots`` has its options.
     """
 
     detector: "VAEDetector"
