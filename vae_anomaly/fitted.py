@@ -149,6 +149,7 @@ class FittedModel(TableForm):
         if scorer.exemplars is not None:
             tensors["exemplars.counts"] = scorer.exemplars.counts.cpu().numpy()
             tensors["exemplars.codes"] = scorer.exemplars.means.cpu().numpy()
+            tensors["exemplars.widths"] = scorer.exemplars.log_widths.cpu().numpy()
         document = {
             "schema": self.schema.to_json(),
             "inputs": self.inputs,
@@ -216,6 +217,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], dev
         exemplars = Exemplars(
             counts=torch.tensor(tensors["exemplars.counts"]),
             means=torch.tensor(tensors["exemplars.codes"], dtype=score_type, device=device),
+            log_widths=torch.tensor(tensors["exemplars.widths"], dtype=score_type, device=device),
         )
     columns = np.array([cell.column for cell in schema.cells])
     first_cells = np.unique(columns, return_index=True)[1]
@@ -393,6 +395,7 @@ def _check_arrays(
         n = len(tensors["exemplars.counts"])
         wanted["exemplars.counts"] = ((n,), "int64")
         wanted["exemplars.codes"] = ((architecture.n_estimators, n, architecture.n_components), score_type)
+        wanted["exemplars.widths"] = ((architecture.n_estimators, n), score_type)
     found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if wrong:

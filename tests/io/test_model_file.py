@@ -618,11 +618,12 @@ def test_numbers_that_are_not_finite_are_refused(content, tmp_path, value):
 
 def test_impossible_exemplars_are_refused(content, tmp_path):
     document, tensors = parts(content, tmp_path)
-    counts, codes = tensors["exemplars.counts"], tensors["exemplars.codes"]
+    counts, codes, widths = (tensors[f"exemplars.{name}"] for name in ("counts", "codes", "widths"))
     for change in (
         {"exemplars.counts": counts * 0},
         {"exemplars.counts": -counts},
-        {"exemplars.counts": counts[:0], "exemplars.codes": codes[:, :0]},
+        {"exemplars.counts": counts[:0], "exemplars.codes": codes[:, :0], "exemplars.widths": widths[:, :0]},
+        {"exemplars.widths": widths[:, 1:]},
         {"noise": tensors["noise"][:0]},
         {"missing.weights": -tensors["missing.weights"] - 1},
         {"missing.charges": -tensors["missing.charges"] - 1},

@@ -126,7 +126,7 @@ def test_bandwidth_posterior_and_noise_start_as_those_of_a_kernel_density(x):
         units = units_of(x, member)
         pca = PCA(3).fit(x / units)
         means = pca.transform(x / units)
-        bandwidth = leave_one_out_bandwidth(torch.tensor(means), NEAREST)
+        bandwidth = leave_one_out_bandwidth(torch.tensor(means), NEAREST)[0]
         assert_allclose(vae.log_bandwidth[member].exp(), bandwidth, rtol=1e-6)
         noise = NOISE_FRACTION * bandwidth
         variance = 1 / (1 / bandwidth**2 + 1 / noise**2)  # of a latent, given its kernel and its own noisy row

@@ -326,37 +326,44 @@ def test_far_from_zero_the_nearest_prior_is_as_it_was(exemplars, rng):
     assert_allclose(there.log_prob(tensor(z + 1e6)), here.log_prob(tensor(z)), atol=1e-6)
 
 
+def test_kernels_of_their_own_widths_by_the_definition(exemplars, rng):
+    z, means, log_bandwidth = exemplars
+    indices = indices_of(rng)[..., :3]
+    one = gathered(means, log_bandwidth, WEIGHTS["counts"], indices)
+    widths = tensor(log_bandwidth + rng.uniform(-1, 1, indices.shape))
+    prior = NearestPrior(one.means, widths, one.log_weights)
+    mean, log_var = tensor(z[0]), tensor(rng.standard_normal((3, 4, 2))).requires_grad_()
+    scale, sd = widths.exp()[..., None], (0.5 * log_var).exp()[:, :, None]
+    kernels = torch.distributions.Normal(prior.means, scale)
+    log_density = kernels.log_prob(mean[:, :, None]).sum(-1) + prior.log_weights
+    assert_allclose(prior.log_prob(mean[None])[0], log_density.logsumexp(-1), rtol=1e-10)
+    kl = torch.distributions.kl_divergence(torch.distributions.Normal(mean[:, :, None], sd), kernels).sum(-1)
+    assert_allclose(prior.kl(mean, log_var).detach(), -(prior.log_weights - kl).logsumexp(-1).detach(), rtol=1e-10)
+
+
+def test_what_is_nearby_is_where_the_kl_pulls(exemplars, rng):
+    """With kernels of one width, the components' weighted mean is the row moved along the gradient of its KL."""
+    z, means, log_bandwidth = exemplars
+    log_var = tensor(rng.standard_normal((3, 4, 2)))
+    whole, near = (
+        exemplar_prior(means, log_bandwidth, WEIGHTS["counts"]),
+        gathered(means, log_bandwidth, WEIGHTS["counts"], indices_of(rng)),
+    )
+    mean = tensor(z[0]).requires_grad_()
+    (pull,) = torch.autograd.grad(whole.kl(mean, log_var).sum(), mean)
+    expected = whole.nearby(mean, log_var, pull).detach()
+    assert_allclose(near.nearby(mean, log_var, pull).detach(), expected, rtol=1e-8, atol=1e-8)
+    normal = standard_normal(3, 2)
+    (pull,) = torch.autograd.grad(normal.kl(mean, log_var).sum(), mean)
+    assert_allclose(normal.nearby(mean, log_var, pull), (mean - pull).detach(), atol=1e-12)
+
+
 # -- draws --
 
 
-def test_exemplar_samples_follow_the_weights_and_the_bandwidth(generator):
-    n, weights = 20_000, np.array([[[1.0, 0, 3, 4]], [[2, 2, 0, 1]]])
-    means = np.stack([np.arange(4.0)[:, None] * [1000, 1], -np.arange(4.0)[:, None] * [1000, 1]])
-    log_bandwidth = np.log([[[0.5]], [[2.0]]])
-    z = exemplar_prior(means, log_bandwidth, weights).sample(2, n, generator).numpy()
-    assert z.shape == (2, n, 2)
-    for member in range(2):
-        nearest = abs(np.rint(z[member, :, 0] / 1000)).astype(int)
-        fraction = weights[member, 0] / weights[member].sum()
-        frequency = np.bincount(nearest, minlength=4) / n
-        assert (abs(frequency - fraction) <= 4 * np.sqrt(fraction * (1 - fraction) / n)).all()
-        around = (z[member] - means[member, nearest]) / np.exp(log_bandwidth[member])
-        assert stats.kstest(around[:, 0], stats.norm.cdf).pvalue > 0.01
-        assert stats.kstest(around[:, 1], stats.norm.cdf).pvalue > 0.01
-
-
-def test_shared_weights_serve_every_member_with_its_own_means(exemplars, generator):
-    _, means, _ = exemplars
-    tight = np.full((3, 1, 1), -20.0)
-    z = exemplar_prior(means, tight, [[[0.0, 0, 0, 1, 0]]]).sample(3, 7, generator)
-    assert_allclose(z, np.broadcast_to(means[:, 3:4], (3, 7, 2)), atol=1e-7)
-
-
-def test_samples_come_from_the_generator_alone(exemplars):
-    _, means, log_bandwidth = exemplars
-    before = torch.get_rng_state()
-    for prior in (standard_normal(3, 2), exemplar_prior(means, log_bandwidth, WEIGHTS["counts"])):
-        first, again, other = (prior.sample(3, 9, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-        assert torch.equal(first, again)
-        assert not torch.equal(first, other)
+def test_samples_come_from_the_generator_alone():
+    before, prior = torch.get_rng_state(), standard_normal(3, 2)
+    first, again, other = (prior.sample(3, 9, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), before)

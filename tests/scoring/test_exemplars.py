@@ -1,4 +1,5 @@
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ THREE = torch.tensor([[0.0, 0.0], [0.0, 5.0], [5.0, 0.0]])
 
 @pytest.fixture
 def three():
-    return Exemplars(torch.tensor([1, 3, 2]), torch.stack([THREE, 2 * THREE]))
+    return Exemplars(torch.tensor([1, 3, 2]), torch.stack([THREE, 2 * THREE]), torch.zeros(2, 3).double())
 
 
 def weights_of(found, z):
@@ -136,7 +137,7 @@ def test_rows_that_agree_with_an_exemplar_in_one_member_alone_are_others(three):
 
 def test_an_only_exemplar_stays():
     for count in (1, 2):
-        found = Exemplars(torch.tensor([count]), torch.zeros(2, 1, 2))
+        found = Exemplars(torch.tensor([count]), torch.zeros(2, 1, 2), torch.zeros(2, 1))
         assert weights_of(found, [[0.0, 0.0]]) == [[[1]]]
 
 
@@ -149,9 +150,10 @@ LOG_BANDWIDTH = torch.tensor([-0.5, 0.2]).double()[:, None, None]
 
 @pytest.fixture
 def many(rng):
-    """Forty exemplars, the last twelve of them with duplicates."""
+    """Forty exemplars, the last twelve of them with duplicates, each with a width of its own."""
     counts = torch.tensor([1] * 28 + [3] * 12)
-    return Exemplars(counts, torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS))))
+    means, widths = rng.standard_normal((MEMBERS, ROWS, LATENTS)), rng.uniform(-0.5, 1.0, (MEMBERS, ROWS))
+    return Exemplars(counts, torch.tensor(means), torch.tensor(widths))
 
 
 @pytest.fixture
@@ -171,8 +173,8 @@ def slow_prior(found, nearest, z, itself=None):
             own[itself[row]] -= 1
         distances = np.linalg.norm(means[member] - z[member, row], axis=-1)
         near = np.argsort(distances)[:nearest]
-        scale = np.exp(LOG_BANDWIDTH[member, 0, 0].item())
-        kernels = stats.norm.logpdf(z[member, row], means[member, near], scale).sum(-1)
+        scales = np.exp(LOG_BANDWIDTH[member, 0, 0].item() + found.log_widths[member, near].numpy())
+        kernels = stats.norm.logpdf(z[member, row], means[member, near], scales[:, None]).sum(-1)
         out[member, row] = logsumexp(kernels, b=own[near] / own.sum())
     return out
 
@@ -217,6 +219,7 @@ def test_few_and_many_exemplars_agree_where_the_nearest_are_all(many, rng, monke
     z = many.means if known else torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
     log_var = torch.tensor(rng.standard_normal((MEMBERS, ROWS, LATENTS)))
     monkeypatch.setattr(exemplars, "NEAREST", ROWS)
+    many = replace(many, log_widths=torch.zeros_like(many.log_widths))
     whole = many.prior(LOG_BANDWIDTH)
     left_out = many.leave_out(whole, z) if known else whole
     priors = [left_out, many.nearest_prior(LOG_BANDWIDTH, z, z if known else None)]
@@ -236,10 +239,16 @@ def test_of_many_exemplars_a_row_sees_the_same_in_whatever_batch(many, few_are_f
     assert_allclose(found, whole[:, order], rtol=1e-10)
 
 
-def test_many_exemplars_give_samples_from_all_of_them(many, few_are_five, rng):
-    """What a row sees does not matter to new rows: they come from the whole prior."""
-    whole = many.prior(LOG_BANDWIDTH)
-    assert isinstance(whole, ExemplarPrior)
-    assert_allclose(whole.log_weights.exp(), (many.counts / many.counts.sum())[None, None].expand_as(whole.log_weights))
-    z = torch.tensor(rng.standard_normal((MEMBERS, 9, LATENTS)))
-    assert_allclose(whole.log_prob(z[None])[0], slow_prior(many, ROWS, z.numpy()), rtol=1e-10)
+def test_samples_lie_around_the_exemplars_by_their_counts_at_their_own_widths():
+    widths = torch.tensor([[0.0, 1.0, -1.0], [1.0, 0.0, 0.5]]).double()
+    means = torch.tensor([[0.0], [1000.0], [2000.0]]).double().expand(2, 3, 1)
+    found = Exemplars(torch.tensor([1, 3, 2]), means, widths)
+    z = found.sample(LOG_BANDWIDTH, 60_000, torch.Generator().manual_seed(0))[..., 0]
+    nearest = (z / 1000).round().long()
+    for member in range(2):
+        shares = torch.bincount(nearest[member], minlength=3) / 60_000
+        assert_allclose(shares, [1 / 6, 3 / 6, 2 / 6], atol=0.01)
+        for exemplar in range(3):
+            around = z[member][nearest[member] == exemplar] - 1000 * exemplar
+            expected = (LOG_BANDWIDTH[member, 0, 0] + widths[member, exemplar]).exp()
+            assert_allclose(around.std(), expected, rtol=0.03)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from vae_anomaly.model.nearest import NEAREST, leave_one_out_bandwidth
+from vae_anomaly.model.nearest import NEAREST, fit_kernels
 from vae_anomaly.model.objectives import ELBO, IWAE
+from vae_anomaly.model.priors import ExemplarPrior, NearestPrior
 from vae_anomaly.scoring import scorer as scoring
 from vae_anomaly.scoring.scorer import row_keys
 
@@ -127,7 +128,8 @@ def test_a_score_is_the_mean_over_members(scorer_of, vae, rng):
     for member in range(2):
         alone = type(vae)(vae.likelihood, 2, (5,), 1).double()  # with the scorer's own bandwidth
         alone.load_state_dict({name: tensor[member : member + 1] for name, tensor in scorer.vae.state_dict().items()})
-        own = replace(scorer.exemplars, means=scorer.exemplars.means[member : member + 1])
+        means, widths = (part[member : member + 1] for part in (scorer.exemplars.means, scorer.exemplars.log_widths))
+        own = replace(scorer.exemplars, means=means, log_widths=widths)
         singles.append(replace(scorer, vae=alone.requires_grad_(False), exemplars=own))
     for objective in (ELBO(), IWAE()):
         mean = np.mean([replace(single, objective=objective).score(x) for single in singles], axis=0)
@@ -146,6 +148,7 @@ def test_an_exemplar_that_counts_twice_is_two_exemplars(scorer_of, rng):
         own,
         counts=torch.ones(10, dtype=torch.int64),
         means=torch.cat([own.means, own.means[:, [index]]], 1),
+        log_widths=torch.cat([own.log_widths, own.log_widths[:, [index]]], 1),
     )
     assert_allclose(doubled.score(x), replace(doubled, exemplars=spread).score(x), rtol=1e-10)
 
@@ -168,8 +171,9 @@ def test_clean_rows_are_exemplars_as_far_as_they_go_and_the_bandwidth_is_theirs(
         scorer = scorer_of(rng.normal(size=(n_rows, 3)))
         assert len(scorer.exemplars.counts) == min(n_rows, 80)
         for member in range(2):
-            fitted = leave_one_out_bandwidth(scorer.exemplars.means[member], NEAREST)
+            fitted, log_widths = fit_kernels(scorer.exemplars.means[member], NEAREST)
             assert_allclose(scorer.vae.log_bandwidth[member].exp(), fitted, rtol=1e-6)
+            assert torch.equal(scorer.exemplars.log_widths[member], log_widths)
         for name, tensor in vae.state_dict().items():
             assert torch.equal(tensor, scorer.vae.state_dict()[name]) == (name != "log_bandwidth"), name
 
@@ -218,8 +222,7 @@ def test_samples_come_from_all_members_and_follow_their_seed(scorer_of, rng):
     assert not np.array_equal(scorer.sample(6, 1), scorer.sample(6, 2))
     means = []
     for member in range(2):  # where a member alone would put its samples
-        prior = scorer.prior
-        z = prior.sample(2, 4000, torch.Generator().manual_seed(3))
+        z = scorer.exemplars.sample(scorer.vae.log_bandwidth, 4000, torch.Generator().manual_seed(3))
         means.append(scorer.vae.decode(z[None])[0, member].mean(0).numpy())
     assert np.abs(means[0] - means[1]).max() > 0.2
     assert_allclose(scorer.sample(8000, 5).mean(0), np.mean(means, 0), atol=0.1)
@@ -251,3 +254,12 @@ def test_the_first_members_posterior_is_that_of_all_members(scorer_of, rng):
         assert_array_equal(every[:1], first)
         assert np.abs(every[0] - every[1]).max() > 0.1
     assert_array_equal(scorer.encode(x), scorer.posteriors(x)[0][0])
+
+
+def test_few_rows_whose_kernels_differ_see_the_nearest_alone(scorer_of, rng):
+    x = rng.normal(size=(60, 3)) * np.repeat([0.1, 3.0], 30)[:, None]
+    scorer = scorer_of(x)
+    assert scorer.exemplars.log_widths.any()
+    alike = replace(scorer.exemplars, log_widths=torch.zeros_like(scorer.exemplars.log_widths))
+    for exemplars, kind in ((scorer.exemplars, NearestPrior), (alike, ExemplarPrior)):
+        assert isinstance(replace(scorer, exemplars=exemplars).inputs(x)[2], kind)

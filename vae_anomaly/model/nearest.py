@@ -1,4 +1,4 @@
-"""Nearest latents by exact search, and the bandwidth that the distances between them suggest.
+"""Nearest latents by exact search, and the bandwidths that the distances between them suggest.
 
 `MemberSearch` finds the exemplars nearest to rows, in each member of an ensemble. Few latents are searched with a tree,
 more of them with matrix products: `ExactSearch` takes the product of every pair, `FilteredSearch` takes it in single
@@ -136,10 +136,53 @@ class FilteredSearch:
 
 MAX_ROWS = 1024  # rows that are left out in turn
 SMALLEST = 0.05  # bandwidth where all rows are equal
+CROWD, CROWD_ROWS = 5, 4096  # the neighbour whose distance tells how close the rows lie, and rows among which it is
 
 
-def leave_one_out_bandwidth(z: Tensor, nearest: int) -> float:
-    """Bandwidth of a Gaussian kernel, equal in all directions, of the greatest leave-one-out likelihood.
+def fit_kernels(z: Tensor, nearest: int) -> tuple[float, Tensor]:
+    """Bandwidth of the kernels, and the log width (rows,) of each kernel in units of it, 0 if all are alike.
+
+    Where rows lie far apart a kernel is wider, if that makes rows that are left out in turn likelier.
+
+    Parameters
+    ----------
+    z : Tensor
+        (rows, latents), in random order.
+    nearest : int
+        Neighbours of a row that count, as in `leave_one_out_bandwidth`.
+    """
+    exact = z.double()
+    bandwidth, likelihood = leave_one_out_bandwidth(exact, nearest)
+    spread = exact.std(0, correction=0)
+    if len(z) > CROWD and (spread > 1e-6 * spread.max()).all():  # a latent without use has one kernel for all rows
+        log_widths = _local_log_widths(exact)
+        other, of_local = leave_one_out_bandwidth(exact, nearest, log_widths)
+        if of_local > likelihood:
+            return other, log_widths.to(z)
+    return bandwidth, torch.zeros_like(z[:, 0])
+
+
+def _local_log_widths(z: Tensor) -> Tensor:
+    """Log width of each row's kernel, whose square grows with the distance to the fifth neighbour.
+
+    The square root of the distance is Abramson's law (Annals of Statistics 10, 1982). Half a median is added, since
+    noise and posterior have one width for all rows: without it, the KL of rows that lie close would rise.
+    """
+    least, added = 0.05, 0.5
+    among = search(z[:CROWD_ROWS])
+    near = torch.cat([among.nearest(part, CROWD + 1) for part in z.split(512)])
+    ordered = (z[near] - z[:, None]).square().sum(-1).sort(1).values
+    is_among = torch.arange(len(z), device=z.device) < CROWD_ROWS  # then the first neighbour is the row itself
+    distances = torch.where(is_among, ordered[:, CROWD], ordered[:, CROWD - 1]).sqrt()
+    positive = distances[distances > 0]
+    if not len(positive):
+        return torch.zeros_like(distances)
+    relative = (distances / positive.median()).clamp_min(least)
+    return 0.5 * ((relative + added) / (1 + added)).log()
+
+
+def leave_one_out_bandwidth(z: Tensor, nearest: int, log_widths: Tensor | None = None) -> tuple[float, float]:
+    """Bandwidth of Gaussian kernels, equal in all directions, of the greatest leave-one-out likelihood.
 
     Equal rows count once.
 
@@ -149,23 +192,33 @@ def leave_one_out_bandwidth(z: Tensor, nearest: int) -> float:
         (rows, latents), in random order.
     nearest : int
         Neighbours of a row that count; those further away add next to nothing.
+    log_widths : Tensor or None
+        (rows,), log width of each kernel in units of the bandwidth; None: all are alike.
+
+    Returns
+    -------
+    tuple of float
+        The bandwidth, and the mean log-likelihood of rows that are left out, up to a constant.
     """
+    log_widths = torch.zeros_like(z[:, 0]) if log_widths is None else log_widths
     some, among = z[:MAX_ROWS], search(z)
     near = torch.cat([among.nearest(part, min(nearest + 1, len(z))) for part in some.split(64)])
     squared = (z[near] - some[:, None]).square().sum(-1)
     rounding = 1e-20 * z.var(0, correction=0).sum()  # squared distances up to it are 0
-    squared = squared.masked_fill(squared <= rounding, torch.inf).sort(1).values
-    squared = squared[squared[:, 0].isfinite()]  # (rows, at most nearest), ascending
+    squared = squared.masked_fill(squared <= rounding, torch.inf)
+    distinct = squared.amin(1).isfinite()
+    squared, widths = squared[distinct], log_widths[near[distinct]]  # (rows, at most nearest)
     if not len(squared):
-        return SMALLEST
+        return SMALLEST, -math.inf
     spread = z.std(0, correction=0)
     used = int((spread > 1e-6 * spread.max()).sum())  # latents that depend on the rows
-    unit = squared[:, 0].median().sqrt().item()
+    unit = squared.amin(1).median().sqrt().item()
+    squared, log_volumes = squared * (-2 * widths).exp(), used * widths
 
     def loss(log_bandwidth: float) -> float:
-        log_kernels = -0.5 * squared * math.exp(-2 * log_bandwidth)
+        log_kernels = -0.5 * squared * math.exp(-2 * log_bandwidth) - log_volumes
         return used * log_bandwidth - log_kernels.logsumexp(1).mean().item()
 
     bounds = math.log(unit / 4), math.log(unit * 16)
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
-    return max(math.exp(found.x), 1e-6)
+    return max(math.exp(found.x), 1e-6), -float(found.fun)

@@ -95,8 +95,7 @@ class ELBO:
             (pull,) = torch.autograd.grad(kl.sum(), z)
             (slope,) = torch.autograd.grad((mean * pull).sum(), inputs)  # grad_outputs would load torch's compiler
         z = z.detach()
-        kernel_mean = z - (2 * prior.log_bandwidth).exp() * pull  # of the prior's components, weighted for the row
-        expected = vae.likelihood.expected(vae.decode(kernel_mean[None])).squeeze(0)
+        expected = vae.likelihood.expected(vae.decode(prior.nearby(z, log_var, pull)[None])).squeeze(0)
         carried = 0.5 * slope * (features - vae.likelihood.features(expected))
         terms = Terms(_expected_log_prob(vae, x, z, log_var, draws), kl.detach())
         return terms.cells, carried, terms.elbo()

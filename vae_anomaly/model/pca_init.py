@@ -89,7 +89,7 @@ def fit_exemplar_init(
     centre, directions, _ = _principal(rows, n_components, seed)
     z = (rows - centre) @ directions.T
     _, first = np.unique(features[:distinct_rows].numpy(), axis=0, return_index=True)
-    bandwidth = torch.tensor(leave_one_out_bandwidth(z[np.sort(first)], NEAREST), dtype=features.dtype)
+    bandwidth = torch.tensor(leave_one_out_bandwidth(z[np.sort(first)], NEAREST)[0], dtype=features.dtype)
     noise = NOISE_FRACTION * bandwidth
     residual = (rows - centre - z @ directions).square().mean(0)
     noise_variance = residual + noise**2

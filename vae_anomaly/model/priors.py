@@ -18,15 +18,17 @@ PAIRS_AT_ONCE = 2**19  # of latents and exemplars, of one draw; measured twice a
 class Prior(Protocol):
     """The verbs of every prior."""
 
-    @property
-    def log_bandwidth(self) -> Tensor:
-        """Log standard deviation of a component in every latent, broadcast against (members, rows, latents)."""
-
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of each latent vector, (draws, members, rows)."""
 
     def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
         """KL(q(z|x) || p(z)) of each row, (members, rows), or an upper bound of it: exact, without draws."""
+
+    def nearby(self, mean: Tensor, log_var: Tensor, pull: Tensor) -> Tensor:
+        """Mean of the components, weighted by how well each explains the row, (members, rows, latents).
+
+        ``pull`` is the gradient of the KL with respect to the posterior's ``mean``.
+        """
 
 
 def normal_log_prob(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
@@ -46,6 +48,9 @@ class GaussianPrior:
     def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
         return 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(-1)
 
+    def nearby(self, mean: Tensor, log_var: Tensor, pull: Tensor) -> Tensor:
+        return torch.zeros_like(mean)
+
     def sample(self, members: int, rows: int, generator: torch.Generator) -> Tensor:
         """Latents drawn from the prior, (members, rows, latents)."""
         like, shape = self.log_bandwidth, (members, rows, self.log_bandwidth.shape[-1])
@@ -58,15 +63,17 @@ def log_weights(counts: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _KernelMixture:
-    """Mixture of Gaussian kernels of one bandwidth."""
+class ExemplarPrior:
+    """Mixture of Gaussian kernels at the latent means of training rows, with one bandwidth for all.
+
+    Norouzi, Fleet and Norouzi, Exemplar VAE, arXiv 2004.04795. A bandwidth for each latent is more likely and less
+    accurate: it stretches the directions in which the rows lie close (benchmarks/results/ablations.md). ``means`` is
+    (members, exemplars, latents), ``log_weights`` (members or 1, rows or 1, exemplars); the weights of a row sum to 1.
+    """
 
     means: Tensor
     log_bandwidth: Tensor  # (members, 1, 1)
     log_weights: Tensor
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        raise NotImplementedError
 
     def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
         """Upper bound of the KL from a Gaussian to the mixture, in closed form.
@@ -78,15 +85,8 @@ class _KernelMixture:
         entropy = 0.5 * (1 + LOG_TWO_PI + log_var).sum(-1)
         return blur - self.log_prob(mean[None]).squeeze(0) - entropy
 
-
-@dataclass(frozen=True)
-class ExemplarPrior(_KernelMixture):
-    """Mixture of kernels at the latent means of training rows, with one bandwidth for all latents.
-
-    Norouzi, Fleet and Norouzi, Exemplar VAE, arXiv 2004.04795. A bandwidth for each latent is more likely and less
-    accurate: it stretches the directions in which the rows lie close (benchmarks/results/ablations.md). ``means`` is
-    (members, exemplars, latents), ``log_weights`` (members or 1, rows or 1, exemplars); the weights of a row sum to 1.
-    """
+    def nearby(self, mean: Tensor, log_var: Tensor, pull: Tensor) -> Tensor:
+        return mean - (2 * self.log_bandwidth).exp() * pull
 
     def log_prob(self, z: Tensor) -> Tensor:
         """One matrix product for all pairs: with a shared bandwidth, ``|u - c|^2 = |u|^2 - 2 u.c + |c|^2``."""
@@ -127,29 +127,40 @@ class ExemplarPrior(_KernelMixture):
         ]
         return torch.cat(sums, -1)
 
-    def sample(self, members: int, rows: int, generator: torch.Generator) -> Tensor:
-        """Latents around exemplars drawn by their weights, (members, rows, latents)."""
-        weights = self.log_weights.exp().mean(1).expand(members, -1)
-        chosen = torch.multinomial(weights, rows, replacement=True, generator=generator)
-        around = self.means.gather(1, chosen[..., None].expand(-1, -1, self.means.shape[-1]))
-        draws = torch.randn(around.shape, dtype=around.dtype, device=around.device, generator=generator)
-        return around + self.log_bandwidth.exp() * draws
-
 
 @dataclass(frozen=True)
-class NearestPrior(_KernelMixture):
+class NearestPrior:
     """An exemplar prior of which each row sees only the exemplars nearest to its latent mean.
 
-    Kernels left out of the sum only lower it: the bound stays a bound, and many exemplars cost little. ``means`` is
-    (members, rows, nearest, latents), ``log_weights`` (members, rows, nearest), those among all exemplars: the weights
-    of a row sum to less than 1.
+    Kernels left out of the sum only lower it: the bound stays a bound, and many exemplars cost little. Each kernel has
+    a bandwidth of its own, as in Abramson (1982). ``means`` is (members, rows, nearest, latents), ``log_weights``
+    (members, rows, nearest), those among all exemplars: the weights of a row sum to less than 1.
     """
 
+    means: Tensor
+    log_bandwidth: Tensor  # (members, rows, nearest), or broadcast against it
+    log_weights: Tensor
+
     def log_prob(self, z: Tensor) -> Tensor:
-        latents = z.shape[-1]
-        squared = ((z[..., None, :] - self.means) * (-self.log_bandwidth[..., None]).exp()).square().sum(-1)
-        log_volume = self.log_bandwidth.expand(-1, -1, latents).sum(-1) + 0.5 * latents * LOG_TWO_PI
-        return (self.log_weights - 0.5 * squared).logsumexp(-1) - log_volume
+        return self._log_kernels(z).logsumexp(-1)
+
+    def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        """The bound of `ExemplarPrior.kl`, in which each kernel has its own blur."""
+        entropy = 0.5 * (1 + LOG_TWO_PI + log_var).sum(-1)
+        return -self._explained(mean, log_var).logsumexp(-1) - entropy
+
+    def nearby(self, mean: Tensor, log_var: Tensor, pull: Tensor) -> Tensor:
+        """Kernels count by their precision as well: a narrow one pulls harder."""
+        log_pull = self._explained(mean, log_var) - 2 * self.log_bandwidth
+        return (log_pull.softmax(-1)[..., None] * self.means).sum(-2)
+
+    def _explained(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        """Expected log of each weighted kernel under the posterior, (members, rows, nearest)."""
+        return self._log_kernels(mean) - 0.5 * log_var.exp().sum(-1, keepdim=True) * (-2 * self.log_bandwidth).exp()
+
+    def _log_kernels(self, z: Tensor) -> Tensor:
+        squared = (z[..., None, :] - self.means).square().sum(-1) * (-2 * self.log_bandwidth).exp()
+        return self.log_weights - 0.5 * squared - z.shape[-1] * (self.log_bandwidth + 0.5 * LOG_TWO_PI)
 
 
 def _log_sum_exp(logits: Tensor) -> Tensor:

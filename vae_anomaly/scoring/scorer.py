@@ -15,7 +15,7 @@ from torch import Tensor
 from vae_anomaly.data.columns import Cell
 from vae_anomaly.data.schema import EncodedMatrix
 from vae_anomaly.errors import FitWarning, ModelFileError
-from vae_anomaly.model.nearest import NEAREST, MemberSearch, leave_one_out_bandwidth
+from vae_anomaly.model.nearest import NEAREST, MemberSearch, fit_kernels
 from vae_anomaly.model.objectives import ELBO, Objective
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import ALIKE, VAE
@@ -51,9 +51,9 @@ def make_scorer(
 ) -> "Scorer":
     """Scorer of a trained model: a frozen copy of it, draws that all rows share, and exemplars.
 
-    Without contamination every distinct row is an exemplar, up to 20,000, and a model that ``starts_at_pca`` gets a
-    bandwidth fitted to them, because in training it belonged to the few exemplars of a step. The posteriors of such a
-    model are narrower than the kernels; those of others need not be.
+    Without contamination every distinct row is an exemplar, up to 20,000, and a model that ``starts_at_pca`` gets
+    kernels fitted to them, because in training the bandwidth belonged to the few exemplars of a step. The posteriors of
+    such a model are narrower than the kernels; those of others need not be.
 
     Where the training rows may hold anomalies (``leave_one_out``), there are as few exemplars as in training, and they
     come from the core of the table: rows are scored against exemplars of all kinds first, and those below its limit
@@ -95,9 +95,9 @@ def make_scorer(
         return replace(scorer, exemplars=Exemplars.drawn(frozen, core, FEW, rng))
     clean = Exemplars.drawn(frozen, x, MOST, rng)
     if starts_at_pca:
-        for bandwidth, means in zip(frozen.log_bandwidth, clean.means, strict=True):
-            fitted = math.log(leave_one_out_bandwidth(means, NEAREST))
-            bandwidth.fill_(vae.shared.new_tensor(fitted).item())  # rounded as it is in a file
+        for member, means in enumerate(clean.means):
+            fitted, clean.log_widths[member] = fit_kernels(means, NEAREST)
+            frozen.log_bandwidth[member] = vae.shared.new_tensor(math.log(fitted)).item()  # rounded as it is in a file
     return replace(scorer, exemplars=clean)
 
 
@@ -221,7 +221,7 @@ class Scorer:
         posterior = vae.encode(x)
         if exemplars is not None and self.leave_one_out:
             own = posterior[0] if same is None else vae.encode(self.tensor(same))[0]
-        if exemplars is not None and len(exemplars.counts) > FEW:
+        if exemplars is not None and (len(exemplars.counts) > FEW or exemplars.log_widths.any()):
             prior = exemplars.nearest_prior(vae.log_bandwidth, posterior[0], own if self.leave_one_out else None)
         elif exemplars is not None and self.leave_one_out:
             assert isinstance(prior, ExemplarPrior)
@@ -265,7 +265,10 @@ class Scorer:
         rows = np.empty((n_rows, vae.likelihood.n_cells))
         for part in np.array_split(rows, range(SAMPLE_ROWS, n_rows, SAMPLE_ROWS)):
             with memory_errors(self.device, f"{len(part)} sampled rows"):
-                z = self.prior.sample(vae.n_estimators, len(part), generator)
+                if self.exemplars is None:
+                    z = vae.standard_normal().sample(vae.n_estimators, len(part), generator)
+                else:
+                    z = self.exemplars.sample(vae.log_bandwidth, len(part), generator)
                 cells = vae.likelihood.sample(vae.decode(z[None])[0], vae.shared, generator)
                 member = torch.randint(vae.n_estimators, (len(part),), generator=generator, device=self.device)
                 part[:] = _numpy(cells[member, torch.arange(len(part), device=self.device)])
@@ -330,6 +333,7 @@ class Exemplars:
 
     counts: Tensor  # (exemplars,)
     means: Tensor  # (members, exemplars, latents)
+    log_widths: Tensor  # (members, exemplars), of the kernels in units of the member's bandwidth; all 0 if it is common
 
     @classmethod
     @torch.no_grad()
@@ -338,7 +342,16 @@ class Exemplars:
         drawn = rng.permutation(len(x))[:most]
         _, first, counts = np.unique(row_keys(x[drawn]), return_index=True, return_counts=True)
         means, _ = vae.encode(torch.as_tensor(x[drawn[first]], dtype=vae.shared.dtype, device=vae.shared.device))
-        return cls(torch.as_tensor(counts), means.contiguous())  # as read from a file: the same rounding
+        means = means.contiguous()  # as read from a file: the same rounding
+        return cls(torch.as_tensor(counts), means, torch.zeros_like(means[..., 0]))
+
+    def sample(self, log_bandwidth: Tensor, rows: int, generator: torch.Generator) -> Tensor:
+        """Latents around exemplars drawn by their counts, (members, rows, latents)."""
+        weights = self.counts.to(self.means).expand(len(self.means), -1)
+        chosen = torch.multinomial(weights, rows, replacement=True, generator=generator)[..., None]
+        around = self.means.gather(1, chosen.expand(-1, -1, self.means.shape[-1]))
+        draws = torch.randn(around.shape, dtype=around.dtype, device=around.device, generator=generator)
+        return around + (log_bandwidth + self.log_widths[..., None].gather(1, chosen)).exp() * draws
 
     def prior(self, log_bandwidth: Tensor) -> ExemplarPrior:
         """The prior on all exemplars."""
@@ -366,14 +379,15 @@ class Exemplars:
 
         No exemplar counts for the row whose latent means ``own`` are its own.
         """
-        near = self._search.nearest(z, NEAREST)
+        near = self._search.nearest(z, min(NEAREST, len(self.counts)))
         means = torch.stack([means[indices] for means, indices in zip(self.means, near, strict=True)])
+        widths = self.log_widths.gather(1, near.flatten(1)).view(near.shape)
         counts, total = self.counts.to(z)[near], self.counts.sum().to(z)
         if own is not None:
-            candidates = near[0] if own is z else self._search.nearest(own, NEAREST)[0]
+            candidates = near[0] if own is z else self._search.nearest(own, near.shape[-1])[0]
             itself, degree = self._itself(own, candidates, log_bandwidth)
             counts, total = counts - degree * (near == itself), total - degree
-        return NearestPrior(means, log_bandwidth, counts.log() - total.log())
+        return NearestPrior(means, log_bandwidth + widths, counts.log() - total.log())
 
     def _itself(self, z: Tensor, near: Tensor, log_bandwidth: Tensor) -> tuple[Tensor, Tensor]:
         """The exemplar among those at ``near`` (rows, candidates) that a row is, and to what degree, both (rows, 1).

@@ -170,21 +170,25 @@ class _NearestExemplars(nn.Module):
         counts = exemplars.counts.cpu().double()
         self.means: Tensor
         self.log_weights: Tensor
+        self.log_widths: Tensor
         self.register_buffer("means", exemplars.means.cpu().double())
         self.register_buffer("log_weights", log_weights(counts))
+        self.register_buffer("log_widths", exemplars.log_widths.cpu().double())
         self._searches = [ExactSearch(means) for means in self.means]
 
     def forward(self, vae: VAE, z: Tensor) -> Prior:
         """The exemplars nearest to the latent means of the rows."""
         pairs = zip(self._searches, z.unbind(0), strict=True)
-        indices = [search.nearest(of_member, NEAREST) for search, of_member in pairs]
+        count = min(NEAREST, len(self.log_weights))
+        indices = [search.nearest(of_member, count) for search, of_member in pairs]
         nearest = torch.stack([means[chosen] for means, chosen in zip(self.means, indices, strict=True)])
-        return NearestPrior(nearest, vae.log_bandwidth, self.log_weights[torch.stack(indices)])
+        widths = torch.stack([widths[chosen] for widths, chosen in zip(self.log_widths, indices, strict=True)])
+        return NearestPrior(nearest, vae.log_bandwidth + widths, self.log_weights[torch.stack(indices)])
 
 
 def _prior_of(exemplars: Exemplars | None, *, leave_one_out: bool) -> nn.Module:
     if exemplars is None:
         return _Normal()
-    if len(exemplars.counts) <= FEW:
+    if len(exemplars.counts) <= FEW and not exemplars.log_widths.any():
         return _AllExemplars(exemplars, leave_one_out=leave_one_out)
     return _NearestExemplars(exemplars)  # of novelty detection, where every row is a new one
