@@ -749,8 +749,8 @@ def test_a_forged_file_ends_in_an_error_of_ours_or_in_finite_scores(content, tab
     rng = np.random.default_rng(seed)
     document, tensors = parts(content, tmp_path)
     found, values = list(places(document)), [*JUNK[:-3], *HUGE, 2**31, 2**62, 7, 2]
-    n_loaded, until = 0, time.monotonic() + 15
-    while time.monotonic() < until:
+    n_loaded, fewest, until = 0, 20, time.monotonic() + 10
+    while n_loaded < fewest or time.monotonic() < until:
         if rng.random() < 0.6:
             case = found[rng.integers(len(found))], values[rng.integers(len(values))]
             altered = forged(changed(document, *case), tensors, tmp_path)
@@ -771,4 +771,3 @@ def test_a_forged_file_ends_in_an_error_of_ours_or_in_finite_scores(content, tab
             continue
         except Exception as error:
             raise AssertionError(case) from error
-    assert n_loaded > 20
