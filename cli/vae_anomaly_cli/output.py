@@ -282,7 +282,7 @@ def show_rows(ranking: pd.DataFrame, uncut: str) -> None:
 
     def shown(name: str, value: Any) -> Text:
         match name:
-            case "anomaly_score":
+            case "anomaly_score" | "new_score":
                 return Text(f"{value:.2f}")
             case "p_value":
                 return Text(p_value(value))
@@ -296,7 +296,7 @@ def show_rows(ranking: pd.DataFrame, uncut: str) -> None:
 
     table = Table()
     for name in ranking.columns:
-        if name in ("row", "anomaly_score", "p_value", "severity", "duplicate_of"):
+        if name in ("row", "anomaly_score", "new_score", "p_value", "severity", "duplicate_of"):
             table.add_column(name, justify="right", no_wrap=True)
         else:
             table.add_column(Text(plain(name)), overflow="fold" if name == uncut else "ellipsis")

@@ -30,7 +30,6 @@ vae-anomaly suggest new.csv --model data.vae --most 2 --output changes.csv
 
 A terminal shows the first changes; files and pipes get all of them."""
 SHOWN = 20  # changes on a terminal
-SHOWN_DIGITS = 3
 
 
 @user_errors
@@ -72,7 +71,7 @@ def suggest(
     counts = f"{changes.groupby('row')['is_normal'].all().sum()} of {flagged} flagged rows become normal"
     message = f"{len(changes)} changes suggested; {counts}"
     if output is None and is_terminal(sys.stdout):
-        show_rows(with_digits(as_text(changes[:SHOWN]), ("anomaly_score", "new_score"), SHOWN_DIGITS), "suggestion")
+        show_rows(as_text(changes[:SHOWN]).fillna({"value": "", "suggestion": ""}), "suggestion")
         remark(f"{message}; write them all with --output changes.csv", quiet=quiet)
         return
     written = with_digits(as_text(changes), ("anomaly_score", "new_score"), digits)
