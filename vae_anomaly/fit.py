@@ -383,7 +383,7 @@ def measure(
         )
         outstanding = outstanding.learned(some, cell_nats, charges, scores, is_number, is_category)
         excess = outstanding.excess(some, cell_nats, charges)
-        z = scorer.tensor(replace(scorer, vae=outstanding.vae).encode(some))
+        z = torch.as_tensor(replace(scorer, vae=outstanding.vae).encode(some))
         scorer, scores, most = (
             replace(scorer, outstanding=outstanding),
             scores - excess.sum(1),

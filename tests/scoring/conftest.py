@@ -34,7 +34,8 @@ def scorer_of(vae, rng):
             "leave_one_out": False,
             "contamination": "auto",
             "n_draws": 4,
+            "dtype": torch.float64,
         }
-        return make_scorer(vae, ELBO(), x, dtype=torch.float64, rng=rng, **{**settings, **changes})
+        return make_scorer(vae, ELBO(), x, rng=rng, **{**settings, **changes})
 
     return make

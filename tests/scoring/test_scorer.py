@@ -1,3 +1,4 @@
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -51,10 +52,11 @@ def test_the_size_of_chunks_does_not_change_scores(scorer_of, rng, monkeypatch, 
 
 @pytest.mark.parametrize("n_exemplars", [0, 100, 300], ids="{} exemplars".format)
 @pytest.mark.parametrize("leave_one_out", [True, False])
-def test_a_row_gets_the_same_bits_in_any_batch(scorer_of, rng, n_exemplars, leave_one_out):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_row_gets_the_same_bits_in_any_batch(scorer_of, rng, n_exemplars, leave_one_out, dtype):
     x = rng.normal(size=(700, 3))
     x[rng.random(x.shape) < 0.1] = np.nan
-    scorer = scorer_of(x[: max(1, n_exemplars)], exemplars=n_exemplars > 0, leave_one_out=False)
+    scorer = scorer_of(x[: max(1, n_exemplars)], exemplars=n_exemplars > 0, leave_one_out=False, dtype=dtype)
     scorer = replace(scorer, leave_one_out=leave_one_out)
     whole = scorer.score(x)
     for n_rows in (1, 2, 3, 7, 17, 95, 96, 97, 333):
@@ -102,6 +104,18 @@ def test_equal_rows_have_exactly_the_same_score_at_any_position(scorer_of, rng, 
     few = rng.normal(size=(7, 3))
     scores = scorer_of(few, exemplars=False).score(few[np.arange(n_rows) % 7])
     assert_array_equal(scores, scores[np.arange(n_rows) % 7])
+
+
+def test_single_precision_scores_as_double_does(scorer_of, rng):
+    x = rng.normal(size=(300, 3))
+    single = scorer_of(x, dtype=torch.float32)
+    double = replace(
+        single,
+        vae=copy.deepcopy(single.vae).double().freeze(),
+        draws=single.draws.double(),
+        exemplars=replace(single.exemplars, means=single.exemplars.means.double()),
+    )
+    assert_allclose(single.score(x), double.score(x), rtol=1e-5, atol=1e-4)
 
 
 def test_rows_with_one_key_but_different_cells_have_scores_of_their_own(scorer_of, rng):

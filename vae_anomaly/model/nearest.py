@@ -40,7 +40,8 @@ class MemberSearch:
 
     @cached_property
     def _searches(self) -> list["Search"]:
-        return [search(means) for means in self.means]
+        on_cpu = self.means.device.type == "cpu"
+        return [search(means.double() if on_cpu else means) for means in self.means]
 
     def nearest(self, z: Tensor, count: int) -> Tensor:
         """Indices of the ``count`` exemplars nearest to each row of ``z`` (members, rows, latents)."""
@@ -52,7 +53,7 @@ class MemberSearch:
         return torch.stack(
             [
                 torch.cat([among.nearest(part, count) for part in rows.split(size)])
-                for among, rows in zip(self._searches, z, strict=True)
+                for among, rows in zip(self._searches, z.double() if on_cpu else z, strict=True)
             ]
         )
 

@@ -26,9 +26,9 @@ class Terms:
     cells: Tensor  # (members, rows, cells): expected log-likelihood of each cell
     kl: Tensor  # (members, rows)
 
-    def elbo(self, beta: float = 1.0) -> Tensor:
-        """Expected log-likelihood minus ``beta`` times the KL, (members, rows)."""
-        return self.cells.sum(-1) - beta * self.kl
+    def elbo(self, beta: float = 1.0, dtype: torch.dtype | None = None) -> Tensor:
+        """Expected log-likelihood, summed in ``dtype``, minus ``beta`` times the KL, (members, rows)."""
+        return self.cells.sum(-1, dtype=dtype) - beta * self.kl
 
 
 class Objective(Protocol):
@@ -77,7 +77,7 @@ class ELBO:
 
     def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, posterior: Posterior | None = None) -> Tensor:
         """The ELBO."""
-        return self.terms(vae, x, prior, draws, posterior).elbo()
+        return self.terms(vae, x, prior, draws, posterior).elbo(dtype=torch.float64)
 
     def attributed(
         self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None
@@ -98,7 +98,7 @@ class ELBO:
         expected = vae.likelihood.expected(vae.decode(prior.nearby(z, log_var, pull)[None])).squeeze(0)
         carried = 0.5 * slope * (features - vae.likelihood.features(expected))
         terms = Terms(_expected_log_prob(vae, x, z, log_var, draws), kl.detach())
-        return terms.cells, carried, terms.elbo()
+        return terms.cells, carried, terms.elbo(dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,9 @@ class IWAE(ELBO):
         """The importance-weighted bound."""
         mean, log_var = posterior or vae.encode(x)
         z = mean + (0.5 * log_var).exp() * draws
-        log_weights = vae.log_prob(x, z).sum(-1) + prior.log_prob(z) - normal_log_prob(z, mean, log_var)
+        log_weights = (
+            vae.log_prob(x, z).sum(-1, dtype=torch.float64) + prior.log_prob(z) - normal_log_prob(z, mean, log_var)
+        )
         return log_weights.logsumexp(0) - math.log(len(draws))
 
     def attributed(
@@ -149,14 +151,18 @@ class Reconstruction:
 
     def score(self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, posterior: Posterior | None = None) -> Tensor:
         """Minus the squared error of each row."""
-        return self.terms(vae, x, prior, draws, posterior).elbo()
+        return self.terms(vae, x, prior, draws, posterior).elbo(dtype=torch.float64)
 
     def attributed(
         self, vae: VAE, x: Tensor, prior: Prior, draws: Tensor, features: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Minus the squared error of each cell; there is no KL to carry."""
         terms = self.terms(vae, x, prior, draws)
-        return terms.cells, torch.zeros_like(vae.likelihood.features(x)).expand(vae.n_estimators, -1, -1), terms.elbo()
+        return (
+            terms.cells,
+            torch.zeros_like(vae.likelihood.features(x)).expand(vae.n_estimators, -1, -1),
+            terms.elbo(dtype=torch.float64),
+        )
 
 
 OBJECTIVES: dict[tuple[bool, str], Objective] = {  # by whether the model is variational, and its bound

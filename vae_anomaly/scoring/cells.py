@@ -131,10 +131,15 @@ class OutstandingCells:
     def negative_log_likelihood(self, x: Tensor) -> Tensor:
         """Of the cells of each column given the reconstruction, (rows, columns), mean over members; NaN for missing."""
         mean, _ = self.vae.encode(x)
-        nats = -self.vae.log_prob(x, mean[None]).mean((0, 1))
-        is_in = torch.as_tensor(self.columns[:, None] == np.arange(self.usual.shape[1])).to(nats)
+        log_prob = self.vae.log_prob(x, mean[None])[0]
+        nats = log_prob.sum(0, dtype=torch.float64) / -len(log_prob)
         first = torch.as_tensor(self.first_cells, device=x.device)
-        return (nats @ is_in).masked_fill(x[:, first].isnan(), torch.nan)
+        if len(self.columns) == len(first):
+            nats = nats[:, first]
+        else:  # sums; a product rounds differently by row
+            cells = [np.flatnonzero(self.columns == column) for column in range(len(first))]
+            nats = torch.stack([nats[:, torch.as_tensor(of_column)].sum(1) for of_column in cells], 1)
+        return nats.masked_fill(x[:, first].isnan(), torch.nan)
 
     def excess(self, x: np.ndarray, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""

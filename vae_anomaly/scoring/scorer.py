@@ -96,7 +96,7 @@ def make_scorer(
     clean = Exemplars.drawn(frozen, x, MOST, rng)
     if starts_at_pca:
         for member, means in enumerate(clean.means):
-            fitted, clean.log_widths[member] = fit_kernels(means, NEAREST)
+            fitted, clean.log_widths[member] = fit_kernels(means.double(), NEAREST)
             frozen.log_bandwidth[member] = vae.shared.new_tensor(math.log(fitted)).item()  # rounded as it is in a file
     return replace(scorer, exemplars=clean)
 
@@ -163,8 +163,8 @@ class Scorer:
                 _, first, positions = np.unique(keys, return_index=True, return_inverse=True)
                 if np.array_equal(x[first][positions], x, equal_nan=True):  # else different rows share a key
                     x, inverse = x[first], positions
-        alike = self.vae.alike if self.outstanding is None else max(self.vae.alike, self.outstanding.vae.alike)
-        filled = np.zeros((2, len(x) + -len(x) % alike))  # in place: many small results would leave memory in holes
+        n_filled = len(x) + -len(x) % len(self.filled(x[:1]))
+        filled = np.zeros((2, n_filled))  # written in place: many small results would leave memory in holes
         self.by_chunk(fill, *filled, x)
         scores, excess = filled[:, : len(x)]
         if self.missing is not None:
@@ -178,20 +178,25 @@ class Scorer:
 
     def excess(self, x: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that outstanding cells add to the anomaly score."""
-        return np.concatenate(self.by_chunk(self._excess_of, x))
+        return np.concatenate(self.by_chunk(self._excess_of, self.filled(x)))[: len(x)]
 
     def cell_nats(self, x: np.ndarray) -> np.ndarray:
         """Negative log-likelihood (rows, columns) of cells under the model of `OutstandingCells`; NaN for missing."""
-        return np.concatenate(self.by_chunk(self._cell_nats_of, x))
+        assert self.outstanding is not None
+        nats = self.outstanding.negative_log_likelihood
+        parts = self.by_chunk(lambda rows: _numpy(nats(self.tensor(rows))), self.filled(x))
+        return np.concatenate(parts)[: len(x)]
+
+    def filled(self, x: np.ndarray) -> np.ndarray:
+        """The rows with repeats of the last one, as in `score`: cells get the same bits there and here."""
+        alike = self.vae.alike if self.outstanding is None else max(self.vae.alike, self.outstanding.vae.alike)
+        return np.concatenate([x, x[-1:].repeat(-len(x) % alike, 0)])
 
     def _excess_of(self, rows: np.ndarray) -> np.ndarray:
         assert self.missing is not None
         assert self.outstanding is not None
-        return self.outstanding.excess(rows, self._cell_nats_of(rows), self.missing.charged_nats(rows))
-
-    def _cell_nats_of(self, rows: np.ndarray) -> np.ndarray:
-        assert self.outstanding is not None
-        return _numpy(self.outstanding.negative_log_likelihood(self.tensor(rows)))
+        nats = _numpy(self.outstanding.negative_log_likelihood(self.tensor(rows)))
+        return self.outstanding.excess(rows, nats, self.missing.charged_nats(rows))
 
     def by_member(self, x: np.ndarray) -> np.ndarray:
         """Score of each row in each member, (members, rows), in nats; `score` is their mean."""
@@ -363,7 +368,10 @@ class Exemplars:
         A duplicate of it counts, and an only exemplar stays.
         """
         distances = torch.cdist(z[0], self.means[0])
-        close = (distances.amin(1) < DISTINCT * prior.log_bandwidth[0].exp()[0, 0]).nonzero()[:, 0]
+        length = z[0].norm(dim=1) + self.means[0].norm(dim=1).amax()
+        rounding = 2 * (z.shape[-1] + 4) * torch.finfo(z.dtype).eps * length.square()  # of a squared distance
+        reach = (DISTINCT * prior.log_bandwidth[0, 0, 0].exp()).square() + rounding
+        close = (distances.amin(1).square() < reach).nonzero()[:, 0]
         if not len(close) or self.counts.sum() <= 1:
             return prior
         near = distances[close].topk(min(NEAREST, len(self.counts)), largest=False).indices
@@ -371,7 +379,7 @@ class Exemplars:
         counts = self.counts.to(z).repeat(len(close), 1)
         counts.scatter_add_(1, itself, -degree)
         weights = prior.log_weights.repeat(1, z.shape[1], 1)
-        weights[0, close] = log_weights(counts)
+        weights[0, close] = torch.where(degree > 0, log_weights(counts), prior.log_weights[0])
         return prior.reweighted(weights)
 
     def nearest_prior(self, log_bandwidth: Tensor, z: Tensor, own: Tensor | None) -> NearestPrior:
@@ -469,10 +477,10 @@ def column_contributions(scorer: Scorer, x: np.ndarray, cells: Sequence[Cell]) -
         parts = carried[..., : sum(widths)].split(widths, -1)  # the rest are indicators of missing cells
         carried = torch.stack([part.sum(-1) for part in parts], -1).masked_fill(inputs[1].isnan(), 0.0)
         carried = torch.where(inputs[1] == unseen, carried.clamp_min(0.0), carried)  # to first order it may be a gain
-        return _numpy((carried - log_likelihood).mean(0)), _numpy(-score.mean(0))
+        return _numpy((carried - log_likelihood).double().mean(0)), _numpy(-score.mean(0))
 
-    parts = scorer.by_chunk(nats_and_totals, x)
-    nats, totals = (np.concatenate(part) for part in zip(*parts, strict=True))
+    parts = scorer.by_chunk(nats_and_totals, scorer.filled(x))
+    nats, totals = (np.concatenate(part)[: len(x)] for part in zip(*parts, strict=True))
     columns = np.zeros((max(cell.column for cell in cells) + 1, len(nats)))
     np.add.at(columns, [cell.column for cell in cells], nats.T)
     contributions = np.column_stack([columns.T, totals - columns.T.sum(1)])
