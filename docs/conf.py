@@ -36,7 +36,7 @@ extensions = [
 root_doc = "index"
 exclude_patterns = ["_build", "generated/gallery/*.py", "generated/gallery/*.ipynb", "**/GALLERY_HEADER.*"]
 templates_path = ["_templates"]
-suppress_warnings = ["config.cache", "toc.empty_glob"]  # the gallery's settings hold functions; a page may be to come
+suppress_warnings = ["config.cache"]  # the settings of the gallery hold functions
 
 # Links: those of names are checked where they are ours, all others within the site always.
 nitpicky = True

@@ -19,7 +19,7 @@ detector = VAEDetector(novelty=True, random_state=0).fit(train)
 unseen = X.drop(index=train.index)
 
 # %%
-# The third cultivar is flagged, wines of the first two that were held back are not.
+# Half of the third cultivar is flagged, and none of the wines of the first two that were held back.
 
 flagged = pd.Series(detector.predict(unseen) == -1, index=unseen.index)
 flagged.groupby(cultivar.loc[unseen.index]).agg(["sum", "size"])
