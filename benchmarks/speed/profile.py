@@ -49,7 +49,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {  # the functions of each part
     "decoder": [(VAE, "decode")],
     "likelihood": [(VAE, "log_prob")],
     "sums": [(objectives.ELBO, "score")],
-    "prior": [(priors._KernelMixture, "kl"), (priors.GaussianPrior, "kl")],
+    "prior": [(kind, "kl") for kind in (priors.ExemplarPrior, priors.NearestPrior, priors.GaussianPrior)],
     "leaving out": [(scorer.Exemplars, "leave_out")],
     "nearest exemplars": [(MemberSearch, "nearest"), (scorer.Exemplars, "nearest_prior")],
     "second model": [(OutstandingCells, "negative_log_likelihood")],
