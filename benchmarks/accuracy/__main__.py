@@ -1,4 +1,4 @@
-"""Accuracy on ADBench's tables in both settings, compared with fifteen peers.
+"""Accuracy on tables of numbers in both settings, compared with peers: ADBench, OddBench and files of the same form.
 
 Novelty: train on a random half of the normal rows, by seed; test on the other half and every anomaly. Outlier: train
 and test on all rows. Every method has its library's defaults. Only the metric and the novelty split read labels.
@@ -31,6 +31,7 @@ EPILOG = """examples:
   python -m benchmarks.accuracy --data adbench --download
   python -m benchmarks.accuracy --data adbench --setting novelty --methods vae-anomaly "5 neighbours" KCM
   python -m benchmarks.accuracy --data adbench --cap 300 --seeds 1 --output /tmp/trial
+  python -m benchmarks.accuracy --data oddbench --setting novelty --seeds 1 --output benchmarks/results/oddbench
 """
 
 
@@ -38,7 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     methods = ", ".join(f'"{name}"' if " " in name else name for name in METHODS)
     parser = make_parser("benchmarks.accuracy", __doc__, EPILOG)
     add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="folder of .npz files with X and y (1 = anomaly)")
+    add(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of .npz files with X and y (1 = anomaly), or train, test and test_labels",
+    )
     add("--setting", choices=[*SPLITS, "both"], default="both")
     add(
         "--methods",
@@ -112,7 +119,8 @@ def report(figures: pd.DataFrame, paths: Sequence[Path], arguments: argparse.Nam
         figures["set"].isin(sets) & (figures["seed"] < arguments.seeds) & (figures["cap"] == arguments.cap)
     ]
     complete = complete_methods(figures, sets, lambda method: seeds_of(method, arguments.seeds))
-    (arguments.output / f"{setting}.md").write_text(write_page(setting, figures, complete, facts))
+    page = write_page(arguments.data.resolve().name, setting, figures, complete, facts)
+    (arguments.output / f"{setting}.md").write_text(page)
     averaged = figures[figures["method"].isin(complete)]
     print(f"{setting}\n\n{main_table(averaged)}\n")
     try:

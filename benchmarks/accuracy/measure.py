@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from benchmarks.shared.adbench import SPLITS, Split, read_table
+from benchmarks.shared.adbench import Split, read_split
 from benchmarks.shared.peers import METHODS, Method, warm_up
 
 KEY = ["setting", "set", "seed", "method", "cap"]
@@ -60,7 +60,7 @@ class Outcome:
 def measure(task: Task) -> list[Figure]:
     """A figure for each seed of the task."""
     method, seed = METHODS[task.method], task.seeds[0]
-    split = SPLITS[task.setting](read_table(task.path, task.cap), seed)
+    split = read_split(task.path, task.setting, seed, task.cap)
     sampled = split.subsample(method.max_train, seed)
     outcome = run(method, sampled, seed, standardise=split.train)
     auroc, average_precision = accuracy(split.labels, outcome.scores)

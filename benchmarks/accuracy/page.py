@@ -1,4 +1,4 @@
-"""Markdown page of an ADBench setting."""
+"""Markdown page of a field of tables in one setting."""
 
 import re
 from collections.abc import Sequence
@@ -10,16 +10,21 @@ from benchmarks.shared.page import markdown, provenance_section
 from benchmarks.shared.peers import BASELINE, METHODS, OURS, seeds_of
 
 PROTOCOL = {
-    "novelty": "Trained on a random half of the normal rows, by seed; tested on the other half and every anomaly.",
-    "outlier": "Trained and tested on all rows, without labels; neighbour methods leave the row itself out.",
+    "novelty": "Trained on a random half of the normal rows, by seed; tested on the other half and every anomaly. "
+    "Files with a split of their own are trained and tested by it.",
+    "outlier": "Trained and tested on all rows, without labels; neighbour methods leave the row itself out. Of files "
+    "with a split of their own, these are the test rows.",
 }
+LOSSES = 10
 
 
-def write_page(setting: str, figures: pd.DataFrame, complete: list[str], facts: Sequence[str]) -> str:
+def write_page(field: str, setting: str, figures: pd.DataFrame, complete: list[str], facts: Sequence[str]) -> str:
     """Text of the page.
 
     Parameters
     ----------
+    field : str
+        Name of the folder of tables.
     setting : str
         "novelty" or "outlier".
     figures : DataFrame
@@ -31,7 +36,7 @@ def write_page(setting: str, figures: pd.DataFrame, complete: list[str], facts: 
     """
     is_complete = figures["method"].isin(complete)
     averaged = figures[is_complete]
-    parts = [f"# ADBench, {setting} setting", PROTOCOL[setting]]
+    parts = [f"# {field}, {setting} setting", PROTOCOL[setting]]
     if not averaged.empty:
         parts += [main_table(averaged), *_notes(averaged)]
         if averaged["method"].nunique() > 1 and OURS in set(averaged["method"]):
@@ -40,6 +45,8 @@ def write_page(setting: str, figures: pd.DataFrame, complete: list[str], facts: 
                 f"Mean difference over sets, with the 95 % percentile interval of a paired bootstrap over the sets "
                 f"({RESAMPLES:,} resamples).",
                 _difference_table(averaged),
+                "## Largest losses by average precision",
+                _loss_table(averaged),
             ]
         parts += ["## By set: AUROC / AP", _set_table(averaged)]
     if counts := figures[~is_complete].groupby("method", sort=False).size().to_dict():
@@ -91,6 +98,16 @@ def _difference_table(averaged: pd.DataFrame) -> str:
     ]
     table = gaps.pivot_table(index="method", columns="measure", values="text", aggfunc="first", sort=False)
     return markdown(table, [""] * table.shape[1], "minus")
+
+
+def _loss_table(averaged: pd.DataFrame) -> str:
+    """The sets on which a peer has the most average precision beyond ours, with that peer."""
+    measured = grid(averaged, "average_precision")
+    peers = measured.drop(columns=OURS)
+    table = pd.DataFrame({OURS: measured[OURS], "best peer": peers.max(axis=1), "peer": peers.idxmax(axis=1)})
+    table["loss"] = table["best peer"] - table[OURS]
+    table = table[table["loss"] > 0].nlargest(LOSSES, "loss")
+    return markdown(table[[OURS, "best peer", "loss", "peer"]], [".3f", ".3f", ".3f", ""], "set")
 
 
 def _set_table(averaged: pd.DataFrame) -> str:

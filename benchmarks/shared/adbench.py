@@ -1,4 +1,4 @@
-"""ADBench tables: reading, splitting for a setting, subsampling, and downloading with checksums."""
+"""Tables of ADBench and OddBench: reading, splitting for a setting, subsampling, and downloading with checksums."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -76,6 +76,26 @@ def split_outlier(table: Table, seed: int) -> Split:
 SPLITS = {"novelty": split_novelty, "outlier": split_outlier}
 
 
+def read_split(path: Path, setting: str, seed: int, cap: int = 0) -> Split:
+    """Split of a file for a setting.
+
+    A file in the form of OddBench gives its novelty split; in outlier detection, its test rows are the table. ``cap``
+    is the most rows of a table, or of each part of a given split; 0 keeps all.
+    """
+    with np.load(path) as file:
+        if "train" not in file.files:
+            return SPLITS[setting](read_table(path, cap), seed)
+        train, test, labels = (np.asarray(file[name]) for name in ("train", "test", "test_labels"))
+    train, test, labels = train.astype(np.float64), test.astype(np.float64), labels.astype(np.int64)
+    if cap > 0:
+        rng = np.random.default_rng(0)
+        train, rows = rng.permutation(train)[:cap], rng.permutation(len(test))[:cap]
+        test, labels = test[rows], labels[rows]
+    if setting == "outlier":
+        return split_outlier(Table(test, labels), seed)
+    return Split(True, train, test, labels, np.full(len(test), -1))
+
+
 def read_table(path: Path, cap: int = 0) -> Table:
     """Table of a file, with at most ``cap`` rows; a ``cap`` of 0 keeps every row.
 
@@ -98,10 +118,12 @@ def find_tables(folder: Path) -> list[Path]:
         raise ValueError(f"{folder} holds no .npz file. Name another folder, or download the tables with --download.")
     for path in paths:
         with np.load(path) as file:
-            if not {"X", "y"} <= set(file.files):
-                raise ValueError(f"{path.name} holds the arrays {file.files}; expected X and y.")
-            if set(np.unique(file["y"])) != {0, 1}:
-                raise ValueError(f"{path.name}: y must hold both 0 (normal) and 1 (anomaly). Move it away.")
+            labels = "test_labels" if "train" in file.files else "y"
+            if not ({"X", "y"} <= set(file.files) or {"train", "test", "test_labels"} <= set(file.files)):
+                expected = "X and y, or train, test and test_labels"
+                raise ValueError(f"{path.name} holds the arrays {file.files}; expected {expected}.")
+            if set(np.unique(file[labels])) != {0, 1}:
+                raise ValueError(f"{path.name}: {labels} must hold both 0 (normal) and 1 (anomaly). Move it away.")
     return paths
 
 

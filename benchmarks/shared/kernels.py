@@ -73,3 +73,63 @@ class KernelContraction:
             posterior_mean = softmax(log_kernel, axis=1) @ self.centres
             distances[chunk] = np.linalg.norm(test[chunk] - posterior_mean, axis=1)
         return distances
+
+
+class TwoKernelDensities:
+    """Densities and distances to the neighbourhood's mean, in two units: the mean of four tail probabilities.
+
+    Kernels are those of `KernelContraction`. Columns are measured by the standard deviation and by the range. Each of
+    the four readings becomes minus the logarithm of its tail probability among training rows that are left out; beyond
+    the largest of them the tail is exponential.
+    """
+
+    left_out = 700  # training rows at most, for the factor and the tails
+
+    def fit(self, train: np.ndarray) -> None:
+        """Keep the rows in both units, with their scales and tails."""
+        units = [np.where(spread > 0, spread, 1.0) for spread in (train.std(0), np.ptp(train, 0))]
+        self.parts = [(unit, _AdaptiveKernels(train / unit, self.left_out)) for unit in units]
+
+    def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
+        """Mean of the four readings of each row."""
+        readings = [kernels.tails(test / unit, train_index) for unit, kernels in self.parts]
+        return np.concatenate(readings).mean(0)
+
+
+class _AdaptiveKernels:
+    """Kernels of a scale for each centre, and the readings of centres that are left out."""
+
+    def __init__(self, centres: np.ndarray, left_out: int) -> None:
+        self.centres = centres
+        index = NearestNeighbors(n_neighbors=min(NEIGHBOUR, len(centres) - 1)).fit(centres)
+        distance = index.kneighbors()[0][:, -1]
+        typical = np.median(distance[distance > 0]) if (distance > 0).any() else 1.0
+        distance = np.maximum(distance, 0.1 * typical)
+        some = np.random.default_rng(0).permutation(len(centres))[:left_out]
+
+        def likelihood(factor: float) -> float:
+            chunks = log_kernels(centres[some], centres, distance * factor, some)
+            return sum(float(logsumexp(log, axis=1).sum()) for _, log in chunks)
+
+        self.scales = distance * max(FACTORS, key=likelihood)
+        self.reference = np.sort(self._readings(centres[some], some), axis=1)
+
+    def _readings(self, rows: np.ndarray, train_index: np.ndarray) -> np.ndarray:
+        """Negative log density, and distance to the mean of the kernels weighted by the row, (2, rows)."""
+        found = np.empty((2, len(rows)))
+        for chunk, log in log_kernels(rows, self.centres, self.scales, train_index):
+            found[0, chunk] = -logsumexp(log, axis=1)
+            found[1, chunk] = np.linalg.norm(rows[chunk] - softmax(log, axis=1) @ self.centres, axis=1)
+        return found
+
+    def tails(self, rows: np.ndarray, train_index: np.ndarray) -> np.ndarray:
+        """Minus the log tail probability of both readings, (2, rows)."""
+        outer, tails = 0.05, []
+        for reference, reading in zip(self.reference, self._readings(rows, train_index), strict=True):
+            n = len(reference)
+            probability = (n - np.searchsorted(reference, reading) + 1) / (n + 2)
+            start = np.quantile(reference, 1 - outer)
+            mean_excess = max((reference[reference >= start] - start).mean(), 1e-9 * (1 + abs(start)))
+            beyond = ((reading - reference[-1]) / mean_excess).clip(0, 1e3)
+            tails.append(-np.log(probability) + beyond)
+        return np.stack(tails)

@@ -20,10 +20,11 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.svm import OneClassSVM
 
-from benchmarks.shared.kernels import KernelContraction, KernelDensity
+from benchmarks.shared.kernels import KernelContraction, KernelDensity, TwoKernelDensities
 from vae_anomaly import VAEDetector
 
 OURS = "vae-anomaly"
+BY_RANGE = "5 neighbours, by range"
 BASELINE = "IsolationForest"  # relative seconds are multiples of its seconds
 
 
@@ -67,6 +68,18 @@ class Neighbours:
         is_itself = (self.distinct_index[train_index, None] == nearest) & (train_index >= 0)[:, None]
         counted = np.minimum((self.copies[nearest] - is_itself).cumsum(1), self.count)
         return (np.diff(counted, axis=1, prepend=0) * distances).sum(1) / counted[:, -1]
+
+
+class NeighboursByRange(Neighbours):
+    """The same with columns measured by their range."""
+
+    def fit(self, train: np.ndarray) -> None:
+        spread = np.ptp(train, 0)
+        self.unit = np.where(spread > 0, spread, 1.0)
+        super().fit(train / self.unit)
+
+    def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
+        return super().score(test / self.unit, train_index)
 
 
 class LocalOutliers:
@@ -168,6 +181,8 @@ METHODS = {
     for method in [
         Method(OURS, lambda novelty, seed: Ours(novelty, seed), scaled=False),
         Method("5 neighbours", lambda novelty, seed: Neighbours(), max_seeds=1, deterministic=True),
+        Method(BY_RANGE, lambda novelty, seed: NeighboursByRange(), scaled=False, max_seeds=1, deterministic=True),
+        Method("two kernel densities", lambda novelty, seed: TwoKernelDensities(), max_train=3_000, max_seeds=1),
         Method("KCM", lambda novelty, seed: KernelContraction(), max_train=3_000, max_seeds=1),
         _heavy("LOF", lambda novelty, seed: LocalOutliers()),
         _heavy("KDE", lambda novelty, seed: KernelDensity()),

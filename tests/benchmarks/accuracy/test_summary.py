@@ -78,7 +78,7 @@ def test_the_better_method_has_the_better_rank_with_its_interval(make_figures):
 def test_the_page_sets_incomplete_methods_apart_and_tells_failures(make_figures):
     figures = pd.concat([make_figures(AUROCS), make_figures({"LOF": [0.9]})], ignore_index=True)
     figures.loc[0, "error"] = "ValueError: no"
-    text = write_page("novelty", figures, ["vae-anomaly", "KCM", "IsolationForest"], ["machine: one"])
+    text = write_page("adbench", "novelty", figures, ["vae-anomaly", "KCM", "IsolationForest"], ["machine: one"])
     assert "| vae-anomaly | 0.8000 | 0.8000 | 1.50 | 2 | 0.4000 | 0.4000 | 1.50 | 2 | 1 | 9.0 | 1.0 |" in text
     assert "| 1_set | 0.900 / 0.450 | 0.900 / 0.450 | 0.500 / 0.250 |" in text
     assert "- LOF: 1 figures" in text
@@ -86,11 +86,21 @@ def test_the_page_sets_incomplete_methods_apart_and_tells_failures(make_figures)
     assert "KCM 3,000" in text
     assert "- machine: one\n- measured at commit abc\n" in text
     assert "for development" not in text
+    assert text.startswith("# adbench, novelty setting")
+
+
+def test_the_page_lists_the_sets_on_which_a_peer_is_ahead(make_figures):
+    figures = make_figures({"vae-anomaly": [0.9, 0.6, 0.7], "KCM": [0.8, 0.9, 0.7], "LOF": [0.1, 0.8, 0.8]})
+    text = write_page("adbench", "novelty", figures, ["vae-anomaly", "KCM", "LOF"], [])
+    losses = text.split("## Largest losses by average precision")[1].split("##")[0]
+    assert "| 2_set | 0.300 | 0.450 | 0.150 | KCM |" in losses
+    assert "| 3_set | 0.350 | 0.400 | 0.050 | LOF |" in losses
+    assert "1_set" not in losses
 
 
 @pytest.mark.parametrize("column, words", [("cap", "at most 3 rows of each set"), ("jobs", "up to 3 processes")])
 def test_the_page_says_what_makes_its_figures_incomparable(make_figures, column, words):
-    text = write_page("outlier", make_figures(AUROCS).assign(**{column: 3}), list(AUROCS), [])
+    text = write_page("adbench", "outlier", make_figures(AUROCS).assign(**{column: 3}), list(AUROCS), [])
     assert words in text
 
 

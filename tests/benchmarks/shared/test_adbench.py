@@ -6,7 +6,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from benchmarks.shared.adbench import Table, download, find_tables, read_table, split_novelty, split_outlier
+from benchmarks.shared.adbench import (
+    Table,
+    download,
+    find_tables,
+    read_split,
+    read_table,
+    split_novelty,
+    split_outlier,
+)
 
 
 @pytest.fixture
@@ -97,3 +105,28 @@ def test_a_file_with_another_checksum_is_refused(tmp_path, site):
     with pytest.raises(ValueError, match=r"1_a\.npz"):
         download(tmp_path / "to", address=site[0], checksums={"1_a.npz": "0" * 64})
     assert list((tmp_path / "to").iterdir()) == []
+
+
+def test_a_given_split_is_kept_in_novelty_and_its_test_rows_are_the_table_in_outlier(tmp_path, rng):
+    train, test, labels = rng.normal(size=(30, 2)), rng.normal(size=(20, 2)), np.arange(20) % 4 == 0
+    np.savez(tmp_path / "given.npz", train=train, test=test, test_labels=labels)
+    assert find_tables(tmp_path) == [tmp_path / "given.npz"]
+    novelty, outlier = (read_split(tmp_path / "given.npz", setting, 0) for setting in ("novelty", "outlier"))
+    assert novelty.novelty
+    for found, expected in ((novelty.train, train), (novelty.test, test), (novelty.labels, labels)):
+        assert np.array_equal(found, expected)
+    assert (novelty.train_index == -1).all()
+    assert not outlier.novelty
+    assert np.array_equal(outlier.train, test)
+    assert np.array_equal(outlier.test, test)
+    small = read_split(tmp_path / "given.npz", "novelty", 0, 10)
+    assert len(small.train) == len(small.test) == 10
+    for row, label in zip(small.test, small.labels, strict=True):
+        assert labels[(test == row).all(1)] == label
+
+
+def test_other_files_have_the_split_of_their_setting(tmp_path, table):
+    np.savez(tmp_path / "whole.npz", X=table.x, y=table.y)
+    found, expected = read_split(tmp_path / "whole.npz", "novelty", 3), split_novelty(table, 3)
+    assert np.array_equal(found.train, expected.train)
+    assert np.array_equal(found.labels, expected.labels)

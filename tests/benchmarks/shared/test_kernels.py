@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from sklearn.neighbors import KernelDensity as SklearnDensity
 
 from benchmarks.shared import kernels
-from benchmarks.shared.kernels import FACTORS, KernelContraction, KernelDensity
+from benchmarks.shared.kernels import FACTORS, KernelContraction, KernelDensity, TwoKernelDensities
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +108,27 @@ def test_contraction_of_duplicated_rows_is_finite(train):
     peer = KernelContraction()
     peer.fit(train)
     assert np.isfinite(peer.score(train, np.arange(30))).all()
+
+
+def test_two_kernel_densities_do_not_depend_on_the_units_of_the_columns(train, test):
+    peers = TwoKernelDensities(), TwoKernelDensities()
+    units = np.array([1.0, 1e3, 1e-2])
+    for peer, unit in zip(peers, (1.0, units), strict=True):
+        peer.fit(train * unit)
+    assert_allclose(peers[1].score(test * units, new(test)), peers[0].score(test, new(test)), rtol=1e-6)
+
+
+def test_two_kernel_densities_leave_a_row_out_of_its_own_tail(train):
+    """Among rows that are left out alike, the tail probabilities of each reading are those of its ranks."""
+    peer = TwoKernelDensities()
+    peer.fit(train)
+    for unit, part in peer.parts:
+        ranks = np.exp(-part.tails(train / unit, np.arange(30))) * 32
+        assert_allclose(np.sort(np.round(ranks, 6), axis=1)[:, 1:], np.tile(np.arange(3, 32.0), (2, 1)))
+
+
+def test_two_kernel_densities_grow_with_the_distance_beyond_all_training_rows(train):
+    peer = TwoKernelDensities()
+    peer.fit(train)
+    scores = peer.score(np.array([[5.0, 0, 0], [10.0, 0, 0], [20.0, 0, 0]]), np.full(3, -1))
+    assert (np.diff(scores) > 0).all()

@@ -36,15 +36,15 @@ def spark(tmp_path_factory):
         session.stop()
 
 
-def test_the_spark_frame_of_the_readme_is_scored_as_the_table(spark, store, tmp_path):
-    [snippet] = re.findall(r"^```py\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def test_the_spark_frame_of_the_guide_is_scored_as_the_table(spark, store, tmp_path):
+    [snippet] = re.findall(r"^```py\n(.*?)^```$", (ROOT / "docs" / "mlflow.md").read_text(), re.MULTILINE | re.DOTALL)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     penguins = read_table("examples/penguins.csv")
     detector = VAEDetector(max_iter=20, random_state=0).fit(penguins)
     detector.save("penguins.vae")
     register("penguins.vae", "penguins", alias="champion")
     namespace = {"spark": spark}
-    exec(compile(snippet, "README.md", "exec"), namespace)
+    exec(compile(snippet, "mlflow.md", "exec"), namespace)
     found, expected = namespace["scored"].toPandas(), detector.detect(penguins)
     assert_allclose(found["anomaly_score"], expected["anomaly_score"], rtol=1e-6)
     assert_allclose(found["p_value"], expected["p_value"], rtol=1e-6)
