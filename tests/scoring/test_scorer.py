@@ -3,10 +3,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from vae_anomaly import VAEDetector
 from vae_anomaly.model.nearest import NEAREST, fit_kernels
 from vae_anomaly.model.objectives import ELBO, IWAE
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior
@@ -277,3 +279,12 @@ def test_few_rows_whose_kernels_differ_see_the_nearest_alone(scorer_of, rng):
     alike = replace(scorer.exemplars, log_widths=torch.zeros_like(scorer.exemplars.log_widths))
     for exemplars, kind in ((scorer.exemplars, NearestPrior), (alike, ExemplarPrior)):
         assert isinstance(replace(scorer, exemplars=exemplars).inputs(x)[2], kind)
+
+
+@pytest.mark.parametrize("n_flags, local", [(1, True), (2, False)])
+def test_kernels_have_one_width_where_flags_are_many(rng, n_flags, local):
+    """Rows with a rare value lie apart from all others without being a loose group."""
+    numbers = rng.normal(size=(80, 3)) * np.repeat([0.1, 3.0], 40)[:, None]
+    x = np.column_stack([numbers, rng.random((80, n_flags)) < 0.3])
+    detector = VAEDetector(novelty=True, random_state=0).fit(pd.DataFrame(x).astype({3: bool}))
+    assert bool(detector.model_.scorer.exemplars.log_widths.any()) == local

@@ -140,10 +140,11 @@ SMALLEST = 0.05  # bandwidth where all rows are equal
 CROWD, CROWD_ROWS = 5, 4096  # the neighbour whose distance tells how close the rows lie, and rows among which it is
 
 
-def fit_kernels(z: Tensor, nearest: int) -> tuple[float, Tensor]:
+def fit_kernels(z: Tensor, nearest: int, *, local: bool = True) -> tuple[float, Tensor]:
     """Bandwidth of the kernels, and the log width (rows,) of each kernel in units of it, 0 if all are alike.
 
-    Where rows lie far apart a kernel is wider, if that makes rows that are left out in turn likelier.
+    If they may be ``local``, kernels are wider where rows lie far apart, provided that this makes rows that are left
+    out in turn likelier.
 
     Parameters
     ----------
@@ -155,7 +156,9 @@ def fit_kernels(z: Tensor, nearest: int) -> tuple[float, Tensor]:
     exact = z.double()
     bandwidth, likelihood = leave_one_out_bandwidth(exact, nearest)
     spread = exact.std(0, correction=0)
-    if len(z) > CROWD and (spread > 1e-6 * spread.max()).all():  # a latent without use has one kernel for all rows
+    if (
+        local and len(z) > CROWD and (spread > 1e-6 * spread.max()).all()
+    ):  # a latent without use has one kernel for all rows
         log_widths = _local_log_widths(exact)
         other, of_local = leave_one_out_bandwidth(exact, nearest, log_widths)
         if of_local > likelihood:

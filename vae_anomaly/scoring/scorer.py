@@ -15,6 +15,7 @@ from torch import Tensor
 from vae_anomaly.data.columns import Cell
 from vae_anomaly.data.schema import EncodedMatrix
 from vae_anomaly.errors import FitWarning, ModelFileError
+from vae_anomaly.model.likelihoods import Mixed, Numbers
 from vae_anomaly.model.nearest import NEAREST, MemberSearch, fit_kernels
 from vae_anomaly.model.objectives import ELBO, Objective
 from vae_anomaly.model.priors import ExemplarPrior, GaussianPrior, NearestPrior, Prior, log_weights
@@ -29,6 +30,7 @@ MOST = 20_000  # exemplars; more would add little, and megabytes to a model file
 CORE_POOL = 8192  # training rows among which the core of a contaminated table is chosen
 CHUNK_BYTES = 16 * 2**20  # of the largest array that the nets make
 CHUNK_ROWS = 5 * ALIKE  # at most, on a processor
+MOSTLY = 0.75  # of the features are numbers: then kernels may have widths of their own
 DRAW_ROWS = 128  # rows of which the mean score chooses the draws
 SAMPLE_ROWS = 4096  # drawn at a time
 
@@ -53,7 +55,8 @@ def make_scorer(
 
     Without contamination every distinct row is an exemplar, up to 20,000, and a model that ``starts_at_pca`` gets
     kernels fitted to them, because in training the bandwidth belonged to the few exemplars of a step. The posteriors of
-    such a model are narrower than the kernels; those of others need not be.
+    such a model are narrower than the kernels; those of others need not be. The kernels have one width where flags and
+    categories are many: rows with a rare level lie apart from all others without being a loose group.
 
     Where the training rows may hold anomalies (``leave_one_out``), there are as few exemplars as in training, and they
     come from the core of the table: rows are scored against exemplars of all kinds first, and those below its limit
@@ -95,8 +98,11 @@ def make_scorer(
         return replace(scorer, exemplars=Exemplars.drawn(frozen, core, FEW, rng))
     clean = Exemplars.drawn(frozen, x, MOST, rng)
     if starts_at_pca:
+        blocks = frozen.likelihood.blocks if isinstance(frozen.likelihood, Mixed) else (frozen.likelihood,)
+        of_numbers = sum(block.n_features for block in blocks if isinstance(block, Numbers))
+        local = of_numbers >= MOSTLY * frozen.likelihood.n_features
         for member, means in enumerate(clean.means):
-            fitted, clean.log_widths[member] = fit_kernels(means.double(), NEAREST)
+            fitted, clean.log_widths[member] = fit_kernels(means.double(), NEAREST, local=local)
             frozen.log_bandwidth[member] = vae.shared.new_tensor(math.log(fitted)).item()  # rounded as it is in a file
     return replace(scorer, exemplars=clean)
 
