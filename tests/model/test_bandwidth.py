@@ -144,7 +144,7 @@ def test_latents_without_use_leave_the_widths_alike(rng):
     points = torch.nn.functional.pad(clusters(rng, 0.05), (0, 3))
     bandwidth, log_widths = fit_kernels(points, 16)
     assert not log_widths.any()
-    assert bandwidth == bandwidth_of(points, 16)
+    assert bandwidth == pytest.approx(bandwidth_of(points, 16), rel=0.01)
 
 
 def test_widths_of_many_points_are_those_among_some_of_them(rng, monkeypatch):
@@ -154,3 +154,12 @@ def test_widths_of_many_points_are_those_among_some_of_them(rng, monkeypatch):
     _, some_widths = fit_kernels(points, 16)
     assert_allclose(some_widths, all_widths, atol=0.4)
     assert np.corrcoef(some_widths, all_widths)[0, 1] > 0.9
+
+
+def test_in_many_latents_kernels_are_narrower_than_a_quarter_of_the_distance_to_the_nearest(rng):
+    """The likeliest bandwidth is about that distance over the square root of the number of latents."""
+    points = torch.tensor(rng.standard_normal((400, 64)))
+    nearest = torch.cdist(points, points).fill_diagonal_(torch.inf).amin(1).median()
+    local, common = (fit_kernels(points, 16, local=local)[0] / nearest for local in (True, False))
+    assert_allclose(local, 1 / np.sqrt(64), rtol=0.15)
+    assert_allclose(common, 1 / 4, rtol=0.02)

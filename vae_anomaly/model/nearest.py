@@ -144,7 +144,8 @@ def fit_kernels(z: Tensor, nearest: int, *, local: bool = True) -> tuple[float, 
     """Bandwidth of the kernels, and the log width (rows,) of each kernel in units of it, 0 if all are alike.
 
     If they may be ``local``, kernels are wider where rows lie far apart, provided that this makes rows that are left
-    out in turn likelier.
+    out in turn likelier, and as narrow as many latents require. Otherwise, where levels are repeated, narrow kernels
+    would only tell whether a row has been seen before.
 
     Parameters
     ----------
@@ -154,13 +155,14 @@ def fit_kernels(z: Tensor, nearest: int, *, local: bool = True) -> tuple[float, 
         Neighbours of a row that count, as in `leave_one_out_bandwidth`.
     """
     exact = z.double()
-    bandwidth, likelihood = leave_one_out_bandwidth(exact, nearest)
+    narrowest = 1 / 16 if local else 1 / 4  # in many latents, the likeliest is the distance over their square root
+    bandwidth, likelihood = leave_one_out_bandwidth(exact, nearest, narrowest=narrowest)
     spread = exact.std(0, correction=0)
     if (
         local and len(z) > CROWD and (spread > 1e-6 * spread.max()).all()
     ):  # a latent without use has one kernel for all rows
         log_widths = _local_log_widths(exact)
-        other, of_local = leave_one_out_bandwidth(exact, nearest, log_widths)
+        other, of_local = leave_one_out_bandwidth(exact, nearest, log_widths, narrowest=narrowest)
         if of_local > likelihood:
             return other, log_widths.to(z)
     return bandwidth, torch.zeros_like(z[:, 0])
@@ -185,7 +187,9 @@ def _local_log_widths(z: Tensor) -> Tensor:
     return 0.5 * ((relative + added) / (1 + added)).log()
 
 
-def leave_one_out_bandwidth(z: Tensor, nearest: int, log_widths: Tensor | None = None) -> tuple[float, float]:
+def leave_one_out_bandwidth(
+    z: Tensor, nearest: int, log_widths: Tensor | None = None, *, narrowest: float = 1 / 4
+) -> tuple[float, float]:
     """Bandwidth of Gaussian kernels, equal in all directions, of the greatest leave-one-out likelihood.
 
     Equal rows count once.
@@ -198,6 +202,8 @@ def leave_one_out_bandwidth(z: Tensor, nearest: int, log_widths: Tensor | None =
         Neighbours of a row that count; those further away add next to nothing.
     log_widths : Tensor or None
         (rows,), log width of each kernel in units of the bandwidth; None: all are alike.
+    narrowest : float
+        Least bandwidth, in units of the median distance to the nearest row.
 
     Returns
     -------
@@ -223,6 +229,6 @@ def leave_one_out_bandwidth(z: Tensor, nearest: int, log_widths: Tensor | None =
         log_kernels = -0.5 * squared * math.exp(-2 * log_bandwidth) - log_volumes
         return used * log_bandwidth - log_kernels.logsumexp(1).mean().item()
 
-    bounds = math.log(unit / 4), math.log(unit * 16)
+    bounds = math.log(unit * narrowest), math.log(unit * 16)
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
     return max(math.exp(found.x), 1e-6), -float(found.fun)
