@@ -354,7 +354,8 @@ def without(scorer, row):
     counts = scorer.exemplars.counts.clone()
     counts[place] -= 1
     kept = counts > 0
-    left = replace(scorer.exemplars, counts=counts[kept], means=scorer.exemplars.means[:, kept])
+    means, widths = (part[:, kept] for part in (scorer.exemplars.means, scorer.exemplars.log_widths))
+    left = replace(scorer.exemplars, counts=counts[kept], means=means, log_widths=widths)
     return replace(scorer, exemplars=left, leave_one_out=False), len(place)
 
 

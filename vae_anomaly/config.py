@@ -216,7 +216,11 @@ class Architecture:
         n_flags = sum(isinstance(cell, FlagCell) for cell in cells)
         blocks: list[Likelihood] = [NUMBER_LIKELIHOODS[self.number_likelihood](floors, unseen)] if floors else []
         blocks += [Bernoulli(n_flags, unseen)] if n_flags else []
-        blocks += [_density_of_codes(cell, unseen) for cell in cells if isinstance(cell, CodeCell)]
+        for cell in cells:
+            if isinstance(cell, CodeCell) and cell.nats is None:
+                blocks.append(Categorical(cell.n_codes, unseen, cell.spread))
+            elif isinstance(cell, CodeCell) and cell.nats is not None:
+                blocks.append(Frequency(cell.nats))
         if not self.variational:
             blocks = [block if isinstance(block, Frequency) else SquaredError(block) for block in blocks]
         return Mixed(tuple(blocks), self.missing_indicators)
@@ -231,10 +235,6 @@ class Architecture:
                 self.n_estimators,
                 self.image_shape if self.convolutional else None,
             )
-
-
-def _density_of_codes(cell: CodeCell, unseen: float) -> Likelihood:
-    return Categorical(cell.n_codes, unseen, cell.spread) if cell.nats is None else Frequency(cell.nats)
 
 
 def choose_architecture(
