@@ -1,88 +1,30 @@
-"""The pages of the site, run: their Python in one namespace a page, their commands on a terminal or in a shell.
+"""The pages of the site, run as `pages` says, with their output compared.
 
-What stands in a ``text`` block is what the Python before it prints, and a ``console`` block shows the output of its
-commands; ``sh`` blocks only have to succeed. Python that imports a package which is not installed is left out.
 ``python tests/test_guide.py [PAGE ...]`` writes the output of this machine into the pages.
 """
 
-import ast
 import contextlib
-import importlib.util
-import io
 import os
-import re
 import shutil
 import sqlite3
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from pages import BLOCK, ENVIRONMENT, run
 from terminal import in_shell
-from test_readme import ENVIRONMENT, output_of
 
 from vae_anomaly import VAEDetector, read_table
 from vae_anomaly.io.read import COMPRESSED, SUFFIXES
 from vae_anomaly.io.write import _FORMATS
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"^```(python|console|text|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if BLOCK.search(page.read_text())]
 FILES = ROOT / "docs" / "your-file.md"
-CHAINED = re.compile(r"[|<>;&]|\\$", re.MULTILINE)
-
-
-def run(page: str, name: str) -> str:
-    """The page with the output of this machine."""
-    namespace: dict[str, object] = {"__name__": "page"}
-    printed = ""
-
-    def block(found: re.Match[str]) -> str:
-        nonlocal printed
-        kind, content = found.groups()
-        match kind:
-            case "python":
-                assert printed == "", f"{name} does not show {printed!r}"
-                printed = printed_by(content, name, namespace)
-            case "text":
-                content, printed = printed or content, ""
-            case "console":
-                commands = re.findall(r"^\$ (.*)$", content, re.MULTILINE)
-                content = "".join(f"$ {command}\n{output_of(command)}" for command in commands)
-            case "sh":
-                for command in [content] if CHAINED.search(content) else content.splitlines():
-                    run_command(command)
-        return f"```{kind}\n{content}```"
-
-    return BLOCK.sub(block, page)
-
-
-def printed_by(python: str, name: str, namespace: dict[str, object]) -> str:
-    """What a block prints, unless it imports what is not installed."""
-    imports = [node for node in ast.walk(ast.parse(python)) if isinstance(node, ast.Import | ast.ImportFrom)]
-    modules = [alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names]
-    modules += [node.module for node in imports if isinstance(node, ast.ImportFrom) and node.module]
-    if not all(importlib.util.find_spec(module.partition(".")[0]) for module in modules):
-        return ""
-    with contextlib.redirect_stdout(io.StringIO()) as stream, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        exec(compile(python, name, "exec"), namespace)
-    return stream.getvalue()
-
-
-def run_command(command: str) -> None:
-    """Run one of our commands in this process, and all else in a shell; it must succeed."""
-    if CHAINED.search(command) or not command.startswith("vae-anomaly "):
-        status, _, errors = in_shell(f"set -eo pipefail; {command}")
-        assert status == 0, f"{command}: {errors}"
-        assert "error" not in errors
-    elif command.strip():
-        output_of(command)
 
 
 @contextlib.contextmanager

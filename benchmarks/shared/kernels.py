@@ -57,30 +57,48 @@ class KernelContraction:
     def fit(self, train: np.ndarray) -> None:
         """Keep the rows, at most a few thousand, and choose the factor."""
         self.centres = train
-        index = NearestNeighbors(n_neighbors=min(NEIGHBOUR, len(train) - 1)).fit(train)
-        distance = np.maximum(index.kneighbors()[0][:, -1], FLOOR)
-        self.scales = distance * max(FACTORS, key=lambda factor: self._leave_one_out_likelihood(distance * factor))
-
-    def _leave_one_out_likelihood(self, scales: np.ndarray) -> float:
-        """Sum of the log-likelihoods of the centres, each under the others, up to a constant."""
-        chunks = log_kernels(self.centres, self.centres, scales, np.arange(len(self.centres)))
-        return sum(float(logsumexp(log, axis=1).sum()) for _, log in chunks)
+        distance = np.maximum(neighbour_distance(train), FLOOR)
+        self.scales = distance * likeliest_factor(train, distance, np.arange(len(train)))
 
     def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
         """Distance between each row and its posterior mean."""
-        distances = np.empty(len(test))
-        for chunk, log_kernel in log_kernels(test, self.centres, self.scales, train_index):
-            posterior_mean = softmax(log_kernel, axis=1) @ self.centres
-            distances[chunk] = np.linalg.norm(test[chunk] - posterior_mean, axis=1)
-        return distances
+        return density_and_residual(test, self.centres, self.scales, train_index)[1]
+
+
+def neighbour_distance(centres: np.ndarray) -> np.ndarray:
+    """Distance of each centre to its 10th neighbour."""
+    index = NearestNeighbors(n_neighbors=min(NEIGHBOUR, len(centres) - 1)).fit(centres)
+    distances: np.ndarray = index.kneighbors()[0][:, -1]
+    return distances
+
+
+def likeliest_factor(centres: np.ndarray, scales: np.ndarray, some: np.ndarray) -> float:
+    """The factor of the scales under which ``some`` centres are likeliest, each under all others."""
+
+    def likelihood(factor: float) -> float:
+        chunks = log_kernels(centres[some], centres, scales * factor, some)
+        return sum(float(logsumexp(log, axis=1).sum()) for _, log in chunks)
+
+    return max(FACTORS, key=likelihood)
+
+
+def density_and_residual(
+    rows: np.ndarray, centres: np.ndarray, scales: np.ndarray, train_index: np.ndarray
+) -> np.ndarray:
+    """Negative log density, and distance to the mean of the centres weighted by their kernels, (2, rows)."""
+    found = np.empty((2, len(rows)))
+    for chunk, log in log_kernels(rows, centres, scales, train_index):
+        found[0, chunk] = -logsumexp(log, axis=1)
+        found[1, chunk] = np.linalg.norm(rows[chunk] - softmax(log, axis=1) @ centres, axis=1)
+    return found
 
 
 class TwoKernelDensities:
-    """Densities and distances to the neighbourhood's mean, in two units: the mean of four tail probabilities.
+    """Densities and distances to the neighbourhood's mean, in two units: the mean of four log tail probabilities.
 
-    Kernels are those of `KernelContraction`. Columns are measured by the standard deviation and by the range. Each of
-    the four readings becomes minus the logarithm of its tail probability among training rows that are left out; beyond
-    the largest of them the tail is exponential.
+    Kernels are those of `KernelContraction`, but for the least scale and for the rows that choose the factor. Columns
+    are measured by the standard deviation and by the range. Each of the four readings becomes minus the logarithm of
+    its tail probability among training rows that are left out; beyond the largest of them the tail is exponential.
     """
 
     left_out = 700  # training rows at most, for the factor and the tails
@@ -100,32 +118,18 @@ class _AdaptiveKernels:
     """Kernels of a scale for each centre, and the readings of centres that are left out."""
 
     def __init__(self, centres: np.ndarray, left_out: int) -> None:
-        self.centres = centres
-        index = NearestNeighbors(n_neighbors=min(NEIGHBOUR, len(centres) - 1)).fit(centres)
-        distance = index.kneighbors()[0][:, -1]
+        self.centres, distance = centres, neighbour_distance(centres)
         typical = np.median(distance[distance > 0]) if (distance > 0).any() else 1.0
         distance = np.maximum(distance, 0.1 * typical)
         some = np.random.default_rng(0).permutation(len(centres))[:left_out]
-
-        def likelihood(factor: float) -> float:
-            chunks = log_kernels(centres[some], centres, distance * factor, some)
-            return sum(float(logsumexp(log, axis=1).sum()) for _, log in chunks)
-
-        self.scales = distance * max(FACTORS, key=likelihood)
-        self.reference = np.sort(self._readings(centres[some], some), axis=1)
-
-    def _readings(self, rows: np.ndarray, train_index: np.ndarray) -> np.ndarray:
-        """Negative log density, and distance to the mean of the kernels weighted by the row, (2, rows)."""
-        found = np.empty((2, len(rows)))
-        for chunk, log in log_kernels(rows, self.centres, self.scales, train_index):
-            found[0, chunk] = -logsumexp(log, axis=1)
-            found[1, chunk] = np.linalg.norm(rows[chunk] - softmax(log, axis=1) @ self.centres, axis=1)
-        return found
+        self.scales = distance * likeliest_factor(centres, distance, some)
+        self.reference = np.sort(density_and_residual(centres[some], centres, self.scales, some), axis=1)
 
     def tails(self, rows: np.ndarray, train_index: np.ndarray) -> np.ndarray:
         """Minus the log tail probability of both readings, (2, rows)."""
         outer, tails = 0.05, []
-        for reference, reading in zip(self.reference, self._readings(rows, train_index), strict=True):
+        readings = density_and_residual(rows, self.centres, self.scales, train_index)
+        for reference, reading in zip(self.reference, readings, strict=True):
             n = len(reference)
             probability = (n - np.searchsorted(reference, reading) + 1) / (n + 2)
             start = np.quantile(reference, 1 - outer)

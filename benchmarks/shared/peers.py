@@ -18,6 +18,7 @@ from sklearn.base import OutlierMixin
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import OneClassSVM
 
 from benchmarks.shared.kernels import KernelContraction, KernelDensity, TwoKernelDensities
@@ -74,12 +75,11 @@ class NeighboursByRange(Neighbours):
     """The same with columns measured by their range."""
 
     def fit(self, train: np.ndarray) -> None:
-        spread = np.ptp(train, 0)
-        self.unit = np.where(spread > 0, spread, 1.0)
-        super().fit(train / self.unit)
+        self.scaler = MinMaxScaler().fit(train)
+        super().fit(self.scaler.transform(train))
 
     def score(self, test: np.ndarray, train_index: np.ndarray) -> np.ndarray:
-        return super().score(test / self.unit, train_index)
+        return super().score(self.scaler.transform(test), train_index)
 
 
 class LocalOutliers:

@@ -155,17 +155,11 @@ def fit_kernels(z: Tensor, nearest: int, *, local: bool = True) -> tuple[float, 
         Neighbours of a row that count, as in `leave_one_out_bandwidth`.
     """
     exact = z.double()
-    narrowest = 1 / 16 if local else 1 / 4  # in many latents, the likeliest is the distance over their square root
-    bandwidth, likelihood = leave_one_out_bandwidth(exact, nearest, narrowest=narrowest)
-    spread = exact.std(0, correction=0)
-    if (
-        local and len(z) > CROWD and (spread > 1e-6 * spread.max()).all()
-    ):  # a latent without use has one kernel for all rows
-        log_widths = _local_log_widths(exact)
-        other, of_local = leave_one_out_bandwidth(exact, nearest, log_widths, narrowest=narrowest)
-        if of_local > likelihood:
-            return other, log_widths.to(z)
-    return bandwidth, torch.zeros_like(z[:, 0])
+    if not local:
+        return leave_one_out_bandwidth(exact, nearest)
+    narrowest = 1 / 16  # in many latents, the likeliest is the distance over their square root
+    other_widths = [_local_log_widths(exact)] if len(z) > CROWD else []
+    return leave_one_out_bandwidth(exact, nearest, *other_widths, narrowest=narrowest)
 
 
 def _local_log_widths(z: Tensor) -> Tensor:
@@ -188,8 +182,8 @@ def _local_log_widths(z: Tensor) -> Tensor:
 
 
 def leave_one_out_bandwidth(
-    z: Tensor, nearest: int, log_widths: Tensor | None = None, *, narrowest: float = 1 / 4
-) -> tuple[float, float]:
+    z: Tensor, nearest: int, *other_widths: Tensor, narrowest: float = 1 / 4
+) -> tuple[float, Tensor]:
     """Bandwidth of Gaussian kernels, equal in all directions, of the greatest leave-one-out likelihood.
 
     Equal rows count once.
@@ -200,35 +194,41 @@ def leave_one_out_bandwidth(
         (rows, latents), in random order.
     nearest : int
         Neighbours of a row that count; those further away add next to nothing.
-    log_widths : Tensor or None
-        (rows,), log width of each kernel in units of the bandwidth; None: all are alike.
+    *other_widths : Tensor
+        (rows,), log widths of the kernels in units of the bandwidth, tried beside kernels that are all alike; not if a
+        latent does not depend on the rows, for in it the posterior is the kernel of any row.
     narrowest : float
         Least bandwidth, in units of the median distance to the nearest row.
 
     Returns
     -------
-    tuple of float
-        The bandwidth, and the mean log-likelihood of rows that are left out, up to a constant.
+    tuple of float and Tensor
+        The bandwidth, and the log widths (rows,) that belong to it.
     """
-    log_widths = torch.zeros_like(z[:, 0]) if log_widths is None else log_widths
+    alike = torch.zeros_like(z[:, 0])
     some, among = z[:MAX_ROWS], search(z)
     near = torch.cat([among.nearest(part, min(nearest + 1, len(z))) for part in some.split(64)])
     squared = (z[near] - some[:, None]).square().sum(-1)
     rounding = 1e-20 * z.var(0, correction=0).sum()  # squared distances up to it are 0
     squared = squared.masked_fill(squared <= rounding, torch.inf)
     distinct = squared.amin(1).isfinite()
-    squared, widths = squared[distinct], log_widths[near[distinct]]  # (rows, at most nearest)
+    squared, near = squared[distinct], near[distinct]  # (rows, at most nearest)
     if not len(squared):
-        return SMALLEST, -math.inf
+        return SMALLEST, alike
     spread = z.std(0, correction=0)
     used = int((spread > 1e-6 * spread.max()).sum())  # latents that depend on the rows
     unit = squared.amin(1).median().sqrt().item()
-    squared, log_volumes = squared * (-2 * widths).exp(), used * widths
+    bounds = math.log(unit * narrowest), math.log(unit * 16)
 
-    def loss(log_bandwidth: float) -> float:
-        log_kernels = -0.5 * squared * math.exp(-2 * log_bandwidth) - log_volumes
+    def loss(log_bandwidth: float, scaled: Tensor, log_volumes: Tensor) -> float:
+        log_kernels = -0.5 * scaled * math.exp(-2 * log_bandwidth) - log_volumes
         return used * log_bandwidth - log_kernels.logsumexp(1).mean().item()
 
-    bounds = math.log(unit * narrowest), math.log(unit * 16)
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
-    return max(math.exp(found.x), 1e-6), -float(found.fun)
+    least, best = math.inf, (SMALLEST, alike)
+    for log_widths in (alike, *(other_widths if used == z.shape[1] else ())):
+        widths = log_widths[near]
+        arguments = squared * (-2 * widths).exp(), used * widths
+        found = minimize_scalar(loss, bounds=bounds, args=arguments, method="bounded", options={"xatol": 0.01})
+        if found.fun < least:
+            least, best = found.fun, (max(math.exp(found.x), 1e-6), log_widths)
+    return best
