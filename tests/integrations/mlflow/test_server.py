@@ -228,6 +228,22 @@ def test_a_body_that_is_too_long_gets_its_answer(server):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("path, status", [("/invocations", 413), ("/nothing", 404)])
+def test_a_client_that_closes_after_its_request_gets_its_answer(server, path, status):
+    """A connection that is closed while a body arrives is reset, and takes the answer with it."""
+    assert server.ask("POST", path, b"a" * 20_000_000, **CSV, Connection="close")[0] == status
+
+
+@pytest.mark.slow
+def test_a_server_that_ends_in_the_middle_of_a_request_logs_no_traceback(model, tmp_path):
+    server = Server(model, tmp_path, 30)
+    with server.connect(HEAD + b"\r\na,b,c\n"):
+        server.process.terminate()
+        assert server.process.wait(30) == -15
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.slow
 def test_the_log_does_not_grow_by_what_clients_send(server):
     for _ in range(100):
         with server.connect(b"\x00 nonsense " * 100 + b"\r\n\r\n") as connection:

@@ -385,6 +385,7 @@ def test_another_path_or_method_is_not_found(served):
         {"error_code": "ENDPOINT_NOT_FOUND", "message": "Not Found"},
     )
     assert ask(served, b"", None, "/invocations", "GET")[0] == 405
+    assert ask(served, b"", None, "/ping/", "GET", Host="elsewhere.example")[0] == 404  # no link to where a client says
 
 
 def ask_at_once(served, bodies: list[bytes], kind: str = JSON):

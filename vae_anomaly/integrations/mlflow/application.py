@@ -10,6 +10,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -32,6 +33,7 @@ from vae_anomaly.integrations.mlflow.requests import READERS, Request, Size, Too
 TOGETHER_BYTES = 2**16  # of waiting requests that are scored together
 MORE_COLUMNS = 1_000  # than the model has, which are not used
 ENCODED_AT_ONCE = 1_000  # rows of an answer; json lets no other thread run meanwhile
+DISCARDING_SECONDS = 5.0
 CODES = {  # MLflow's names
     400: "INVALID_PARAMETER_VALUE",
     401: "UNAUTHENTICATED",
@@ -84,6 +86,7 @@ def application(detector: VAEDetector, limits: Limits | None = None, token: str 
         Route("/invocations", scores.answer, methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
+    app.router.redirect_slashes = False  # to whatever host a client names
     app.state.connections = ()
     return app
 
@@ -92,10 +95,21 @@ async def _ping(_request: HttpRequest) -> Response:
     return Response("\n", media_type="application/json")
 
 
-async def _refused(_request: HttpRequest, error: Exception) -> Response:
+async def _refused(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code not in (408, 411) and request.headers.get("connection", "").lower() == "close":
+        await _discard_body(request)
     content = {"error_code": CODES.get(error.status_code, "BAD_REQUEST"), "message": error.detail}
     return JSONResponse(content, error.status_code, headers=error.headers)
+
+
+async def _discard_body(request: HttpRequest) -> None:
+    """Receive the rest of a body: a connection that is closed before then is reset, and its client sees no answer."""
+    if {"transfer-encoding", "expect"}.isdisjoint(request.headers.keys()):
+        with suppress(TimeoutError, ClientDisconnect):
+            async with asyncio.timeout(DISCARDING_SECONDS):
+                async for _ in request.stream():
+                    pass
 
 
 async def _failed(_request: HttpRequest, _error: Exception) -> Response:

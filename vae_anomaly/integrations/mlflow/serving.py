@@ -167,7 +167,9 @@ class _SeldomHandler(logging.StreamHandler[Any]):
         self._again: dict[tuple[str, int], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the message was not written of late."""
+        """Whether the message was not written of late, and is not of a request that the server's end cut off."""
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            return False
         now, place = time.monotonic(), (record.pathname, record.lineno)
         if now < self._again.get(place, -math.inf):
             return False
