@@ -304,16 +304,21 @@ def choose_architecture(
     return architecture
 
 
-def finds_outstanding_cells(settings: Settings, n_rows: int) -> bool:
-    """Whether a second model looks for single wrong cells: in outlier detection in tables."""
-    detects_outliers = settings.purpose == "detection" and not settings.novelty
-    return detects_outliers and settings.variational and settings.image_shape is None and n_rows >= MIN_EXEMPLAR_ROWS
+def finds_outstanding_cells(settings: Settings, n_rows: int, cells: Sequence[Cell]) -> bool:
+    """Whether a second model looks for single wrong cells: in outlier detection, and in tables with categories.
+
+    Where clean rows are only numbers, a row with a wrong one is far from all of them, and the second model adds noise.
+    """
+    if settings.purpose != "detection" or not settings.variational or settings.image_shape is not None:
+        return False
+    has_codes = any(isinstance(cell, CodeCell) for cell in cells)
+    return n_rows >= MIN_EXEMPLAR_ROWS and (has_codes or not settings.novelty)
 
 
 def choose_thorough(
     settings: Settings, x: EncodedMatrix, cells: Sequence[Cell], *, missing: tuple[int, ...]
 ) -> tuple[Architecture, Plan]:
-    """The second model of outlier detection and its training, on all rows: those of novelty detection.
+    """The model in which outstanding cells are found and its training, on all rows: those of novelty detection.
 
     What was asked for is about the first model, except for the layers, the rates and a shorter training. There are at
     least 20 rows to a latent, or the reconstruction of new rows would be much worse than that of training rows.

@@ -46,9 +46,10 @@ NOT_SAVED = ("verbose", "callbacks", "checkpoint")  # parameters that the model 
 class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Outlier and novelty detection with a variational autoencoder (VAE).
 
-    The score of a row is its ELBO, an estimate of its log density in nats: the lower, the more anomalous. In outlier
-    detection in tables, cells that a second model finds far from what it expects lower it further. Columns may hold
-    numbers, booleans, categories, text, dates and missing cells. A missing cell adds the average of its column.
+    The score of a row is its ELBO, an estimate of its log density in nats: the lower, the more anomalous. In tables,
+    cells that a second model finds far from what it expects lower it further; in novelty detection this takes a column
+    of categories. Columns may hold numbers, booleans, categories, text, dates and missing cells. A missing cell adds
+    the average of its column.
 
     Text in a column of numbers, durations or truth values, and text that is no date in a column of dates, is an
     unreadable cell: it has the probability of one row among the training rows, spread over all numbers that a cell can
@@ -391,9 +392,9 @@ class VAEDetector(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         cell adds the mean of its column, and what the observed cells add beyond their means is stretched, so that
         normal rows are flagged equally often whatever they lack (see `vae_anomaly.scoring.missing`).
 
-        In outlier detection in tables, the nats of single cells that stand out are taken off the ELBO: cells that a
-        second model, trained on all rows, reconstructs far worse than nearly all others of their column (see
-        `vae_anomaly.scoring.cells`).
+        The nats of single cells that stand out are taken off the ELBO: cells that a second model, trained on all rows,
+        reconstructs far worse than nearly all others of their column (see `vae_anomaly.scoring.cells`). There is one in
+        outlier detection in tables, and in novelty detection in tables with categories.
         """
         fitted = self.model_
         return fitted.scorer.score(fitted.encode(X))

@@ -28,7 +28,7 @@ from vae_anomaly.config import (
     resolve_device,
     resolve_precision,
 )
-from vae_anomaly.data.columns import CategoryColumn, NumberColumn
+from vae_anomaly.data.columns import CategoryColumn, CodeCell, NumberColumn
 from vae_anomaly.data.infer import NO_KINDS, kinds_of
 from vae_anomaly.data.parse import as_array, as_frame, as_missing, column_names, is_frame
 from vae_anomaly.data.pixels import PixelSchema
@@ -214,7 +214,7 @@ def fit_model(
     plan = make_plan(settings, len(x), exemplars=architecture.exemplars, one_measure=one_measure)
     objective = OBJECTIVES[settings.variational, settings.bound]
     thorough, outstanding = None, None
-    if finds_outstanding_cells(settings, len(x)):
+    if finds_outstanding_cells(settings, len(x), schema.cells):
         thorough, cell_plan = choose_thorough(settings, x, schema.cells, missing=missing)
         outstanding = learn_cells(rows, schema, thorough, cell_plan, seed, score_type)
 
@@ -381,14 +381,15 @@ def measure(
         is_number, is_category = (
             np.array([isinstance(column, kind) for column in schema.columns]) for kind in (NumberColumn, CategoryColumn)
         )
-        outstanding = outstanding.learned(some, cell_nats, charges, scores, is_number, is_category)
-        excess = outstanding.excess(some, cell_nats, charges)
-        z = torch.as_tensor(replace(scorer, vae=outstanding.vae).encode(some))
-        scorer, scores, most = (
-            replace(scorer, outstanding=outstanding),
-            scores - excess.sum(1),
-            most_anomalies(excess, z),
+        codes = np.array([cell.unseen if isinstance(cell, CodeCell) else np.nan for cell in schema.cells])
+        unseen = np.where(is_category, scorer.cell_nats(np.where(np.isnan(codes), some[:1], codes))[0], np.nan)
+        outstanding = outstanding.learned(
+            some, cell_nats, charges, scores, is_number, unseen, spares=not settings.novelty
         )
+        excess = outstanding.excess(some, cell_nats, charges)
+        scorer, scores = replace(scorer, outstanding=outstanding), scores - excess.sum(1)
+        if not settings.novelty:
+            most = most_anomalies(excess, torch.as_tensor(replace(scorer, vae=outstanding.vae).encode(some)))
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)
     reference = choose_reference(some, scores, rng)

@@ -22,7 +22,7 @@ Product = tuple[Tensor, Tensor]
 def products_of(scorer: Scorer, rows: int) -> list[Product]:
     """Operands of the products that the networks need to score ``rows`` random rows, each (members, ., .).
 
-    The encoder needs a product for each row, the decoder for each draw; the second model of outlier detection
+    The encoder needs a product for each row, the decoder for each draw; the second model, where there is one,
     reconstructs each row once. Rows are contiguous in memory, as in scoring. Not included are the sum over the kernels
     of an exemplar prior, and the encoder's second run in outlier detection, which recognises training rows.
     """

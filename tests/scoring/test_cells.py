@@ -46,6 +46,7 @@ def fitted(dirty):
 
 
 NONE = np.zeros(2, bool)
+NO_CODES = np.full(2, np.nan)
 
 
 def test_what_cells_add_is_what_the_formula_says():
@@ -54,7 +55,7 @@ def test_what_cells_add_is_what_the_formula_says():
     charges = np.zeros((5, 2))
     charges[1, 1] = 7.0
     scores = np.array([-4.0, -3.0, -2.0, -1.0, 0.0])
-    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, scores, NONE, NONE)
+    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, scores, NONE, NO_CODES, spares=True)
     assert_allclose(cells.unit, WEIGHT * 1.0)  # from the median, -2, to the first quartile, -3
     charged = np.array([[0, 1, 2, 3, 100], [5, 12, 5, 5, 6]]).T
     assert_allclose(cells.usual[0], [2, 5])
@@ -72,7 +73,9 @@ def test_values_that_several_rows_hold_are_measured_from_their_own_median():
     x = np.repeat([[1.0], [2.0], [3.0]], [1000, 5, 2], axis=0)
     nats = np.repeat([[0.0], [9.0], [9.0]], [1000, 5, 2], axis=0)
     nats[1004], charges = 30.0, np.zeros((1007, 1))
-    cells = OutstandingCells.of(None, np.array([0])).learned(x, nats, charges, np.zeros(1007), NONE[:1], NONE[:1])
+    cells = OutstandingCells.of(None, np.array([0])).learned(
+        x, nats, charges, np.zeros(1007), NONE[:1], NO_CODES[:1], spares=True
+    )
     assert_array_equal(cells.repeated, [[0, 1, 0, 0], [0, 2, 9, 0]])
     excess = cells.excess(x, nats, charges)
     assert_array_equal(np.flatnonzero(excess), [1004, 1005, 1006])
@@ -84,8 +87,8 @@ def test_a_category_spares_its_rows_what_all_of_them_have_in_common():
     rng = np.random.default_rng(0)
     is_rent = np.arange(1000) < 20
     x, scores = np.stack([is_rent, is_rent], 1) * 1.0, rng.normal(size=1000) - 50.0 * is_rent
-    nats, is_category = np.zeros((1000, 2)), np.array([True, False])
-    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, nats, scores, NONE, is_category)
+    nats, unseen = np.zeros((1000, 2)), np.array([9.0, np.nan])
+    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, nats, scores, NONE, unseen, spares=True)
     quartile, half = np.quantile(scores, [0.25, 0.5])
     spared = half - np.median(scores[is_rent]) - FAR * (half - quartile)
     expected = np.where(is_rent, -spared, 0.0)
@@ -93,9 +96,23 @@ def test_a_category_spares_its_rows_what_all_of_them_have_in_common():
     assert spared > 40
     many = np.concatenate([x[:4], x[20:]])  # four rows are no group
     few = OutstandingCells.of(None, np.array([0, 1])).learned(
-        many, nats[:984], nats[:984], scores[np.r_[:4, 20:1000]], NONE, is_category
+        many, nats[:984], nats[:984], scores[np.r_[:4, 20:1000]], NONE, unseen, spares=True
     )
     assert not few.excess(x, nats, nats).any()
+    clean = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, nats, scores, NONE, unseen, spares=False)
+    assert not clean.excess(x, nats, nats).any()
+
+
+@pytest.mark.parametrize("n_single", [5, 40])
+def test_a_category_never_seen_stands_out_unless_many_rows_hold_one_of_their_own(n_single):
+    """Of 1,000 rows some hold a category that no other row holds; the model knows these, and not the next one."""
+    x, nats = np.zeros((1000, 1)), np.full((1000, 1), 0.5)
+    x[:n_single, 0] = 1 + np.arange(n_single)
+    cells = OutstandingCells.of(None, np.array([0])).learned(
+        x, nats, 0 * nats, np.arange(1000.0), NONE[:1], np.array([9.0]), spares=False
+    )
+    excess = cells.excess(np.array([[99.0]]), np.array([[9.0]]), np.zeros((1, 1)))[0, 0]
+    assert_allclose(excess, cells.unit * (8.5 / LEAST_RANGE - LIMIT) if n_single == 5 else 0.0)
 
 
 def test_a_number_costs_more_where_next_to_all_others_stand_in_several_rows():
@@ -106,7 +123,9 @@ def test_a_number_costs_more_where_next_to_all_others_stand_in_several_rows():
     nats, charges = np.where(np.isnan(x), np.nan, rng.random((1000, 2))), np.zeros((1000, 2))
     for is_number in (True, False):
         mask = np.array([is_number, True])
-        cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, np.arange(1000.0), mask, NONE)
+        cells = OutstandingCells.of(None, np.array([0, 1])).learned(
+            x, nats, charges, np.arange(1000.0), mask, NO_CODES, spares=True
+        )
         price = -np.log(2 / 1001) if is_number else 0.0
         assert_allclose(cells.usual[2], [price, 0.0])
         excess = cells.excess(x, nats, charges)
@@ -189,12 +208,26 @@ def test_the_negative_log_likelihood_is_that_of_the_reconstruction(dirty, fitted
         assert_allclose(found[:, column], cells[:, outstanding.columns == column].sum(1), rtol=1e-5)
 
 
+def test_wrong_cells_of_new_rows_lead_the_ranking_in_novelty_detection():
+    """Ten new rows hold a customer and a city that never go together, beside columns that tell nothing."""
+    rng, table = np.random.default_rng(0), orders(1000, 0)
+    for name in ("channel", "agent", "store", "terms"):
+        table[name] = rng.choice(list("abcdefgh"), 1000)
+    clean, new, is_wrong = table[:600], table[600:].copy(), np.arange(400) < 10
+    new.loc[is_wrong, "city"] = np.where(new.loc[is_wrong, "city"] == "Bern", "Genf", "Bern")
+    detector = VAEDetector(novelty=True, random_state=0).fit(clean)
+    first_model = replace(detector.model_.scorer, outstanding=None)
+    alone = average_precision_score(is_wrong, -first_model.score(detector.model_.encode(new)))
+    assert average_precision_score(is_wrong, detector.anomaly_score(new)) > max(0.9, alone + 0.4)
+    assert (detector.predict(new)[~is_wrong] < 0).mean() < 0.04
+
+
 @pytest.mark.parametrize(
     "parameters",
     [{"novelty": True}, {"purpose": "representation"}, {"variational": False}, {"image_shape": (1, 2, 3)}],
     ids=str,
 )
-def test_other_fits_have_one_model(parameters):
+def test_other_fits_of_numbers_have_one_model(parameters):
     x = np.random.default_rng(0).uniform(size=(50, 6))
     assert VAEDetector(random_state=0, max_iter=5, **parameters).fit(x).model_.scorer.outstanding is None
 

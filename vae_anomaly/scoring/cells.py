@@ -27,9 +27,10 @@ class OutstandingCells:
     """Nats that single cells add to the anomaly score, because all that is wrong with a row may be one cell.
 
     The model that scores rows in outlier detection is trained shortly and without anomalous rows, which finds anomalies
-    that are many and alike. Scattered errors are the opposite: few, each in a cell or two of a row that is otherwise
-    like others. They show in a second VAE, trained on all rows until it follows the rules that an error breaks: its
-    reconstruction of a wrong cell is far worse than that of nearly all other cells of the column.
+    that are many and alike; that of novelty detection compares whole rows with their neighbours. Scattered errors are
+    few, each in a cell or two of a row that is otherwise like others. They show in a second VAE, trained on all rows
+    until it follows the rules that an error breaks, with fewer latents than in novelty detection: its reconstruction of
+    a wrong cell is far worse than that of nearly all other cells of the column.
 
     With the negative log-likelihood of a cell, measured from the median of its column in units of the distance to the
     ``USUAL`` quantile, what exceeds ``LIMIT`` counts ``WEIGHT`` times the upper spread of the anomaly scores (from the
@@ -39,9 +40,13 @@ class OutstandingCells:
     out, so the nats of such a value are measured from its own median. Where next to all numbers of a column are such
     values, as prices or rates are, any other number costs the negative logarithm of how often others occur.
 
-    Rows of a small ordinary group, such as rents among invoices, are all anomalous to the first model. So a category
-    spares its rows nats: those by which their median score lies more than ``FAR`` upper spreads beyond that of all
-    rows. Of the categories of a row the one that spares it most counts, and the nats of that cell are negative.
+    New rows hold categories that were never seen about as often as training rows hold categories that no other row has
+    (Good 1953, Biometrika 40, 237). So in such a training cell an unseen category is measured: where they are many,
+    none stands out.
+
+    Rows of a small ordinary group, such as rents among invoices, are all anomalous to a model of outlier detection. So
+    a category spares its rows nats: those by which their median score lies more than ``FAR`` upper spreads beyond that
+    of all rows. Of the categories of a row the one that spares it most counts, and the nats of that cell are negative.
 
     Parameters
     ----------
@@ -81,7 +86,9 @@ class OutstandingCells:
         charges: np.ndarray,
         scores: np.ndarray,
         is_number: np.ndarray,
-        is_category: np.ndarray,
+        unseen: np.ndarray,
+        *,
+        spares: bool,
     ) -> Self:
         """What is usual among training rows.
 
@@ -97,17 +104,21 @@ class OutstandingCells:
             (rows,) their scores, before this adds anything.
         is_number : ndarray
             (columns,) mask of the columns of plain numbers. Dates are none: they run on.
-        is_category : ndarray
-            (columns,) mask of the columns of categories.
+        unseen : ndarray
+            (columns,) nats of a category that was never seen; NaN for columns that are no categories.
+        spares : bool
+            Whether categories spare their rows nats. Where training rows are normal, no group of them is anomalous.
         """
         known = ~np.isnan(nats).all(0)
         median = np.zeros(nats.shape[1])
         median[known] = np.nanmedian(nats[:, known], axis=0)
         charged, price = np.where(np.isnan(nats), median, nats) + charges, np.zeros(nats.shape[1])
         keys = self._keys(x)
+        for column in np.flatnonzero(~np.isnan(unseen)).tolist():
+            is_single = (_n_alike(keys[:, column]) == 1) & (keys[:, column] != MISSING)
+            charged[is_single, column] = unseen[column] + charges[is_single, column]
         for column in np.flatnonzero(is_number).tolist():
-            _, inverse, counts = np.unique(keys[:, column], return_inverse=True, return_counts=True)
-            is_other, is_known = counts[inverse] < REPEATED, keys[:, column] != MISSING
+            is_other, is_known = _n_alike(keys[:, column]) < REPEATED, keys[:, column] != MISSING
             frequency = ((is_other & is_known).sum() + 1) / (is_known.sum() + 2)
             if frequency <= SLIPS:
                 price[column] = -np.log(frequency)
@@ -119,7 +130,9 @@ class OutstandingCells:
         for column, values in enumerate(keys.T):
             groups = pd.DataFrame({"nats": charged[:, column], "score": scores}).groupby(values)
             of_values = groups.median()[groups.size() >= REPEATED]
-            spared = is_category[column] * (half - of_values["score"] - FAR * upper_spread).clip(lower=0)
+            spared = (spares and not np.isnan(unseen[column])) * (half - of_values["score"] - FAR * upper_spread).clip(
+                lower=0
+            )
             repeated.append(np.stack(np.broadcast_arrays(column, of_values.index, of_values["nats"], spared), 1))
         return replace(
             self,
@@ -163,6 +176,13 @@ class OutstandingCells:
         """Values (rows, columns) to compare, in float32, so that the last bits do not count."""
         keys: np.ndarray = np.nan_to_num(x[:, self.first_cells].astype(np.float32), nan=MISSING)
         return keys
+
+
+def _n_alike(values: np.ndarray) -> np.ndarray:
+    """Number of rows with the same value, for each row."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    n_alike: np.ndarray = counts[inverse]
+    return n_alike
 
 
 def most_anomalies(excess: np.ndarray, z: Tensor) -> float:
