@@ -1,7 +1,8 @@
 """Errors in tables of mixed columns, found by our detector with its defaults and by plain peers.
 
-Planted: realistic errors in clean rows, at several rates. Outlier and novelty: labelled and dirty tables as they are.
-Only the measures, and the novelty setting's choice of training rows, read labels.
+Planted: realistic errors in clean rows, at several rates; new: the same, with a half that stays clean to learn from.
+Outlier and novelty: labelled and dirty tables as they are. Only the measures, and the novelty setting's choice of
+training rows, read labels.
 
 The output folder holds errors.csv and errors.md. Re-running the command measures what errors.csv lacks and rewrites
 the page; delete rows of the file to measure them again.
@@ -19,7 +20,7 @@ import pandas as pd
 from benchmarks.errors.measure import AP, FLAGGED, KEY, Figure, measure
 from benchmarks.errors.methods import METHODS, methods_of
 from benchmarks.errors.page import write_page
-from benchmarks.errors.tables import PLANTED, SETTINGS, names, read
+from benchmarks.errors.tables import NEW, PLANTED, SETTINGS, names, read
 from benchmarks.shared.command import RESULTS, commit, make_parser, provenance
 from benchmarks.shared.results_file import ResultsFile
 
@@ -63,7 +64,7 @@ def plan(options: argparse.Namespace, done: pd.DataFrame) -> Iterator[Run]:
     """What is not yet ``done``; the first seed of every table comes first, in case of an interruption."""
     have = set(done[list(Run._fields)].itertuples(index=False, name=None))
     for seed, setting in product(range(options.seeds), options.settings):
-        rates = options.rates if setting == PLANTED else [0.0]
+        rates = options.rates if setting in (PLANTED, NEW) else [0.0]
         tables = [name for name in names(options.data, setting) if not options.tables or name in options.tables]
         for table, rate, method in product(tables, rates, methods_of(setting, options.methods)):
             wanted = Run(setting, table, rate, seed, method, options.most)

@@ -17,7 +17,7 @@ from benchmarks.errors.measure import (
     SECONDS,
 )
 from benchmarks.errors.methods import METHODS
-from benchmarks.errors.tables import NOVELTY, OUTLIER, PLANTED
+from benchmarks.errors.tables import NEW, NOVELTY, OUTLIER, PLANTED
 from benchmarks.shared.page import markdown, provenance_section
 
 INTRODUCTION = (
@@ -30,6 +30,8 @@ ABOUT = {
     PLANTED: "One error in each wrong row; methods learn from the dirty table itself. Found rows are the wrong rows "
     "among the first 3k: in how many is the most surprising cell wrong, and in how many the first that the reasons "
     "name? *Inside*: reasons of flagged rows with a range in which the value lies.",
+    NEW: "The same, but methods learn from a random half of the clean rows, by seed, and errors are planted into the "
+    "other half.",
     OUTLIER: "Labelled tables as they are; methods learn from all rows. Cells: average precision of the wrong cells "
     "among all cells, for tables that mark them.",
     NOVELTY: "Labelled tables as they are; methods learn from a random half of the rows labelled 0, by seed, and score "
@@ -50,9 +52,9 @@ LABELLED_COLUMNS = {AUROC: "AUROC", AP: "AP", CELLS: "AP of cells", FLAGGED: "fl
 def write_page(figures: pd.DataFrame, facts: Sequence[str]) -> str:
     """Text of the page, with the settings that have figures."""
     parts = ["# Errors in tables", INTRODUCTION]
-    planted = figures[figures["setting"] == PLANTED]
-    if len(planted):
-        parts += ["## Planted errors", ABOUT[PLANTED]]
+    for setting, title in ((PLANTED, "Planted errors"), (NEW, "Planted errors in new rows")):
+        planted = figures[figures["setting"] == setting]
+        parts += [f"## {title}", ABOUT[setting]] if len(planted) else []
         for rate, of_rate in planted.groupby("rate"):
             parts += [f"### {rate_text(rate)}", means_table(of_rate, PLANTED_COLUMNS)]
             if rate:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-PLANTED, OUTLIER, NOVELTY = "planted", "outlier", "novelty"
-SETTINGS = (PLANTED, OUTLIER, NOVELTY)
+PLANTED, NEW, OUTLIER, NOVELTY = "planted", "new", "outlier", "novelty"
+SETTINGS = (PLANTED, NEW, OUTLIER, NOVELTY)
 LABEL = "__label__"
 MADE_ROWS = 2400
 
@@ -32,19 +32,19 @@ class Table(NamedTuple):
 def names(data: Path, setting: str = PLANTED) -> list[str]:
     """Names of the tables of a setting; errors are planted into tables that are not wide (groups a, b and d)."""
     manifest = pd.read_csv(_existing(data / "data" / "tables" / "manifest.csv")).sort_values(["group", "name"])
-    if setting != PLANTED:
+    if setting not in (PLANTED, NEW):
         return manifest["name"].to_list()
     return [*_module(data / "make_tables.py").TABLES, *manifest.loc[manifest["group"] != "c", "name"]]
 
 
 def read(data: Path, setting: str, name: str, rate: float, seed: int, most: int = 0) -> Table:
     """Table of a setting; only planted errors use ``rate``."""
-    if setting == PLANTED:
-        return planted(data, name, rate, seed, most)
+    if setting in (PLANTED, NEW):
+        return planted(data, name, rate, seed, most, new=setting == NEW)
     return labelled(data, name, None if setting == OUTLIER else seed, most)
 
 
-def planted(data: Path, name: str, rate: float, seed: int, most: int = 0) -> Table:
+def planted(data: Path, name: str, rate: float, seed: int, most: int = 0, *, new: bool = False) -> Table:
     """A clean table with planted errors.
 
     Parameters
@@ -59,14 +59,21 @@ def planted(data: Path, name: str, rate: float, seed: int, most: int = 0) -> Tab
         Seed of the errors, and of a table that is made.
     most : int
         Most rows, sampled; 0 keeps all.
+    new : bool
+        Learn from a random half of the rows, which stays clean, and plant errors into the other.
     """
     clean = _sample(clean_rows(data, name, seed), most)
+    train = None
+    if new:
+        order, half = np.random.default_rng(seed).permutation(len(clean)), len(clean) // 2
+        train, clean = (clean.iloc[np.sort(part)].reset_index(drop=True) for part in (order[:half], order[half:]))
     if rate == 0:
         mask = pd.DataFrame(False, index=clean.index, columns=clean.columns)
-        return Table(clean, np.zeros(len(clean), bool), mask, pd.DataFrame(columns=["row", "kind", "columns"]), clean)
-    fraction = rate / len(clean) if rate >= 1 else rate
-    dirty, mask, log = _module(data / "plant_errors.py").plant(clean, rate=fraction, seed=seed)
-    return Table(dirty, mask.any(axis=1).to_numpy(bool), mask, log, dirty)
+        dirty, log = clean, pd.DataFrame(columns=["row", "kind", "columns"])
+    else:
+        fraction = rate / len(clean) if rate >= 1 else rate
+        dirty, mask, log = _module(data / "plant_errors.py").plant(clean, rate=fraction, seed=seed)
+    return Table(dirty, mask.any(axis=1).to_numpy(bool), mask, log, dirty if train is None else train)
 
 
 def clean_rows(data: Path, name: str, seed: int) -> pd.DataFrame:

@@ -95,6 +95,16 @@ def test_errors_are_planted_into_clean_rows_of_tables_that_are_not_wide(data):
     assert len(planted(data, "bills", 0, 0, most=20).rows) == 20
 
 
+def test_errors_in_new_rows_are_not_learned_from(data):
+    clean = planted(data, "bills", 0, 1).rows
+    table = planted(data, "bills", 0.1, 1, new=True)
+    assert_array_equal(table.labels, np.arange(45) < 4)
+    assert (table.rows["amount"][:4] > 1000).all()
+    assert table.train["amount"].max() < 100
+    amounts = np.where(table.labels, table.rows["amount"] / 100, table.rows["amount"])
+    assert_allclose(np.sort([*table.train["amount"], *amounts]), np.sort(clean["amount"]))
+
+
 def test_in_novelty_detection_half_of_the_normal_rows_are_learned_from_and_not_scored(data):
     table = labelled(data, "beers", novelty_seed=1)
     assert len(table.train) == 25
