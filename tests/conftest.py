@@ -157,3 +157,32 @@ def settings_of():
     from vae_anomaly.config import Settings
 
     return lambda **parameters: Settings.of(VAEDetector(**parameters).get_params(deep=False))
+
+
+@pytest.fixture(scope="session")
+def ray():
+    """A cluster of Ray: one machine with two processors."""
+    ray = pytest.importorskip("ray", reason="Ray is tested where ray[data] is installed")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+        yield ray
+        ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def dated():
+    """A table with numbers, a category and a date."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=1200)
+    days = pd.date_range("2024-01-01", periods=1200, freq="7h").strftime("%d/%m/%Y")
+    return pd.DataFrame({"x": x, "y": x + rng.normal(0, 0.1, 1200), "t": rng.choice(["a", "b"], 1200), "d": days})
+
+
+@pytest.fixture(scope="session")
+def dated_folder(dated, tmp_path_factory):
+    """The table in five files: one has no rows, and from the first alone a day cannot be told from a month."""
+    folder = tmp_path_factory.mktemp("parts")
+    for number, (begin, end) in enumerate([(0, 30), (30, 30), (30, 500), (500, 501), (501, 1200)]):
+        dated[begin:end].to_csv(folder / f"part-{number}.csv", index=False)
+    return folder

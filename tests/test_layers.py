@@ -34,6 +34,8 @@ OFFERED = {  # modules that the command line may use, besides the public names o
     "vae_anomaly.images",
     "vae_anomaly.integrations.mlflow",
     "vae_anomaly.integrations.onnx",
+    "vae_anomaly.integrations.ray",
+    "vae_anomaly.integrations.shipping",
     "vae_anomaly.io.atomic",
     "vae_anomaly.io.dataset",
     "vae_anomaly.io.model_file",

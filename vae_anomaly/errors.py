@@ -58,6 +58,10 @@ class TrackingError(VaeAnomalyError, RuntimeError):
     """The MLflow store does not answer, or does not have the run or model that was asked for."""
 
 
+class ClusterError(VaeAnomalyError, RuntimeError):
+    """The cluster cannot be reached, or has lost the same work too often."""
+
+
 class NoDensityError(VaeAnomalyError, TypeError):
     """The model is a plain autoencoder: it has no density, so no rows can be sampled from it."""
 

@@ -87,6 +87,19 @@ class Tracking:
         return self != Tracking()
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """The machines that read and score the files of FILE."""
+
+    engine: options.EngineName = None
+    address: options.Address = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """True if an engine is named."""
+        return self.engine is not None
+
+
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of each parameter whose type is a group, in place of that parameter."""
     own = inspect.signature(command, eval_str=True).parameters.values()

@@ -13,6 +13,7 @@ ROWS = "Output"
 PICTURE = "Picture"
 READING = "Reading of FILE"
 TRACK = "MLflow tracking"
+CLUSTER = "Several machines"
 
 
 class FlagsWithoutType:
@@ -59,6 +60,12 @@ class Bound(StrEnum):
 
     elbo = "elbo"
     iwae = "iwae"
+
+
+class Engine(StrEnum):
+    """What runs work on several machines."""
+
+    ray = "ray"
 
 
 class Calibration(StrEnum):
@@ -487,6 +494,27 @@ StreamFit = Annotated[
         help="Read FILE piece by piece, for tables larger than memory; the model is the same. Always on for folders of "
         "tables, patterns in quotes and files above 256 MB.",
         rich_help_panel=FIT,
+    ),
+]
+EngineName = Annotated[
+    Engine | None,
+    typer.Option(
+        "--engine",
+        help="Read and score the files of FILE, usually a folder, on a cluster, each by a worker, which has to see it "
+        "under the same name. Model and output are those of one machine. Needs the extra ray.",
+        rich_help_panel=CLUSTER,
+        show_default=False,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="Address of the cluster, or auto for the one that this machine belongs to. By default, all processors of "
+        "this machine.",
+        rich_help_panel=CLUSTER,
+        show_default=False,
     ),
 ]
 SkipBad = Annotated[

@@ -12,9 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import typer
 
@@ -79,6 +78,14 @@ class StreamedTable:
         return bool(files) and all(Path(name).is_file() for name in files)
 
 
+class Encoded(NamedTuple):
+    """A piece of the output as it is written, and how many rows it has and how many of them are flagged."""
+
+    content: bytes
+    rows: int
+    flagged: int
+
+
 @dataclass(frozen=True, eq=False)
 class StreamScorer:
     """A fitted detector, the rows that it scores, the columns of them that it uses, and the rule that flags rows.
@@ -93,11 +100,12 @@ class StreamScorer:
     rule: dict[str, Any]
     append: bool
     digits: int
+    several: bool  # files
 
     @classmethod
     def of(
         cls, detector: VAEDetector, source: StreamedTable, rule: dict[str, Any], *, append: bool, digits: int
-    ) -> StreamScorer:
+    ) -> Self:
         """Have columns read with the types that the detector was fitted to."""
         if detector.image_shape is not None:
             raise DataError(f"This is a table, and the model was fitted to {trained_on(detector)}. Leave out --stream.")
@@ -106,32 +114,43 @@ class StreamScorer:
             rows, columns = source.rows.as_fitted(schema, keep=source.keep), schema.names
         else:  # an array's columns have no names
             rows, columns = source.dataset, source.rows.columns
-        return cls(detector, source, rows, columns, rule, append, digits)
+        return cls(detector, source, rows, columns, rule, append, digits, several=len(rows.files) > 1)
 
-    def pieces(self, skip: int = 0) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
-        """Scores, rows and kept columns of each piece; the next piece is read while one is scored."""
+    def pieces(self, done: int = 0) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
+        """Scores, rows and kept columns of each piece after the first ``done`` rows of the table.
+
+        The next piece is read while one is scored.
+        """
         import numpy as np
 
         from vae_anomaly.parallel import ahead
 
-        several = len(self.dataset.files) > 1
-        pieces = islice(self.dataset.pieces(), skip, None)
+        pieces = (piece for piece in self.dataset.pieces() if piece.frame.index[0] >= done)
         # a thread that waits for a pipe cannot be interrupted
         for piece in ahead(pieces) if self.source.is_rereadable else pieces:
             rows = piece.frame
             with piece.counting_rows():
                 table = self.detector.detect(rows[self.columns], **self.rule).reset_index(drop=True)
                 table.insert(0, "row", rows.index.to_numpy() + 1)
-                if several:
+                if self.several:
                     table.insert(1, "file", piece.file)
                     table.insert(2, "file_row", np.arange(piece.first + 1, piece.first + 1 + len(rows)))
                 # a model of an array does not name the columns to read
                 yield table, rows, piece.kept if len(piece.kept.columns) else rows[self.source.keep]
 
-    def tables(self, skip: int = 0) -> Iterator[pd.DataFrame]:
+    def tables(self, done: int = 0) -> Iterator[pd.DataFrame]:
         """Scores of each piece, with the reasons of flagged rows and the kept columns."""
-        for table, rows, kept in self.pieces(skip):
+        for table, rows, kept in self.pieces(done):
             yield self.with_reasons(self.with_digits(table), rows, kept, table["is_anomaly"].to_numpy())
+
+    def encoded(self, output: str, before: Tally) -> Iterator[Encoded]:
+        """What is to be written, piece by piece, after the rows that an earlier run has written."""
+        from vae_anomaly.io.write import Appender
+
+        appender = Appender(output)
+        for table in self.tables(before.rows):
+            content = appender.encode(table, is_first=table["row"].iloc[0] == 1)
+            yield Encoded(content, len(table), int(table["is_anomaly"].sum()))
 
     def with_reasons(self, table: pd.DataFrame, rows: pd.DataFrame, kept: pd.DataFrame, chosen: Any) -> pd.DataFrame:
         """Scores with the reasons of the chosen rows, and the kept columns of all rows."""
@@ -158,10 +177,10 @@ class Tally:
     begin: float = field(default_factory=time.monotonic)
     before: int = 0  # rows of an earlier run
 
-    def add(self, table: pd.DataFrame) -> None:
+    def add(self, rows: int, flagged: int) -> None:
         """Count a piece."""
-        self.rows += len(table)
-        self.flagged += int(table["is_anomaly"].sum())
+        self.rows += rows
+        self.flagged += flagged
         self.pieces += 1
 
     def __str__(self) -> str:
@@ -191,7 +210,7 @@ def _count(scorer: StreamScorer, *, quiet: bool) -> Tally:
     tally = Tally()
     with progress_bar(scorer, quiet=quiet):
         for table, *_ in scorer.pieces():
-            tally.add(table)
+            tally.add(len(table), int(table["is_anomaly"].sum()))
     return tally
 
 
@@ -203,7 +222,7 @@ def _write_top(scorer: StreamScorer, top: int, output: str | None, *, shows: boo
     best: list[pd.DataFrame] = []  # scores, rows and kept columns
     with progress_bar(scorer, quiet=quiet):
         for table, rows, kept in scorer.pieces():
-            tally.add(table)
+            tally.add(len(table), int(table["is_anomaly"].sum()))
             parts = [part.reset_index(drop=True) for part in (table, rows, kept)]
             if best:
                 parts = [pd.concat(pair, ignore_index=True) for pair in zip(best, parts, strict=True)]
@@ -229,12 +248,11 @@ def _write_stream(scorer: StreamScorer, output: str, *, quiet: bool) -> Tally:
     with ExitStack() as stack:
         device = None if output == "-" else stack.enter_context(Path(output).open("wb"))
         stack.enter_context(progress_bar(scorer, quiet=quiet))
-        for table in scorer.tables():
-            encoded = appender.encode(table, is_first=tally.pieces == 0)
+        for content, *counts in scorer.encoded(output, tally):
             with standard_output() if device is None else nullcontext(device) as stream:
-                stream.write(encoded)
+                stream.write(content)
                 stream.flush()
-            tally.add(table)
+            tally.add(*counts)
     return tally
 
 
@@ -260,9 +278,9 @@ def _write_file(scorer: StreamScorer, output: str, *, quiet: bool) -> Tally:
         try:
             with progress_bar(scorer, quiet=quiet):
                 last = time.monotonic()
-                for table in scorer.tables(skip=tally.pieces):
-                    partial.write(appender.encode(table, is_first=tally.pieces == 0))
-                    tally.add(table)
+                for content, *counts in scorer.encoded(output, tally):
+                    partial.write(content)
+                    tally.add(*counts)
                     if time.monotonic() - last >= COMMIT_SECONDS:
                         commit()
                         last = time.monotonic()

@@ -4,6 +4,9 @@ A fit reads all rows side by side and trains on a sample of them, which is drawn
 same to the last bit. Scores are computed by a pool of actors, which get the model once.
 """
 
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,13 +20,13 @@ import torch
 from vae_anomaly.data.parse import as_frame
 from vae_anomaly.data.sampling import SpreadTable
 from vae_anomaly.detector import VAEDetector
-from vae_anomaly.errors import VaeAnomalyError
+from vae_anomaly.errors import ClusterError, VaeAnomalyError
 from vae_anomaly.integrations.shipping import BatchScorer, as_bytes, refuse_own_names
 from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.io.pieces import rows_per_piece
 from vae_anomaly.lazy import require_extra
 
-MANY_TIMES = -1  # a task whose worker or node has died is begun anew, however often
+MOST_RETRIES = 20  # of work whose worker or node has died; what kills each of its workers must end
 
 
 def _ray() -> Any:
@@ -116,15 +119,30 @@ class _ScoringActor(BatchScorer):
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Within it, tasks run in the cluster at an address, or in one of this machine's processors if there is none."""
+    """Within it, tasks run in the cluster at an address, or in one of this machine alone; no usage is reported."""
     if _ray().is_initialized():
         yield
         return
-    _ray().init(address=address or "local", log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    own = {"include_dashboard": False} if address is None else {}
+    try:
+        _ray().init(address=address or "local", log_to_driver=False, logging_level="ERROR", **own)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        advice = "Start one with `ray start --head`, or leave out the address to use this machine alone."
+        raise ClusterError(f"There is no cluster of Ray at the address {address!r}. {advice}") from error
+    if is_main:
+        signal.signal(signal.SIGTERM, handler)  # Ray sets one of its own
     try:
         yield
     finally:
         _ray().shutdown()
+
+
+def shared(thing: Any) -> Any:
+    """An argument of work of `in_order` that is shipped once to each machine."""
+    return _ray().put(thing)
 
 
 def in_order(work: Callable[..., Iterable[Any]], items: Iterable[tuple[Any, ...]], **resources: float) -> Iterator[Any]:
@@ -134,7 +152,7 @@ def in_order(work: Callable[..., Iterable[Any]], items: Iterable[tuple[Any, ...]
     turn has come. Work whose worker or node has died is done again. Errors of this package are raised as they are.
     """
     at_once = max(8, int(2 * _ray().cluster_resources().get("CPU", 1)))
-    task = _ray().remote(num_returns="streaming", max_retries=MANY_TIMES, **resources)(_yielding)
+    task = _ray().remote(num_returns="streaming", max_retries=MOST_RETRIES, **resources)(_yielding)
     waiting: deque[Any] = deque()
     upcoming = iter(items)
     try:
@@ -162,6 +180,11 @@ def _result(reference: Any) -> Any:
         if isinstance(error.cause, VaeAnomalyError):
             raise error.cause from None
         raise
+    except _ray().exceptions.RayError as error:
+        raise ClusterError(
+            f"The cluster has lost the same work {MOST_RETRIES + 1} times ({type(error).__name__}). The logs of Ray "
+            "have the cause. Often a machine lacks memory for its workers: start Ray there with fewer processors."
+        ) from error
 
 
 def _fit_there(detector: VAEDetector, table: Any) -> Iterator[VAEDetector]:
@@ -174,6 +197,16 @@ class SpreadFiles(Dataset, SpreadTable):
     def __init__(self, dataset: Dataset) -> None:
         self.__dict__.update(dataset.__dict__)
         self._dataset = dataset
+
+    def alone(self, number: int, first: int) -> Dataset:
+        """One of the files, whose rows begin at position ``first`` of the table, for a worker."""
+        return self._dataset.file(number, first)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the files, about as many as belong to `rows_read`."""
+        n_rows = sum(self.__dict__.get("n_rows", ()))  # only if they are counted
+        return (self.n_bytes or 0) * self.rows_read // n_rows if n_rows else 0
 
     @cached_property
     def n_rows(self) -> list[int]:
@@ -191,7 +224,7 @@ class SpreadFiles(Dataset, SpreadTable):
         """Results of ``work(pieces, place)`` on each file, in the order of the files."""
         self._starts = [(first, file) for first, file in zip(self.starts, self.files, strict=True)]
         places = enumerate(zip(self.starts, self.n_rows, strict=True))
-        return in_order(_on_file, ((self._dataset.file(k, first), work, place(n)) for k, (first, n) in places))
+        return in_order(_on_file, ((self.alone(k, first), work, place(n)) for k, (first, n) in places))
 
 
 def _facts(file: Dataset) -> Iterator[Any]:

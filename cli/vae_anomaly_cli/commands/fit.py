@@ -8,9 +8,10 @@ import typer
 
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.groups import Fitting, Reading, Tracking, grouped, option_names
+from vae_anomaly_cli.groups import Cluster, Fitting, Reading, Tracking, grouped, option_names
 from vae_anomaly_cli.inputs import ImageInput, TableInput, is_long, read_input, read_model, trained_on
 from vae_anomaly_cli.output import check_output, only_writer, phase, plain_warnings, remark, wants_progress
+from vae_anomaly_cli.spread import check_engine, connected, fit_spread
 from vae_anomaly_cli.stream import StreamedTable
 from vae_anomaly_cli.tracking import new_tracker, report_run
 
@@ -43,6 +44,7 @@ def fit(
     checkpoint: options.Checkpoint = None,
     device: options.Device = "auto",
     stream: options.StreamFit = False,
+    cluster: Cluster,
     skip_bad: options.SkipBad = False,
     tracking: Tracking,
     quiet: options.Quiet = False,
@@ -53,6 +55,8 @@ def fit(
     Other commands use it with --model: `score`, for instance, then compares new rows with those of FILE.
     """
     check_output(output, inputs=(file,))
+    check_engine(context, cluster)
+    stream = stream or cluster.is_wanted
     tracker = new_tracker(file, tracking)
     with only_writer(output), plain_warnings(quiet=quiet), naming(file):
         with phase(f"reading {file}", quiet=quiet):
@@ -61,7 +65,12 @@ def fit(
             detector = fitting.detector(device)
         callbacks = [*([] if tracker is None else [tracker]), ModelWriter(output, checkpoint, quiet=quiet)]
         detector.set_params(purpose=purpose.value, image_shape=source.image_shape, verbose=wants_progress(quiet=quiet))
-        detector.set_params(callbacks=callbacks, checkpoint=checkpoint).fit(source.rows)
+        detector.set_params(callbacks=callbacks, checkpoint=checkpoint)
+        if cluster.is_wanted:
+            with connected(cluster):
+                fit_spread(detector, source.rows).save(output)
+        else:
+            detector.fit(source.rows)
     message = f"{output}: fitted to {trained_on(detector)}. Use it with `vae-anomaly score FILE --model {output}`."
     remark(message, quiet=quiet)
     report_run(tracker, quiet=quiet)

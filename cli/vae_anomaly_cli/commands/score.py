@@ -15,7 +15,7 @@ from vae_anomaly.formatting import counted, listed, listed_names, printable, wit
 from vae_anomaly_cli import options
 from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import FOUND, given_options, naming, refuse_given, refuse_several, user_errors
-from vae_anomaly_cli.groups import Fitting, Flagging, Reading, Tracking, grouped, option_names
+from vae_anomaly_cli.groups import Cluster, Fitting, Flagging, Reading, Tracking, grouped, option_names
 from vae_anomaly_cli.inputs import ALL, ImageInput, TableInput, holds_images, read_input, refuse_output_names
 from vae_anomaly_cli.memory import shortage
 from vae_anomaly_cli.output import (
@@ -34,6 +34,7 @@ from vae_anomaly_cli.output import (
     with_digits,
     write_rows,
 )
+from vae_anomaly_cli.spread import SpreadScorer, check_engine, check_scoring, connected
 from vae_anomaly_cli.stream import FILE_COLUMNS, StreamedTable, StreamScorer, write_scores
 from vae_anomaly_cli.tracking import new_tracker, report_run
 
@@ -140,6 +141,7 @@ def score(
     fitting: Fitting,
     device: options.Device = "auto",
     stream: options.Stream = False,
+    cluster: Cluster,
     skip_bad: options.SkipBad = False,
     tracking: Tracking,
     quiet: options.Quiet = False,
@@ -165,6 +167,9 @@ def score(
 
     The exit status is 3 if --fail-if-anomalies is given and a row is flagged.
     """
+    check_engine(context, cluster)
+    check_scoring(cluster, model, output)
+    stream = stream or cluster.is_wanted
     own = (*OUTPUT_COLUMNS, *(FILE_COLUMNS if stream else ()), *(["duplicate_of"] if duplicates else ()))
     rule = flagging.rule
     kept = [ALL] if append else keep or []
@@ -184,12 +189,14 @@ def score(
                 source = read_input(context, file, exclude or [], kept, reading, skip_bad=skip_bad)
                 refuse_output_names(source.kept.columns if isinstance(source, TableInput) else [], own, wanted.option)
         callbacks = None if tracker is None else [tracker]
+        device = "cpu" if cluster.is_wanted else device  # as on the workers
         detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet, callbacks=callbacks)
         if model is None:
             remark_findings(detector, quiet=quiet)
         with naming(file):
             if isinstance(source, StreamedTable):
-                found = write_stream(source, detector, wanted)
+                with connected(cluster):
+                    found = write_stream(source, detector, wanted, cluster)
             else:
                 found = write_scored(source, detector, wanted, tracker, model)
     if wanted.table and (stream or wanted.shows or output not in (None, "-")):
@@ -236,9 +243,10 @@ def read_stream(file: str, exclude: list[str], reading: Reading, wanted: Wanted,
     return source
 
 
-def write_stream(source: StreamedTable, detector: VAEDetector, wanted: Wanted) -> Found:
+def write_stream(source: StreamedTable, detector: VAEDetector, wanted: Wanted, cluster: Cluster) -> Found:
     """Score and write a table piece by piece."""
-    scorer = StreamScorer.of(detector, source, wanted.rule, append=wanted.append, digits=wanted.digits)
+    kind = SpreadScorer if cluster.is_wanted else StreamScorer
+    scorer = kind.of(detector, source, wanted.rule, append=wanted.append, digits=wanted.digits)
     tally = write_scores(scorer, wanted.top, wanted.target, quiet=wanted.quiet, counts_only=not wanted.table)
     return Found(tally.rows, tally.flagged)
 
