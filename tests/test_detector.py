@@ -1,6 +1,8 @@
 """The estimator's promises: what scores mean, a row's score is its own, any table, clear errors, all or nothing."""
 
 import copy
+import functools
+import itertools
 import multiprocessing
 import pickle
 import random
@@ -15,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from cases import product
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import false_discovery_control
 from sklearn.base import clone
@@ -178,13 +181,13 @@ def test_processes_of_joblib_score_alike(detectors, table):
 
 def test_polars_and_pyarrow_tables_score_as_pandas_does(train, table):
     columns = ["size", "weight", "flag", "note", "when"]
-    fitted = tiny().fit(train[columns])
+    fitted = tiny(max_iter=2).fit(train[columns])
     rows = table[columns].drop(index=9)
     wanted = fitted.score_samples(rows)
     for other in (pl.from_pandas(rows), pl.from_pandas(rows).lazy(), pa.Table.from_pandas(rows, preserve_index=False)):
         assert_allclose(fitted.score_samples(other), wanted, rtol=1e-9)
     for other in (pl.from_pandas(train[columns]), pa.Table.from_pandas(train[columns], preserve_index=False)):
-        assert_allclose(tiny().fit(other).score_samples(rows), wanted, rtol=1e-9)
+        assert_allclose(tiny(max_iter=2).fit(other).score_samples(rows), wanted, rtol=1e-9)
 
 
 def test_same_data_and_seed_same_weights_bit_for_bit(tables, kind, table, detector):
@@ -193,6 +196,8 @@ def test_same_data_and_seed_same_weights_bit_for_bit(tables, kind, table, detect
         assert torch.equal(again.model_.scorer.vae.state_dict()[name], tensor), name
     assert_array_equal(again.score_samples(table), detector.score_samples(table))
     assert again.offset_ == detector.offset_
+    if kind.startswith("many rows"):
+        return  # they have the seed of "novelty", and are slow to fit
     other = clone(detector).set_params(random_state=1).fit(tables[kind])
     assert not np.allclose(other.score_samples(table), detector.score_samples(table))
 
@@ -223,7 +228,7 @@ def test_nobodys_randomness_or_threads_are_touched(train, table):
 
 def test_a_table_is_not_modified(train, table):
     kept, scored = train.copy(deep=True), table.copy(deep=True)
-    fitted = tiny().fit(train)
+    fitted = tiny(max_iter=2, n_estimators=1).fit(train)
     fitted.score_samples(table)
     fitted.explain(table)
     pd.testing.assert_frame_equal(train, kept)
@@ -316,13 +321,19 @@ def test_a_value_never_seen_costs_more_than_any_seen_one(detectors, train, kind)
 
 
 def test_a_float_contamination_flags_that_fraction_of_the_training_rows(X):
-    for share in (0.05, 0.1, 0.25, 0.5):
+    for share in (0.05, 0.25, 0.5):
         flagged = tiny(contamination=share).fit_predict(X) == -1
         assert flagged.sum() == share * len(X)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("contamination", ["auto", 0.1])
+@pytest.mark.parametrize(
+    "kind, contamination",
+    product(
+        [kind for kind in KINDS if not kind.startswith("many rows")],
+        ["auto", 0.1],
+        quick=[*((kind, "auto") for kind in KINDS if "rows" not in kind), ("elbo", 0.1), ("autoencoder", 0.1)],
+    ),
+)
 def test_rows_that_tie_with_the_threshold_are_not_anomalous(kind, contamination):
     """Where all rows are alike none is odd; where most are, they are not, though rounding tells scores apart."""
     for seed in range(3):
@@ -407,9 +418,21 @@ def test_a_row_among_many_does_not_explain_itself_where_the_threshold_is_set(X, 
     assert (scorer.score(encoded) > honest).all()
 
 
-@pytest.mark.parametrize("novelty", [False, True])
-@pytest.mark.parametrize("contamination", ["auto", 0.07])
-@pytest.mark.parametrize("how", ["leave_one_out", "split", "cross"])
+@pytest.mark.parametrize(
+    "novelty, contamination, how",
+    product(
+        [False, True],
+        ["auto", 0.07],
+        ["leave_one_out", "split", "cross"],
+        quick=[
+            (False, "auto", "leave_one_out"),
+            (True, 0.07, "leave_one_out"),
+            (False, 0.07, "split"),
+            (True, "auto", "split"),
+            (False, "auto", "cross"),
+        ],
+    ),
+)
 def test_rows_are_flagged_exactly_if_their_p_value_is_at_most_the_rate(tmp_path, novelty, contamination, how):
     rng = np.random.default_rng(3)
     x = rng.standard_t(4, size=(300, 3)) @ rng.normal(size=(3, 3))
@@ -439,8 +462,14 @@ def test_a_threshold_set_by_hand_has_its_false_alarm_rate(plain, X):
     assert_array_equal(moved.predict(X) == -1, moved.p_values(X) <= moved.false_alarm_rate_)
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "skewed", "mixed"])
-@pytest.mark.parametrize("novelty", [False, True])
+@pytest.mark.parametrize(
+    "kind, novelty",
+    product(
+        ["gaussian", "skewed", "mixed"],
+        [False, True],
+        quick=[("gaussian", False), ("skewed", False), ("mixed", True)],
+    ),
+)
 def test_at_most_one_row_in_a_hundred_of_a_clean_table_is_flagged(kind, novelty):
     """Tukey's fence flagged 3, 3 and 6 %."""
     rng = np.random.default_rng(0)
@@ -467,12 +496,12 @@ def test_a_value_that_many_rows_have_is_no_anomaly(novelty):
 
 def test_more_rows_are_flagged_where_more_are_anomalous():
     rng = np.random.default_rng(0)
-    normal = rng.normal(size=(700, 2)) @ rng.normal(size=(2, 5))
+    normal = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 5))
     for share in (0.005, 0.15):
-        n_anomalous = round(share * 700)
+        n_anomalous = round(share * 400)
         x = np.concatenate([normal, rng.normal(0, 12, (n_anomalous, 5))])
         flagged = VAEDetector(random_state=0, n_estimators=1).fit_predict(x) == -1
-        assert flagged[700:].mean() > 0.7
+        assert flagged[400:].mean() > 0.7
         assert flagged.mean() < n_anomalous / len(x) + 0.02
 
 
@@ -494,6 +523,12 @@ def test_a_plain_autoencoder_scores_the_squared_error(X):
 
 
 # Every parameter changes the result
+
+
+@pytest.fixture(scope="module")
+def usual_scores(X):
+    """Scores by detectors with these parameters; each is fitted once."""
+    return functools.cache(lambda **parameters: tiny(**parameters).fit(X).score_samples(X))
 
 
 @pytest.mark.parametrize(
@@ -521,16 +556,10 @@ def test_a_plain_autoencoder_scores_the_squared_error(X):
         ("random_state", 3, {}),
     ],
 )
-def test_every_parameter_changes_the_result(X, name, value, base):
-    usual, other = tiny(**base).fit(X), tiny(**{**base, name: value}).fit(X)
-    change = np.abs(usual.score_samples(X) - other.score_samples(X)).max()
+def test_every_parameter_changes_the_result(X, usual_scores, name, value, base):
+    other = tiny(**{**base, name: value}).fit(X)
+    change = np.abs(usual_scores(**base) - other.score_samples(X)).max()
     assert change > (1e-9 if name == "precision" else 1e-3)
-
-
-def test_the_threshold_follows_contamination(X):
-    offsets = [tiny(contamination=share).fit(X).offset_ for share in (0.01, 0.05, 0.15)]
-    assert offsets == sorted(offsets)
-    assert len(set(offsets)) == 3
 
 
 def test_the_list_of_parameters_that_change_the_result_is_whole():
@@ -544,11 +573,10 @@ def test_the_list_of_parameters_that_change_the_result_is_whole():
 def test_what_auto_chose_can_be_seen(X):
     fitted = VAEDetector(max_iter=2, random_state=0).fit(X)
     assert (fitted.n_components_, fitted.hidden_layer_sizes_, fitted.prior_) == (4, (64, 64), "exemplar")
-    for novelty in (False, True):
-        both = VAEDetector(max_iter=2, novelty=novelty, random_state=0).fit(X)
-        assert both.n_estimators_ == len(both.model_.scorer.vae.log_bandwidth) > 1
-        assert both.get_params()["n_estimators"] == "auto"
-    assert tiny(n_estimators=4).fit(X).n_estimators_ == 4
+    for each in (fitted, VAEDetector(max_iter=2, novelty=True, random_state=0).fit(X)):
+        assert each.n_estimators_ == len(each.model_.scorer.vae.log_bandwidth) > 1
+        assert each.get_params()["n_estimators"] == "auto"
+    assert tiny(n_estimators=4, max_iter=2).fit(X).n_estimators_ == 4
     assert (fitted.batch_size_, fitted.n_iter_, fitted.n_samples_fit_, fitted.n_features_in_) == (80, 2, 80, 4)
     assert fitted.device_.type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert fitted.get_params()["n_components"] == "auto"
@@ -576,14 +604,14 @@ def test_a_grid_search_finds_the_number_of_latents_by_the_mean_elbo(X):
 
 def test_in_a_column_transformer_it_gives_codes(train):
     transformer = ColumnTransformer(
-        [("code", tiny(n_components=2), ["size", "note"]), ("keep", "passthrough", ["flag"])]
+        [("code", tiny(n_components=2, max_iter=2), ["size", "note"]), ("keep", "passthrough", ["flag"])]
     )
     found = transformer.set_output(transform="pandas").fit_transform(train)
     assert list(found.columns) == ["code__vaedetector0", "code__vaedetector1", "keep__flag"]
 
 
 def test_latents_come_in_the_container_that_was_asked_for(train):
-    fitted = tiny(n_components=3).fit(train)
+    fitted = tiny(n_components=3, max_iter=2).fit(train)
     names = ["vaedetector0", "vaedetector1", "vaedetector2"]
     assert fitted.get_feature_names_out().tolist() == names
     codes = fitted.transform(train)
@@ -598,10 +626,9 @@ def test_latents_come_in_the_container_that_was_asked_for(train):
     assert_array_equal(as_polars.to_numpy(), codes)
 
 
-def test_fit_transform_and_fit_predict_are_fit_and_the_rest(X):
-    fitted = tiny().fit(X)
-    assert_array_equal(tiny().fit_transform(X), fitted.transform(X))
-    assert_array_equal(tiny().fit_predict(X), fitted.predict(X))
+def test_fit_transform_and_fit_predict_are_fit_and_the_rest(plain, X):
+    assert_array_equal(tiny().fit_transform(X), plain.transform(X))
+    assert_array_equal(tiny().fit_predict(X), plain.predict(X))
 
 
 def test_reconstruct_is_there_and_back(detector, table):
@@ -615,7 +642,7 @@ def test_the_model_reconstructs_what_it_has_learned(X):
 
 def test_names_are_remembered_only_while_they_hold(X):
     frame = pd.DataFrame(X, columns=list("abcd"))
-    fitted = tiny(max_iter=2).fit(frame)
+    fitted = tiny(max_iter=2, n_estimators=1).fit(frame)
     assert fitted.feature_names_in_.tolist() == list("abcd")
     with pytest.warns(UserWarning, match="feature names"):
         fitted.score_samples(X)
@@ -624,7 +651,7 @@ def test_names_are_remembered_only_while_they_hold(X):
     fitted.score_samples(X)
     fitted.fit(frame)
     assert fitted.feature_names_in_.tolist() == list("abcd")
-    assert not hasattr(tiny(max_iter=2).fit(pd.DataFrame(X)), "feature_names_in_")
+    assert not hasattr(tiny(max_iter=2, n_estimators=1).fit(pd.DataFrame(X)), "feature_names_in_")
 
 
 @pytest.mark.parametrize(
@@ -667,9 +694,8 @@ def test_what_needs_a_density_is_refused_where_there_is_none(X, asked):
         tiny(variational=False, **asked).fit(X)
 
 
-def test_the_bound_is_that_of_the_fit_and_its_threshold(X):
-    detector = tiny().fit(X)
-    scores = detector.score_samples(X)
+def test_the_bound_is_that_of_the_fit_and_its_threshold(plain, X):
+    detector, scores = copy.copy(plain), plain.score_samples(X)
     assert_array_equal(detector.set_params(bound="iwae").score_samples(X), scores)
 
 
@@ -718,9 +744,18 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("parameters", [{}, {"novelty": True}, {"variational": False}, {"prior": "exemplar"}], ids=str)
-@pytest.mark.parametrize("name", TABLES)
-def test_any_table_is_fitted_scored_and_made(name, parameters):
+FEW_ROWS = ("one row", "one cell", "two rows", "nine rows", "one mixed row")  # for which "auto" is no exemplar prior
+
+
+@pytest.mark.parametrize(
+    "name, parameters",
+    [
+        *itertools.product(TABLES, [{}, {"novelty": True}, {"variational": False}]),
+        *((name, {"prior": "exemplar"}) for name in FEW_ROWS),
+    ],
+    ids=str,
+)
+def test_any_table_is_fitted_scored_made_and_saved(tmp_path, name, parameters):
     table = TABLES[name](np.random.default_rng(2))
     fitted = tiny(**parameters, max_iter=4, n_estimators=1).fit(table)
     for values in (
@@ -742,12 +777,6 @@ def test_any_table_is_fitted_scored_and_made(name, parameters):
             assert not each.isna().any().any()
     assert [len(each) for each in made] == [len(table), 2, 5][: len(made)]
     assert made[0].shape == table.shape
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_any_table_survives_its_file(name, tmp_path):
-    table = TABLES[name](np.random.default_rng(2))
-    fitted = tiny(max_iter=2, n_estimators=1).fit(table)
     fitted.save(tmp_path / "model.vae")
     assert_array_equal(load(tmp_path / "model.vae").score_samples(table), fitted.score_samples(table))
 
@@ -805,7 +834,7 @@ def test_answers_are_in_the_container_of_the_table(name, train):
 
 
 def test_set_output_asks_for_a_container(train):
-    fitted = tiny(max_iter=4).fit(train)
+    fitted = tiny(max_iter=2, n_estimators=1).fit(train)
     assert isinstance(fitted.detect(train), pd.DataFrame)
     fitted.set_output(transform="polars")
     answers = fitted.detect(train), fitted.sample(2), fitted.impute(train)
@@ -819,7 +848,8 @@ def test_values_under_a_mask_are_missing(X):
     masked[3, 1] = np.ma.masked
     with_gap = X.copy()
     with_gap[3, 1] = np.nan
-    assert_array_equal(tiny().fit(masked).score_samples(masked), tiny().fit(with_gap).score_samples(with_gap))
+    of_masked, of_gap = (tiny(max_iter=2).fit(each).score_samples(each) for each in (masked, with_gap))
+    assert_array_equal(of_masked, of_gap)
 
 
 def test_samples_look_like_the_table(X):
@@ -973,7 +1003,7 @@ def test_a_fit_that_is_broken_off_leaves_no_trace(X, error, method):
 
 
 def test_a_refit_that_is_broken_off_leaves_the_old_model(X):
-    detector = tiny().fit(pd.DataFrame(X, columns=list("abcd")))
+    detector = tiny(max_iter=2).fit(pd.DataFrame(X, columns=list("abcd")))
     frame, before = pd.DataFrame(X, columns=list("abcd")), dict(vars(detector))
     scores = detector.score_samples(frame)
     for other in (X[:, :2], frame[["a"]], np.full((3, 3), np.inf)):
@@ -987,10 +1017,10 @@ def test_a_refit_that_is_broken_off_leaves_the_old_model(X):
 
 
 def test_a_refit_is_a_first_fit(X):
-    detector = tiny().fit(mixed(40, 0))
+    detector = tiny(max_iter=2).fit(mixed(40, 0))
     detector.offset_ = 5.0
     detector.fit(X)
-    fresh = tiny().fit(X)
+    fresh = tiny(max_iter=2).fit(X)
     assert vars(detector).keys() == vars(fresh).keys()
     assert detector.offset_ == fresh.offset_
     assert_array_equal(detector.score_samples(X), fresh.score_samples(X))
@@ -1101,7 +1131,8 @@ def test_too_few_rows_cannot_be_divided(how):
 
 @pytest.mark.parametrize("how", ["split", "cross"])
 def test_a_calibrated_detector_is_the_same_again_and_in_a_file(tmp_path, train, table, how):
-    fitted, again = (tiny(novelty=True, calibration=how).fit(train) for _ in range(2))
+    train, table = (rows[["size", "note"]] for rows in (train, table))
+    fitted, again = (tiny(novelty=True, calibration=how, max_iter=5).fit(train) for _ in range(2))
     assert_array_equal(fitted.p_values(table), again.p_values(table))
     fitted.save(tmp_path / "model.vae")
     assert_array_equal(load(tmp_path / "model.vae").p_values(table), fitted.p_values(table))

@@ -13,7 +13,7 @@ def checks_of(*estimators):
     return pytest.mark.parametrize(names, list(cases), **mark.kwargs)
 
 
-@checks_of(VAEDetector(max_iter=20))
+@checks_of(VAEDetector(max_iter=5, hidden_layer_sizes=(8,)))
 def test_scikit_learn(estimator, check):
     check(estimator)
 

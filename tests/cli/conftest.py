@@ -1,16 +1,21 @@
 """The command line, run in this process where that shows the same, and a small table with one anomalous row."""
 
+import contextlib
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from vae_anomaly.config import RECIPES, Recipe
 from vae_anomaly_cli.main import main
 
 ANOMALOUS_ROW = 17  # counted from 1, as the command line does
+USUAL = dict(RECIPES)
+QUICK = {"hidden_layer_sizes": (8, 8), "n_estimators": 1, "max_iter": 20, "gaussian_max_iter": 20, "longest": 20}
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,21 @@ def cli(capsys):
         return Ended(exit_.value.code or 0, out, err)
 
     return run
+
+
+@contextlib.contextmanager
+def fits_by(recipes: Mapping[str, Recipe]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, recipe in recipes.items():
+            patch.setitem(RECIPES, name, recipe)
+        yield
+
+
+@pytest.fixture(scope="module")
+def _quick_fits():
+    """Small networks, trained briefly: for modules in which no statement depends on how good a model is."""
+    with fits_by({name: replace(recipe, **QUICK) for name, recipe in USUAL.items()}):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +86,9 @@ def named_csv(frame, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(csv, tmp_path_factory):
-    """A model fitted to the table."""
+    """A model fitted to the table, as usual."""
     path = tmp_path_factory.mktemp("models") / "people.vae"
-    with pytest.raises(SystemExit, match="0"):
+    with fits_by(USUAL), pytest.raises(SystemExit, match="0"):
         main(["fit", str(csv), "--output", str(path)])
     return path
 

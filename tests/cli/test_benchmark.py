@@ -5,6 +5,8 @@ import io
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 LABEL = ["--label", "state", "--anomaly-values", "broken"]
 METHODS = ["vae-anomaly", "IsolationForest", "LocalOutlierFactor", "5 nearest neighbours"]
 

@@ -6,6 +6,8 @@ import json
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 PAIRS = {41: 3, 42: 8}  # later row and earlier row, counted from 1
 REPEATED = "2 rows repeat an earlier row in every column but 'name'; the first: row 41 repeats row 3"
 

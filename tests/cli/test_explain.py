@@ -8,6 +8,8 @@ import pytest
 
 from vae_anomaly import load
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 ANOMALOUS_ROW = 17
 COLUMNS = ["row", "anomaly_score", "column", "nats", "surprise", "value", "expected", "low", "high", "reason"]
 

@@ -11,6 +11,8 @@ import pytest
 from vae_anomaly import VAEDetector, load
 from vae_anomaly_cli.main import main
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 
 def table_of(text: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(text))

@@ -20,6 +20,8 @@ from vae_anomaly import load, read_table, write_table
 from vae_anomaly_cli.errors import FOUND
 from vae_anomaly_cli.main import main
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory):

@@ -13,6 +13,8 @@ from vae_anomaly.io.atomic import whole_file
 from vae_anomaly.training import checkpoints
 from vae_anomaly_cli.output import only_writer
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 
 def test_fit_writes_a_model_and_nothing_else(cli, csv, tmp_path):
     ended = cli("fit", csv, "--output", tmp_path / "people.vae", "--contamination", 0.1, "--seed", 3, "--novelty")

@@ -9,6 +9,8 @@ from vae_anomaly import load
 from vae_anomaly.data import sampling
 from vae_anomaly_cli import inputs
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 
 @pytest.fixture
 def parts(csv, tmp_path):

@@ -16,6 +16,8 @@ from vae_anomaly import VAEDetector, load, plots, read_images
 from vae_anomaly_cli.inputs import holds_images
 from vae_anomaly_cli.main import main
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 ANOMALY = 17  # the negative of an image, counted from 1
 SHAPE = (1, 8, 8)
 

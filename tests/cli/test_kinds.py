@@ -10,6 +10,8 @@ from vae_anomaly import load
 from vae_anomaly.data.columns import IGNORE, KINDS
 from vae_anomaly_cli import options
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 
 @pytest.fixture(scope="module")
 def invoices(tmp_path_factory):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vae_anomaly import load, report
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
 ANOMALOUS_ROW = 17
 
 
@@ -45,8 +46,9 @@ def test_a_page_is_written_and_reported(cli, csv, model, tmp_path):
     assert f"<h1>{n_flagged} of 40 rows need" in page
 
 
-def test_without_a_model_one_is_fitted_and_nothing_is_compared(cli, csv, model, tmp_path, asked):
-    for name, more in (("a", ()), ("b", ("--model", model))):
+def test_without_a_model_one_is_fitted_and_nothing_is_compared(cli, csv, tmp_path, asked):
+    assert cli("fit", csv, "--output", tmp_path / "people.vae").status == 0
+    for name, more in (("a", ()), ("b", ("--model", tmp_path / "people.vae"))):
         assert cli("report", csv, *more, "--output", tmp_path / f"{name}.html").status == 0
     assert [options["compare"] for _, options in asked] == [False, True]
     assert rows_of(tmp_path / "a.html") == rows_of(tmp_path / "b.html")  # the same seed, so the same model

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from cases import product
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import genpareto
 from sklearn.datasets import load_digits
@@ -48,8 +49,8 @@ def correlated(rng, n=400, columns=5):
     return rng.normal(size=(n, 2)) @ rng.normal(size=(2, columns)) + 0.3 * rng.normal(size=(n, columns))
 
 
-def diagnosed(X, **parameters):
-    return VAEDetector(**{"random_state": 0, **parameters}).fit(X).diagnose().set_index("check")
+def diagnosed(X, *, quick=False, **parameters):
+    return VAEDetector(**{"random_state": 0, **parameters}).fit(X).diagnose(quick=quick).set_index("check")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_a_shape_that_all_texts_have_is_no_constant_column(rng):
     frame = pd.DataFrame(correlated(rng, 100, 3), columns=["a", "b", "c"]).assign(unit=7.5)
     frame["number"] = [f"INV-{i:05}" for i in range(100)]
     with pytest.warns(DataWarning, match="only the shape of the text is used: 'number'"):
-        found = diagnosed(frame)
+        found = diagnosed(frame, max_iter=5)
     assert "1 column ('unit')" in found.message["constant_columns"]
 
 
@@ -126,7 +127,7 @@ def test_a_constant_column_and_an_identifier_are_named(rng):
     frame["unit"], frame["sure"] = 7.5, True
     frame["ticket"] = pd.Categorical([f"T{i}" for i in range(100)])  # a category by its type: not left out
     frame["when"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(100) * 50, unit="h")
-    found = diagnosed(frame)
+    found = diagnosed(frame, max_iter=5)
     assert found.verdict[["constant_columns", "identifiers"]].tolist() == ["look", "look"]
     assert "2 columns ('unit', 'sure')" in found.message["constant_columns"]
     assert "1 column ('ticket')" in found.message["identifiers"]
@@ -134,7 +135,8 @@ def test_a_constant_column_and_an_identifier_are_named(rng):
 
 
 def test_too_few_rows_for_the_columns_are_found(rng):
-    verdicts = [diagnosed(rng.normal(size=shape)).verdict["rows_per_column"] for shape in ((9, 1), (20, 30), (60, 30))]
+    shapes = ((9, 1), (20, 30), (60, 30))
+    verdicts = [diagnosed(rng.normal(size=shape), max_iter=5).verdict["rows_per_column"] for shape in shapes]
     assert verdicts == ["bad", "bad", "look"]
 
 
@@ -149,12 +151,12 @@ def test_a_column_that_decides_alone_is_named(rng):
 
 def test_a_threshold_that_flags_too_many_is_found_unless_it_was_asked_for(rng):
     X = correlated(rng)
-    detector = VAEDetector(random_state=0).fit(X)
+    detector = VAEDetector(random_state=0, max_iter=20).fit(X)
     detector.offset_ = float(np.quantile(detector.score_samples(X), 0.4))
     found = detector.diagnose().set_index("check")
     assert found.verdict["flagged_rows"] == "bad"
     assert "More than 5 % are flagged" in found.message["flagged_rows"]
-    asked = diagnosed(X, contamination=0.4)
+    asked = diagnosed(X, contamination=0.4, max_iter=20)
     assert asked.value["flagged_rows"] == pytest.approx(0.4, abs=0.01)
     assert asked.verdict["flagged_rows"] == "good"
 
@@ -169,14 +171,14 @@ def small_group(rng, n=400, share=0.15):
 
 def test_a_small_group_that_outlier_detection_leaves_out_of_training_is_named(rng):
     table = small_group(rng)
-    found = diagnosed(table)
+    found = diagnosed(table, quick=True)
     share = (table["shop"] == "small").mean()
     assert (found.verdict["unlearned_group"], found.value["unlearned_group"]) == ("look", pytest.approx(share))
     assert f"the {round(share * 400)} rows with shop 'small'" in found.message["unlearned_group"]
-    as_flag = diagnosed(table.assign(shop=table["shop"] == "small"))
+    as_flag = diagnosed(table.assign(shop=table["shop"] == "small"), quick=True)
     assert "rows with shop 'True'" in as_flag.message["unlearned_group"]
-    assert diagnosed(table, novelty=True).verdict["unlearned_group"] == "good"
-    assert diagnosed(table[table["shop"] == "large"]).verdict["unlearned_group"] == "good"
+    assert diagnosed(table, quick=True, novelty=True).verdict["unlearned_group"] == "good"
+    assert diagnosed(table[table["shop"] == "large"], quick=True).verdict["unlearned_group"] == "good"
 
 
 def test_a_group_counts_as_unlearned_if_it_is_neither_reconstructed_nor_scored_like_others(rng):
@@ -207,12 +209,12 @@ def test_a_cluster_of_numbers_that_is_not_learned_is_named_by_its_place(rng):
     numbers = correlated(rng, 600).round(2)
     numbers[:60] = [9.0, -8.0, 0.0, 1.0, 0.0] + 0.3 * rng.normal(size=(60, 5))
     table = pd.DataFrame(numbers, columns=list("abcde"))
-    found = diagnosed(table)
+    found = diagnosed(table, quick=True)
     assert (found.verdict["unlearned_group"], found.value["unlearned_group"]) == ("look", pytest.approx(0.1, abs=0.02))
     place = re.search(r" rows around (\w) (\S+) and (\w) (\S+):", found.message["unlearned_group"])
     assert {place[1]: float(place[2]), place[3]: float(place[4])} == pytest.approx({"a": 9.0, "b": -8.0}, abs=0.3)
-    assert diagnosed(table, novelty=True).verdict["unlearned_group"] == "good"
-    assert diagnosed(table[60:]).verdict["unlearned_group"] == "good"
+    assert diagnosed(table, quick=True, novelty=True).verdict["unlearned_group"] == "good"
+    assert diagnosed(table[60:], quick=True).verdict["unlearned_group"] == "good"
 
 
 def test_a_cluster_counts_as_unlearned_if_it_is_dense_reconstructed_elsewhere_and_scored_low(rng):
@@ -238,13 +240,24 @@ def test_quick_checks_are_the_first_of_all_checks(rng):
 
 
 def test_one_member_does_not_show_what_other_seeds_give(rng):
-    found = diagnosed(correlated(rng), n_estimators=1)
+    found = diagnosed(correlated(rng), n_estimators=1, max_iter=5)
     assert np.isnan(found.value["seed_stability"])
     assert (found.verdict["seed_stability"], "n_estimators" in found.message["seed_stability"]) == ("look", True)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", [(2, 3), (30, 1), (60, 4)], ids=str)
+@pytest.mark.parametrize(
+    "kind, shape",
+    product(
+        KINDS,
+        [(2, 3), (30, 1), (60, 4)],
+        quick=[
+            *((kind, (60, 4)) for kind in KINDS),
+            *((kind, (2, 3)) for kind in ("outlier", "novelty", "autoencoder")),
+            *((kind, (30, 1)) for kind in ("outlier", "representation")),
+        ],
+    ),
+    ids=str,
+)
 def test_every_kind_of_model_and_table_is_diagnosed(rng, kind, shape):
     X = rng.normal(size=shape)
     X[1, 0] = np.nan
@@ -257,10 +270,10 @@ def test_every_kind_of_model_and_table_is_diagnosed(rng, kind, shape):
     assert found["value"][~found["check"].isin(["seed_stability", "p_values"])].notna().all()
 
 
-@pytest.mark.parametrize("parameters", [{}, {"novelty": True}, {"purpose": "representation", "max_iter": 20}])
+@pytest.mark.parametrize("parameters", [{}, {"novelty": True}, {"purpose": "representation"}], ids=str)
 def test_images_are_diagnosed_as_images(rng, parameters):
     X = rng.random((40, 36)) * np.r_[np.ones(30), np.zeros(6)]
-    found = diagnosed(X, image_shape=(1, 6, 6), **parameters)
+    found = diagnosed(X, image_shape=(1, 6, 6), max_iter=10, **parameters)
     assert "constant_columns" not in found.index
     assert "pixels" in found.message["rows_per_column"]
 

@@ -70,11 +70,11 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def written(tmp_path):
-    """Write a report and read it."""
+    """Write a report and read it; it is compared with training, which fits a second model, where that is asked for."""
 
-    def write(*arguments, **options):
+    def write(*arguments, compare=False, **options):
         path = tmp_path / "report.html"
-        write_report(*arguments, path, **options)
+        write_report(*arguments, path, compare=compare, **options)
         return Page(path.read_text(encoding="utf-8"))
 
     return write
@@ -119,7 +119,7 @@ def test_only_the_rows_that_are_listed_or_flagged_are_explained_and_once(written
 def test_names_values_and_title_are_text(written, table):
     evil = table.rename(columns={"height": EVIL}).assign(build=table["build"].map(lambda text: f"{text} {EVIL}"))
     model = VAEDetector(max_iter=5, random_state=0).fit(evil)
-    page = written(model, evil.assign(**{f"new {EVIL}": EVIL}), title=EVIL, keep=[f"new {EVIL}"], top=3)
+    page = written(model, evil.assign(**{f"new {EVIL}": EVIL}), title=EVIL, keep=[f"new {EVIL}"], top=3, compare=True)
     assert len(page.all("script")) == 1
     assert all(name.isalpha() or "-" in name for _, found in page.tags for name in found)
     assert {name for _, found in page.tags for name in found if name.startswith("on")} == set()
@@ -136,7 +136,7 @@ def test_characters_that_cannot_be_printed_or_encoded_are_replaced(written, tabl
 
 
 def test_the_page_loads_nothing(written, model, table):
-    page = written(model, table)
+    page = written(model, table, compare=True)
     addresses = [found.get(name, "") for _, found in page.tags for name in ("src", "href", "data", "action")]
     assert all(address == "" or address.startswith("#") for address in addresses)
     (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
@@ -147,7 +147,7 @@ def test_the_page_loads_nothing(written, model, table):
 
 
 def test_kept_columns_come_first(written, model, table):
-    page = written(model, table.assign(name=[f"no. {row}" for row in range(300)]), keep=["name"], top=2, compare=False)
+    page = written(model, table.assign(name=[f"no. {row}" for row in range(300)]), keep=["name"], top=2)
     first, second = listed_rows(page)
     assert f"no. {first - 1}" in page.text
     assert f"no. {second - 1}" in page.text
@@ -173,7 +173,7 @@ def test_columns_are_listed_with_kind_missing_cells_and_the_reason_to_leave_some
 
 
 def test_without_comparison_training_is_not_mentioned(written, model, table):
-    compared, alone = written(model, table), written(model, table, compare=False)
+    compared, alone = written(model, table, compare=True), written(model, table)
     assert "Columns drifted" in compared.text
     assert "half of the training rows" in compared.text
     assert "Columns drifted" not in alone.text
@@ -222,18 +222,18 @@ def test_arrays_and_polars_are_accepted(written, model, table, of_numbers, numbe
     page = written(of_numbers, numbers, top=3)
     assert "x4 number 0" in page.text
     masked = np.ma.masked_array(numbers, np.arange(numbers.size).reshape(numbers.shape) == 3)
-    assert "Missing cells 1 " in written(of_numbers, masked, top=3).text
+    assert "Missing cells 1 " in written(of_numbers, masked, top=3, compare=True).text
     assert written(model, pl.from_pandas(table), top=3).text == written(model, table, top=3).text
 
 
 def test_a_single_row_and_a_single_latent_can_be_reported(written, model, table, numbers):
-    assert listed_rows(written(model, table[:1])) == [1]
+    assert listed_rows(written(model, table[:1], compare=True)) == [1]
     one = VAEDetector(n_components=1, max_iter=5, random_state=0).fit(numbers)
     assert listed_rows(written(one, numbers, top=2)) == (np.argsort(-one.anomaly_score(numbers))[:2] + 1).tolist()
 
 
 def test_a_plain_autoencoder_can_be_reported(written, plain, table):
-    assert "how improbable a row is, in squared errors" in written(plain, table, top=3).text
+    assert "how improbable a row is, in squared errors" in written(plain, table, top=3, compare=True).text
 
 
 def test_the_same_report_is_the_same_bytes_and_the_table_is_not_changed(tmp_path, model, table, monkeypatch):
@@ -380,7 +380,7 @@ def orders():
 
 def test_rows_with_one_cause_are_one_pattern_with_an_example_and_what_they_share(written, orders):
     model, frame = orders
-    page = written(model, frame, alerts=15, noun="orders", compare=False)
+    page = written(model, frame, alerts=15, noun="orders")
     assert "15 of 400 orders need a look" in page.text
     cards = AnomalousRows.of(model, ScoredRows.of(model, frame, None, FlaggingRule(alerts=15)), 30).cards
     found = {card.title: set(card.rows) for card in cards}
@@ -400,7 +400,7 @@ def test_many_rows_of_one_pattern_are_not_all_shown_at_first(orders):
 
 def test_the_page_carries_the_flagged_rows_as_csv_without_formulas(written, orders):
     model, frame = orders
-    page = written(model, frame, alerts=15, top=3, compare=False, keep=pd.DataFrame({"no": range(400)}))
+    page = written(model, frame, alerts=15, top=3, keep=pd.DataFrame({"no": range(400)}))
     (text,) = page.templates
     table = pd.read_csv(io.StringIO(text))
     assert list(table) == ["row", "severity", "anomaly_score", "p_value", "pattern", "no", *frame.columns]
@@ -445,7 +445,7 @@ def test_without_dates_there_is_no_axis_of_time_and_without_two_columns_no_map(w
 
 def test_the_map_has_the_two_columns_that_lead_the_reasons(written, orders):
     model, frame = orders
-    page = written(model, frame, alerts=15, compare=False)
+    page = written(model, frame, alerts=15)
     assert "across: total; upwards: day" in page.text
 
 
@@ -463,7 +463,7 @@ def test_the_page_says_where_it_comes_from(written, model, table):
 
 
 def test_nothing_to_look_at_is_said(written, model, table):
-    page = written(model, table, alerts=0, compare=False)
+    page = written(model, table, alerts=0)
     assert "None of 300 rows needs a look" in page.text
     assert "Patterns" not in page.text
 
@@ -471,7 +471,7 @@ def test_nothing_to_look_at_is_said(written, model, table):
 def test_the_file_of_rows_with_very_long_cells_is_cut_and_the_button_says_so(written, table, monkeypatch):
     model = VAEDetector(max_iter=5, random_state=0).fit(table)
     monkeypatch.setattr(anomalous_rows, "MOST_TEXT", 20_000)
-    page = written(model, table.assign(note="x" * 1500), alerts=40, top=3, compare=False)
+    page = written(model, table.assign(note="x" * 1500), alerts=40, top=3)
     copied = pd.read_csv(io.StringIO(page.templates[0]))
     assert 8 < len(copied) < 14
     assert f"Download {len(copied)} flagged rows as CSV" in page.text

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from importlib.resources import files
 from os import PathLike
@@ -26,6 +26,8 @@ from vae_anomaly.report.scored_rows import ScoredRows
 from vae_anomaly.scoring.decide import MANY, FlaggingRule, hardly_outliers
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from vae_anomaly.detector import VAEDetector
 
 MOST_ROWS = 500
@@ -174,8 +176,9 @@ def _headline(n_flagged: int, n_rows: int, nouns: str) -> str:
     return f"{number} of {counted(n_rows, nouns)} {verb} a look"
 
 
-def _render(title: str, nouns: str, page: Page, origin: Origin) -> str:
-    """HTML of the page; its policy admits only its own script, by the script's digest."""
+@cache
+def _template() -> "Template":
+    """The template, compiled once a process: that takes half a second."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup, escape
 
@@ -196,10 +199,17 @@ def _render(title: str, nouns: str, page: Page, origin: Origin) -> str:
         long=partial(shorten, most=600),  # a sentence
         breakable=lambda name: escape(name).replace("_", Markup("_<wbr>")),  # long names break at underlines on a phone
     )
+    return environment.get_template("page.html")
+
+
+def _render(title: str, nouns: str, page: Page, origin: Origin) -> str:
+    """HTML of the page; its policy admits only its own script, by the script's digest."""
+    from markupsafe import Markup
+
     folder = files("vae_anomaly.report")
     script, style = (folder.joinpath(name).read_text("utf-8") for name in ("page.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
+    return _template().render(
         title=title,
         headline=_headline(page.n_flagged, page.table.n_rows, nouns),
         key=hashlib.sha256(f"{title}\n{page.anomalous.csv}".encode("utf-8", "replace")).hexdigest(),
