@@ -57,7 +57,9 @@ def test_a_date_that_is_far_from_training_counts(detector, when):
     assert detector.reasons(wrong).str.startswith(f"when {when}").all()
 
 
-@pytest.mark.parametrize("year", [2025, 2026, 2204, 1900])
+@pytest.mark.parametrize(
+    "year", [2025, pytest.param(2026, marks=pytest.mark.slow), pytest.param(2204, marks=pytest.mark.slow), 1900]
+)
 def test_a_wrong_year_in_the_training_table_leads(year):
     rows = week()
     rows.loc[700, "when"] = rows.loc[700, "when"].replace(year=year)

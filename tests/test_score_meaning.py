@@ -1,6 +1,7 @@
 """What a score is: its level does not depend on the draws, and a row that hardly changes keeps it."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -35,12 +36,24 @@ def mixed(rng):
     return pd.DataFrame({"size": size, "double": 2 * size + 0.1 * rng.normal(size=400), "kind": kind, "flag": size > 0})
 
 
+@pytest.fixture(scope="module")
+def fitted():
+    """A table and the detector fitted to it, each fitted once."""
+
+    @cache
+    def fit(make, novelty):
+        rows = pd.DataFrame(make(np.random.default_rng(0)))
+        return rows, VAEDetector(novelty=novelty, random_state=0).fit(rows)
+
+    return fit
+
+
 @pytest.mark.parametrize("novelty", [True, False])
 @pytest.mark.parametrize("make", [linear, ring, heavy, wide, mixed])
-def test_the_level_of_scores_is_that_of_many_draws_whatever_the_seed(make, novelty):
+def test_the_level_of_scores_is_that_of_many_draws_whatever_the_seed(fitted, make, novelty):
     """Before, with two normal draws: the mean score of a table ran from -20.6 to -30.3 nats over seeds."""
-    rows = make(np.random.default_rng(0))
-    model = VAEDetector(novelty=novelty, random_state=0).fit(rows).model_
+    rows, detector = fitted(make, novelty)
+    model = detector.model_
     x, scorer = model.encode(rows)[:200], model.scorer
     normal = np.random.default_rng(0).standard_normal((256, model.architecture.n_components))
     level, spread = scorer.score(x).mean(), scorer.score(x).std()
@@ -51,10 +64,9 @@ def test_the_level_of_scores_is_that_of_many_draws_whatever_the_seed(make, novel
 
 @pytest.mark.parametrize("novelty", [True, False])
 @pytest.mark.parametrize("make", [linear, ring, mixed])
-def test_a_row_that_hardly_changes_keeps_its_score(make, novelty):
+def test_a_row_that_hardly_changes_keeps_its_score(fitted, make, novelty):
     """Before, in outlier detection, a training row moved by 1e-5 changed its score by up to 5.5 nats."""
-    rows = pd.DataFrame(make(np.random.default_rng(0)))
-    detector = VAEDetector(novelty=novelty, random_state=0).fit(rows)
+    rows, detector = fitted(make, novelty)
     numbers = rows.select_dtypes(float).columns
     scores, moved, rounded = detector.score_samples(rows), rows.copy(), rows.copy()
     moved[numbers] += 1e-5 * rows[numbers].std()
@@ -63,10 +75,9 @@ def test_a_row_that_hardly_changes_keeps_its_score(make, novelty):
     assert_allclose(detector.score_samples(rounded), scores, atol=0.005 * scores.std())
 
 
-def test_a_training_row_counts_itself_the_less_the_farther_it_is():
+def test_a_training_row_counts_itself_the_less_the_farther_it_is(fitted):
     """Between a training row and a new one next to it the score has no jump."""
-    rows = ring(np.random.default_rng(0))
-    detector = VAEDetector(random_state=0).fit(rows)
+    rows, detector = fitted(ring, False)
     steps = np.geomspace(1e-6, 1, 400)
-    along = detector.score_samples(rows[0] + steps[:, None] * [0.3, -0.2])
+    along = detector.score_samples(pd.DataFrame(rows.to_numpy()[0] + steps[:, None] * [0.3, -0.2]))
     assert np.abs(np.diff(along)).max() < 0.1 * np.ptp(along)

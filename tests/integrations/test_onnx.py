@@ -280,12 +280,20 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(detector, 
         export(detector, tmp_path / "a.onnx")
 
 
-@pytest.mark.parametrize("storage", [int, float, str])
-def test_a_number_that_is_a_category_scores_as_in_the_detector(storage, tmp_path):
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory):
+    """A table in which a number is a category, a detector of it and its graph."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"account": rng.choice([4400, 4930, 70115], 200), "total": rng.normal(size=200)})
     detector = fitted_to(table, kinds={"account": "category"})
-    export(detector, tmp_path / "a.onnx")
+    path = tmp_path_factory.mktemp("graphs") / "accounts.onnx"
+    export(detector, path)
+    return table, detector, path
+
+
+@pytest.mark.parametrize("storage", [int, float, str])
+def test_a_number_that_is_a_category_scores_as_in_the_detector(accounts, storage):
+    table, detector, path = accounts
     new = table[:20].astype({"account": storage})
-    scored = runpy.run_path(str(READER))["score"](str(tmp_path / "a.onnx"), new)
+    scored = runpy.run_path(str(READER))["score"](str(path), new)
     assert_allclose(scored["anomaly_score"], detector.anomaly_score(new), rtol=1e-9)
