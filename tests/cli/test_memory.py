@@ -12,6 +12,8 @@ import pytest
 
 from vae_anomaly_cli import memory
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 GROUPS = Path("/sys/fs/cgroup/memory")
 
 

@@ -3,8 +3,11 @@
 import io
 
 import pandas as pd
+import pytest
 
 from vae_anomaly import VAEDetector, load
+
+pytestmark = pytest.mark.usefixtures("_quick_fits")
 
 ANOMALOUS_ROW = 17
 

@@ -5,6 +5,8 @@ import pytest
 from vae_anomaly import VAEDetector, load, read_table
 from vae_anomaly_cli.output import only_writer
 
+pytestmark = pytest.mark.usefixtures("_quick_fits")
+
 
 def test_update_writes_the_model_that_partial_fit_gives(cli, csv, model, tmp_path):
     before = model.read_bytes()
