@@ -93,6 +93,15 @@ def model(csv, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def quick_model(csv, tmp_path_factory, _quick_fits):
+    """A model fitted to the table as the other fits of a module with quick fits."""
+    path = tmp_path_factory.mktemp("models") / "people.vae"
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", str(csv), "--output", str(path)])
+    return path
+
+
 @pytest.fixture(scope="session")
 def scored(csv):
     """What ``score`` writes for the table, from a process of its own."""

@@ -25,9 +25,9 @@ def test_fit_writes_a_model_and_nothing_else(cli, csv, tmp_path):
     assert "40 rows, 3 columns" in ended.err
 
 
-def test_fitting_twice_gives_the_same_model(cli, csv, model, tmp_path):
+def test_fitting_twice_gives_the_same_model(cli, csv, quick_model, tmp_path):
     cli("fit", csv, "--output", tmp_path / "again.vae")
-    assert (tmp_path / "again.vae").read_bytes() == model.read_bytes()
+    assert (tmp_path / "again.vae").read_bytes() == quick_model.read_bytes()
 
 
 def test_an_excluded_column_is_unknown_to_the_model(cli, csv, tmp_path):

@@ -46,9 +46,8 @@ def test_a_page_is_written_and_reported(cli, csv, model, tmp_path):
     assert f"<h1>{n_flagged} of 40 rows need" in page
 
 
-def test_without_a_model_one_is_fitted_and_nothing_is_compared(cli, csv, tmp_path, asked):
-    assert cli("fit", csv, "--output", tmp_path / "people.vae").status == 0
-    for name, more in (("a", ()), ("b", ("--model", tmp_path / "people.vae"))):
+def test_without_a_model_one_is_fitted_and_nothing_is_compared(cli, csv, quick_model, tmp_path, asked):
+    for name, more in (("a", ()), ("b", ("--model", quick_model))):
         assert cli("report", csv, *more, "--output", tmp_path / f"{name}.html").status == 0
     assert [options["compare"] for _, options in asked] == [False, True]
     assert rows_of(tmp_path / "a.html") == rows_of(tmp_path / "b.html")  # the same seed, so the same model
