@@ -36,9 +36,15 @@ def is_url(source: str | PathLike[str]) -> bool:
 
 
 class Database(NamedTuple):
-    """How a database is opened for reading, with a DB-API connection, how its tables are found, and a name quoted."""
+    """
+    How a database is opened for reading, with a connection, and what is done with that.
+
+    ``answer`` gives the column names of a query's answer, and its rows, which are fetched from the database as they are
+    asked for. ``tables`` are those of the database, and ``quoted`` is a name in SQL.
+    """
 
     opened: Callable[[], AbstractContextManager[Any]]
+    answer: Callable[[Any, str], tuple[list[str], Any]]
     tables: Callable[[Any], list[str]]
     quoted: Callable[[str], str]
     errors: tuple[type[Exception], ...]
@@ -79,8 +85,7 @@ class DatabaseTable:
     @cached_property
     def _first(self) -> tuple[list[str], list[Any]]:
         """Column names and the first rows."""
-        with self._answer() as rows:
-            names = [column[0] for column in rows.description or []]
+        with self._answer() as (names, rows):
             if not names:
                 raise DataError(f"{self.name}: --query gives no columns. Correct it.")
             if repeated := list(dict.fromkeys(name for name in names if names.count(name) > 1)):
@@ -89,20 +94,21 @@ class DatabaseTable:
             return names, rows.fetchmany(SNIFFED)
 
     def _tables(self) -> Iterator[Any]:
-        with self._answer() as rows:
+        with self._answer() as (_, rows):
             while some := rows.fetchmany(AT_ONCE):
                 yield as_text(some, self.names, self.notation)
 
     @contextmanager
-    def _answer(self) -> Iterator[Any]:
-        """Within it, the cursor with all rows; what the database objects to is a DataError."""
+    def _answer(self) -> Iterator[tuple[list[str], Any]]:
+        """Within it, the column names and a cursor with all rows; what the database objects to is a DataError."""
         what, remedy = "the database", "Check the address"
         try:
-            with self._database.opened() as connection, closing(connection.cursor()) as rows:
+            with self._database.opened() as connection:
                 if self.options.query:
                     what, remedy = "--query", "Correct it"
-                rows.execute(self._query(connection))
-                yield rows
+                names, rows = self._database.answer(connection, self._query(connection))
+                with closing(rows):
+                    yield names, rows
         except self._database.errors as error:
             said = " ".join(str(getattr(error, "orig", None) or error).split())[:300].rstrip(".?")
             raise DataError(f"{self.name}: {what} cannot be read: {said}. {remedy}.") from error
@@ -132,7 +138,7 @@ def sqlite_table(source: ByteSource, options: FileOptions) -> DatabaseTable:
         found = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")
         return [name for (name,) in found if not name.startswith("sqlite_")]
 
-    return DatabaseTable(source.name, Database(opened, tables, _quoted, (sqlite3.Error,)), options, source.size)
+    return DatabaseTable(source.name, Database(opened, _answer, tables, _quoted, (sqlite3.Error,)), options, source.size)
 
 
 def duckdb_table(source: ByteSource, options: FileOptions) -> DatabaseTable:
@@ -151,7 +157,7 @@ def duckdb_table(source: ByteSource, options: FileOptions) -> DatabaseTable:
     def tables(connection: Any) -> list[str]:
         return [name for (name,) in connection.execute(_TABLES).fetchall()]
 
-    return DatabaseTable(source.name, Database(opened, tables, _quoted, (duckdb.Error,)), options, source.size)
+    return DatabaseTable(source.name, Database(opened, _answer, tables, _quoted, (duckdb.Error,)), options, source.size)
 
 
 def url_table(url: str, options: FileOptions) -> DatabaseTable:
@@ -179,18 +185,30 @@ def url_table(url: str, options: FileOptions) -> DatabaseTable:
 
     @contextmanager
     def opened() -> Iterator[Any]:
-        with closing(engine.raw_connection()) as connection:
+        with engine.connect() as connection:  # closing it takes back what was not committed
             if (statement := _READ_ONLY.get(engine.dialect.name)) is not None:
-                with closing(connection.cursor()) as first:
-                    first.execute(statement)
-            yield connection  # closing it takes back what was not committed
+                connection.exec_driver_sql(statement)
+            yield connection
+
+    def answer(connection: Any, query: str) -> tuple[list[str], Any]:
+        options = {"yield_per": AT_ONCE, "no_parameters": True}  # rows stay at the server; % is no parameter
+        rows = connection.exec_driver_sql(query, execution_options=options)
+        return [*rows.keys()] if rows.returns_rows else [], rows
 
     def tables(_connection: Any) -> list[str]:
         inspector = sqlalchemy.inspect(engine)
         return sorted([*inspector.get_table_names(), *inspector.get_view_names()])
 
     errors = (sqlalchemy.exc.SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
-    return DatabaseTable(name, Database(opened, tables, engine.dialect.identifier_preparer.quote, errors), options)
+    quoted = engine.dialect.identifier_preparer.quote
+    return DatabaseTable(name, Database(opened, answer, tables, quoted, errors), options)
+
+
+def _answer(connection: Any, query: str) -> tuple[list[str], Any]:
+    """The column names and a cursor with the rows, of a DB-API connection to a file."""
+    rows = connection.cursor()
+    rows.execute(query)
+    return [column[0] for column in rows.description or []], rows
 
 
 def _quoted(name: str) -> str:
