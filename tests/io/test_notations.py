@@ -56,6 +56,23 @@ NUMBERS = {
     "19 digits": (["1582218195625939001", "", "1582218195625939002"], [1582218195625939001, None, 1582218195625939002]),
     "from 2**63, with NA and gaps": (["9223372036854775808", "NA", "", "5"], [9223372036854775808, None, None, 5]),
     "beyond 64 bits: codes": (["99999999999999999999999", "1"], ["99999999999999999999999", "1"]),
+    "parentheses": (["(1,234.56)", "12.50", "( 3.00 )"], [-1234.56, 12.5, -3]),
+    "parentheses and whole numbers": (["(5)", "12", "1,204,000"], [-5, 12, 1204000]),
+    "parentheses and currencies": (["($5.00)", "$(1,000.50)", "$ (2)", "$7"], [-5, -1000.5, -2, 7]),
+    "parentheses alone": (["(1,234.50)", "(12.00)"], [-1234.5, -12]),
+    "parentheses of codes": (["(1)", "(2)", "(3)"], ["(1)", "(2)", "(3)"]),
+    "parentheses of pairs": (["(1,5)", "(12,25)"], ["(1,5)", "(12,25)"]),
+    "parentheses of versions": (["(1.5)", "(12.25)"], ["(1.5)", "(12.25)"]),
+    "sign at the end": (["1,234.56-", "12.50", "3.00 -"], [-1234.56, 12.5, -3]),
+    "sign at the end, with whole numbers": (["5-", "12", "1,204,000"], [-5, 12, 1204000]),
+    "sign at the end of grades": (["1-", "2", "3-"], ["1-", "2", "3-"]),
+    "sign at the end before currencies": (["5.00-$", "2.00 $"], [-5, 2]),
+    "sign of print": (["\u22125.5", "2", "$"], ["\u22125.5", "2", "$"]),
+    "sign of print, in numbers": (["\u22125.5", "2", "3\u2212"], [-5.5, 2, -3]),
+    "Indian groups": (["12,34,567.89", "1,23,456", "99,999", "5"], [1234567.89, 123456, 99999, 5]),
+    "Indian groups alone": (["1,00,00,000", "12,34,567"], [10000000, 1234567]),
+    "Indian rupees": (["₹12,34,567.50", "₹(1,23,456)"], [1234567.5, -123456]),
+    "no groups": (["1,2,345", "12,3,4"], ["1,2,345", "12,3,4"]),
     "two currencies: text": (["$5", "€5"], ["$5", "€5"]),
     "no groups of three": (["1,23", "12,3456"], [1.23, 12.3456]),
     "points and commas: text": (["1,23", "4.5", "6.5"], ["1,23", "4.5", "6.5"]),
@@ -75,7 +92,9 @@ def test_a_number_of_another_notation_is_a_cell_that_cannot_be_read(read):
     assert column(read, ["$5"] * 20 + ["€5"])[-1] == "€5"
 
 
-@pytest.mark.parametrize("text", ["e5", "--1", "-+1", "-$-5", "+.", "$e7"])
+@pytest.mark.parametrize(
+    "text", ["e5", "--1", "-+1", "-$-5", "+.", "$e7", "(-1)", "-(1)", "(1", "1)", "-1-", "(1)-", "1--", "()"]
+)
 def test_signs_of_a_number_alone_are_none(read, text):
     assert column(read, ["0.5"] * 20 + [text])[-1] == text
 
@@ -86,6 +105,11 @@ EUROPEAN = {
     "thousands alone, with commas elsewhere": (["1.234", "12,5"], [1234, 12.5]),
     "euros": (["12,50 €", "1.200,00 €"], [12.5, 1200]),
     "currencies by code": (["12,50 EUR", "1.200,00 EUR"], [12.5, 1200]),
+    "parentheses": (["(1.234,56)", "12,50", "(3)"], [-1234.56, 12.5, -3]),
+    "parentheses and euros": (["(1.234,56 €)", "(12,50) €", "3,00 €"], [-1234.56, -12.5, 3]),
+    "parentheses alone": (["(1.234,56)", "(12,50)"], [-1234.56, -12.5]),
+    "sign at the end": (["1.234,56-", "12,50", "3-"], [-1234.56, 12.5, -3]),
+    "sign at the end alone": (["12,50-", "3,75-"], [-12.5, -3.75]),
     "codes before": (["EUR -12,50", "EUR 3"], [-12.5, 3]),
     "spaces that do not break": (["1\u202f234,5", "12\u00a0000,0"], [1234.5, 12000]),
 }
@@ -148,6 +172,33 @@ def test_years_of_two_digits_are_read_and_said(read, cells, expected, shown):
     with pytest.warns(DataWarning, match=rf"Dates of 'x' \({shown}\) are read with years from 1930 to 2029") as said:
         assert column(read, cells) == expected
     assert len(said) == 1
+
+
+YEARS_FIRST = {
+    "beyond days": (["99.12.31", "01.02.03", "00.01.05 7:05"], ["1999-12-31", "2001-02-03", "2000-01-05T07:05"]),
+    "slashes": (["99/12/31", "24/02/03"], ["1999-12-31", "2024-02-03"]),
+    "a year of days": (
+        [f"23.{month:02}.{day:02}" for month in (1, 3) for day in range(1, 32)],
+        [f"2023-{month:02}-{day:02}" for month in (1, 3) for day in range(1, 32)],
+    ),
+    "years of one day": (
+        [f"23.01.{year:02}" for year in range(1, 30)],
+        [f"20{year:02}-01-23" for year in range(1, 30)],
+    ),
+    "both orders": (["99.12.31", "31.12.99"], ["99.12.31", "31.12.99"]),
+}
+
+
+@pytest.mark.parametrize("cells, expected", YEARS_FIRST.values(), ids=YEARS_FIRST)
+@pytest.mark.filterwarnings("ignore:Dates of 'x'")
+def test_a_year_of_two_digits_is_first_where_the_column_shows_it(read, cells, expected):
+    assert column(read, cells) == expected
+
+
+@pytest.mark.parametrize("first, iso", [("99.12.31", "1999-12-31"), ("24.01.05", "2005-01-24")], ids=["year", "day"])
+def test_the_reading_of_a_year_of_two_digits_is_said(read, first, iso):
+    with pytest.warns(DataWarning, match=rf"Dates of 'x' \({first}: {iso}\) are read with years from 1930 to 2029"):
+        column(read, [first, "23.01.05"])
 
 
 def test_versions_are_no_dates(read):
@@ -442,6 +493,12 @@ FILES = {  # files of one table, their column x, and what is said
         ["2024-02-01", "2024-12-31"],
         "",
     ),
+    "sign at the end of the same column": ({"a": "x,n\n5-,1\n3,1\n", "b": "x,n\n2.5-,1\n"}, [-5, 3, -2.5], ""),
+    "year first of the same column": (
+        {"a": "x,n\n23.01.05,1\n", "b": "x,n\n99.12.31,1\n"},
+        ["2023-01-05", "1999-12-31"],
+        r"Dates of 'x' \(23.01.05: 2023-01-05\) are read with years from",
+    ),
     "no file shows the order": (
         {"a": "x,n\n01/02/2024,1\n", "b": "x;n\n03/04/2024;1\n"},
         ["2024-01-02", "2024-03-04"],
@@ -530,6 +587,29 @@ def test_a_model_knows_text_of_files_with_types(tmp_path, streams):
         found = read()
     expected = pd.DataFrame({"net": [1234, 1.5], "day": pd.to_datetime(["2024-04-03"] * 2), "code": ["007", "12"]})
     np.testing.assert_array_equal(schema.encode(found[expected.columns]), schema.encode(expected))
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("name, write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("blank", [None, "", "NA"], ids=["missing", "empty", "marked"])
+def test_text_of_which_the_first_rows_are_missing_is_read_as_people_write_it(tmp_path, name, write, streams, blank):
+    written = ["1.234,56", "(12,50)", "3,75-", "1,00"] * 3
+    frame = pd.DataFrame({"id": [f"A{row}" for row in range(1_212)], "net": [blank] * 1_200 + written})
+    write(frame, tmp_path / name)
+    found = pd.concat(list(Dataset(tmp_path / name))) if streams else read_table(tmp_path / name)
+    assert found["net"].tolist()[1_200:] == ["1234.56", "-12.50", "-3.75", "1.00"] * 3
+    with pytest.raises(DataError, match=r"'net' .* whose decimal sign is ',', so --decimal '.' does not apply"):
+        read_table(tmp_path / name, decimal=".")
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "in pieces"])
+def test_a_model_knows_that_signs_at_the_end_are_of_numbers(tmp_path, streams):
+    schema = Schema.learn(pd.DataFrame({"net": np.arange(40) ** 2 / 7, "grade": ["1-", "2", "3-", "A"] * 10}))
+    path = tmp_path / "a.csv"
+    path.write_text("net,grade\n5-,1-\n(7),2\n3,3-\n")
+    found = pd.concat(list(Dataset(path).as_fitted(schema))) if streams else read_whole(path).as_fitted(schema)
+    assert found["net"].tolist() == [-5, -7, 3]
+    assert found["grade"].tolist() == ["1-", "2", "3-"]
 
 
 def test_typed_files_of_one_table_have_one_meaning(tmp_path):

@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 
 from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.formatting import listed_names, shorten
-from vae_anomaly.io.notation import Notation, find_notation, is_row_of_units
+from vae_anomaly.io.notation import Notation, find_notation, first_cells, is_row_of_units
 from vae_anomaly.io.pieces import Progress, rows_per_piece
 from vae_anomaly.io.source import ByteSource, FileOptions, Reader, decompressed, first_bytes, kept_on_disk
 
@@ -189,7 +189,7 @@ class DelimitedText:
             found = f"{self.name} has one column, {shorten(names[0])!r}"
             warnings.warn(f"{found}. If {sign!r} separates columns, {how}.", DataWarning, stacklevel=5)
         length = sum(map(len, lines)) // len(lines)
-        notation = find_notation(self.name, names, records, self.options, delimiter)
+        notation = find_notation(self.name, first_cells(names, records), self.options, delimiter)
         if is_row_of_units(self.name, names, records, notation):
             n_lines += _header(lines[n_lines:], delimiter)[1]
         spare = len(first) > len(names)

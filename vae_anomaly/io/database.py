@@ -138,7 +138,9 @@ def sqlite_table(source: ByteSource, options: FileOptions) -> DatabaseTable:
         found = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")
         return [name for (name,) in found if not name.startswith("sqlite_")]
 
-    return DatabaseTable(source.name, Database(opened, _answer, tables, _quoted, (sqlite3.Error,)), options, source.size)
+    return DatabaseTable(
+        source.name, Database(opened, _answer, tables, _quoted, (sqlite3.Error,)), options, source.size
+    )
 
 
 def duckdb_table(source: ByteSource, options: FileOptions) -> DatabaseTable:
@@ -157,7 +159,8 @@ def duckdb_table(source: ByteSource, options: FileOptions) -> DatabaseTable:
     def tables(connection: Any) -> list[str]:
         return [name for (name,) in connection.execute(_TABLES).fetchall()]
 
-    return DatabaseTable(source.name, Database(opened, _answer, tables, _quoted, (duckdb.Error,)), options, source.size)
+    database = Database(opened, _answer, tables, _quoted, (duckdb.Error,))
+    return DatabaseTable(source.name, database, options, source.size)
 
 
 def url_table(url: str, options: FileOptions) -> DatabaseTable:

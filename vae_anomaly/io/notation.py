@@ -31,9 +31,17 @@ TRIED = 100  # cells
 MOST_SNIFFED = 2**17  # cells
 PLAIN = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity))$"
 SPACES = " \u00a0\u202f"
+MINUS = "-\u2212"  # the second one is the sign of print
+MAY_BE_NEGATIVE = rf"{MINUS[1]}|[()]|\d\s?-"
+NEGATIVES = (  # in parentheses, as accountants write them, and with the sign at the end, as SAP does
+    (r"^([^()\d]*)\(\s*([^()]*\d[^()]*?)\s*\)([^()\d]*)$", r"-\1\2\3"),
+    (rf"^([^{MINUS}()]*\d)\s?[{MINUS}]([^{MINUS}()\d]*)$", r"-\1\2"),
+)
 
 CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)\s|\s(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)"
 CURRENCY_OR_PERCENT = re.compile(rf"(?:%|{CURRENCY})")
+
+INDIAN = r"\d{1,2}(?:,\d{2})+,\d{3}|"  # 12,34,567
 
 TIME = r"(?:,?[ T](\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)(?: Uhr)?)?"
 DAY, MONTH, YEAR = r"(0?[1-9]|[12]\d|3[01])", r"(0?[1-9]|1[0-2])", r"(\d{4}|\d{2})"
@@ -69,6 +77,7 @@ YEARS = r"(?:[/-](\d{4})|/(\d{2}))"  # 10-11-12 is a code
 DAY_FIRST = rf"^{DAY}[/-]{MONTH}{YEARS}{TIME}$", r"\3\4-\2-\1T\5"
 MONTH_FIRST = rf"^{MONTH}[/-]{DAY}{YEARS}{TIME}$", r"\3\4-\1-\2T\5"
 CENTURIES = ((r"^([0-2]\d-)", r"20\1"), (r"^([3-9]\d-)", r"19\1"))  # as spreadsheets read years of two digits
+YEAR_FIRST = rf"^(\d\d)[./](0[1-9]|1[0-2])[./](0[1-9]|[12]\d|3[01]){TIME}$", r"\1-\2-\3T\4"
 SHORT_DATE = re.compile(
     rf"\s*(?:\d\d?(?:\.\s?\d\d?\.\s?|/\d\d?/|(?: de)?[. -]{{1,2}}{NAMED}(?: de)?[ -])|{NAMED}-)\d\d(?!\d)"
 )
@@ -102,6 +111,10 @@ class Notation:
         A date, or a number, of the column that may be read in two ways, if nothing rules out the other one.
     short_date
         A date of the column with a year of two digits, if nothing is asked for.
+    year_first
+        Whether 23.01.05 is in 2023.
+    has_negatives
+        Whether (5) and 5- are negative numbers: None if the first cells have none, False if they may be something else.
     shows_decimal
         True if a cell, or what is asked for, shows the decimal sign.
     by_column
@@ -117,6 +130,8 @@ class Notation:
     open_dates: str = ""
     open_numbers: str = ""
     short_date: str = ""
+    year_first: bool = False
+    has_negatives: bool | None = None
     shows_decimal: bool = False
     by_column: Mapping[Name, "Notation"] = field(default_factory=dict, repr=False)
 
@@ -152,15 +167,20 @@ class Notation:
         signs = f"{'.' if self.decimal == ',' else ','}'’{SPACES[1:]}" if self.thousands is None else self.thousands
         return f"[{re.escape(SPACES if signs == ' ' else signs)}]"
 
+    def _separates_by(self, sign: str) -> bool:
+        return re.fullmatch(self._separators, sign) is not None
+
     @cached_property
     def _number(self) -> str:
-        whole = rf"\d{{1,3}}(?:{self._separators}\d{{3}})+|\d*"
+        whole = rf"\d{{1,3}}(?:{self._separators}\d{{3}})+|{INDIAN if self._separates_by(',') else ''}\d*"
         fraction = rf"{re.escape(self.decimal)}\d*"
         before, after = rf"(?P<before>[+-]?)(?P<affix>{CURRENCY})?\s?(?P<sign>[+-]?)", rf"(?P<end>%|{CURRENCY})?"
         return rf"^{before}(?P<whole>{whole})(?P<fraction>{fraction})?(?P<power>[eE][+-]?\d+)?\s?{after}$"
 
     @cached_property
     def _dates(self) -> list[tuple[str, str]]:
+        if self.year_first:
+            return [YEAR_FIRST, *(date for date in DATES if YEAR not in date[0] or NAMED in date[0])]
         by_order: dict[bool | None, list[tuple[str, str]]] = {None: [], True: [DAY_FIRST], False: [MONTH_FIRST]}
         return [*DATES, *by_order[self.day_first]]
 
@@ -185,6 +205,10 @@ class Notation:
         values = None if pc.any(pc.invert(is_number)).as_py() else pc.cast(plain, pa.float64())
         return Numbers(values, plain, pc.sum(is_number).as_py() or 0)
 
+    def known_numbers(self, cells: Any) -> "Numbers":
+        """The numbers of a column that is known to hold numbers: no negative one is anything else."""
+        return (self if self.has_negatives is not False else replace(self, has_negatives=None)).numbers(cells)
+
     def _all_numbers(self, cells: Any) -> Any:
         """Numbers in Python's own form; None if a cell is none."""
         if self.decimal != "." or self.affix == "%":
@@ -207,6 +231,7 @@ class Notation:
         if not pc.any(pc.match_substring_regex(trimmed, r"\d|^[+-]?(?i:inf)")).as_py():
             is_blank = pc.equal(trimmed, "")
             return pc.if_else(is_blank, pa.scalar(None, pa.string()), texts), is_blank
+        trimmed = self._signed(trimmed)
         is_python = pc.match_substring_regex(trimmed, PLAIN)
         found = pc.extract_regex(trimmed, self._number)
         before, affix, sign, whole, fraction, power, end = found.flatten()
@@ -224,6 +249,14 @@ class Notation:
         plain = pc.if_else(is_number, pc.replace_substring_regex(plain, r"^\+", ""), plain)
         is_blank = pc.equal(trimmed, "")
         return pc.if_else(is_blank, pa.scalar(None, pa.string()), plain), pc.or_(is_number, is_blank)
+
+    def _signed(self, texts: Any) -> Any:
+        """Texts in which a negative number begins with a hyphen."""
+        if not pc.any(pc.match_substring_regex(texts, MAY_BE_NEGATIVE)).as_py():
+            return texts
+        for pattern, parts in NEGATIVES if self.has_negatives is not False else ():
+            texts = pc.replace_substring_regex(texts, pattern, parts)
+        return pc.replace_substring(texts, MINUS[1], MINUS[0])
 
     def _plain_dates(self, texts: Any) -> tuple[Any, Any]:
         """Dates and times in ISO 8601, the others as they are; and which are dates or times."""
@@ -325,52 +358,42 @@ def _without_afternoon(texts: Any) -> Any:
     return pa.array(found, pa.string())
 
 
+def first_cells(names: Sequence[Name], records: Sequence[Sequence[str]]) -> dict[Name, list[str]]:
+    """The cells of columns in the first records, of which some may be short; fewer of very many columns."""
+    some = records[: max(20, MOST_SNIFFED // max(1, len(names)))]
+    return {name: [cells[k] for cells in some if k < len(cells)] for k, name in enumerate(names)}
+
+
 def find_notation(
-    source: str, names: Sequence[Name], records: Sequence[Sequence[str]], options: FileOptions, delimiter: str = ","
+    source: str, columns: Mapping[Name, Sequence[str]], options: FileOptions, delimiter: str = ","
 ) -> Notation:
     """
-    The notation that the first records show, or that is asked for.
+    The notation that the first cells of columns show, or that is asked for.
 
     Raises
     ------
     DataError
         If a column contradicts what is asked for; the message names the column, a cell and the option.
     """
-    some = records[: max(20, MOST_SNIFFED // max(1, len(names)))]
-    columns = {name: [cells[k] for cells in some if k < len(cells)] for k, name in enumerate(names)}
-    signs = {name: _Signs.of(cells) for name, cells in columns.items()}
-    decimal, is_shown = _decimal_of([*signs.values()], options, delimiter)
-    orders = {name: order for name, cells in columns.items() if (order := _order_of(cells)) is not None}
+    shown = {name: found for name, cells in columns.items() if (found := _Shown.by(cells)) is not None}
+    decimal, is_shown = _decimal_of([*shown.values()], options, delimiter)
     default = options.day_first
     if default is None:
-        shown = {order.shown for order in orders.values()} - {None}
-        default = shown.pop() if len(shown) == 1 else None
+        orders = {found.order.shown for found in shown.values() if found.order is not None} - {None}
+        default = orders.pop() if len(orders) == 1 else None
     is_assumed = default is None
     default = (decimal == "," or delimiter == ";") if default is None else default
     whole = Notation(
         decimal, options.thousands, options.missing, default, is_assumed=is_assumed, shows_decimal=is_shown
     )
     by_column: dict[Name, Notation] = {}
-    for name, cells in columns.items():
-        order, own = orders.get(name), signs[name].own
-        number = "" if is_shown or own else signs[name].unclear
-        asked = options.day_first is not None
-        first = default if order is None or asked else order.chosen(default)
-        date = order.examples.get(None, "") if order is not None and is_assumed and order.shown is None else ""
-        sign = own if own and options.decimal is None and options.thousands is None else decimal
-        column = replace(
-            whole,
-            decimal=sign,
-            day_first=first,
-            affix=_affix(cells),
-            open_dates=date,
-            open_numbers=number,
-            short_date="" if asked else next((cell.strip() for cell in cells if SHORT_DATE.match(cell)), ""),
-            shows_decimal=is_shown or bool(own),
-        )
+    for name, found in shown.items():
+        if found.has_points_alone and is_shown and decimal == "." and not options.of_text:
+            continue
+        column = found.notation(whole, options)
         if column != whole:
             by_column[name] = column
-        _refuse_contradiction(f"Column {name!r} of {source}", options, signs[name], order, cells, column)
+        _refuse_contradiction(f"Column {name!r} of {source}", options, found, columns[name], column)
     return replace(whole, by_column=by_column)
 
 
@@ -379,20 +402,27 @@ def agreed(notations: Sequence[Notation], names: Sequence[Name]) -> list[Notatio
     The notations of files of one table, made one where a file shows none: as the other files show it.
 
     Of several files none of which shows the decimal sign of a column, or its order of day and month, it is that of the
-    first. A file that shows another sign than the others keeps it.
+    first. A file that shows another sign than the others keeps it. What one file shows of negative numbers and of years
+    that come first holds for all.
     """
     by_column: list[dict[Name, Notation]] = [{**notation.by_column} for notation in notations]
     for name in names:
         columns = [notation.of(name) for notation in notations]
         decimals = {one.decimal for one in columns if one.shows_decimal} or {columns[0].decimal}
         orders = {one.day_first for one in columns if not one.is_assumed} - {None}
+        negatives = {one.has_negatives for one in columns} - {None}
+        year_first = any(one.year_first for one in columns)
         for own, column in zip(by_column, columns, strict=True):
             if not column.shows_decimal and len(decimals) == 1:
                 number = "" if any(one.shows_decimal for one in columns) else column.open_numbers
                 own[name] = column = replace(column, decimal=min(decimals), open_numbers=number)
             if column.open_dates and len(orders) <= 1:
                 order, date = (orders.copy().pop(), "") if orders else (columns[0].day_first, column.open_dates)
-                own[name] = replace(column, day_first=order, is_assumed=not orders, open_dates=date)
+                own[name] = column = replace(column, day_first=order, is_assumed=not orders, open_dates=date)
+            if negatives and column.has_negatives is not (is_known := True in negatives):
+                own[name] = column = replace(column, has_negatives=is_known)
+            if column.year_first is not year_first:
+                own[name] = replace(column, year_first=True, open_dates="")
     return [replace(one, by_column=own) for one, own in zip(notations, by_column, strict=True)]
 
 
@@ -433,24 +463,62 @@ def _is_unit(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Signs:
+class _Shown:
     """
-    How many cells of a column show that the point, or the comma, is the decimal sign, as 1,5 and 1.234,5 do.
+    What the first cells of a column show.
 
-    ``unclear`` is a cell with three digits after its only comma, ``points`` and ``commas`` are counts with an example.
+    Parameters
+    ----------
+    points, commas
+        How many cells show that this is the decimal sign, as 1,5 and 1.234,5 do, with an example.
+    unclear
+        A cell with three digits after its only comma.
+    affix
+        The currency, or %, of most cells.
+    has_negatives, short_date, year_first
+        As in `Notation`.
+    order
+        The order of day and month; None without such dates.
     """
 
-    points: tuple[int, str]
-    commas: tuple[int, str]
-    unclear: str
+    points: tuple[int, str] = (0, "")
+    commas: tuple[int, str] = (0, "")
+    unclear: str = ""
+    affix: str = ""
+    has_negatives: bool | None = None
+    short_date: str = ""
+    year_first: bool = False
+    order: DayOrder | None = None
 
     @classmethod
-    def of(cls, cells: Sequence[str]) -> "_Signs":
-        trimmed = (CURRENCY_OR_PERCENT.sub("", cell).strip(SPACES) for cell in cells if "," in cell or "." in cell)
-        texts = [text for text in trimmed if text[-1:].isdigit()]
-        points, commas = ([cell for cell in texts if pattern(cell)] for pattern in (_POINT, _COMMA))
-        unclear = next(filter(_UNCLEAR, texts), "")
-        return cls((len(points), points[0] if points else ""), (len(commas), commas[0] if commas else ""), unclear)
+    def by(cls, cells: Sequence[str]) -> "_Shown | None":
+        """What these cells show; None if they are whole numbers of digits alone, or missing."""
+        marked = [cell for cell in cells if cell and not cell.isdecimal()]
+        if not marked:
+            return None
+        if all(map(_POINT, marked)):
+            return cls((len(marked), marked[0]))
+        affix = _affix(cells)
+        has_negatives = _has_negatives(cells, affix)
+        bare = (_bare(cell) for cell in marked if has_negatives or not _NEGATIVE(cell))
+        texts = [text for text in bare if text[-1:].isdigit() and ("," in text or "." in text)]
+        points, commas = ([text for text in texts if sign(text)] for sign in (_POINT, _COMMA))
+        year_first = _year_first(cells)
+        return cls(
+            (len(points), points[0] if points else ""),
+            (len(commas), commas[0] if commas else ""),
+            next(filter(_UNCLEAR, texts), ""),
+            affix,
+            has_negatives,
+            next((cell.strip() for cell in cells if SHORT_DATE.match(cell)), ""),
+            year_first,
+            None if year_first else _order_of(cells),
+        )
+
+    @property
+    def has_points_alone(self) -> bool:
+        """Whether all that is shown is that the decimal sign is a point."""
+        return self == _Shown(self.points)
 
     @property
     def own(self) -> str:
@@ -459,18 +527,80 @@ class _Signs:
         few = FEW * (points + commas)
         return "." if points and commas <= few else "," if commas and points <= few else ""
 
+    def notation(self, whole: Notation, options: FileOptions) -> Notation:
+        """The notation of the column in a file with another one, or that is asked for."""
+        order, asked, first = self.order, options.day_first is not None, whole.day_first
+        date = order.examples.get(None, "") if order and whole.is_assumed and order.shown is None else ""
+        own = self.own if options.decimal is None and options.thousands is None else ""
+        return replace(
+            whole,
+            decimal=own or whole.decimal,
+            day_first=first if order is None or asked else order.chosen(first),
+            affix=self.affix,
+            open_dates=date,
+            open_numbers="" if whole.shows_decimal or self.own else self.unclear,
+            short_date="" if asked else self.short_date,
+            year_first=self.year_first and not asked,
+            has_negatives=self.has_negatives,
+            shows_decimal=whole.shows_decimal or bool(self.own),
+        )
 
-def _evidence(sign: str, other: str) -> Callable[[str], re.Match[str] | None]:
+
+def _bare(cell: str) -> str:
+    """A number without its sign and currency."""
+    return CURRENCY_OR_PERCENT.sub("", cell).strip(SPACES + MINUS + "()")
+
+
+def _has_negatives(cells: Sequence[str], affix: str) -> bool | None:
+    """
+    Whether (5) and 5- are negative numbers; None without such cells.
+
+    Parentheses show it beside numbers without, or if one of these cells has a currency, or signs both of decimals and
+    of thousands: (3) may be a note, (1,5) a pair. A sign at the end shows it if a number of the column has a sign of
+    decimals or of thousands, or a currency: 18- may be an age.
+    """
+    negative = [cell for cell in cells if _NEGATIVE(cell)]
+    if not negative:
+        return None
+    numbers = [_bare(cell) for cell in cells if not _NEGATIVE(cell) and _NUMBER(_bare(cell))]
+    bare = [_bare(cell) for cell in negative]
+    if "(" in "".join(negative):
+        return bool(affix or numbers) or any("." in text and "," in text for text in bare)
+    return bool(affix) or any(_NUMBER(text) and not text.isdecimal() for text in numbers + bare)
+
+
+def _year_first(cells: Sequence[str]) -> bool:
+    """
+    Whether dates such as 23.01.05 begin with the year, as one beyond 31 shows, or parts that run as years and days do.
+
+    These are at most three first parts, and 20 last parts or more, 30 or 31 among them: as years, they would be from
+    1930 and 1931 and from 2000 to 2029, with none between.
+    """
+    dates = [found.groups() for cell in cells if (found := _TWO_DIGITS(cell))]
+    if not dates:
+        return False
+    firsts, _, lasts = map(set, zip(*dates, strict=True))
+    valid = [date for date in dates if "00" < date[1] < "13" and "00" < date[2] < "32"]
+    if len(valid) < (1 - FEW) * len(dates):
+        return False
+    runs = len(firsts) <= 3 and len(lasts) >= 20 and max(lasts) in ("30", "31")
+    return runs or any(not "00" < first < "32" for first in firsts)
+
+
+def _evidence(sign: str, other: str, more: str = "") -> Callable[[str], re.Match[str] | None]:
     one = r"\d+S(?:\d{1,2}|\d{4,})(?:[eE][+-]?\d+)?|\d{1,3}(?:[T'\u00a0\u202f]\d{3})+S\d+|\d{4,}S\d+|0S\d+"
     groups = r"\d{1,3}(?:T\d{3}){2,}"  # the other sign is between thousands
-    return re.compile(rf"[+-]?\s*(?:{one}|{groups})".replace("S", sign).replace("T", other)).fullmatch
+    return re.compile(rf"[+-]?\s*(?:{one}|{groups}{more})".replace("S", sign).replace("T", other)).fullmatch
 
 
-_POINT, _COMMA = _evidence(r"\.", ","), _evidence(",", r"\.")
+_POINT, _COMMA = _evidence(r"\.", ",", rf"|{INDIAN[:-1]}(?:\.\d+)?"), _evidence(",", r"\.")
+_NUMBER = re.compile(rf"[+-]?\d[\d.,'’{SPACES}]*").fullmatch
+_NEGATIVE = re.compile(rf"[^()\d]*\([^()]*\d[^()]*\)[^()\d]*|[^{MINUS}()]*\d\s?[{MINUS}][^{MINUS}()\d]*").fullmatch
+_TWO_DIGITS = re.compile(r"\s*(\d\d)[./](\d\d)[./](\d\d)(?![\d./])").match
 _UNCLEAR = re.compile(r"[+-]?\s*\d{1,3},\d{3}").fullmatch
 
 
-def _decimal_of(signs: Sequence[_Signs], options: FileOptions, delimiter: str) -> tuple[str, bool]:
+def _decimal_of(signs: Sequence[_Shown], options: FileOptions, delimiter: str) -> tuple[str, bool]:
     """The decimal sign of a file, and whether it is shown or asked for."""
     if options.decimal is not None:
         return options.decimal, True
@@ -509,11 +639,11 @@ def refuse_order(column: str, order: DayOrder, asked: bool | None) -> None:
 
 
 def _refuse_contradiction(
-    column: str, options: FileOptions, signs: _Signs, order: DayOrder | None, cells: Sequence[str], notation: Notation
+    column: str, options: FileOptions, signs: _Shown, cells: Sequence[str], notation: Notation
 ) -> None:
     """Raise an error if a column shows another notation than the one asked for."""
-    if order is not None:
-        refuse_order(column, order, options.day_first)
+    if signs.order is not None:
+        refuse_order(column, signs.order, options.day_first)
     asked = options.decimal or ({".": ",", ",": "."}.get(options.thousands or "") or "")
     if asked and signs.own and signs.own != asked:
         found = signs.points if signs.own == "." else signs.commas

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vae_anomaly.errors import DataError
-from vae_anomaly.io.pieces import Progress, rows_per_piece
+from vae_anomaly.io.notation import TRIED
+from vae_anomaly.io.pieces import MOST_ROWS, Progress, rows_per_piece
 from vae_anomaly.io.source import ByteSource, FileOptions, StoredFile, seekable
-from vae_anomaly.io.text import WrittenText
+from vae_anomaly.io.text import SNIFFED, WrittenText, present_texts
 
 MAGIC = b"PAR1"
-SNIFFED = 1_000  # rows that show how text is written
 
 
 class ParquetTable:
@@ -37,15 +37,32 @@ class ParquetTable:
 
     @cached_property
     def written(self) -> WrittenText:
-        """How numbers and dates in columns of text are written, as the first rows show."""
+        """How numbers and dates in columns of text are written, as the first cells that are not missing show."""
         with self._opened(1) as file:
             is_text = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
             texts = [field.name for field in file.schema_arrow if any(holds(field.type) for holds in is_text)]
-            with self._explained():
-                batch = next(file.iter_batches(SNIFFED, columns=texts, use_threads=False), None) if texts else None
-            first = file.schema_arrow.empty_table() if batch is None else pa.Table.from_batches([batch])
-            frame = self._to_pandas(first.select(texts).replace_schema_metadata(file.schema_arrow.metadata))
-        return WrittenText.of(self.name, frame, self.options)
+            known = {str(name) for name in self.names}
+            found = self._present_texts(file, [name for name in texts if name in known], SNIFFED)
+            n_found = {str(name): len(cells) for name, cells in found.items()}
+            rare = [name for name in texts if name in known and n_found.get(name, 0) < TRIED]
+            found |= self._present_texts(file, rare, file.metadata.num_rows)
+        return WrittenText.of(self.name, found, self.options)
+
+    def _present_texts(self, file: Any, names: list[str], most: int) -> dict[str | int, Any]:
+        """The first cells of columns of text that are not missing, in at most so many rows."""
+        parts: dict[str | int, list[str]] = {}
+        with self._explained():
+            batches = (
+                file.iter_batches(min(most, MOST_ROWS), columns=names, use_threads=False) if names and most else ()
+            )
+            for n_batches, batch in enumerate(batches, 1):
+                table = pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
+                for name, cells in present_texts(self._to_pandas(table), self.options).items():
+                    parts.setdefault(name, []).extend(cells.to_pylist())
+                is_enough = len(parts) == len(names) and min(map(len, parts.values())) >= SNIFFED
+                if is_enough or n_batches * MOST_ROWS >= most:
+                    break
+        return {name: pa.array(texts[:SNIFFED], pa.string()) for name, texts in parts.items()}
 
     @property
     def n_rows(self) -> int:

@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from vae_anomaly.errors import DataError, MissingExtraError
 from vae_anomaly.formatting import counted, listed_names, shorten
-from vae_anomaly.io.notation import Notation, find_notation, is_row_of_units
+from vae_anomaly.io.notation import Notation, find_notation, first_cells, is_row_of_units
 from vae_anomaly.io.pieces import Progress, rows_per_piece
 from vae_anomaly.io.source import ByteSource, FileOptions, decompressed, kept_on_disk
-from vae_anomaly.io.text import WrittenText
+from vae_anomaly.io.text import WrittenText, present_texts
 
 SNIFFED = 1_000  # records that name the columns
 AT_ONCE = 2**12  # records
@@ -230,7 +230,7 @@ class FeatherTable:
     @cached_property
     def written(self) -> WrittenText:
         """How numbers and dates in columns of text are written, as the first rows show."""
-        return WrittenText.of(self.name, self._frame[:SNIFFED], self._options)
+        return WrittenText.of(self.name, present_texts(self._frame, self._options), self._options)
 
     def read(self) -> pd.DataFrame:
         """All rows."""
@@ -284,7 +284,7 @@ def _record_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def notation_of(source: str, names: list[str], rows: Sequence[Sequence[Any]], options: FileOptions) -> Notation:
     """How cells of text are written; numbers and dates that are no text show nothing."""
     texts = [[cell if type(cell) is str else "" for cell in row] for row in rows]
-    return find_notation(source, names, texts, options)
+    return find_notation(source, first_cells(names, texts), options)
 
 
 def as_text(rows: Sequence[Sequence[Any]], names: list[str], notation: Notation = Notation()) -> Any:  # noqa: B008

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.formatting import listed
-from vae_anomaly.io.notation import FEW, DayOrder, Name, Notation, Numbers, find_notation, refuse_order
+from vae_anomaly.io.notation import FEW, MISSING, DayOrder, Name, Notation, Numbers, find_notation, refuse_order
 from vae_anomaly.io.source import FileOptions
 
+SNIFFED = 1_000  # cells that show how text is written
 EXACT = 2**53  # beyond it, not every whole number is a float64
 INTEGERS = {"whole": pa.int64(), "unsigned": pa.uint64()}
 
@@ -49,7 +50,8 @@ class TextColumn:
         texts = pc.unique(numbers.cells).drop_null()
         self.kinds.add("truth" if {*pc.unique(pc.utf8_lower(texts)).to_pylist()} <= {"true", "false"} else "text")
         self.n_dates += replace(notation, day_first=None).dates(cells)[1]
-        self.order.see(numbers.cells)
+        if not notation.year_first:
+            self.order.see(numbers.cells)
 
     def join(self, later: "TextColumn") -> None:
         """Take the pieces into account that another has seen, which follow those seen here."""
@@ -137,7 +139,7 @@ def read_as(name: Name, reading: str, cells: Any, notation: Notation) -> pd.Seri
     """The values of a column of which it is known that it holds "numbers", "dates" or "text"; other cells are text."""
     match reading:
         case "numbers":
-            numbers = notation.numbers(cells)
+            numbers = notation.known_numbers(cells)
             return _texts(numbers.cells) if numbers.values is None else _numpy(numbers.values)
         case "dates":
             return _texts(_plain(name, reading, cells, notation))
@@ -211,7 +213,7 @@ class WrittenText:
     Parameters
     ----------
     first
-        The first cells of these columns, arrow arrays.
+        The first cells of these columns that are not missing, arrow arrays.
     notation
         How the cells are written.
     """
@@ -220,19 +222,11 @@ class WrittenText:
     notation: Notation
 
     @classmethod
-    def of(cls, source: str, first: pd.DataFrame, options: FileOptions) -> "WrittenText":
-        """What the first rows of a file show; an error if they contradict the options, or these are about no column."""
-        names: list[Name] = [*first.columns]
-        is_text = [pd.api.types.infer_dtype(first[name], skipna=True) == "string" for name in names]
-        cells = {
-            name: _arrow(first[name])
-            for name, holds in zip(names, is_text, strict=True)
-            if holds and first[name].dtype != "category"
-        }
-        if not cells and options.of_text:
+    def of(cls, source: str, first: Mapping[Name, Any], options: FileOptions) -> "WrittenText":
+        """What the first cells show; an error if they contradict the options, or these are about no column."""
+        if not first and options.of_text:
             raise DataError(f"The columns of {source} have types, so {listed(options.of_text)} do not apply.")
-        records = [*zip(*(pc.fill_null(column, "").to_pylist() for column in cells.values()), strict=True)]
-        return cls(cells, find_notation(source, [*cells], records, options))
+        return cls(first, find_notation(source, {name: cells.to_pylist() for name, cells in first.items()}, options))
 
     @cached_property
     def reading(self) -> dict[Name, str]:
@@ -259,6 +253,19 @@ class WrittenText:
         return plain
 
 
+def present_texts(frame: pd.DataFrame, options: FileOptions) -> dict[Name, Any]:
+    """The first cells of columns of text that are not missing, arrow arrays."""
+    found: dict[Name, Any] = {}
+    for name in frame.columns:
+        cells = frame[name]
+        if cells.dtype == "category" or pd.api.types.is_numeric_dtype(cells.dtype):
+            continue
+        present = cells[cells.notna() & ~cells.isin([*MISSING, *options.missing])][:SNIFFED]
+        if pd.api.types.infer_dtype(present) == "string":
+            found[name] = _arrow(present)
+    return found
+
+
 def _arrow(cells: pd.Series) -> Any:
     return pa.array(cells, pa.string(), from_pandas=True)
 
@@ -266,8 +273,8 @@ def _arrow(cells: pd.Series) -> Any:
 def _plain(name: Name, reading: str, cells: Any, notation: Notation) -> Any:
     """Text in which numbers or dates are written as Python writes them."""
     if reading == "numbers":
-        return notation.numbers(cells).cells
-    if notation.is_assumed:
+        return notation.known_numbers(cells).cells
+    if notation.is_assumed and not notation.year_first:
         notation.refuse_other_order(name, cells)
     return notation.dates(cells)[0]
 

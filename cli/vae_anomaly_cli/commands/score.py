@@ -310,7 +310,7 @@ def extent(file: str, source: StreamedTable | TableInput | ImageInput, detector:
     if isinstance(source, ImageInput):
         return f"{name}: {counted(n_rows, source.noun)} read."
     columns = source.rows.columns
-    used = detector.model_.inputs if hasattr(detector, "feature_names_in_") else columns
+    used = {*(detector.model_.inputs if hasattr(detector, "feature_names_in_") else columns)}
     unused = [column for column in columns if column not in used or column in detector.schema_.left_out]
     without = f", of which the model does not use {listed_names(unused)}" if unused else ""
     return f"{name}: {counted(n_rows, source.noun)} and {counted(len(columns), 'columns')} read{without}."
