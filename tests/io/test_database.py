@@ -164,3 +164,25 @@ def test_databases_need_their_extra(tmp_path, monkeypatch, module, of):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=r'pip install "vae-anomaly\[databases\]"'):
         read_table(source, table="t")
+
+
+def test_a_sign_of_percent_in_a_query_is_no_parameter(base):
+    assert read_table(base, query="SELECT id FROM t WHERE name LIKE 'b%'")["id"].tolist() == [2]
+
+
+def test_rows_of_a_url_stay_at_the_server_until_they_are_read(tmp_path):
+    """Drivers such as psycopg and PyMySQL else fetch the whole answer at once."""
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    asked = []
+
+    def note(_connection, _cursor, statement, _parameters, context, _many):
+        asked.append((statement, dict(context.execution_options)))
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", note)
+    try:
+        list(Dataset(as_url(tmp_path / "base"), query="SELECT x FROM t"))
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "before_cursor_execute", note)
+    options = [options for statement, options in asked if statement == "SELECT x FROM t"]
+    assert len(options) == 3  # names, types, rows
+    assert all(one["stream_results"] and one["no_parameters"] for one in options)

@@ -74,7 +74,7 @@ class DelimitedText:
 
     def read(self) -> Any:
         """All rows, an arrow table of text; a last column without name and values is left out."""
-        table = pa.concat_tables([self._empty, *self._tables(Progress())])
+        table = pa.concat_tables([*self._tables(Progress())] or [self._empty])
         if ends_in_delimiter(self.names) and not pc.any(pc.not_equal(table.column(len(self.names) - 1), "")).as_py():
             return table.remove_column(len(self.names) - 1)
         return table
@@ -116,7 +116,8 @@ class DelimitedText:
                 )
                 for batch in reader:
                     yield self._named(rows.completed(pa.Table.from_batches([batch])), rows)
-                yield self._named(rows.rest(names), rows)
+                if rows.short:
+                    yield self._named(rows.rest(names), rows)
             except pa.ArrowInvalid as error:
                 if any(sign in str(error) for sign in _NO_MEMORY):
                     raise MemoryError(str(error)) from error

@@ -205,13 +205,18 @@ class Notation:
         values = None if pc.any(pc.invert(is_number)).as_py() else pc.cast(plain, pa.float64())
         return Numbers(values, plain, pc.sum(is_number).as_py() or 0)
 
+    @property
+    def may_be_plain(self) -> bool:
+        """Whether numbers in Python's own form are numbers."""
+        return self.decimal == "." and self.affix != "%"
+
     def known_numbers(self, cells: Any) -> "Numbers":
         """The numbers of a column that is known to hold numbers: no negative one is anything else."""
         return (self if self.has_negatives is not False else replace(self, has_negatives=None)).numbers(cells)
 
     def _all_numbers(self, cells: Any) -> Any:
         """Numbers in Python's own form; None if a cell is none."""
-        if self.decimal != "." or self.affix == "%":
+        if not self.may_be_plain:
             return None
         try:
             tried = pc.cast(cells.slice(0, TRIED), pa.float64())  # arrow composes an error for every cell that is none
@@ -387,8 +392,9 @@ def find_notation(
         decimal, options.thousands, options.missing, default, is_assumed=is_assumed, shows_decimal=is_shown
     )
     by_column: dict[Name, Notation] = {}
+    asked = options.of_text
     for name, found in shown.items():
-        if found.has_points_alone and is_shown and decimal == "." and not options.of_text:
+        if found.is_plain and decimal == "." and not asked:
             continue
         column = found.notation(whole, options)
         if column != whole:
@@ -479,9 +485,11 @@ class _Shown:
         As in `Notation`.
     order
         The order of day and month; None without such dates.
+    is_plain
+        Whether the cells show that the decimal sign is a point, and nothing else.
     """
 
-    points: tuple[int, str] = (0, "")
+    points: tuple[int, str]
     commas: tuple[int, str] = (0, "")
     unclear: str = ""
     affix: str = ""
@@ -489,6 +497,7 @@ class _Shown:
     short_date: str = ""
     year_first: bool = False
     order: DayOrder | None = None
+    is_plain: bool = False
 
     @classmethod
     def by(cls, cells: Sequence[str]) -> "_Shown | None":
@@ -497,7 +506,7 @@ class _Shown:
         if not marked:
             return None
         if all(map(_POINT, marked)):
-            return cls((len(marked), marked[0]))
+            return cls((len(marked), marked[0]), is_plain=True)
         affix = _affix(cells)
         has_negatives = _has_negatives(cells, affix)
         bare = (_bare(cell) for cell in marked if has_negatives or not _NEGATIVE(cell))
@@ -514,11 +523,6 @@ class _Shown:
             year_first,
             None if year_first else _order_of(cells),
         )
-
-    @property
-    def has_points_alone(self) -> bool:
-        """Whether all that is shown is that the decimal sign is a point."""
-        return self == _Shown(self.points)
 
     @property
     def own(self) -> str:

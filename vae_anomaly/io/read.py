@@ -37,6 +37,7 @@ from vae_anomaly.io.text import (
     WrittenText,
     known_frame,
     read_kinds,
+    see_all,
     settle_dates,
     texts_of,
     typed_frame,
@@ -197,8 +198,7 @@ class WholeText:
     def _seen(self, names: Iterable[str]) -> dict[Name, TextColumn]:
         """What columns hold."""
         columns: dict[Name, TextColumn] = {name: TextColumn() for name in names}
-        for name, column in columns.items():
-            column.see(self.cells.column(name), self.file.notation.of(name))
+        see_all(columns, self.cells, self.file.notation)
         return columns
 
     def _settled(self, columns: Mapping[Name, TextColumn]) -> Notation:
@@ -473,8 +473,7 @@ class FilesSource:
             if isinstance(table, TextFile):
                 for cells in table.pieces(self._progress):
                     n_rows += len(cells)
-                    for name, column in columns.items():
-                        column.see(cells.column(str(name)), table.notation.of(name))
+                    see_all(columns, cells, table.notation)
                 self._progress.next_file()
         return columns, n_rows
 

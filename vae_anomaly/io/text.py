@@ -1,7 +1,7 @@
 """The cells of a text file as values: what its columns hold, found over all pieces of the file, and the values."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 
 from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.formatting import listed
-from vae_anomaly.io.notation import FEW, MISSING, DayOrder, Name, Notation, Numbers, find_notation, refuse_order
+from vae_anomaly.io.notation import FEW, MISSING, TRIED, DayOrder, Name, Notation, Numbers, find_notation, refuse_order
 from vae_anomaly.io.source import FileOptions
 
 SNIFFED = 1_000  # cells that show how text is written
+MOST_TOGETHER = 2**17  # cells
+FLOAT = r"^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$"
 EXACT = 2**53  # beyond it, not every whole number is a float64
 INTEGERS = {"whole": pa.int64(), "unsigned": pa.uint64()}
 
@@ -52,6 +54,13 @@ class TextColumn:
         self.n_dates += replace(notation, day_first=None).dates(cells)[1]
         if not notation.year_first:
             self.order.see(numbers.cells)
+
+    def see_plain(self, n_rows: int, *, is_whole: bool, is_negative: bool) -> None:
+        """Take a piece into account that holds numbers alone, if they are whole of fewer than 54 bits."""
+        self.n_present += n_rows
+        self.n_numbers += n_rows
+        self.kinds.add("whole" if is_whole else "number")
+        self.has_negative |= is_whole and is_negative
 
     def join(self, later: "TextColumn") -> None:
         """Take the pieces into account that another has seen, which follow those seen here."""
@@ -107,6 +116,14 @@ class TextColumn:
                 return "text"
             case kinds:
                 return "unsigned" if "unsigned" in kinds else "whole"
+
+    @property
+    def are_floats(self) -> bool | None:
+        """Whether the values are float64, or else int64; None if they may be neither."""
+        holds = self.holds
+        if holds not in ("number", "whole") or (holds == "whole" and self.is_inexact):
+            return None
+        return holds == "number" or self.has_missing
 
     def values(self, cells: Any, notation: Notation) -> pd.Series | np.ndarray:
         """The values of a piece."""
@@ -314,17 +331,98 @@ def texts_of(table: Any, names: Iterable[Name]) -> pd.DataFrame:
     return pd.DataFrame({name: _texts(table.column(str(name))) for name in names}, index=pd.RangeIndex(len(table)))
 
 
+def see_all(columns: Mapping[Name, TextColumn], table: Any, notation: Notation) -> None:
+    """Take a piece of all columns into account."""
+    rest = {name: table.column(str(name)) for name in columns}
+    for names, values, cells in _plain_numbers(rest, notation):
+        is_whole = (np.rint(values) == values).all(axis=1)
+        if is_whole.any():
+            is_whole &= _numpy(pc.match_substring_regex(cells, r"^-?\d+$")).reshape(values.shape).all(axis=1)
+        largest, smallest = np.abs(values).max(axis=1), values.min(axis=1)
+        for k, name in enumerate(names):
+            if not (is_whole[k] and largest[k] >= EXACT):
+                columns[name].see_plain(len(table), is_whole=bool(is_whole[k]), is_negative=bool(smallest[k] < 0))
+                del rest[name]
+    for name, some in rest.items():
+        columns[name].see(some, notation.of(name))
+
+
+def _plain_numbers(columns: Mapping[Name, Any], notation: Notation) -> Iterator[tuple[list[Name], np.ndarray, Any]]:
+    """
+    Columns of cells that are all numbers as Python writes them, some of these columns at a time.
+
+    Gives names, values, an array (columns, rows), and cells, one column after the other. Arrow takes as long for a call
+    as for thousands of cells: what is done to columns together costs 100,000 columns no more than a long one.
+    """
+    n_rows = len(next(iter(columns.values()), ()))
+    names = [name for name in columns if notation.of(name).may_be_plain and not notation.missing]
+    if not n_rows or not names:
+        return
+    first = _numpy(pc.match_substring_regex(_joined([columns[name][:TRIED] for name in names]), FLOAT))
+    are_numbers = first.reshape(len(names), -1).all(axis=1).tolist()
+    names = [name for name, are in zip(names, are_numbers, strict=True) if are]
+    step = max(1, MOST_TOGETHER // n_rows)
+    for some in (names[start : start + step] for start in range(0, len(names), step)):
+        cells = _joined([columns[name] for name in some])
+        try:
+            values = _numpy(pc.cast(cells, pa.float64())).reshape(len(some), n_rows)
+        except pa.ArrowInvalid:  # a later cell is none
+            continue
+        if not np.isnan(values).any():  # nan is a missing cell
+            yield some, values, cells
+
+
+def _joined(columns: Sequence[Any]) -> Any:
+    """Columns one after the other."""
+    joined = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+    return joined.combine_chunks() if len(columns) > 1 else joined
+
+
+def _frame(columns: Mapping[Name, Any], names: Iterable[Name], n_rows: int) -> pd.DataFrame:
+    """Columns as a frame, made of few arrays: pandas takes long for each."""
+    alike: dict[Any, list[Name]] = {}
+    for name in names:
+        values = columns[name]
+        alike.setdefault(values.dtype if isinstance(values, np.ndarray) else None, []).append(name)
+    index, parts = pd.RangeIndex(n_rows), []
+    for dtype, some in alike.items():
+        if dtype is None:
+            parts.append(pd.DataFrame({name: columns[name] for name in some}, index=index))
+        else:
+            together = np.array([columns[name] for name in some]).T
+            parts.append(pd.DataFrame(together, columns=some, index=index, copy=False))
+    if len(parts) == 1:
+        return parts[0]
+    return pd.concat(parts, axis=1)[[*names]] if parts else pd.DataFrame(index=index)
+
+
 def known_frame(table: Any, names: Iterable[Name], reading: Mapping[Name, str], notation: Notation) -> pd.DataFrame:
     """Columns of a piece of text as a model knows them: by default as text."""
-    found = {
-        name: read_as(name, reading.get(name, "text"), table.column(str(name)), notation.of(name)) for name in names
-    }
-    return pd.DataFrame(found, index=pd.RangeIndex(len(table)))
+    names = [*names]
+    cells = {name: table.column(str(name)) for name in names}
+    numbers = {name: cells[name] for name in names if reading.get(name) == "numbers"}
+    found: dict[Name, Any] = {}
+    for some, values, _ in _plain_numbers(numbers, notation):
+        found |= zip(some, values, strict=True)
+    for name in names:
+        if name not in found:
+            found[name] = read_as(name, reading.get(name, "text"), cells[name], notation.of(name))
+    return _frame(found, names, len(table))
 
 
 def typed_frame(
     table: Any, names: Iterable[Name], columns: Mapping[Name, TextColumn], notation: Notation
 ) -> pd.DataFrame:
     """Columns of a piece of text with the types of the whole file."""
-    found = {name: columns[name].values(table.column(str(name)), notation.of(name)) for name in names}
-    return pd.DataFrame(found, index=pd.RangeIndex(len(table)))
+    names = [*names]
+    cells = {name: table.column(str(name)) for name in names}
+    are_floats = {name: columns[name].are_floats for name in names}
+    numbers = {name: cells[name] for name in names if are_floats[name] is not None}
+    found: dict[Name, Any] = {}
+    for some, values, _ in _plain_numbers(numbers, notation):
+        for name, of_name in zip(some, values, strict=True):
+            found[name] = of_name if are_floats[name] else of_name.astype(np.int64)
+    for name in names:
+        if name not in found:
+            found[name] = columns[name].values(cells[name], notation.of(name))
+    return _frame(found, names, len(table))
