@@ -373,14 +373,15 @@ class Exemplars:
 
         A duplicate of it counts, and an only exemplar stays.
         """
-        distances = torch.cdist(z[0], self.means[0])
-        length = z[0].norm(dim=1) + self.means[0].norm(dim=1).amax()
-        rounding = 2 * (z.shape[-1] + 4) * torch.finfo(z.dtype).eps * length.square()  # of a squared distance
+        squares, length = self.means[0].square().sum(1), z[0].norm(dim=1)
+        half_distances = torch.addmm(0.5 * squares, z[0], self.means[0].T, alpha=-1)  # less the half square of a row
+        longest = length + squares.amax().sqrt()
+        rounding = 2 * (z.shape[-1] + 4) * torch.finfo(z.dtype).eps * longest.square()  # of a squared distance
         reach = (DISTINCT * prior.log_bandwidth[0, 0, 0].exp()).square() + rounding
-        close = (distances.amin(1).square() < reach).nonzero()[:, 0]
+        close = (2 * half_distances.amin(1) + length.square() < reach).nonzero()[:, 0]
         if not len(close) or self.counts.sum() <= 1:
             return prior
-        near = distances[close].topk(min(NEAREST, len(self.counts)), largest=False).indices
+        near = half_distances[close].topk(min(NEAREST, len(self.counts)), largest=False).indices
         itself, degree = self._itself(z[:, close], near, prior.log_bandwidth)
         counts = self.counts.to(z).repeat(len(close), 1)
         counts.scatter_add_(1, itself, -degree)
