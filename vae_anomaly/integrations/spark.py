@@ -146,7 +146,7 @@ def _on_partition(batches: Batches, *, work: Callable[..., Any], places: Any) ->
             begin = first + seen[0]
             seen[0] += batch.num_rows
             if batch.num_rows:
-                frame = as_frame(pa.Table.from_batches([batch]))
+                frame = as_frame(_in_utc(pa.Table.from_batches([batch])))
                 yield frame.set_axis(pd.RangeIndex(begin, begin + len(frame)))
 
     try:
@@ -159,6 +159,15 @@ def _on_partition(batches: Batches, *, work: Callable[..., Any], places: Any) ->
     written = pickle.dumps(result)
     for begin in range(0, len(written), WHOLE):
         yield _row(seen[0], written[begin : begin + WHOLE])
+
+
+def _in_utc(table: pa.Table) -> pa.Table:
+    """The table with times in UTC, as `toArrow` has them: the same instants, whatever the session's time zone is."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            times = table.column(number).cast(pa.timestamp(field.type.unit, "UTC"))
+            table = table.set_column(number, field.name, times)
+    return table
 
 
 def _row(rows: int, result: bytes) -> pa.RecordBatch:
