@@ -177,8 +177,8 @@ def test_a_small_group_that_outlier_detection_leaves_out_of_training_is_named(rn
     assert f"the {round(share * 400)} rows with shop 'small'" in found.message["unlearned_group"]
     as_flag = diagnosed(table.assign(shop=table["shop"] == "small"), quick=True)
     assert "rows with shop 'True'" in as_flag.message["unlearned_group"]
-    assert diagnosed(table, quick=True, novelty=True).verdict["unlearned_group"] == "good"
-    assert diagnosed(table[table["shop"] == "large"], quick=True).verdict["unlearned_group"] == "good"
+    assert diagnosed(table, novelty=True).verdict["unlearned_group"] == "good"
+    assert diagnosed(table[table["shop"] == "large"]).verdict["unlearned_group"] == "good"
 
 
 def test_a_group_counts_as_unlearned_if_it_is_neither_reconstructed_nor_scored_like_others(rng):
@@ -209,12 +209,12 @@ def test_a_cluster_of_numbers_that_is_not_learned_is_named_by_its_place(rng):
     numbers = correlated(rng, 600).round(2)
     numbers[:60] = [9.0, -8.0, 0.0, 1.0, 0.0] + 0.3 * rng.normal(size=(60, 5))
     table = pd.DataFrame(numbers, columns=list("abcde"))
-    found = diagnosed(table, quick=True)
+    found = diagnosed(table)
     assert (found.verdict["unlearned_group"], found.value["unlearned_group"]) == ("look", pytest.approx(0.1, abs=0.02))
     place = re.search(r" rows around (\w) (\S+) and (\w) (\S+):", found.message["unlearned_group"])
     assert {place[1]: float(place[2]), place[3]: float(place[4])} == pytest.approx({"a": 9.0, "b": -8.0}, abs=0.3)
-    assert diagnosed(table, quick=True, novelty=True).verdict["unlearned_group"] == "good"
-    assert diagnosed(table[60:], quick=True).verdict["unlearned_group"] == "good"
+    assert diagnosed(table, novelty=True).verdict["unlearned_group"] == "good"
+    assert diagnosed(table[60:]).verdict["unlearned_group"] == "good"
 
 
 def test_a_cluster_counts_as_unlearned_if_it_is_dense_reconstructed_elsewhere_and_scored_low(rng):
