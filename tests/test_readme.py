@@ -5,12 +5,13 @@
 
 import os
 import re
+import runpy
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
-from pages import ENVIRONMENT, run
+from pages import ENVIRONMENT, output_of, run
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -29,6 +30,16 @@ def _in_a_folder_with_the_examples(tmp_path, monkeypatch):
 def test_what_the_readme_shows_is_what_comes_out(assert_shows):
     readme = README.read_text()
     assert_shows(run(readme, README.name, shell=False), readme)
+
+
+@pytest.mark.readme
+@pytest.mark.usefixtures("_in_a_folder_with_the_examples")
+def test_the_picture_shows_what_the_command_prints(assert_shows):
+    picture = runpy.run_path(str(README.parent / "docs" / "terminal_picture.py"))
+    shown = picture["text_of"](picture["PICTURE"].read_text())
+    command = picture["COMMAND"]
+    assert shown.startswith(f"$ {command}\n")
+    assert_shows(picture["text_of"](picture["drawn"](command, output_of(command))), shown)
 
 
 def test_the_two_commands_are_one_line_each():
