@@ -295,6 +295,18 @@ RowNumbers = Annotated[
         rich_help_panel=ROWS,
     ),
 ]
+DrawnRow = Annotated[
+    int | None,
+    typer.Option(
+        "--row",
+        "-r",
+        metavar="N",
+        min=1,
+        help="Row to draw; 1 is the first row of data. The default is the most anomalous row.",
+        show_default=False,
+        rich_help_panel=ROWS,
+    ),
+]
 TopRows = Annotated[
     int,
     typer.Option(

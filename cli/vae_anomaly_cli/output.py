@@ -328,7 +328,8 @@ def _expected(cell: Mapping[Any, Any]) -> str:
     import pandas as pd
 
     low, high = cell["low"], cell["high"]
-    return _value(cell["expected"]) if pd.isna(low) else f"{_value(low)} to {_value(high)}"
+    ends = dict.fromkeys([_value(cell["expected"])] if pd.isna(low) else [_value(low), _value(high)])
+    return " to ".join(ends)
 
 
 def _value(value: Any) -> str:

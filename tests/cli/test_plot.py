@@ -10,8 +10,8 @@ import pytest
 from vae_anomaly import VAEDetector, load, plots
 from vae_anomaly_cli.groups import Reading, option_names
 
-TABLES = {"latents", "reconstructions"}  # pictures that cannot do without a table
-NAMES = ("history", "latents", "samples", "reconstructions", "traversal")
+TABLES = {"latents", "reconstructions", "scores", "reasons"}  # pictures that cannot do without a table
+NAMES = ("scores", "reasons", "history", "latents", "samples", "reconstructions", "traversal")
 
 
 def words_of(name: str, table: object) -> tuple[object, ...]:
@@ -25,16 +25,25 @@ def autoencoder(csv, tmp_path_factory):
     return path
 
 
+class Calls(list):
+    """Name, arguments and options of each call, and beside them the detectors."""
+
+    def __init__(self):
+        super().__init__()
+        self.detectors = []
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """What the commands hand to the plotting functions: name, detector, arguments and options of each call."""
-    calls = []
+    calls = Calls()
 
     def spy(name):
         plot = getattr(plots, name)
 
         def call(detector, *arguments, **options):
             calls.append((name, arguments, options))
+            calls.detectors.append(detector)
             return plot(detector, *arguments, **options)
 
         monkeypatch.setattr(plots, name, call, raising=False)
@@ -58,6 +67,31 @@ def test_the_same_command_writes_the_same_bytes(cli, csv, model, tmp_path, name)
     for target in ("a.svg", "b.svg"):
         assert cli(*words_of(name, csv), "--model", model, "--output", tmp_path / target, "--quiet").err == ""
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_without_a_model_scores_and_reasons_are_of_one_fitted_to_the_file(cli, csv, tmp_path, drawn):
+    assert cli("plot", "scores", csv, "--seed", 3, "--output", tmp_path / "scores.png").status == 0
+    detector = VAEDetector(random_state=3).fit(pd.read_csv(csv))
+    (_, (frame,), _), *_ = drawn
+    expected = detector.anomaly_score(pd.read_csv(csv))
+    np.testing.assert_allclose(drawn.detectors[0].anomaly_score(frame), expected, rtol=1e-6)
+
+
+def test_reasons_are_of_the_row_asked_for_and_else_of_the_most_anomalous(cli, csv, model, tmp_path, drawn):
+    command = ("plot", "reasons", csv, "--model", model, "--output", tmp_path / "a.png")
+    rows = pd.read_csv(csv)
+    worst = int(load(model).anomaly_score(rows).argmax())
+    for number, asked in ((7, ("--row", 7)), (worst + 1, ())):
+        assert cli(*command, *asked).err == f"{tmp_path / 'a.png'}: reasons of row {number}.\n"
+        (row,) = drawn[-1][1]
+        pd.testing.assert_frame_equal(row, rows.iloc[[number - 1]].set_axis([number]), check_dtype=False)
+
+
+def test_a_row_that_the_file_lacks_is_refused(cli, csv, model, tmp_path):
+    ended = cli("plot", "reasons", csv, "--model", model, "--row", 41, "--output", tmp_path / "a.png")
+    assert ended.status == 1
+    assert "There is no row 41; the rows of the table are numbered 1 to 40." in ended.err
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_latents_are_those_of_the_file_in_the_colours_asked_for(cli, named_csv, model, tmp_path, drawn):
@@ -236,7 +270,9 @@ def test_wrong_usage_ends_with_2_before_anything_is_read(cli, csv, tmp_path, mon
     assert said in " ".join(ended.err.split())
 
 
-@pytest.mark.parametrize("command", [*(words_of(name, "people.csv") for name in NAMES[1:]), ("traverse",)], ids=str)
+@pytest.mark.parametrize(
+    "command", [*(words_of(name, "people.csv") for name in NAMES if name != "history"), ("traverse",)], ids=str
+)
 def test_a_device_that_is_not_there_is_wrong_usage(cli, csv, model, monkeypatch, tmp_path, command):
     monkeypatch.chdir(csv.parent)
     ended = cli(*command, "--model", model, "--device", "quantum", "--output", tmp_path / "a.png")

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.explain.shown import ShownRows
@@ -18,7 +17,7 @@ from vae_anomaly.plots.figures import (
     TABLE,
     axis_ends,
     new_figure,
-    require_matplotlib,
+    require_fitted,
     style_axes,
 )
 
@@ -68,8 +67,7 @@ def plot_anomalies(detector: "VAEDetector", X: Any, *, x: Any = None, y: Any = N
     >>> plot_anomalies(detector, np.vstack([X, [[1, -0.9]]]), x="x0").axes[0].get_ylabel()
     'x1'
     """
-    require_matplotlib()
-    check_is_fitted(detector)
+    require_fitted(detector)
     if detector.image_shape is not None:
         raise DataError("Images have no two columns to draw. Use plot.latents or plot.reconstructions.")
     columns = {column.name: column for column in columns_in_use(detector)}

@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.formatting import counted, shorten, wrapped
-from vae_anomaly.plots.figures import ACCENT, MEDIUM, SMALL, TABLE, new_figure, require_matplotlib, style_axes
+from vae_anomaly.plots.figures import ACCENT, MEDIUM, SMALL, TABLE, new_figure, require_fitted, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,8 +58,7 @@ def plot_drift(
     >>> plot_drift(detector, X[200:] + [0, 1], ordered=False, random_state=0).get_suptitle()
     '1 of 2 columns has drifted, and so has the score'
     """
-    require_matplotlib()
-    check_is_fitted(detector)
+    require_fitted(detector)
     found = detector.drift(X, level=level, ordered=ordered, random_state=random_state)
     moved = found.columns["drifted"].to_numpy(bool)
     n_drifted, n_columns = int(moved[:-1].sum()), len(moved) - 1

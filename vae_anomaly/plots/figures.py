@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.errors import DataError, DataWarning
 from vae_anomaly.formatting import tick_label
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+    from vae_anomaly.detector import VAEDetector
 
 WIDTH = 9.0  # of a page
 MODEL, TABLE, ACCENT = "#0072B2", "#B8C4CE", "#D55E00"  # values of the model, values of the table, what stands out
@@ -36,6 +39,12 @@ _METADATA = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  #
 def require_matplotlib() -> None:
     """Raise a MissingExtraError with the install command if matplotlib is missing."""
     require_extra("plots", "Figures need matplotlib", "matplotlib.figure")
+
+
+def require_fitted(detector: "VAEDetector") -> None:
+    """Raise a MissingExtraError if matplotlib is missing, and a NotFittedError if the detector is not fitted."""
+    require_matplotlib()
+    check_is_fitted(detector)
 
 
 def new_figure(title: str, height: float, width: float = WIDTH) -> "Figure":

@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from vae_anomaly.plots.figures import ACCENT, MEDIUM, MODEL, QUIET, SMALL, new_figure, require_matplotlib, style_axes
+from vae_anomaly.plots.figures import ACCENT, MEDIUM, MODEL, QUIET, SMALL, new_figure, require_fitted, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +42,7 @@ def plot_history(detector: "VAEDetector") -> "Figure":
     >>> [axes.get_ylabel() for axes in plot_history(detector).axes]
     ['ELBO, nats per row', 'log-likelihood, nats per row', 'KL, nats per row']
     """
-    require_matplotlib()
-    check_is_fitted(detector)
+    require_fitted(detector)
     history = detector.history_
     title = f"Training: {detector.n_iter_:,} steps on {detector.n_samples_fit_:,} rows"
     if not detector.variational:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.data.columns import are_flags
 from vae_anomaly.data.parse import as_frame, is_frame
@@ -22,7 +21,7 @@ from vae_anomaly.plots.figures import (
     date_ticks,
     new_figure,
     number_ticks,
-    require_matplotlib,
+    require_fitted,
     style_axes,
 )
 
@@ -75,8 +74,7 @@ def plot_latents(detector: "VAEDetector", X: Any, *, color: Any = None) -> "Figu
     >>> figure.get_suptitle()
     'Latent means of 200 rows'
     """
-    require_matplotlib()
-    check_is_fitted(detector)
+    require_fitted(detector)
     rows, schema = X, detector.schema_
     if isinstance(color, str | int) and is_frame(X) and color not in {*schema.names, *schema.left_out}:
         rows = as_frame(X).drop(columns=color, errors="ignore")  # the model need not warn of a column that only colours

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.data.parse import as_frame, index_of, is_frame
 from vae_anomaly.errors import DataError
 from vae_anomaly.explain.shown import ShownReason, ShownRows
 from vae_anomaly.formatting import counted, listed, nats, shorten, with_minus, wrapped
-from vae_anomaly.plots.figures import ACCENT, MEDIUM, QUIET, SMALL, TABLE, new_figure, require_matplotlib, style_axes
+from vae_anomaly.plots.figures import ACCENT, MEDIUM, QUIET, SMALL, TABLE, new_figure, require_fitted, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,8 +55,7 @@ def plot_reasons(detector: "VAEDetector", row: Any, *, max_columns: int = 10) ->
     >>> [text.get_text() for text in plot_reasons(detector, [1.0, -0.9]).axes[0].get_yticklabels()][:2]
     ['x0', 'x1']
     """
-    require_matplotlib()
-    check_is_fitted(detector)
+    require_fitted(detector)
     if detector.image_shape is not None:
         raise DataError("The reasons of an image are pixels. Use plot.reconstructions, or write a report.")
     rows = _one_row(row)

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.formatting import counted, counted_of, label, nats, percent, with_minus
 from vae_anomaly.plots.axis_values import (
@@ -24,7 +23,7 @@ from vae_anomaly.plots.figures import (
     SMALL,
     name_panel,
     new_panels,
-    require_matplotlib,
+    require_fitted,
 )
 from vae_anomaly.plots.images import Shape, fill_last_line, image_grid
 
@@ -70,8 +69,7 @@ def plot_reconstructions(detector: "VAEDetector", X: Any) -> "Figure":
     >>> plot_reconstructions(detector, X).get_suptitle()
     'Observed and reconstructed: 200 rows'
     """
-    require_matplotlib()
-    check_is_fitted(detector)
+    require_fitted(detector)
     if detector.image_shape is not None:
         return _plot_images(detector, detector.image_shape, X)
     observed, reconstructed = observed_rows(detector, X), named_rows(detector, detector.reconstruct(X))

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.formatting import counted, counted_of, label, percent
 from vae_anomaly.plots.axis_values import (
@@ -24,7 +23,7 @@ from vae_anomaly.plots.figures import (
     TABLE,
     name_panel,
     new_panels,
-    require_matplotlib,
+    require_fitted,
 )
 from vae_anomaly.plots.images import Shape, fill_last_line, image_grid
 
@@ -81,8 +80,7 @@ def plot_samples(
     >>> plot_samples(detector, X, random_state=0).get_suptitle()
     '1,000 rows sampled from the model, 200 of the table'
     """
-    require_matplotlib()
-    check_is_fitted(detector)
+    require_fitted(detector)
     if n_samples is None:
         n_samples = 1000 if detector.image_shape is None else 64
     samples = detector.sample(n_samples, random_state=random_state)

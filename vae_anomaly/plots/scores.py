@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.formatting import counted, nats, with_minus
-from vae_anomaly.plots.figures import ACCENT, MEDIUM, SMALL, TABLE, new_figure, require_matplotlib, style_axes
+from vae_anomaly.plots.figures import ACCENT, MEDIUM, SMALL, TABLE, new_figure, require_fitted, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,8 +49,7 @@ def plot_scores(detector: "VAEDetector", X: Any) -> "Figure":
     >>> plot_scores(detector, X).axes[0].get_xlabel()
     'anomaly score, nats: the higher, the more anomalous'
     """
-    require_matplotlib()
-    check_is_fitted(detector)
+    require_fitted(detector)
     scores, threshold = detector.anomaly_score(X), -float(detector.offset_)
     noun = "rows" if detector.image_shape is None else "images"
     n_flagged = int((scores > threshold).sum())

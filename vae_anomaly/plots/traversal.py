@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.errors import DataError
 from vae_anomaly.formatting import counted_of, label, tick_label
@@ -25,7 +24,7 @@ from vae_anomaly.plots.figures import (
     WIDTH,
     name_panel,
     new_figure,
-    require_matplotlib,
+    require_fitted,
     style_axes,
 )
 from vae_anomaly.plots.images import image_grid
@@ -79,8 +78,7 @@ def plot_traversal(
     >>> len(plot_traversal(detector, dimensions=[0, 1]).axes)
     4
     """
-    require_matplotlib()
-    check_is_fitted(detector)
+    require_fitted(detector)
     tables = traverse_latents(detector, dimensions, span=span, n_samples=n_samples)
     title = f"Traversal of {counted_of(len(tables), detector.n_components_, 'latents')}"
     if detector.image_shape is not None:

@@ -75,11 +75,7 @@ def explain(
         raise typer.BadParameter("--row and --top cannot be combined; leave one of the two out.", param_hint="--top")
     with plain_warnings(quiet=quiet):
         with naming(file), phase(f"reading {file}", quiet=quiet):
-            source = read_input(context, file, exclude or [], keep or [], reading, skip_bad=False)
-            if not isinstance(source, TableInput):
-                raise DataError("explain works on tables only: single pixels mean nothing to a person.")
-            if (asked := max(rows or [0])) > (last := source.table.n_rows):
-                raise DataError(f"There is no row {asked}; the rows of the table are numbered 1 to {last}.")
+            source = read_explained(context, file, exclude or [], keep or [], rows or [], reading)
         detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet)
         with naming(file), phase("explaining rows", quiet=quiet):
             frame = source.rows_for(detector)
@@ -98,6 +94,18 @@ def explain(
     written = reasons.join(kept) if len(kept.columns) else reasons
     written = with_digits(as_text(written), ("anomaly_score", "nats", "surprise"), digits)
     write_rows(written, output, f"{message}.", quiet=quiet)
+
+
+def read_explained(
+    context: typer.Context, file: str, exclude: list[str], keep: list[str], rows: list[int], reading: Reading
+) -> TableInput:
+    """Read FILE, which must be a table that has the numbered rows."""
+    source = read_input(context, file, exclude, keep, reading, skip_bad=False)
+    if not isinstance(source, TableInput):
+        raise DataError("Only rows of a table are explained: single pixels mean nothing to a person.")
+    if (asked := max(rows, default=0)) > (last := source.table.n_rows):
+        raise DataError(f"There is no row {asked}; the rows of the table are numbered 1 to {last}.")
+    return source
 
 
 def choose(detector: VAEDetector, frame: pd.DataFrame, rows: list[int] | None, top: int | None) -> np.ndarray:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from vae_anomaly_cli import options
+from vae_anomaly_cli.commands.explain import read_explained
+from vae_anomaly_cli.commands.fit import read_or_fit, refuse_fitting
 from vae_anomaly_cli.errors import naming, refuse_given, user_errors
-from vae_anomaly_cli.groups import Reading, grouped, option_names
+from vae_anomaly_cli.groups import Fitting, Reading, grouped, option_names
 from vae_anomaly_cli.inputs import TableInput, read_input, read_model, select_columns
 from vae_anomaly_cli.output import check_picture_output, phase, plain_warnings, remark
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXAMPLES = """\
+vae-anomaly plot scores data.csv --output scores.png
+vae-anomaly plot reasons data.csv --row 17 --output reasons.png
 vae-anomaly plot history --model data.vae --output history.png
 vae-anomaly plot latents data.csv --model data.vae --output latents.png
 vae-anomaly plot samples data.csv --model data.vae --output samples.png
@@ -25,10 +29,90 @@ FILE_OPTIONS = {**option_names(Reading), "skip_bad": "--skip-bad"}
 
 app = typer.Typer(
     cls=options.Commands,
-    help="Draw a model, or rows or images as the model represents them.",
+    help="Draw scores and reasons, a model, or rows or images as the model represents them.",
     no_args_is_help=True,
     epilog=options.epilog(EXAMPLES),
 )
+
+
+@app.command(
+    cls=options.Command,
+    epilog=options.epilog(
+        "vae-anomaly plot scores data.csv --output scores.png\n"
+        "vae-anomaly plot scores new.csv --model data.vae --output scores.svg"
+    ),
+)
+@user_errors
+@grouped
+def scores(
+    context: typer.Context,
+    file: options.File,
+    output: options.PictureOut,
+    *,
+    model: options.OptionalModel = None,
+    exclude: options.Exclude = None,
+    fitting: Fitting,
+    device: options.Device = "auto",
+    skip_bad: options.SkipBad = False,
+    quiet: options.Quiet = False,
+    reading: Reading,
+) -> None:
+    """Draw the distribution of the scores of FILE, with the line from which rows or images are flagged."""
+    check_picture_output(output, inputs=(file, model))
+    refuse_fitting(context, model)
+
+    with plain_warnings(quiet=quiet):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
+            source = read_input(context, file, exclude or [], [], reading, skip_bad=skip_bad)
+        detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet)
+
+        from vae_anomaly.plots import plot_scores
+
+        with naming(file), phase("drawing", quiet=quiet):
+            rows = source.rows_for(detector)
+            figure = plot_scores(detector, rows)
+    write_picture(figure, output, f"scores of {len(rows):,} {source.noun}.", quiet=quiet)
+
+
+@app.command(
+    cls=options.Command,
+    epilog=options.epilog(
+        "vae-anomaly plot reasons data.csv --output reasons.png\n"
+        "vae-anomaly plot reasons data.csv --row 17 --output reasons.png\n"
+        "vae-anomaly plot reasons new.csv --row 17 --model data.vae -o reasons.svg"
+    ),
+)
+@user_errors
+@grouped
+def reasons(
+    context: typer.Context,
+    file: options.Table,
+    output: options.PictureOut,
+    *,
+    row: options.DrawnRow = None,
+    model: options.OptionalModel = None,
+    exclude: options.Exclude = None,
+    fitting: Fitting,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+    reading: Reading,
+) -> None:
+    """Draw what each column adds to the score of one row of FILE, with the values seen and expected."""
+    check_picture_output(output, inputs=(file, model))
+    refuse_fitting(context, model)
+
+    with plain_warnings(quiet=quiet):
+        with naming(file), phase(f"reading {file}", quiet=quiet):
+            source = read_explained(context, file, exclude or [], [], [row or 1], reading)
+        detector = read_or_fit(file, source, model, exclude, fitting, device, quiet=quiet)
+
+        from vae_anomaly.plots import plot_reasons
+
+        with naming(file), phase("drawing", quiet=quiet):
+            rows = source.rows_for(detector)
+            number = row or int(detector.score_samples(rows).argmin()) + 1
+            figure = plot_reasons(detector, rows.iloc[[number - 1]].set_axis([number]))
+    write_picture(figure, output, f"reasons of row {number:,}.", quiet=quiet)
 
 
 @app.command(
