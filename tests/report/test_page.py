@@ -312,6 +312,7 @@ def test_images_are_shown_with_what_the_model_expected(written, images):
     page = written(model, images, top=1, keep=pd.DataFrame({"image": [f"{row}.png" for row in range(80)]}))
     assert listed_rows(page) == [41]
     assert "of 80 images" in page.text
+    assert "Images are not grouped into patterns, as rows of a table are." in page.text
     assert "40.png" in page.text
     thumbnail, seen, expected, surprise = (decoded(found["src"]) for found in page.all("img"))
     black, white = images.min(), images.max()

@@ -321,8 +321,8 @@ def unlearned_group(groups: Sequence[Group], n_rows: int) -> Finding:
     group = max(groups, key=lambda group: group.rows.sum())
     message = (
         f"The model has not learned the {group.rows.sum():,} rows {group.common}: {group.evidence}, and they "
-        f"score {_amount(group.loss)} below the others. If they are normal, likelihood='gaussian' or novelty=True "
-        "learns them."
+        f"score {_amount(group.loss)} below the others. If they are normal, novelty=True (--novelty) or "
+        "likelihood='gaussian' learns them."
     )
     return Finding("unlearned_group", group.rows.sum() / n_rows, LOOK, message)
 
