@@ -568,8 +568,9 @@ CalibrationName = Annotated[
     Calibration,
     typer.Option(
         "--calibration",
-        help="Reference scores for p-values: leave_one_out scores of the training rows; split, scores of a fifth of "
-        "the rows, held out from training; cross, cross-fitted scores of all rows, which takes five more fits.",
+        metavar="HOW",
+        help="Reference scores for p-values: leave_one_out, of each training row without itself; split, of a fifth of "
+        "the rows, held out from training; or cross, of all rows, cross-fitted, which takes five more fits.",
         rich_help_panel=FIT,
     ),
 ]
@@ -621,6 +622,7 @@ BoundName = Annotated[
     Bound,
     typer.Option(
         "--bound",
+        metavar="BOUND",
         help="Bound on the log density used as the score: elbo is faster, iwae is tighter.",
         rich_help_panel=FIT,
     ),
