@@ -303,9 +303,12 @@ def is_long(file: str) -> bool:
 
 def header(names: Sequence[str | int]) -> pd.DataFrame:
     """A table without rows."""
+    import numpy as np
     import pandas as pd
 
-    return pd.DataFrame(columns=pd.Index(list[Any](names), dtype=object))
+    columns = pd.Index(list[Any](names), dtype=object)
+    no_rows = np.empty((0, len(columns)), dtype=object)  # without it, pandas makes an array for each column
+    return pd.DataFrame(no_rows, columns=columns)
 
 
 def select_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> pd.DataFrame:
