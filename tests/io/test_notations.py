@@ -89,6 +89,7 @@ def test_numbers_are_read_where_a_column_agrees_with_itself(read, cells, expecte
 def test_a_number_of_another_notation_is_a_cell_that_cannot_be_read(read):
     assert column(read, ["0.05"] * 20 + ["5%"])[-1] == "5%"
     assert column(read, ["5%"] * 20 + ["0.05"])[-1] == "0.05"
+    assert column(read, ["5%"] * 20 + ["all"])[-1] == "all"
     assert column(read, ["$5"] * 20 + ["€5"])[-1] == "€5"
 
 

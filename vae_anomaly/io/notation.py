@@ -249,7 +249,7 @@ class Notation:
         affixes = pc.utf8_trim_whitespace(pc.binary_join_element_wise(affix, end, ""))
         is_number = pc.or_(is_python, pc.and_(is_number, pc.is_in(affixes, pa.array([self.affix, ""]))))
         if self.affix == "%":
-            is_number = pc.and_(is_number, pc.equal(affixes, self.affix))
+            is_number = pc.and_(is_number, pc.is_in(affixes, pa.array([self.affix])))  # no null where the text is none
         plain = pc.if_else(is_number, pc.if_else(is_python, trimmed, joined), texts)
         plain = pc.if_else(is_number, pc.replace_substring_regex(plain, r"^\+", ""), plain)
         is_blank = pc.equal(trimmed, "")
