@@ -168,6 +168,7 @@ def test_in_a_container_the_root_that_it_sees_is_its_group(machine):
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.skipif(not os.access(GROUPS, os.W_OK) or os.geteuid() != 0, reason="no control group can be made here")
 def test_a_group_with_less_memory_than_the_table_takes_does_not_kill(csv, cli, tmp_path):
     table, model = tmp_path / "long.csv.gz", tmp_path / "model.vae"

@@ -68,7 +68,7 @@ def expected_cells(content: bytes, width: int, delimiter: str) -> list[list[str]
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::vae_anomaly.errors.DataWarning")
-@pytest.mark.parametrize("block", range(21))
+@pytest.mark.parametrize("block", [*(pytest.param(n, marks=pytest.mark.stress) for n in range(2)), *range(2, 21)])
 def test_no_cell_moves_and_no_error_is_unexplained(tmp_path, monkeypatch, block):
     monkeypatch.setattr("vae_anomaly.io.pieces.MOST_ROWS", 16)
     rng, read = random.Random(block), 0
