@@ -21,6 +21,7 @@ import typer
 from vae_anomaly.errors import DeviceError, OutputError, VaeAnomalyError
 from vae_anomaly.formatting import without_password
 from vae_anomaly_cli.memory import check_address_space
+from vae_anomaly_cli.output import remark
 
 FOUND = 3
 NO_MEMORY = "bad_alloc", "failed to map segment", "Cannot allocate memory"  # in errors of compiled code
@@ -99,7 +100,7 @@ def refuse_several(options: Mapping[str, object]) -> None:
 
 def end(message: str, status: int, cause: BaseException) -> NoReturn:
     """Print one line on standard error and exit."""
-    typer.echo(message, err=True)
+    remark(message, quiet=False)
     is_standard_output_broken()
     raise typer.Exit(status) from cause
 

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ SHOWN = 10  # rows on a terminal
 SHORT = 1.0  # seconds that a phase takes without a word
 SHOWN_COLUMNS = 5  # columns that explain a row on a terminal
 BAR = 20  # characters of the longest bar
+CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")  # that JSON may leave as they are
 WIDEST = 32  # characters of one value
 MEASURES = ("anomaly_score", "p_value", "severity")  # of a row
 MOST_EXACT_POWER, MOST_EXACT_DIGITS = 22, 15  # powers of ten, and digits of whole numbers, that float64 holds
@@ -118,9 +120,9 @@ def only_writer(target: str) -> AbstractContextManager[None]:
 
 
 def remark(text: str, *, quiet: bool) -> None:
-    """Print one line for people on standard error; none for an empty text."""
+    """Print lines for people on standard error, without what a terminal obeys; none for an empty text."""
     if text and not quiet:
-        typer.echo(text, err=True)
+        typer.echo("\n".join(map(printable, text.split("\n"))), err=True)
 
 
 @contextmanager
@@ -259,8 +261,9 @@ def check_summary_output(output: str | None, *, as_json: bool) -> None:
 
 
 def print_json(facts: Mapping[str, Any]) -> None:
-    """Print a summary for machines: NaN and infinities, which JSON lacks, are null."""
-    typer.echo(json.dumps(_as_json(facts), indent=2, ensure_ascii=False))
+    """Print a summary for machines: NaN and infinities, which JSON lacks, are null; controls are escaped."""
+    text = json.dumps(_as_json(facts), indent=2, ensure_ascii=False)
+    typer.echo(CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def _as_json(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """What a terminal is shown of rows and values."""
 
 import io
+import json
 import time
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from terminal import STYLES
 
+from vae_anomaly import VAEDetector
 from vae_anomaly_cli.output import phase, plain, show_reasons, show_rows, with_digits
 
 
@@ -111,3 +113,36 @@ def test_a_phase_is_silent_when_quiet_or_without_a_terminal(monkeypatch, quiet, 
     with phase("scoring", quiet=quiet):
         time.sleep(0.1)
     assert stream.getvalue() == ""
+
+
+EVIL = "b\x1b[31mred\x9b2J\u202e"
+
+
+@pytest.fixture(scope="module")
+def evil_model(tmp_path_factory):
+    """A model whose columns and categories hold what a terminal obeys."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=60), EVIL: rng.choice([EVIL, "<b>"], 60)})
+    path = tmp_path_factory.mktemp("evil") / "model.vae"
+    VAEDetector(max_iter=2, random_state=0).fit(table).save(path)
+    return path
+
+
+def test_no_name_of_a_column_reaches_a_terminal_as_a_command(cli, evil_model):
+    ended = cli("info", evil_model)
+    assert ended.status == 0
+    assert all(letter.isprintable() for letter in ended.out.replace("\n", ""))
+
+
+def test_json_escapes_what_a_terminal_obeys_and_means_the_same(cli, evil_model):
+    ended = cli("info", evil_model, "--json")
+    assert all(letter.isprintable() for letter in ended.out.replace("\n", ""))
+    assert json.loads(ended.out)["columns"] == {"a": "number", EVIL: "category"}
+
+
+def test_no_name_of_a_file_reaches_a_terminal_as_a_command(cli, evil_model):
+    for arguments in (["score", "no\x1b]0;.csv", "--model", evil_model], ["info", "no\x1b]0;.vae"]):
+        ended = cli(*arguments)
+        assert ended.status == 1
+        assert ended.err.startswith("error: ")
+        assert "\x1b" not in ended.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from vae_anomaly.formatting import printable
 from vae_anomaly_cli import options
 from vae_anomaly_cli.errors import naming, user_errors
 from vae_anomaly_cli.inputs import read_model
-from vae_anomaly_cli.output import is_terminal
+from vae_anomaly_cli.output import is_terminal, print_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +35,9 @@ def info(model: options.ModelFile, as_json: options.Json = False) -> None:
     with naming(model):
         facts, findings = describe(detector), as_plain(detector.diagnose())
     if as_json:
-        typer.echo(json.dumps({**facts, "findings": findings}, indent=2, ensure_ascii=False))
+        print_json({**facts, "findings": findings})
         return
-    texts = {name: as_text(value) for name, value in facts.items()}
+    texts = {name: printable(as_text(value)) for name, value in facts.items()}
     draw(texts, findings) if is_terminal(sys.stdout) else write(texts, findings)
 
 
@@ -61,7 +60,7 @@ def draw(facts: dict[str, str], findings: list[dict[str, Any]]) -> None:
 
     known, checked = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
     for name, text in facts.items():
-        known.add_row(Text(name), Text(printable(text)))
+        known.add_row(Text(name), Text(text))
     for found in findings:
         verdict, name = Text(found["verdict"], style=STYLES[found["verdict"]]), found["check"].replace("_", " ")
         checked.add_row(verdict, Text(name, no_wrap=True), Text(printable(found["message"])))
