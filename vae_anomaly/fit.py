@@ -28,7 +28,7 @@ from vae_anomaly.config import (
     resolve_device,
     resolve_precision,
 )
-from vae_anomaly.data.columns import CategoryColumn, CodeCell, NumberColumn
+from vae_anomaly.data.columns import CategoryColumn, CodeCell
 from vae_anomaly.data.infer import NO_KINDS, kinds_of
 from vae_anomaly.data.parse import as_array, as_frame, as_missing, column_names, is_frame
 from vae_anomaly.data.pixels import PixelSchema
@@ -378,13 +378,11 @@ def measure(
     if outstanding is not None:
         scorer = replace(scorer, outstanding=outstanding)
         cell_nats, charges = scorer.cell_nats(some), missing.charged_nats(some)
-        is_number, is_category = (
-            np.array([isinstance(column, kind) for column in schema.columns]) for kind in (NumberColumn, CategoryColumn)
-        )
+        is_category = np.array([isinstance(column, CategoryColumn) for column in schema.columns])
         codes = np.array([cell.unseen if isinstance(cell, CodeCell) else np.nan for cell in schema.cells])
         unseen = np.where(is_category, scorer.cell_nats(np.where(np.isnan(codes), some[:1], codes))[0], np.nan)
         outstanding = outstanding.learned(
-            some, cell_nats, charges, scores, is_number, unseen, spares=not settings.novelty
+            some, cell_nats, charges, scores, schema.zeros, unseen, spares=not settings.novelty
         )
         excess = outstanding.excess(some, cell_nats, charges)
         scorer, scores = replace(scorer, outstanding=outstanding), scores - excess.sum(1)

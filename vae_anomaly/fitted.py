@@ -63,7 +63,7 @@ class ReferenceRows:
 
 
 MISSING = "means", "weights", "curves", "charges"  # arrays of `MissingCells` in a file
-OUTSTANDING = "usual", "repeated"  # of `OutstandingCells`
+OUTSTANDING = "usual", "ends", "repeated"  # of `OutstandingCells`
 OF_ARRAYS = "float64", "mixed"  # how columns of an array are stored; "mixed" where it was asked for as text
 MOST_ROW_BYTES = 2**30
 LARGER, FEW_WEIGHTS = 16, 2**20  # the parameters in a file may ask for so many times its weights, or this number
@@ -381,6 +381,7 @@ def _check_arrays(
     n_cells, n_columns = len(schema.cells), len(schema.names)
     if len(vaes) > 1:
         wanted |= {"cells.usual": ((3, n_columns), "float64"), "cells.unit": ((1,), "float64")}
+        wanted |= {"cells.ends": ((4, n_columns), "float64")}
         wanted["cells.repeated"] = ((len(tensors["cells.repeated"]), 4), "float64")
     wanted["noise"] = ((len(tensors["noise"]), architecture.n_components), score_type)
     wanted["latents"] = ((len(fields(LatentSummary)), architecture.n_components), "float64")

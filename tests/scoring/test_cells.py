@@ -45,8 +45,7 @@ def fitted(dirty):
     return VAEDetector(random_state=0).fit(dirty[0])
 
 
-NONE = np.zeros(2, bool)
-NO_CODES = np.full(2, np.nan)
+NONE = np.full(2, np.nan)  # columns that are no numbers, or no categories
 
 
 def test_what_cells_add_is_what_the_formula_says():
@@ -55,7 +54,7 @@ def test_what_cells_add_is_what_the_formula_says():
     charges = np.zeros((5, 2))
     charges[1, 1] = 7.0
     scores = np.array([-4.0, -3.0, -2.0, -1.0, 0.0])
-    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, scores, NONE, NO_CODES, spares=True)
+    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, scores, NONE, NONE, spares=True)
     assert_allclose(cells.unit, WEIGHT * 1.0)  # from the median, -2, to the first quartile, -3
     charged = np.array([[0, 1, 2, 3, 100], [5, 12, 5, 5, 6]]).T
     assert_allclose(cells.usual[0], [2, 5])
@@ -74,7 +73,7 @@ def test_values_that_several_rows_hold_are_measured_from_their_own_median():
     nats = np.repeat([[0.0], [9.0], [9.0]], [1000, 5, 2], axis=0)
     nats[1004], charges = 30.0, np.zeros((1007, 1))
     cells = OutstandingCells.of(None, np.array([0])).learned(
-        x, nats, charges, np.zeros(1007), NONE[:1], NO_CODES[:1], spares=True
+        x, nats, charges, np.zeros(1007), NONE[:1], NONE[:1], spares=True
     )
     assert_array_equal(cells.repeated, [[0, 1, 0, 0], [0, 2, 9, 0]])
     excess = cells.excess(x, nats, charges)
@@ -122,9 +121,9 @@ def test_a_number_costs_more_where_next_to_all_others_stand_in_several_rows():
     x[1] = np.nan
     nats, charges = np.where(np.isnan(x), np.nan, rng.random((1000, 2))), np.zeros((1000, 2))
     for is_number in (True, False):
-        mask = np.array([is_number, True])
+        zeros = np.array([-1e3 if is_number else np.nan, -1e3])
         cells = OutstandingCells.of(None, np.array([0, 1])).learned(
-            x, nats, charges, np.arange(1000.0), mask, NO_CODES, spares=True
+            x, nats, charges, np.arange(1000.0), zeros, NONE, spares=True
         )
         price = -np.log(2 / 1001) if is_number else 0.0
         assert_allclose(cells.usual[2], [price, 0.0])
@@ -133,6 +132,22 @@ def test_a_number_costs_more_where_next_to_all_others_stand_in_several_rows():
         assert_allclose(excess[0, 0], cells.unit * max(above / cells.usual[1, 0] - LIMIT, 0))
         assert not excess[1:, 0].any()
         assert (excess[0, 0] > 0) == is_number
+
+
+def test_a_number_costs_more_on_the_other_side_of_0_than_next_to_all_others():
+    """Amounts of 1 to 1,000, balances on both sides, counts with zeros, debts below 0: two rows are wrong in each."""
+    amounts, zeros = np.arange(1.0, 1001), np.zeros(4)
+    x = np.stack([amounts, amounts - 500, amounts // 10, -amounts], 1)
+    x[:2] = [[0, 0, -5, 3], [-7, 7, -5, 0]]
+    nats = np.zeros((1000, 4))
+    cells = OutstandingCells.of(None, np.arange(4)).learned(x, nats, nats, amounts, zeros, zeros * np.nan, spares=False)
+    charge = -np.log(3 / 1002)
+    added = cells.unit * (charge / LEAST_RANGE - LIMIT)
+    excess = cells.excess(x, nats, nats)
+    assert_allclose(excess[:2], [[added, 0, added, added], [added, 0, added, added]])
+    assert not excess[2:].any()
+    new = np.array([[-1e6, -1e6, 0, 1e6], [np.nan, np.nan, np.nan, np.nan]])
+    assert_allclose(cells.excess(new, nats[:2], nats[:2]), [[added, 0, 0, added], [0, 0, 0, 0]])
 
 
 def test_scattered_errors_lead_the_ranking(dirty, fitted):

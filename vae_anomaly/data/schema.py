@@ -80,6 +80,8 @@ class Schema:
         Number of rows that the schema was learned from.
     gaps
         Indices of columns of dates, the later and the earlier one, between which the time is a cell of the later one.
+    zeros
+        The number 0 in the first cell of each column of numbers, (columns,); NaN for other columns.
     """
 
     def __init__(
@@ -115,6 +117,11 @@ class Schema:
         self._dates = [
             (self._cells_of[index][0], column) for index, column in enumerate(columns) if isinstance(column, DateColumn)
         ]
+        zeros = np.zeros((1, n_numbers))
+        numbers = {at: self._cells_of[at][0] for at, column in enumerate(columns) if isinstance(column, NumberColumn)}
+        zeros[0, list(numbers.values())] -= [columns[at].origin for at in numbers]
+        self.zeros = np.full(len(columns), np.nan)
+        self.zeros[list(numbers)] = scaling.apply(zeros)[0, list(numbers.values())]
 
     @classmethod
     def learn(

@@ -19,6 +19,7 @@ FEW = 3  # rows
 FAR = 2.0  # smaller numbers find more planted errors, but fewer labelled anomalies that share a category
 REPEATED = 5  # rows that hold a value which is no slip
 SLIPS = 0.003  # fraction of the rows with other values, up to which such a value is a surprise in itself
+AT_ZERO = 1e-6  # relative tolerance for rounding
 MISSING = float(np.finfo(np.float32).min)  # stands for a missing cell among values
 
 
@@ -38,7 +39,9 @@ class OutstandingCells:
 
     A value that several rows hold is no slip. Where the model cannot tell when it occurs, all of these rows would stand
     out, so the nats of such a value are measured from its own median. Where next to all numbers of a column are such
-    values, as prices or rates are, any other number costs the negative logarithm of how often others occur.
+    values, as prices or rates are, any other number costs the negative logarithm of how often others occur. So does a
+    number on the other side of 0 than next to all others, as negative amounts are: it may lie near enough to the others
+    for the model.
 
     New rows hold categories that were never seen about as often as training rows hold categories that no other row has
     (Good 1953, Biometrika 40, 237). So in such a training cell an unseen category is measured: where they are many,
@@ -59,6 +62,9 @@ class OutstandingCells:
     usual : ndarray
         (3, columns): median negative log-likelihood, the distance to the ``USUAL`` quantile, and what a number costs
         that is no repeated value, in nats.
+    ends : ndarray
+        (4, columns): where the numbers of a column end, as far as 0 is an end, and what a number below costs, in nats;
+        where they end above, and what a number above costs.
     repeated : ndarray
         (values, 4), in the order of columns and values: for each value that at least ``REPEATED`` rows hold its column,
         the value of the first cell, the median negative log-likelihood, and the nats that rows with it are spared.
@@ -70,6 +76,7 @@ class OutstandingCells:
     columns: np.ndarray
     first_cells: np.ndarray
     usual: np.ndarray
+    ends: np.ndarray
     repeated: np.ndarray
     unit: float
 
@@ -77,7 +84,9 @@ class OutstandingCells:
     def of(cls, vae: VAE, columns: np.ndarray) -> Self:
         """Before anything is learned from rows."""
         first_cells = np.unique(columns, return_index=True)[1]
-        return cls(vae, columns, first_cells, np.zeros((3, len(first_cells))), np.zeros((0, 4)), 0.0)
+        n_columns = len(first_cells)
+        usual, ends = np.zeros((3, n_columns)), np.zeros((4, n_columns))
+        return cls(vae, columns, first_cells, usual, ends, np.zeros((0, 4)), 0.0)
 
     def learned(
         self,
@@ -85,7 +94,7 @@ class OutstandingCells:
         nats: np.ndarray,
         charges: np.ndarray,
         scores: np.ndarray,
-        is_number: np.ndarray,
+        zeros: np.ndarray,
         unseen: np.ndarray,
         *,
         spares: bool,
@@ -102,8 +111,8 @@ class OutstandingCells:
             (rows, columns) nats of cells for being missing or observed.
         scores : ndarray
             (rows,) their scores, before this adds anything.
-        is_number : ndarray
-            (columns,) mask of the columns of plain numbers. Dates are none: they run on.
+        zeros : ndarray
+            (columns,) encoded 0 of the columns of plain numbers; NaN for others. Dates are none: they run on.
         unseen : ndarray
             (columns,) nats of a category that was never seen; NaN for columns that are no categories.
         spares : bool
@@ -112,13 +121,15 @@ class OutstandingCells:
         known = ~np.isnan(nats).all(0)
         median = np.zeros(nats.shape[1])
         median[known] = np.nanmedian(nats[:, known], axis=0)
-        charged, price = np.where(np.isnan(nats), median, nats) + charges, np.zeros(nats.shape[1])
-        keys = self._keys(x)
+        cells = replace(self, ends=_ends(self._read(x)[0], zeros))
+        keys, beyond = cells._read(x)
+        n_alike = pd.DataFrame(keys).apply(lambda values: values.map(values.value_counts())).to_numpy()
+        charged, price = np.where(np.isnan(nats), median, nats) + charges + beyond, np.zeros(nats.shape[1])
         for column in np.flatnonzero(~np.isnan(unseen)).tolist():
-            is_single = (_n_alike(keys[:, column]) == 1) & (keys[:, column] != MISSING)
+            is_single = (n_alike[:, column] == 1) & (keys[:, column] != MISSING)
             charged[is_single, column] = unseen[column] + charges[is_single, column]
-        for column in np.flatnonzero(is_number).tolist():
-            is_other, is_known = _n_alike(keys[:, column]) < REPEATED, keys[:, column] != MISSING
+        for column in np.flatnonzero(~np.isnan(zeros)).tolist():
+            is_other, is_known = n_alike[:, column] < REPEATED, keys[:, column] != MISSING
             frequency = ((is_other & is_known).sum() + 1) / (is_known.sum() + 2)
             if frequency <= SLIPS:
                 price[column] = -np.log(frequency)
@@ -135,7 +146,7 @@ class OutstandingCells:
             )
             repeated.append(np.stack(np.broadcast_arrays(column, of_values.index, of_values["nats"], spared), 1))
         return replace(
-            self,
+            cells,
             usual=np.stack([middle, spread, price]),
             repeated=np.concatenate(repeated).astype(np.float64),
             unit=WEIGHT * upper_spread,
@@ -157,7 +168,8 @@ class OutstandingCells:
     def excess(self, x: np.ndarray, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""
         middle, spread, price = self.usual
-        above, keys = np.where(np.isnan(nats), 0.0, nats - middle) + charges, self._keys(x)
+        keys, beyond = self._read(x)
+        above = np.where(np.isnan(nats), 0.0, nats - middle) + charges + beyond
         spared = np.zeros(above.shape)
         spares = np.isin(np.arange(len(price)), self.repeated[self.repeated[:, 3] > 0, 0])
         for column in np.flatnonzero(spares | (price > 0) | (above > LIMIT * spread).any(0)).tolist():
@@ -172,17 +184,29 @@ class OutstandingCells:
         found: np.ndarray = self.unit * (above / spread - LIMIT).clip(0) - spared
         return found
 
-    def _keys(self, x: np.ndarray) -> np.ndarray:
-        """Values (rows, columns) to compare, in float32, so that the last bits do not count."""
+    def _read(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values (rows, columns) to compare, in float32, so that the last bits do not count, and nats for ``ends``."""
         keys: np.ndarray = np.nan_to_num(x[:, self.first_cells].astype(np.float32), nan=MISSING)
-        return keys
+        low, below, high, above = self.ends
+        return keys, np.where(keys == MISSING, 0.0, (keys < low) * below + (keys > high) * above)
 
 
-def _n_alike(values: np.ndarray) -> np.ndarray:
-    """Number of rows with the same value, for each row."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    n_alike: np.ndarray = counts[inverse]
-    return n_alike
+def _ends(keys: np.ndarray, zeros: np.ndarray) -> np.ndarray:
+    """The `OutstandingCells.ends` of training cells (rows, columns), given the encoded 0 of columns of numbers.
+
+    Where next to no number is at most 0, such a number costs the negative logarithm of their frequency. Where only
+    negative numbers are that rare, only they do. Likewise on the other side.
+    """
+    ends = np.repeat([[MISSING], [0.0], [-MISSING], [0.0]], len(zeros), axis=1)
+    n_known = (keys != MISSING).sum(0)
+    for side, sign in ((0, 1), (2, -1)):
+        for margin in (-AT_ZERO, AT_ZERO):
+            end = zeros + sign * margin * (1 + np.abs(zeros))
+            n_beyond = ((keys != MISSING) & (sign * keys < sign * end)).sum(0)
+            frequency = (n_beyond + 1) / (n_known + 2)
+            is_rare = (frequency <= SLIPS) & ~np.isnan(zeros)
+            ends[side : side + 2, is_rare] = end[is_rare], -np.log(frequency[is_rare])
+    return ends
 
 
 def most_anomalies(excess: np.ndarray, z: Tensor) -> float:

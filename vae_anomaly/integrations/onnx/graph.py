@@ -99,6 +99,7 @@ class _Outstanding(nn.Module):
         self.vae.complete_all = True
         self.cells = replace(outstanding, vae=vae)
         self.usual, self.repeated = torch.as_tensor(outstanding.usual), torch.as_tensor(outstanding.repeated)
+        self.ends = torch.as_tensor(outstanding.ends)
         self.charges = torch.as_tensor(missing.charges)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,6 +112,9 @@ class _Outstanding(nn.Module):
         )
         first = x[:, self.cells.first_cells]
         keys = torch.where(first.isnan(), MISSING, first).float()
+        low, below, high, beyond = self.ends
+        ends = torch.where(keys < low, below, 0.0) + torch.where(keys > high, beyond, 0.0)
+        above = above + torch.where(first.isnan(), 0.0, ends)
         of_columns, spared = [], [torch.zeros_like(nats[:, 0])]
         for column in range(len(middle)):
             _, values, usual, of_values = self.repeated[self.repeated[:, 0] == column].T
