@@ -416,7 +416,11 @@ def _check_arrays(
     negative = any((tensors[f"missing.{name}"] < 0).any() for name in ("weights", "charges"))
     if negative or (tensors["missing.curves"][1] <= 0).any():
         raise ModelFileError("The model file holds a scale of missing cells that cannot be.")
-    if len(vaes) > 1 and not ((tensors["cells.usual"][1] > 0).all() and tensors["cells.unit"] >= 0):
+    if len(vaes) > 1 and not (
+        (tensors["cells.usual"][1] > 0).all()
+        and (tensors["cells.ends"][1::2] >= 0).all()
+        and tensors["cells.unit"] >= 0
+    ):
         raise ModelFileError("The model file holds a scale of outstanding cells that cannot be.")
     if len(vaes) > 1:
         columns, values, _, spared = tensors["cells.repeated"].T

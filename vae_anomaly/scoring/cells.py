@@ -197,7 +197,7 @@ def _ends(keys: np.ndarray, zeros: np.ndarray) -> np.ndarray:
     Where next to no number is at most 0, such a number costs the negative logarithm of their frequency. Where only
     negative numbers are that rare, only they do. Likewise on the other side.
     """
-    ends = np.repeat([[MISSING], [0.0], [-MISSING], [0.0]], len(zeros), axis=1)
+    ends = np.zeros((4, len(zeros)))
     n_known = (keys != MISSING).sum(0)
     for side, sign in ((0, 1), (2, -1)):
         for margin in (-AT_ZERO, AT_ZERO):
