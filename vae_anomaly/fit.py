@@ -376,6 +376,7 @@ def measure(
         scorer = replace(scorer, missing=missing)
     most = 1.0
     if outstanding is not None:
+        assert isinstance(schema, Schema)
         scorer = replace(scorer, outstanding=outstanding)
         cell_nats, charges = scorer.cell_nats(some), missing.charged_nats(some)
         is_category = np.array([isinstance(column, CategoryColumn) for column in schema.columns])

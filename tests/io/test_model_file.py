@@ -628,6 +628,8 @@ def test_impossible_exemplars_are_refused(content, tmp_path):
         {"missing.weights": -tensors["missing.weights"] - 1},
         {"missing.charges": -tensors["missing.charges"] - 1},
         {"missing.curves": tensors["missing.curves"] * [[1], [0]]},
+        {"cells.usual": -tensors["cells.usual"] - 1},
+        {"cells.ends": -tensors["cells.ends"] - 1},
     ):
         refused(forged(document, {**tensors, **change}, tmp_path), tmp_path)
 
