@@ -359,8 +359,7 @@ def _plain_numbers(columns: Mapping[Name, Any], notation: Notation) -> Iterator[
     if not n_rows or not names:
         return
     first = _numpy(pc.match_substring_regex(_joined([columns[name][:TRIED] for name in names]), FLOAT))
-    are_numbers = first.reshape(len(names), -1).all(axis=1).tolist()
-    names = [name for name, are in zip(names, are_numbers, strict=True) if are]
+    names = [names[k] for k in np.flatnonzero(first.reshape(len(names), -1).all(axis=1)).tolist()]
     step = max(1, MOST_TOGETHER // n_rows)
     for some in (names[start : start + step] for start in range(0, len(names), step)):
         cells = _joined([columns[name] for name in some])
