@@ -383,7 +383,7 @@ def measure(
         codes = np.array([cell.unseen if isinstance(cell, CodeCell) else np.nan for cell in schema.cells])
         unseen = np.where(is_category, scorer.cell_nats(np.where(np.isnan(codes), some[:1], codes))[0], np.nan)
         outstanding = outstanding.learned(
-            some, cell_nats, charges, scores, schema.zeros, unseen, spares=not settings.novelty
+            some, cell_nats, charges, scores, schema.zeros, unseen, clean=settings.novelty
         )
         excess = outstanding.excess(some, cell_nats, charges)
         scorer, scores = replace(scorer, outstanding=outstanding), scores - excess.sum(1)

@@ -54,17 +54,32 @@ def test_what_cells_add_is_what_the_formula_says():
     charges = np.zeros((5, 2))
     charges[1, 1] = 7.0
     scores = np.array([-4.0, -3.0, -2.0, -1.0, 0.0])
-    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, scores, NONE, NONE, spares=True)
+    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, charges, scores, NONE, NONE, clean=False)
     assert_allclose(cells.unit, WEIGHT * 1.0)  # from the median, -2, to the first quartile, -3
     charged = np.array([[0, 1, 2, 3, 100], [5, 12, 5, 5, 6]]).T
     assert_allclose(cells.usual[0], [2, 5])
     assert_allclose(cells.usual[1], np.quantile(charged, USUAL, axis=0) - [2, 5] + LEAST_RANGE)
+    assert_allclose(cells.usual[3], LIMIT * cells.usual[1])
     assert cells.repeated.shape == (0, 4)
-    few = replace(cells, usual=np.array([[2.0, 5.0], [3.0, 2.0], [0.0, 0.0]]))
+    few = replace(cells, usual=np.array([[2.0, 5.0], [3.0, 2.0], [0.0, 0.0], [6.0, 4.0]]))
     expected = np.zeros((5, 2))
-    expected[4, 0] = WEIGHT * (98 / 3 - LIMIT)
-    expected[1, 1] = WEIGHT * (7 / 2 - LIMIT)
+    expected[4, 0] = WEIGHT * (98 - 6) / 3
+    expected[1, 1] = WEIGHT * (7 - 4) / 2
     assert_allclose(few.excess(x, nats, charges), expected)
+
+
+def test_no_cell_of_clean_training_rows_stands_out():
+    """A column in which one row of 1,000 has 50 nats, one in which none has more than 1, one with a cell missing."""
+    x = np.arange(3000.0).reshape(1000, 3)
+    nats, charges = np.random.default_rng(0).random((1000, 3)), np.zeros((1000, 3))
+    nats[3, 0], nats[5, 2], charges[5, 2] = 50, np.nan, 7
+    columns, none = np.arange(3), np.full(3, np.nan)
+    cells = OutstandingCells.of(None, columns).learned(x, nats, charges, np.arange(1000.0), none, none, clean=True)
+    assert_allclose(cells.excess(x, nats, charges), 0, atol=1e-9)
+    new, charged = np.array([[60, 60, np.nan]]), np.array([[0.0, 0, 9]])
+    above = np.array([60 - 50, 60 - np.median(nats[:, 1]) - LIMIT * cells.usual[1, 1], 9 - 7])
+    expected = cells.unit * above / cells.usual[1]
+    assert_allclose(cells.excess(x[:1] + 0.5, new, charged)[0], expected)
 
 
 def test_values_that_several_rows_hold_are_measured_from_their_own_median():
@@ -73,7 +88,7 @@ def test_values_that_several_rows_hold_are_measured_from_their_own_median():
     nats = np.repeat([[0.0], [9.0], [9.0]], [1000, 5, 2], axis=0)
     nats[1004], charges = 30.0, np.zeros((1007, 1))
     cells = OutstandingCells.of(None, np.array([0])).learned(
-        x, nats, charges, np.zeros(1007), NONE[:1], NONE[:1], spares=True
+        x, nats, charges, np.zeros(1007), NONE[:1], NONE[:1], clean=False
     )
     assert_array_equal(cells.repeated, [[0, 1, 0, 0], [0, 2, 9, 0]])
     excess = cells.excess(x, nats, charges)
@@ -87,7 +102,7 @@ def test_a_category_spares_its_rows_what_all_of_them_have_in_common():
     is_rent = np.arange(1000) < 20
     x, scores = np.stack([is_rent, is_rent], 1) * 1.0, rng.normal(size=1000) - 50.0 * is_rent
     nats, unseen = np.zeros((1000, 2)), np.array([9.0, np.nan])
-    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, nats, scores, NONE, unseen, spares=True)
+    cells = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, nats, scores, NONE, unseen, clean=False)
     quartile, half = np.quantile(scores, [0.25, 0.5])
     spared = half - np.median(scores[is_rent]) - FAR * (half - quartile)
     expected = np.where(is_rent, -spared, 0.0)
@@ -95,10 +110,10 @@ def test_a_category_spares_its_rows_what_all_of_them_have_in_common():
     assert spared > 40
     many = np.concatenate([x[:4], x[20:]])  # four rows are no group
     few = OutstandingCells.of(None, np.array([0, 1])).learned(
-        many, nats[:984], nats[:984], scores[np.r_[:4, 20:1000]], NONE, unseen, spares=True
+        many, nats[:984], nats[:984], scores[np.r_[:4, 20:1000]], NONE, unseen, clean=False
     )
     assert not few.excess(x, nats, nats).any()
-    clean = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, nats, scores, NONE, unseen, spares=False)
+    clean = OutstandingCells.of(None, np.array([0, 1])).learned(x, nats, nats, scores, NONE, unseen, clean=True)
     assert not clean.excess(x, nats, nats).any()
 
 
@@ -108,7 +123,7 @@ def test_a_category_never_seen_stands_out_unless_many_rows_hold_one_of_their_own
     x, nats = np.zeros((1000, 1)), np.full((1000, 1), 0.5)
     x[:n_single, 0] = 1 + np.arange(n_single)
     cells = OutstandingCells.of(None, np.array([0])).learned(
-        x, nats, 0 * nats, np.arange(1000.0), NONE[:1], np.array([9.0]), spares=False
+        x, nats, 0 * nats, np.arange(1000.0), NONE[:1], np.array([9.0]), clean=True
     )
     excess = cells.excess(np.array([[99.0]]), np.array([[9.0]]), np.zeros((1, 1)))[0, 0]
     assert_allclose(excess, cells.unit * (8.5 / LEAST_RANGE - LIMIT) if n_single == 5 else 0.0)
@@ -123,7 +138,7 @@ def test_a_number_costs_more_where_next_to_all_others_stand_in_several_rows():
     for is_number in (True, False):
         zeros = np.array([-1e3 if is_number else np.nan, -1e3])
         cells = OutstandingCells.of(None, np.array([0, 1])).learned(
-            x, nats, charges, np.arange(1000.0), zeros, NONE, spares=True
+            x, nats, charges, np.arange(1000.0), zeros, NONE, clean=False
         )
         price = -np.log(2 / 1001) if is_number else 0.0
         assert_allclose(cells.usual[2], [price, 0.0])
@@ -140,7 +155,7 @@ def test_a_number_costs_more_on_the_other_side_of_0_than_next_to_all_others():
     x = np.stack([amounts, amounts - 500, amounts // 10, -amounts], 1)
     x[:2] = [[0, 0, -5, 3], [-7, 7, -5, 0]]
     nats = np.zeros((1000, 4))
-    cells = OutstandingCells.of(None, np.arange(4)).learned(x, nats, nats, amounts, zeros, zeros * np.nan, spares=False)
+    cells = OutstandingCells.of(None, np.arange(4)).learned(x, nats, nats, amounts, zeros, zeros * np.nan, clean=False)
     charge = -np.log(3 / 1002)
     added = cells.unit * (charge / LEAST_RANGE - LIMIT)
     excess = cells.excess(x, nats, nats)

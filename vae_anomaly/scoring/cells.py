@@ -51,6 +51,9 @@ class OutstandingCells:
     a category spares its rows nats: those by which their median score lies more than ``FAR`` upper spreads beyond that
     of all rows. Of the categories of a row the one that spares it most counts, and the nats of that cell are negative.
 
+    In novelty detection all training rows are normal, so what counts is how far a cell exceeds all those of its column
+    in training, too. Otherwise a few of these, with many nats, would set the line for rows that are far as a whole.
+
     Parameters
     ----------
     vae : VAE
@@ -60,8 +63,8 @@ class OutstandingCells:
     first_cells : ndarray
         (columns,) index of the first cell of each column.
     usual : ndarray
-        (3, columns): median negative log-likelihood, the distance to the ``USUAL`` quantile, and what a number costs
-        that is no repeated value, in nats.
+        (4, columns): median negative log-likelihood, the distance to the ``USUAL`` quantile, what a number costs that
+        is no repeated value, and how far above the median a cell begins to stand out, in nats.
     ends : ndarray
         (4, columns): where the numbers of a column end, as far as 0 is an end, and what a number below costs, in nats;
         where they end above, and what a number above costs.
@@ -85,7 +88,7 @@ class OutstandingCells:
         """Before anything is learned from rows."""
         first_cells = np.unique(columns, return_index=True)[1]
         n_columns = len(first_cells)
-        usual, ends = np.zeros((3, n_columns)), np.zeros((4, n_columns))
+        usual, ends = np.zeros((4, n_columns)), np.zeros((4, n_columns))
         return cls(vae, columns, first_cells, usual, ends, np.zeros((0, 4)), 0.0)
 
     def learned(
@@ -97,7 +100,7 @@ class OutstandingCells:
         zeros: np.ndarray,
         unseen: np.ndarray,
         *,
-        spares: bool,
+        clean: bool,
     ) -> Self:
         """What is usual among training rows.
 
@@ -115,8 +118,8 @@ class OutstandingCells:
             (columns,) encoded 0 of the columns of plain numbers; NaN for others. Dates are none: they run on.
         unseen : ndarray
             (columns,) nats of a category that was never seen; NaN for columns that are no categories.
-        spares : bool
-            Whether categories spare their rows nats. Where training rows are normal, no group of them is anomalous.
+        clean : bool
+            Whether all training rows are normal: then none of their cells stands out, and no category spares nats.
         """
         known = ~np.isnan(nats).all(0)
         median = np.zeros(nats.shape[1])
@@ -141,16 +144,19 @@ class OutstandingCells:
         for column, values in enumerate(keys.T):
             groups = pd.DataFrame({"nats": charged[:, column], "score": scores}).groupby(values)
             of_values = groups.median()[groups.size() >= REPEATED]
-            spared = (spares and not np.isnan(unseen[column])) * (half - of_values["score"] - FAR * upper_spread).clip(
-                lower=0
-            )
+            spared = (not clean and not np.isnan(unseen[column])) * (
+                half - of_values["score"] - FAR * upper_spread
+            ).clip(lower=0)
             repeated.append(np.stack(np.broadcast_arrays(column, of_values.index, of_values["nats"], spared), 1))
-        return replace(
+        learned = replace(
             cells,
-            usual=np.stack([middle, spread, price]),
+            usual=np.stack([middle, spread, price, LIMIT * spread]),
             repeated=np.concatenate(repeated).astype(np.float64),
             unit=WEIGHT * upper_spread,
         )
+        if clean:
+            learned.usual[3] += spread * learned.excess(x, nats, charges).max(0) / learned.unit
+        return learned
 
     def negative_log_likelihood(self, x: Tensor) -> Tensor:
         """Of the cells of each column given the reconstruction, (rows, columns), mean over members; NaN for missing."""
@@ -167,12 +173,12 @@ class OutstandingCells:
 
     def excess(self, x: np.ndarray, nats: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Nats (rows, columns) that cells add to the anomaly score; the arguments are those of `learned`."""
-        middle, spread, price = self.usual
+        middle, spread, price, limit = self.usual
         keys, beyond = self._read(x)
         above = np.where(np.isnan(nats), 0.0, nats - middle) + charges + beyond
         spared = np.zeros(above.shape)
         spares = np.isin(np.arange(len(price)), self.repeated[self.repeated[:, 3] > 0, 0])
-        for column in np.flatnonzero(spares | (price > 0) | (above > LIMIT * spread).any(0)).tolist():
+        for column in np.flatnonzero(spares | (price > 0) | (above > limit).any(0)).tolist():
             _, values, usual, of_values = self.repeated[self.repeated[:, 0] == column].T
             if len(values):
                 at = np.searchsorted(values, keys[:, column]).clip(max=len(values) - 1)
@@ -181,7 +187,7 @@ class OutstandingCells:
                 above[:, column] += np.where(is_repeated | (keys[:, column] == MISSING), 0.0, price[column])
                 spared[:, column] = np.where(is_repeated, of_values[at], 0.0)
         spared[np.arange(spared.shape[1]) != spared.argmax(1)[:, None]] = 0.0
-        found: np.ndarray = self.unit * (above / spread - LIMIT).clip(0) - spared
+        found: np.ndarray = self.unit * ((above - limit) / spread).clip(0) - spared
         return found
 
     def _read(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

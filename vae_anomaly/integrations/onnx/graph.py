@@ -17,7 +17,7 @@ from vae_anomaly.integrations.onnx.encoding import PixelEncoding, TableEncoding
 from vae_anomaly.model.nearest import NEAREST, ExactSearch
 from vae_anomaly.model.priors import ExemplarPrior, NearestPrior, Prior, log_weights
 from vae_anomaly.model.vae import VAE
-from vae_anomaly.scoring.cells import LIMIT, MISSING, OutstandingCells
+from vae_anomaly.scoring.cells import MISSING, OutstandingCells
 from vae_anomaly.scoring.missing import FRACTIONS, MissingCells
 from vae_anomaly.scoring.scorer import FEW, Exemplars, same_row
 
@@ -106,7 +106,7 @@ class _Outstanding(nn.Module):
         """Nats (rows,) that are added to the anomaly scores of encoded rows (rows, cells)."""
         nats = self.cells.negative_log_likelihood(x)
         is_missing = nats.isnan()
-        middle, spread, price = self.usual
+        middle, spread, price, limit = self.usual
         above = (
             torch.where(is_missing, middle, nats) + torch.where(is_missing, self.charges[1], self.charges[0]) - middle
         )
@@ -124,7 +124,7 @@ class _Outstanding(nn.Module):
             of_columns.append(repeated - torch.where(is_repeated | is_missing[:, column], 0.0, price[column]))
             spared.append((is_same * of_values).sum(1))
         above = above - torch.stack(of_columns, 1)
-        excess = self.cells.unit * (above / spread - LIMIT).clamp_min(0).sum(1)
+        excess = self.cells.unit * ((above - limit) / spread).clamp_min(0).sum(1)
         return excess - torch.stack(spared, 1).amax(1)
 
 
