@@ -156,7 +156,12 @@ def fit_calibrated(
     else:
         return fitted
     reference = choose_reference(x, scores, np.random.default_rng(seed))
-    offset = offset_of(reference, settings, fitted.record.most_anomalies)
+    offset = flagging_offset(
+        reference.scores,
+        novelty=settings.novelty,
+        contamination=settings.contamination,
+        most_anomalies=fitted.record.most_anomalies,
+    )
     return replace(fitted, reference=reference, record=replace(fitted.record, offset=offset))
 
 
@@ -392,17 +397,10 @@ def measure(
     means, variances = (of_members[0] for of_members in scorer.posteriors(some, 1))
     latents = summarise_latents(means, variances * architecture.variational, standard=not architecture.exemplars)
     reference = choose_reference(some, scores, rng)
-    return Measured(scorer, latents, reference, most, offset_of(reference, settings, most))
-
-
-def offset_of(reference: ReferenceRows, settings: Settings, most_anomalies: float) -> float:
-    """Score below which rows are flagged."""
-    return flagging_offset(
-        reference.scores,
-        novelty=settings.novelty,
-        contamination=settings.contamination,
-        most_anomalies=most_anomalies,
+    offset = flagging_offset(
+        reference.scores, novelty=settings.novelty, contamination=settings.contamination, most_anomalies=most
     )
+    return Measured(scorer, latents, reference, most, offset)
 
 
 def summarise_latents(means: np.ndarray, variances: np.ndarray, *, standard: bool) -> LatentSummary:

@@ -33,7 +33,7 @@ COMMANDS = (
     "serve",
     "plot",
 )
-PICTURES = ("history", "latents", "samples", "reconstructions", "traversal")
+PICTURES = ("scores", "reasons", "history", "latents", "samples", "reconstructions", "traversal")
 HEAVY = ("torch", "sklearn", "pandas", "mlflow", "pyarrow", "scipy", "matplotlib", "onnx", "onnxruntime")
 README = (Path(__file__).parents[2] / "README.md").read_text()
 HELPS = [
