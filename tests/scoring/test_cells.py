@@ -68,18 +68,18 @@ def test_what_cells_add_is_what_the_formula_says():
     assert_allclose(few.excess(x, nats, charges), expected)
 
 
-def test_no_cell_of_clean_training_rows_stands_out():
-    """A column in which one row of 1,000 has 50 nats, one in which none has more than 1, one with a cell missing."""
-    x = np.arange(3000.0).reshape(1000, 3)
+def test_next_to_no_cell_of_clean_training_rows_stands_out():
+    """A column in which five of 1,000 rows have 50 nats, one in which one has 500, one that lacks five."""
+    x, columns, none = np.arange(3000.0).reshape(1000, 3), np.arange(3), np.full(3, np.nan)
     nats, charges = np.random.default_rng(0).random((1000, 3)), np.zeros((1000, 3))
-    nats[3, 0], nats[5, 2], charges[5, 2] = 50, np.nan, 7
-    columns, none = np.arange(3), np.full(3, np.nan)
+    nats[:5, 0], nats[500, 1], nats[20:25, 2], charges[20:25, 2] = 50, 500, np.nan, 7
     cells = OutstandingCells.of(None, columns).learned(x, nats, charges, np.arange(1000.0), none, none, clean=True)
-    assert_allclose(cells.excess(x, nats, charges), 0, atol=1e-9)
+    excess = cells.excess(x, nats, charges)
+    assert_allclose(np.delete(excess, 500, axis=0), 0, atol=1e-9)
+    assert excess[500, 1] > 100
     new, charged = np.array([[60, 60, np.nan]]), np.array([[0.0, 0, 9]])
     above = np.array([60 - 50, 60 - np.median(nats[:, 1]) - LIMIT * cells.usual[1, 1], 9 - 7])
-    expected = cells.unit * above / cells.usual[1]
-    assert_allclose(cells.excess(x[:1] + 0.5, new, charged)[0], expected)
+    assert_allclose(cells.excess(x[:1] + 0.5, new, charged)[0], cells.unit * above / cells.usual[1])
 
 
 def test_values_that_several_rows_hold_are_measured_from_their_own_median():

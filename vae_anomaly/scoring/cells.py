@@ -14,6 +14,7 @@ from vae_anomaly.scoring.calibration import flagged_by_tail
 
 USUAL = 0.99  # quantile of a column's nats that is the end of the usual ones
 LIMIT, WEIGHT = 2.0, 2.0  # larger limits find fewer planted errors, larger weights fewer dense anomalies (ADBench)
+CLEAN = 0.998  # of clean training rows have no cell of a column that stands out
 LEAST_RANGE, LEAST_UNIT = 0.1, 0.25  # nats
 FEW = 3  # rows
 FAR = 2.0  # smaller numbers find more planted errors, but fewer labelled anomalies that share a category
@@ -51,8 +52,9 @@ class OutstandingCells:
     a category spares its rows nats: those by which their median score lies more than ``FAR`` upper spreads beyond that
     of all rows. Of the categories of a row the one that spares it most counts, and the nats of that cell are negative.
 
-    In novelty detection all training rows are normal, so what counts is how far a cell exceeds all those of its column
-    in training, too. Otherwise a few of these, with many nats, would set the line for rows that are far as a whole.
+    In novelty detection training rows are normal, so what counts is how far a cell exceeds the fraction ``CLEAN`` of
+    those of its column in training, too. Otherwise a few of these would set the line for rows that are far as a whole.
+    Not all of them, because a few training rows may be wrong for all that.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ class OutstandingCells:
         unseen : ndarray
             (columns,) nats of a category that was never seen; NaN for columns that are no categories.
         clean : bool
-            Whether all training rows are normal: then none of their cells stands out, and no category spares nats.
+            Whether training rows are normal: then next to none of their cells stands out, and no category spares nats.
         """
         known = ~np.isnan(nats).all(0)
         median = np.zeros(nats.shape[1])
@@ -155,7 +157,8 @@ class OutstandingCells:
             unit=WEIGHT * upper_spread,
         )
         if clean:
-            learned.usual[3] += spread * learned.excess(x, nats, charges).max(0) / learned.unit
+            excess = np.quantile(learned.excess(x, nats, charges), CLEAN, axis=0, method="higher")
+            learned.usual[3] += spread * excess / learned.unit
         return learned
 
     def negative_log_likelihood(self, x: Tensor) -> Tensor:
