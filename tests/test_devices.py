@@ -1,10 +1,9 @@
 import multiprocessing
-import subprocess
-import sys
 import warnings
 
 import pytest
 import torch
+from forks import forked
 
 from vae_anomaly.config import resolve_device, resolve_precision
 from vae_anomaly.errors import DeviceError
@@ -58,30 +57,22 @@ def test_a_forked_child_has_one_thread_and_its_parent_keeps_its_own():
 @pytest.mark.stress
 def test_a_child_forked_right_after_torch_used_two_threads_does_not_hang():
     """It has none of the threads that torch would wait for; in a process of its own, where torch may have two."""
-    command = [sys.executable, "-W", "ignore", "-c", FORKS]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "3 of 3 ended\n"), ended.stderr
+    status, output, errors = forked(LARGE_SUM, 3)
+    assert (status, output) == (0, "3 of 3 ended\n"), errors
 
 
-FORKS = """
-import os, time
+LARGE_SUM = """
 import torch
 from vae_anomaly import VAEDetector
 
 torch.set_num_threads(2)
-large, ended = torch.ones(1000, 1000), 0
-for _ in range(3):
+large = torch.ones(1000, 1000)
+
+def before():
+    global expected
     expected = float(large.exp().sum())
-    if (child := os.fork()) == 0:
-        VAEDetector(max_iter=2, random_state=0).fit(large[:100, :3] * torch.arange(100)[:, None])
-        os._exit(0 if float(large.exp().sum()) == expected else 1)
-    until = time.monotonic() + 20
-    while (found := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < until:
-        time.sleep(0.001)
-    if found[0] == 0:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-        break
-    ended += found[1] == 0
-print(f"{ended} of 3 ended")
+
+def is_right():
+    VAEDetector(max_iter=2, random_state=0).fit(large[:100, :3] * torch.arange(100)[:, None])
+    return float(large.exp().sum()) == expected
 """

@@ -2,8 +2,6 @@
 
 import ctypes
 import os
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -12,6 +10,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from forks import forked
 
 from vae_anomaly import parallel as threads
 from vae_anomaly.parallel import ahead, in_pieces
@@ -121,35 +120,26 @@ def test_the_thread_that_fetches_pieces_has_ended_with_them(ends_slowly):
 @pytest.mark.parametrize("n_threads", [None, 2], ids=["usual threads", "two threads"])
 def test_processes_forked_right_after_scoring_do_not_hang(n_threads):
     """In a process of its own, whose threads no other test has started."""
-    command = [sys.executable, "-W", "ignore", "-c", FORKS, str(n_threads or 0)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "10 of 10 ended\n"), ended.stderr
+    threads = f"torch.set_num_threads({n_threads})" if n_threads else ""
+    status, output, errors = forked(SCORING.format(threads=threads), 10)
+    assert (status, output) == (0, "10 of 10 ended\n"), errors
 
 
-FORKS = """
-import os, sys, time
+SCORING = """
 import numpy as np
 import torch
 from vae_anomaly import VAEDetector
 
-if int(sys.argv[1]):
-    torch.set_num_threads(int(sys.argv[1]))
+{threads}
 X = np.random.default_rng(0).normal(size=(3000, 4))
 detector = VAEDetector(max_iter=2, n_estimators=1, random_state=0).fit(X[:300])
-expected, ended, forks = detector.score_samples(X), 0, 10
-for _ in range(forks):
+expected = detector.score_samples(X)
+
+def before():
     detector.score_samples(X)
-    if (child := os.fork()) == 0:
-        os._exit(0 if np.array_equal(detector.score_samples(X), expected) else 1)
-    until = time.monotonic() + 20
-    while (found := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < until:
-        time.sleep(0.001)
-    if found[0] == 0:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-        break
-    ended += found[1] == 0
-print(f"{ended} of {forks} ended")
+
+def is_right():
+    return np.array_equal(detector.score_samples(X), expected)
 """
 
 

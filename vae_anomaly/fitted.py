@@ -380,8 +380,8 @@ def _check_arrays(
         wanted |= {f"{name}.{key}": (tuple(tensor.shape), weight_type) for key, tensor in vae.state_dict().items()}
     n_cells, n_columns = len(schema.cells), len(schema.names)
     if len(vaes) > 1:
-        wanted |= {"cells.usual": ((4, n_columns), "float64"), "cells.unit": ((1,), "float64")}
-        wanted |= {"cells.ends": ((4, n_columns), "float64")}
+        wanted |= {f"cells.{name}": ((4, n_columns), "float64") for name in ("usual", "ends")}
+        wanted["cells.unit"] = ((1,), "float64")
         wanted["cells.repeated"] = ((len(tensors["cells.repeated"]), 4), "float64")
     wanted["noise"] = ((len(tensors["noise"]), architecture.n_components), score_type)
     wanted["latents"] = ((len(fields(LatentSummary)), architecture.n_components), "float64")

@@ -16,14 +16,14 @@ from vae_anomaly.data.parse import as_frame
 from vae_anomaly.data.sampling import SpreadTable
 from vae_anomaly.detector import VAEDetector
 from vae_anomaly.errors import DataError, VaeAnomalyError
-from vae_anomaly.integrations.shipping import BatchScorer, as_bytes, refuse_own_names
+from vae_anomaly.integrations.shipping import SCORES, BatchScorer, as_bytes, refuse_own_names
 from vae_anomaly.io.dataset import Dataset
 from vae_anomaly.lazy import require_extra
 
 Batches = Iterable[pa.RecordBatch]
 OF_PARTITIONS = "partition int, rows long, result binary"
 WHOLE = 2**26  # bytes of a result in one row of Spark, which holds less than 2 GiB
-SCORES = "anomaly_score double, p_value double, severity double, is_anomaly boolean"
+TYPE_NAMES = {pa.float64(): "double", pa.bool_(): "boolean"}  # Spark's
 
 
 def fit(detector: VAEDetector, frame: Any) -> VAEDetector:
@@ -72,7 +72,8 @@ def score(
 
     refuse_own_names(frame.columns)
     model = frame.sparkSession.sparkContext.broadcast(as_bytes(detector))
-    schema = StructType([*frame.schema.fields, *StructType.fromDDL(SCORES).fields])
+    added = StructType.fromDDL(", ".join(f"{name} {TYPE_NAMES[kind]}" for name, kind in SCORES.items()))
+    schema = StructType([*frame.schema.fields, *added.fields])
     return frame.mapInArrow(partial(_scored, model=model, false_alarm_rate=false_alarm_rate, device=device), schema)
 
 

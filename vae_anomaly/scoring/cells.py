@@ -128,7 +128,8 @@ class OutstandingCells:
         median[known] = np.nanmedian(nats[:, known], axis=0)
         cells = replace(self, ends=_ends(self._read(x)[0], zeros))
         keys, beyond = cells._read(x)
-        n_alike = pd.DataFrame(keys).apply(lambda values: values.map(values.value_counts())).to_numpy()
+        distinct = (np.unique(values, return_inverse=True, return_counts=True) for values in keys.T)
+        n_alike = np.stack([counts[inverse] for _, inverse, counts in distinct], 1)  # rows with the same value
         charged, price = np.where(np.isnan(nats), median, nats) + charges + beyond, np.zeros(nats.shape[1])
         for column in np.flatnonzero(~np.isnan(unseen)).tolist():
             is_single = (n_alike[:, column] == 1) & (keys[:, column] != MISSING)

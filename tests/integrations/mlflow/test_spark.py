@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import mlflow
@@ -17,23 +16,6 @@ ROOT = Path(__file__).parents[3]
 ANSWER = "anomaly_score double, p_value double, severity double, is_anomaly boolean"
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory):
-    """Two workers that write only to a folder of the test."""
-    pyspark = pytest.importorskip("pyspark.sql", reason="Spark is tested where pyspark is installed")
-    if shutil.which("java") is None:
-        pytest.skip("Spark is tested where Java is installed")
-    folder = tmp_path_factory.mktemp("spark")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYSPARK_PYTHON", sys.executable)
-        environment.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        environment.setenv("SPARK_LOCAL_DIRS", str(folder))
-        builder = pyspark.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-        session = builder.config("spark.sql.warehouse.dir", str(folder)).getOrCreate()
-        yield session
-        session.stop()
 
 
 def test_the_spark_frame_of_the_guide_is_scored_as_the_table(spark, store, tmp_path):
